@@ -1,0 +1,41 @@
+"""Errors that a user can mend: one line, no traceback, exit status 1."""
+
+import os
+import sys
+
+
+class UserError(Exception):
+    """A mistake or a condition that the user can mend; its text is one line.
+
+    The text names the file or flag, says what is wrong and what to do.
+    """
+
+
+def run_main(main):
+    """Runs `main()` and exits with its status; turns user errors into one line.
+
+    Args:
+      main: callable without arguments, returns an exit status or None (0).
+
+    Exit status: that of `main`; 1 for a `UserError` or an `OSError` (full disk,
+    missing permission), 130 for Ctrl-C.
+    """
+    script = os.path.basename(sys.argv[0])
+    try:
+        status = main() or 0
+    except UserError as error:
+        print(f"{script}: error: {error}", file=sys.stderr)
+        status = 1
+    except OSError as error:
+        print(f"{script}: error: {describe_os_error(error)}", file=sys.stderr)
+        status = 1
+    except KeyboardInterrupt:
+        print(f"{script}: interrupted", file=sys.stderr)
+        status = 130
+    sys.exit(status)
+
+
+def describe_os_error(error):
+    """One line for an `OSError`: the file and the system's reason."""
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename else reason
