@@ -1,0 +1,321 @@
+"""Every command line of the project.
+
+Parsers return a namespace whose names are the flags', but for `--lambda` (`lmbda`).
+Wrong flags end with usage, one line and exit status 2.
+"""
+
+import argparse
+import math
+import os
+
+from conv_blocks import VGG_BLOCKS
+from hardware import PRECISIONS
+from jpeg_file import ENTROPY_CODINGS
+
+JPEG_TYPES = ("ljpeg", "ljpeg_attention")
+
+
+def parse_ljpeg(argv=None):
+    """Parses the flags of ljpeg.py."""
+    parser, commands = _script_parser("learned quantization tables for JPEG")
+    train = _add_train(commands)
+    _add_thesis_loss(train)
+    _add_compress(commands)
+    _add_export(commands)
+    return parser.parse_args(argv)
+
+
+def parse_ljpeg_attention(argv=None):
+    """Parses the flags of ljpeg_attention.py."""
+    parser, commands = _script_parser("learned tables and VGG attention for JPEG")
+    train = _add_train(commands)
+    _add_thesis_loss(train)
+    _add_trunk(train)
+    _add_compress(commands)
+    _add_export(commands)
+    return parser.parse_args(argv)
+
+
+def parse_ljpeg_pil(argv=None):
+    """Parses the flags of ljpeg_PIL.py."""
+    parser = _Parser(description="the pipeline with the standard (IJG) tables")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_quality(_add_compress(commands), default=75)
+    _add_quality(_add_export(commands), default=75)
+    args = parser.parse_args(argv)
+    return argparse.Namespace(checkpoint_dir=None, **vars(args))
+
+
+def parse_google_baseline(argv=None):
+    """Parses the flags of google_baseline.py."""
+    parser, commands = _script_parser("a learned filter before standard JPEG")
+    _add_train(commands)
+    _add_quality(_add_compress(commands), default=25)
+    return parser.parse_args(argv)
+
+
+def parse_evaluate(argv=None):
+    """Parses the flags of evaluate.py."""
+    parser = _Parser(
+        description="Measures every checkpoint of a batch, JPEG and the Google baseline "
+        "on test images, and plots rate-distortion curves.",
+    )
+    what = parser.add_argument_group("what is evaluated")
+    what.add_argument(
+        "--batch_dir",
+        required=True,
+        metavar="DIR",
+        help="folder of runs: DIR/<run>/lambda_*/train, or DIR/lambda_*/train",
+    )
+    what.add_argument(
+        "--jpeg_type",
+        choices=JPEG_TYPES,
+        default="ljpeg_attention",
+        help="script that trained checkpoints without a settings.json",
+    )
+    what.add_argument(
+        "--google_dir", metavar="DIR", help="checkpoint folder of google_baseline.py"
+    )
+    what.add_argument(
+        "--test_image_glob",
+        nargs="+",
+        default=["images/*.png"],
+        metavar="GLOB",
+        help="test images: files, folders or quoted globs",
+    )
+    how = parser.add_argument_group("how")
+    _add_entropy_coding(how, "default")
+    _add_precision(how)
+    _add_workers(how)
+    how.add_argument(
+        "--output_dir",
+        metavar="DIR",
+        help="folder of the figures and of _output and _output_PIL (default: --batch_dir)",
+    )
+    args = parser.parse_args(argv)
+    args.output_dir = args.output_dir or args.batch_dir
+    return args
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose help shows the defaults, and whose flags are not abbreviated."""
+
+    def __init__(self, **options):
+        options.setdefault("formatter_class", _HelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Adds the default to the help of each flag that has one."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False, argparse.SUPPRESS) or not action.help:
+            return action.help
+        return action.help + " (default: %(default)s)"
+
+
+def _script_parser(description):
+    parser = _Parser(description=description)
+    parser.add_argument(
+        "--checkpoint_dir",
+        default="train",
+        metavar="DIR",
+        help="folder of the checkpoints, of their settings and of TensorBoard's events",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    return parser, commands
+
+
+def _add_train(commands):
+    parser = commands.add_parser("train", help="train, or go on with a training")
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--train_glob", default="images/*.png", metavar="GLOB", help="training images"
+    )
+    data.add_argument(
+        "--batchsize", type=_positive_int, default=8, help="crops in a step"
+    )
+    data.add_argument(
+        "--patchsize", type=_patch_size, default=256, help="side of the crops, in px"
+    )
+    data.add_argument(
+        "--preprocess_threads",
+        type=_positive_int,
+        default=16,
+        help="threads that decode training images",
+    )
+    loss = parser.add_argument_group("loss")
+    loss.add_argument(
+        "--lambda",
+        type=_non_negative,
+        default=0.01,
+        dest="lmbda",
+        help="weight of the distortion against the rate",
+    )
+    steps = parser.add_argument_group("optimization")
+    steps.add_argument(
+        "--last_step", type=_positive_int, default=1000000, help="train up to this step"
+    )
+    steps.add_argument(
+        "--lr", type=_positive, default=1e-4, help="learning rate of Adam"
+    )
+    steps.add_argument(
+        "--lr_decay",
+        type=_positive,
+        default=1.0,
+        help="factor on the learning rate every 10000 steps",
+    )
+    steps.add_argument(
+        "--seed", type=_non_negative_int, default=0, help="of weights, crops and noise"
+    )
+    _add_precision(parser.add_argument_group("machine"))
+    return parser
+
+
+def _add_thesis_loss(train):
+    group = train.add_argument_group("loss of the ljpeg models")
+    group.add_argument(
+        "--lpips_weight",
+        type=_non_negative,
+        default=0.0,
+        help="weight of LPIPS beside the MSE (0..255 scale) in the distortion",
+    )
+    group.add_argument(
+        "--total_weight_regularizer",
+        type=_non_negative,
+        default=0.0,
+        help="weight of sum(1/q) over the entries of the tables: the rate of this loss",
+    )
+
+
+def _add_trunk(train):
+    group = train.add_argument_group("attention network")
+    group.add_argument(
+        "--vgg",
+        choices=tuple(VGG_BLOCKS),
+        default="vgg16",
+        help="trunk with ImageNet weights: vgg16 from this repository, vgg19 from Keras",
+    )
+    group.add_argument(
+        "--freeze_vgg",
+        action="store_true",
+        help="keep the trunk's weights; faster, and checkpoints leave them out",
+    )
+
+
+def _add_compress(commands):
+    parser = commands.add_parser("compress", help="compress images to .jpg files")
+    parser.add_argument(
+        "inputs", nargs="+", metavar="INPUT", help="images, folders or quoted globs"
+    )
+    files = parser.add_argument_group("files")
+    files.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="folder of the results, or a .jpg file for one input (default: beside "
+        "each input)",
+    )
+    files.add_argument(
+        "-f", "--force", action="store_true", help="overwrite existing results"
+    )
+    files.add_argument(
+        "--strip_metadata",
+        action="store_true",
+        help="leave out the input's ICC profile and EXIF",
+    )
+    rate = parser.add_argument_group("rate")
+    _add_entropy_coding(rate, "optimized")
+    rate.add_argument(
+        "--target_bpp",
+        type=_positive,
+        metavar="BPP",
+        help="for each image the setting that comes closest from below, in bits per "
+        "pixel: of the lambda folders in --checkpoint_dir, or of the qualities 1..100",
+    )
+    other = parser.add_argument_group("other")
+    other.add_argument(
+        "-v",
+        "--verbose",
+        action="store_true",
+        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, and the means",
+    )
+    _add_precision(other)
+    _add_workers(other)
+    return parser
+
+
+def _add_export(commands):
+    parser = commands.add_parser("export", help="write the quantization tables as text")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="file to write (default: standard output)",
+    )
+    parser.add_argument(
+        "-f", "--force", action="store_true", help="overwrite an existing file"
+    )
+    parser.add_argument(
+        "--format",
+        choices=("cjpeg", "json"),
+        default="cjpeg",
+        help="for `cjpeg -qtables FILE -sample 1x1`, or JSON",
+    )
+    return parser
+
+
+def _add_quality(parser, default):
+    parser.add_argument(
+        "--quality", type=_quality, default=default, help="of the tables, 1..100"
+    )
+
+
+def _add_entropy_coding(group, default):
+    group.add_argument(
+        "--entropy_coding",
+        choices=ENTROPY_CODINGS,
+        default=default,
+        help="default: the standard Huffman tables; optimized: the same pixels in fewer "
+        "bytes; trellis: mozjpeg's trellis quantization with the same tables",
+    )
+
+
+def _add_precision(group):
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of the convolutions (default: bfloat16 where the machine has units for it)",
+    )
+
+
+def _add_workers(group):
+    group.add_argument(
+        "--workers",
+        type=_positive_int,
+        default=os.cpu_count(),
+        help="threads; the results do not depend on it",
+    )
+
+
+def _number(convert, accept, wish):
+    def parse(text):
+        try:
+            value = convert(text)
+        except ValueError:
+            value = None
+        if value is None or not math.isfinite(value) or not accept(value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {wish}")
+        return value
+
+    return parse
+
+
+_positive = _number(float, lambda v: v > 0, "a number above 0")
+_non_negative = _number(float, lambda v: v >= 0, "a number of at least 0")
+_positive_int = _number(int, lambda v: v > 0, "an integer above 0")
+_non_negative_int = _number(
+    int, lambda v: 0 <= v < 2**31, "an integer of at least 0 and below 2**31"
+)
+_patch_size = _number(int, lambda v: v >= 8, "an integer of at least 8")
+_quality = _number(int, lambda v: 1 <= v <= 100, "an integer in 1..100")

@@ -1,0 +1,264 @@
+"""Checkpoint folders: the settings beside a checkpoint, restoring, stripping.
+
+A folder holds TensorFlow's checkpoint files and `settings.json`, the flags that the
+model was trained with. Run as a script, it copies a checkpoint without the optimizer's
+state: `python3 checkpoints.py SOURCE_DIR TARGET_DIR`.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import types
+
+import tensorflow.compat.v1 as tf
+
+from errors import UserError, run_main
+from image_files import write_atomically
+
+SETTINGS_FILE = "settings.json"
+CHECKPOINT_NAME = "model.ckpt"
+
+# Flags that a run cannot change half-way: the model, or what it is trained for.
+DEFINING = (
+    "script",
+    "vgg",
+    "freeze_vgg",
+    "lmbda",
+    "lpips_weight",
+    "total_weight_regularizer",
+)
+# Flags that have no effect on the trained model.
+_INCIDENTAL = ("checkpoint_dir", "command", "preprocess_threads")
+
+
+def settings_of(args, script):
+    """The flags that are saved beside a checkpoint, as a dict."""
+    flags = {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
+    return {"script": script, **flags}
+
+
+def save_settings(folder, settings):
+    """Writes `settings` (a JSON-able dict) beside the checkpoint."""
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    write_atomically(os.path.join(folder, SETTINGS_FILE), text.encode())
+
+
+def load_settings(folder):
+    """The settings saved in `folder` as a dict; empty where there are none.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = os.path.join(folder, SETTINGS_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            settings = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); restore or delete it") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: not a JSON object; restore or delete it")
+    return settings
+
+
+def model_settings(folder, script):
+    """The settings of the model in a checkpoint folder, as attributes.
+
+    Args:
+      folder: checkpoint folder.
+      script: name of the model that is expected there, for example "ljpeg".
+
+    Raises:
+      UserError: the folder holds a model of another script.
+    """
+    settings = load_settings(folder)
+    found = settings.get("script", script)
+    if found != script:
+        raise UserError(
+            f"{folder}: holds a model of {found}.py, not of {script}.py; use {found}.py "
+            f"(in evaluate.py: --jpeg_type {found}) or another folder"
+        )
+    return types.SimpleNamespace(**{"vgg": "vgg16", "freeze_vgg": False, **settings})
+
+
+def check_resume(folder, settings):
+    """Compares the flags of a resumed training with those saved beside its checkpoint.
+
+    Returns:
+      Lines about flags that changed and may (learning rate, data, last step, ...).
+
+    Raises:
+      UserError: a flag that defines the model or its loss contradicts the saved one.
+    """
+    saved = load_settings(folder)
+    changed = {
+        key: (saved[key], value)
+        for key, value in settings.items()
+        if key in saved and saved[key] != value
+    }
+    for key in DEFINING:
+        if key in changed:
+            old, new = changed[key]
+            raise UserError(
+                f"{folder}: was trained with {_flag(key)} {old}, not {new}; pass "
+                f"{_flag(key)} {old}, or another --checkpoint_dir"
+            )
+    return [
+        f"{_flag(key)} was {old} until now, goes on with {new}"
+        for key, (old, new) in sorted(changed.items())
+    ]
+
+
+def _flag(key):
+    return "--" + {"lmbda": "lambda", "script": "script"}.get(key, key)
+
+
+def find_checkpoint(folder):
+    """Path prefix of the newest checkpoint in `folder` or in its subfolder `train`.
+
+    Raises:
+      UserError: there is none, or it is incomplete.
+    """
+    prefix = latest_checkpoint(folder)
+    if prefix:
+        return prefix
+    inner = os.path.join(folder, "train")
+    if os.path.isdir(inner):
+        return find_checkpoint(inner)
+    raise UserError(
+        f"{folder}: no checkpoint there; train a model first, or pass its folder as "
+        "--checkpoint_dir"
+    )
+
+
+def latest_checkpoint(folder):
+    """Path prefix of the newest checkpoint in `folder`, None where there is none.
+
+    Raises:
+      UserError: the newest checkpoint lacks one of its files.
+    """
+    try:
+        state = tf.train.get_checkpoint_state(folder)
+    except Exception as error:  # The text format's parser has no class of its own.
+        raise UserError(
+            f"{os.path.join(folder, 'checkpoint')}: damaged; restore it or delete it"
+        ) from error
+    if state is None or not state.model_checkpoint_path:
+        return None
+    prefix = state.model_checkpoint_path
+    for suffix in (".index", ".data-00000-of-00001"):
+        if not os.path.isfile(prefix + suffix):
+            raise UserError(
+                f"{prefix + suffix}: missing, the checkpoint is incomplete; copy the "
+                "folder again or train anew in another one"
+            )
+    return prefix
+
+
+def checkpoint_step(prefix):
+    """The step in the name of a checkpoint, `.../model.ckpt-500` -> 500."""
+    return int(prefix.rsplit("-", 1)[1])
+
+
+def checkpoint_hash(prefix):
+    """SHA-256 over both files of a checkpoint, hexadecimal."""
+    digest = hashlib.sha256()
+    for suffix in (".index", ".data-00000-of-00001"):
+        with open(prefix + suffix, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def saver(variables, **options):
+    """A Saver whose folders may be moved (paths in them are relative)."""
+    return tf.train.Saver(variables, save_relative_paths=True, **options)
+
+
+def restore(session, variables, prefix):
+    """Restores `variables` from the checkpoint `prefix`.
+
+    Raises:
+      UserError: the checkpoint is damaged, or of another model.
+    """
+    if not variables:
+        return
+    try:
+        saver(variables).restore(session, prefix)
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"{prefix}: does not hold this model (another script, other --vgg or "
+            "--freeze_vgg?); use the script and the flags that trained it"
+        ) from error
+    except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
+        raise UserError(
+            f"{prefix}: damaged or truncated; copy it again or train anew"
+        ) from error
+
+
+def assign(session, variables, arrays):
+    """Sets variables to numpy arrays, without constants in the graph.
+
+    Raises:
+      UserError: the arrays do not fit.
+    """
+    for variable, array in zip(variables, arrays, strict=True):
+        if tuple(variable.shape.as_list()) != array.shape:
+            raise UserError(
+                f"{variable.op.name}: pretrained weights have the shape {array.shape}, "
+                f"not {tuple(variable.shape.as_list())}"
+            )
+        initializer = variable.initializer
+        session.run(initializer, {initializer.inputs[1]: array})
+
+
+def strip(source, target):
+    """Copies the newest checkpoint of `source` without the optimizer's state.
+
+    Args:
+      source: checkpoint folder.
+      target: folder, created; gets the checkpoint, settings and nothing else.
+
+    Returns:
+      Path prefix of the new checkpoint.
+    """
+    prefix = find_checkpoint(source)
+    reader = tf.train.load_checkpoint(prefix)
+    optimizer = ("/Adam", "/Adam_1")
+    names = [
+        name
+        for name in reader.get_variable_to_shape_map()
+        if not name.endswith(optimizer) and name not in ("beta1_power", "beta2_power")
+    ]
+    os.makedirs(target, exist_ok=True)
+    with tf.Graph().as_default(), tf.Session() as session:
+        variables = [
+            tf.get_variable(
+                name, initializer=reader.get_tensor(name), use_resource=True
+            )
+            for name in sorted(names)
+        ]
+        session.run(tf.global_variables_initializer())
+        path = saver(variables).save(
+            session,
+            os.path.join(target, CHECKPOINT_NAME),
+            global_step=checkpoint_step(prefix),
+            write_meta_graph=False,
+        )
+    save_settings(target, load_settings(os.path.dirname(prefix)))
+    return path
+
+
+def main():
+    """Copies a checkpoint without the optimizer's state."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("source", help="folder of the checkpoint")
+    parser.add_argument("target", help="folder for the copy")
+    args = parser.parse_args()
+    print(f"Wrote {strip(args.source, args.target)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,141 @@
+"""JPEG as differentiable TensorFlow graph code: what every model of ours shares.
+
+    x -> pad -> YCbCr -> DCT -> / tables -> (edit) -> round -> * tables -> IDCT -> x_tilde
+
+The integers after the rounding, with the tables, are a baseline JPEG file (see
+jpeg_file.py); `x_tilde` is what a decoder shows of it.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+
+import image_utils
+
+# Colour transform, scale of 255 and DCT (and their inverses) are linear, so each way is
+# one product with a 192x192 matrix. Orders: (v, u, colour).
+_DCT_64 = np.kron(image_utils.dct_matrix(), image_utils.dct_matrix())
+_FORWARD = np.kron(_DCT_64, 255.0 * image_utils.RGB_TO_YCBCR)
+_INVERSE = np.kron(_DCT_64.T, image_utils.YCBCR_TO_RGB / 255.0)
+# The level shift: 128 in every sample of Y is 8 * 128 in its DC coefficient alone.
+_LEVEL_SHIFT = np.zeros((8, 8, 3), np.float32)
+_LEVEL_SHIFT[0, 0, 0] = 8 * 128.0
+
+
+class Coded(NamedTuple):
+    """What a model makes of a batch of pictures, as a file will hold it."""
+
+    integers: tf.Tensor  # [b, rows, cols, 8, 8, 3], float32 with integer values
+    qtables: tf.Tensor  # [8, 8, 2], float32 with integer values 1..255
+    edited: tf.Tensor  # [b, h, w, 3], RGB in [0, 1] before quantization
+
+
+class TrainingGraph(NamedTuple):
+    """What a model gives to the training loop."""
+
+    loss: tf.Tensor
+    terms: dict  # name -> scalar tensor, for the summaries
+    x_tilde: tf.Tensor  # [b, h, w, 3], RGB in [0, 1]
+    coded: Coded
+    maps: dict  # name -> [b, rows, cols, 1] in [0, 1], for the summaries
+
+
+def picture_size(x):
+    """Height and width of `[b, h, w, c]`: ints where static, else scalar tensors."""
+    static, dynamic = x.shape.as_list(), tf.shape(x)
+    return [static[axis] or dynamic[axis] for axis in (1, 2)]
+
+
+def rgb_to_dct(x):
+    """DCT coefficients of a picture.
+
+    Args:
+      x: RGB in [0, 1], `[b, h, w, 3]`; any size, padded by edge replication.
+
+    Returns:
+      Coefficients of the level-shifted YCbCr, `[b, rows, cols, 8 (v), 8 (u), 3]`,
+      orthonormal, on the 0..255 scale.
+    """
+    patches = image_utils.image_to_patches(x)
+    return image_utils.apply_to_blocks(patches, _FORWARD) - _LEVEL_SHIFT
+
+
+def dct_to_rgb(coefficients, height, width):
+    """The picture `[b, height, width, 3]`, RGB clipped to [0, 1], of DCT coefficients.
+
+    Inverse of `rgb_to_dct`; `height` and `width` are the true size.
+    """
+    blocks = image_utils.apply_to_blocks(coefficients + _LEVEL_SHIFT, _INVERSE)
+    x = image_utils.patches_to_image(blocks, height, width)
+    return tf.clip_by_value(x, 0.0, 1.0)
+
+
+def per_component(values):
+    """Repeats the chroma entry: `[..., 2 (luma, chroma)]` to `[..., 3 (Y, Cb, Cr)]`."""
+    return tf.concat([values, values[..., 1:]], -1)
+
+
+def reconstruct(integers, qtables, height, width):
+    """What a decoder shows.
+
+    Args:
+      integers: quantized coefficients, float32 `[b, rows, cols, 8, 8, 3]`.
+      qtables: float32 `[8, 8, 2]`.
+      height, width: true size in px.
+
+    Returns:
+      x_tilde: RGB in [0, 1], `[b, height, width, 3]`.
+    """
+    return dct_to_rgb(integers * per_component(qtables), height, width)
+
+
+def code(dct, qtables, height, width):
+    """Quantizes DCT coefficients as a file will hold them.
+
+    Args:
+      dct: (edited) coefficients, `[b, rows, cols, 8, 8, 3]`.
+      qtables: float32 `[8, 8, 2]`, integers in 1..255.
+      height, width: true size in px.
+
+    Returns:
+      `Coded`; its `edited` is the picture of `dct` before quantization.
+    """
+    integers = tf.round(dct / per_component(qtables))
+    return Coded(integers, qtables, dct_to_rgb(dct, height, width))
+
+
+class LearnedTables:
+    """Quantization tables that gradient descent learns.
+
+    The variable holds the entries times `SCALE`, in [1e-5, 255e-5], so that Adam at a
+    learning rate of 1e-6 moves an entry by at most about 0.1 a step (the `scale1e-5` of
+    the published experiments).
+    """
+
+    SCALE = 1e-5
+
+    def __init__(self, name):
+        """Creates the variable `name`, `[8 (v), 8 (u), 2 (luma, chroma)]`."""
+        self._scaled = tf.get_variable(
+            name,
+            [8, 8, 2],
+            initializer=tf.random_uniform_initializer(self.SCALE, 2 * self.SCALE),
+            constraint=lambda v: tf.clip_by_value(v, self.SCALE, 255 * self.SCALE),
+            use_resource=True,
+        )
+
+    @property
+    def entries(self):
+        """float32 `[8, 8, 2]` in [1, 255], differentiable."""
+        return self._scaled / self.SCALE
+
+    @property
+    def integers(self):
+        """float32 `[8, 8, 2]`, the entries that a file holds: integers in 1..255."""
+        return tf.clip_by_value(tf.round(self.entries), 1.0, 255.0)
+
+    @property
+    def regularizer(self):
+        """Sum of 1/q over the 128 entries: it pushes the steps up."""
+        return tf.reduce_sum(1.0 / self.entries)

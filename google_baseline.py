@@ -1,0 +1,89 @@
+"""A learned filter before standard JPEG: the baseline of the field.
+
+After Talebi et al., "Better Compression with Deep Pre-Editing", 2020
+(https://arxiv.org/abs/2002.00113), with MSE and an estimated rate as its only losses.
+Differs from the paper: the rate is estimated by the factorized prior of
+tensorflow-compression. TensorFlow 2.14, graph mode.
+"""
+
+import tensorflow_log
+
+import tensorflow.compat.v1 as tf
+
+import arg_parser
+import compression
+import differentiable_jpeg as jpeg
+import training
+from conv_blocks import ResConvLayer
+from errors import run_main
+from image_utils import add_gaussian_noise, differentiable_round, get_std_jpeg_qtable
+from losses import distortion
+
+MAX_NOISE_STDDEV = 0.15
+TRAINING_QUALITIES = (8, 25)
+
+
+class GoogleBaseline:
+    """ResConvLayer on the picture, then JPEG with the IJG tables of a quality."""
+
+    NAME = "google_baseline"
+    TAKES_QUALITY = True
+
+    def __init__(self, settings, dtype):
+        """Creates the variables.
+
+        Args:
+          settings: the flags of the training, as attributes.
+          dtype: tf.float32 or tf.bfloat16, of the convolutions.
+        """
+        self._settings = settings
+        self._dtype = dtype
+        self._edit = ResConvLayer("editor", dtype=dtype)
+        self.pretrained = []
+        self.frozen = []
+
+    def code(self, x, quality):
+        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`, with the tables of a quality.
+
+        Args:
+          x: pictures.
+          quality: int or scalar int32 tensor, 1..100.
+
+        Returns:
+          `jpeg.Coded`.
+        """
+        height, width = jpeg.picture_size(x)
+        dct = jpeg.rgb_to_dct(self._edit(x, training=False))
+        qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
+        return jpeg.code(dct, qtables, height, width)
+
+    def training_graph(self, x, seed):
+        """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
+        from rate_models import FactorizedRate
+
+        height, width = jpeg.picture_size(x)
+        low, high = TRAINING_QUALITIES
+        quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
+        qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
+        noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, seed + [0, 1])
+        z = jpeg.rgb_to_dct(self._edit(noisy, training=True))
+        z /= jpeg.per_component(qtables)
+        x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
+
+        total, terms = distortion(x, x_tilde, 0, self._dtype)
+        num_pixels = tf.size(x) // 3
+        rate = FactorizedRate().bits_per_pixel(z, num_pixels, seed + [0, 3])
+        terms["estimated_bpp"] = rate
+        loss = self._settings.lmbda * total + rate
+        return jpeg.TrainingGraph(loss, terms, x_tilde, self.code(x, quality), maps={})
+
+
+def main():
+    """Runs the command of the command line."""
+    args = arg_parser.parse_google_baseline()
+    commands = {"train": training.train, "compress": compression.compress}
+    return commands[args.command](GoogleBaseline, args)
+
+
+if __name__ == "__main__":
+    run_main(main)

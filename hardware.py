@@ -1,0 +1,46 @@
+"""What the machine computes with: precision of the convolutions, session settings."""
+
+import tensorflow.compat.v1 as tf
+
+PRECISIONS = ("float32", "bfloat16")
+
+
+def choose_precision(requested=None):
+    """The precision of the convolutions, and why.
+
+    Args:
+      requested: "float32", "bfloat16", or None to take what the machine has units for.
+
+    Returns:
+      (name, reason), both strings.
+    """
+    if requested:
+        return requested, "asked for by --precision"
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        capability = details.get("compute_capability", (0, 0))
+        # bfloat16 came with the Ampere generation.
+        if tuple(capability) >= (8, 0):
+            return "bfloat16", f"GPU of compute capability {capability}"
+        return "float32", f"GPU of compute capability {capability}, no bfloat16 units"
+    units = _cpu_flags() & {"amx_bf16", "avx512_bf16"}
+    if units:
+        return "bfloat16", f"CPU with {', '.join(sorted(units))}"
+    return "float32", "CPU without bfloat16 units"
+
+
+def _cpu_flags():
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = [line for line in file if line.startswith("flags")]
+    except OSError:  # Not Linux.
+        return set()
+    return set(lines[0].split()) if lines else set()
+
+
+def session_config():
+    """Settings of a session: GPU memory grows as needed instead of being taken whole."""
+    config = tf.ConfigProto(allow_soft_placement=True)
+    config.gpu_options.allow_growth = True
+    return config

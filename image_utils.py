@@ -1,0 +1,216 @@
+"""Pixels, 8x8 blocks, the DCT and the quantization tables, as TensorFlow graph code.
+
+Conventions: pictures are NHWC float32 RGB in [0, 1] unless a docstring says otherwise;
+blocks are `[batch, rows, cols, 8 (v), 8 (u), channels]`, v vertical and u horizontal.
+"""
+
+import io
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+from PIL import Image
+
+BLOCK = 8
+
+# JFIF 1.02: full-range YCbCr (ITU-R BT.601 weights), without the offset of 128.
+RGB_TO_YCBCR = np.array(
+    [
+        [0.299, 0.587, 0.114],
+        [-0.299 / 1.772, -0.587 / 1.772, 0.5],
+        [0.5, -0.587 / 1.402, -0.114 / 1.402],
+    ]
+)
+YCBCR_TO_RGB = np.linalg.inv(RGB_TO_YCBCR)
+
+# ITU-T T.81, annex K, tables K.1 (luma) and K.2 (chroma), natural order.
+STD_LUMA_QTABLE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    np.int32,
+)
+STD_CHROMA_QTABLE = np.full((8, 8), 99, np.int32)
+STD_CHROMA_QTABLE[:4, :4] = [
+    [17, 18, 24, 47],
+    [18, 21, 26, 66],
+    [24, 26, 56, 99],
+    [47, 66, 99, 99],
+]
+STD_QTABLES = np.stack([STD_LUMA_QTABLE, STD_CHROMA_QTABLE], -1)  # [8, 8, 2]
+
+
+def rgb_to_ycbcr(x):
+    """RGB to full-range YCbCr (JFIF), both on the 0..255 scale, channels last."""
+    return tf.tensordot(x, _constant(RGB_TO_YCBCR.T), 1) + [0.0, 128.0, 128.0]
+
+
+def ycbcr_to_rgb(x):
+    """Full-range YCbCr (JFIF) to RGB, both on the 0..255 scale, channels last."""
+    return tf.tensordot(x - [0.0, 128.0, 128.0], _constant(YCBCR_TO_RGB.T), 1)
+
+
+def pad_to_blocks(x):
+    """Replicates the bottom and right edge of `[b, h, w, c]` up to multiples of 8."""
+    for axis in (1, 2):
+        size = x.shape.as_list()[axis]
+        if size is not None and size % BLOCK == 0:
+            continue
+        edge = x[:, -1:] if axis == 1 else x[:, :, -1:]
+        repeats = [1, 1, 1, 1]
+        repeats[axis] = -tf.shape(x)[axis] % BLOCK
+        x = tf.concat([x, tf.tile(edge, repeats)], axis)
+    return x
+
+
+def image_to_patches(x):
+    """Cuts `[b, h, w, c]` of any size into blocks `[b, rows, cols, 8, 8, c]`.
+
+    Sides that are no multiple of 8 are padded by edge replication.
+    """
+    channels = x.shape.as_list()[-1]
+    # space_to_depth orders its output channels (v, u, c): no 6-D transpose is needed.
+    x = tf.space_to_depth(pad_to_blocks(x), BLOCK)
+    return split_last_axis(x, [BLOCK, BLOCK, channels])
+
+
+def patches_to_image(patches, height, width):
+    """Puts blocks `[b, rows, cols, 8, 8, c]` together, cropped to `[b, h, w, c]`."""
+    x = tf.depth_to_space(merge_last_axes(patches, 3), BLOCK)
+    return x[:, :height, :width]
+
+
+def split_last_axis(x, sizes):
+    """Reshapes `[..., prod(sizes)]` to `[..., *sizes]`."""
+    return tf.reshape(x, tf.concat([tf.shape(x)[:-1], sizes], 0))
+
+
+def merge_last_axes(x, count):
+    """Reshapes the last `count` axes, whose sizes are static, into one."""
+    size = int(np.prod(x.shape.as_list()[-count:]))
+    return tf.reshape(x, tf.concat([tf.shape(x)[:-count], [size]], 0))
+
+
+def dct_matrix(size=BLOCK):
+    """The orthonormal DCT-II as a float64 matrix `[size (frequency), size (sample)]`."""
+    k, n = np.mgrid[:size, :size]
+    matrix = np.sqrt(2.0 / size) * np.cos(np.pi * (2 * n + 1) * k / (2 * size))
+    matrix[0] /= np.sqrt(2.0)
+    return matrix
+
+
+def dct_2D(patches):
+    """Orthonormal 2-D DCT-II of each block of `[..., 8 (v), 8 (u), c]`."""
+    return apply_to_blocks(patches, _block_operator(dct_matrix(), patches))
+
+
+def idct_2D(coefficients):
+    """Inverse of `dct_2D`: `[..., 8 (v), 8 (u), c]` to samples of the same shape."""
+    return apply_to_blocks(coefficients, _block_operator(dct_matrix().T, coefficients))
+
+
+def apply_to_blocks(blocks, operator):
+    """Multiplies every block `[..., 8, 8, c]`, as a vector of 64 c, by one matrix.
+
+    Args:
+      blocks: float32 tensor `[..., 8, 8, c]`.
+      operator: float64 array `[64 c (out), 64 c (in)]`. One large matrix product is
+        several times faster than an FFT of each block or two small products.
+    """
+    shape = tf.shape(blocks)
+    vectors = tf.reshape(blocks, [-1, operator.shape[1]])
+    product = tf.matmul(vectors, _constant(operator.T))
+    return tf.reshape(product, shape)
+
+
+def _block_operator(matrix, blocks):
+    channels = np.eye(blocks.shape.as_list()[-1])
+    return np.kron(np.kron(matrix, matrix), channels)
+
+
+def _constant(array):
+    return tf.constant(array, tf.float32)
+
+
+@tf.custom_gradient
+def differentiable_round(z):
+    """Rounds to the nearest integer, with a gradient that is not zero.
+
+    The gradient is that of round(z) + (z - round(z))**3, so 3 (z - round(z))**2
+    (Shin and Song, "JPEG-resistant adversarial images", 2017).
+    """
+    rounded = tf.round(z)
+    return rounded, lambda upstream: upstream * 3.0 * tf.square(z - rounded)
+
+
+def get_std_jpeg_qtable(quality):
+    """The IJG quantization tables of a quality 1..100, integers as in libjpeg.
+
+    Args:
+      quality: int, or an integer scalar tensor (a sampled quality).
+
+    Returns:
+      `[8 (v), 8 (u), 2 (luma, chroma)]`, values 1..255: an int32 array for an int, an
+      int32 tensor for a tensor.
+
+    Raises:
+      ValueError: an int outside 1..100.
+    """
+    if tf.is_tensor(quality):
+        quality = tf.cast(quality, tf.int32)
+        low = 5000 // tf.maximum(quality, 1)
+        scale = tf.where(quality < 50, low, 200 - 2 * quality)
+        return tf.clip_by_value((STD_QTABLES * scale + 50) // 100, 1, 255)
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}, but must lie in 1..100")
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((STD_QTABLES * scale + 50) // 100, 1, 255)
+
+
+def add_gaussian_noise(x, max_stddev, seed):
+    """Adds Gaussian noise of a standard deviation drawn from U[0, `max_stddev`].
+
+    Args:
+      x: `[b, h, w, c]` in [0, 1].
+      max_stddev: float, on the scale of `x`; one deviation is drawn for each picture.
+      seed: int32 tensor `[2]`; the same seed gives the same noise, so that a resumed
+        training goes on exactly.
+    """
+    shape = tf.shape(x)
+    stddev = tf.random.stateless_uniform([shape[0], 1, 1, 1], seed, 0.0, max_stddev)
+    return x + stddev * tf.random.stateless_normal(shape, seed + [0, 1])
+
+
+def random_crops(picture, size, count, rng):
+    """Cuts `count` random squares out of one picture.
+
+    Args:
+      picture: array `[h, w, c]`, both sides at least `size`.
+      size: side of the crops in px.
+      count: number of crops.
+      rng: `numpy.random.Generator` that draws the corners.
+
+    Returns:
+      A list of contiguous copies `[size, size, c]`, which do not keep the picture.
+    """
+    height, width = picture.shape[:2]
+    tops = rng.integers(0, height - size + 1, count)
+    lefts = rng.integers(0, width - size + 1, count)
+    return [
+        picture[top : top + size, left : left + size].copy()
+        for top, left in zip(tops, lefts, strict=True)
+    ]
+
+
+def encode_png(picture):
+    """The bytes of a PNG file of uint8 `[h, w, 3]` (RGB) or `[h, w, 1]` (gray)."""
+    buffer = io.BytesIO()
+    pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

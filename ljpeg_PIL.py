@@ -1,0 +1,53 @@
+"""The pipeline of ljpeg.py with the IJG tables of a quality 1..100: nothing is learned.
+
+What the learned models are measured against, in our own coefficients; evaluate.py draws
+its JPEG curve with Pillow's encoder, from which this one differs by its DCT's rounding.
+"""
+
+import tensorflow_log
+
+import tensorflow.compat.v1 as tf
+
+import arg_parser
+import compression
+import differentiable_jpeg as jpeg
+from errors import run_main
+from image_utils import get_std_jpeg_qtable
+
+
+class StandardJPEG:
+    """Plain JPEG: no variables, the quality is an input."""
+
+    NAME = "ljpeg_PIL"
+    TAKES_QUALITY = True
+
+    def __init__(self, settings, dtype):
+        """Takes what every model takes, and needs none of it."""
+        del settings, dtype
+        self.pretrained = []
+        self.frozen = []
+
+    def code(self, x, quality):
+        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`, with the tables of a quality.
+
+        Args:
+          x: pictures.
+          quality: int or scalar int32 tensor, 1..100.
+
+        Returns:
+          `jpeg.Coded`.
+        """
+        height, width = jpeg.picture_size(x)
+        qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
+        return jpeg.code(jpeg.rgb_to_dct(x), qtables, height, width)
+
+
+def main():
+    """Runs the command of the command line."""
+    args = arg_parser.parse_ljpeg_pil()
+    commands = {"compress": compression.compress, "export": compression.export}
+    return commands[args.command](StandardJPEG, args)
+
+
+if __name__ == "__main__":
+    run_main(main)

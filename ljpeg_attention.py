@@ -1,0 +1,95 @@
+"""Learned quantization tables and VGG attention for JPEG: the proposed model.
+
+After Strümpler, Yang and Timofte, "Learning to Improve Image Compression without
+Changing the Standard Decoder", ECCV Workshops 2020 (https://arxiv.org/abs/2009.12927).
+An attention network on VGG features scales every DCT coefficient before rounding, so
+that the content of the picture decides what is smoothed away. The thesis uses VGG-19;
+the default here is VGG-16. TensorFlow 2.14, graph mode.
+"""
+
+import tensorflow_log
+
+import tensorflow.compat.v1 as tf
+
+import arg_parser
+import compression
+import differentiable_jpeg as jpeg
+import training
+from conv_blocks import VGGAttention, imagenet_weights
+from errors import run_main
+from image_utils import differentiable_round, pad_to_blocks
+from losses import distortion
+
+
+class LJPEGAttention:
+    """Learned tables, and attention for every coefficient."""
+
+    NAME = "ljpeg_attention"
+    TAKES_QUALITY = False
+
+    def __init__(self, settings, dtype):
+        """Creates the variables.
+
+        Args:
+          settings: the flags of the training, as attributes.
+          dtype: tf.float32 or tf.bfloat16, of the convolutions.
+        """
+        self._settings = settings
+        self._dtype = dtype
+        self.tables = jpeg.LearnedTables("qtables")
+        self._attention = VGGAttention(
+            "attention", settings.vgg, settings.freeze_vgg, dtype
+        )
+        trunk = self._attention.trunk.variables
+        self.pretrained = [(trunk, lambda: imagenet_weights(settings.vgg))]
+        self.frozen = trunk if settings.freeze_vgg else []
+
+    def _edit(self, x):
+        attention = self._attention(pad_to_blocks(x))
+        return jpeg.rgb_to_dct(x) * jpeg.per_component(attention), attention
+
+    def code(self, x, quality=None):
+        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `jpeg.Coded`."""
+        del quality  # The tables are learned.
+        height, width = jpeg.picture_size(x)
+        return jpeg.code(self._edit(x)[0], self.tables.integers, height, width)
+
+    def training_graph(self, x, seed):
+        """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
+        del seed  # Nothing is random here.
+        settings, qtables = self._settings, self.tables.entries
+        height, width = jpeg.picture_size(x)
+        dct, attention = self._edit(x)
+        z = dct / jpeg.per_component(qtables)
+        x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
+
+        total, terms = distortion(x, x_tilde, settings.lpips_weight, self._dtype)
+        terms["regularizer"] = self.tables.regularizer
+        terms["attention"] = tf.reduce_mean(attention)
+        loss = settings.lmbda * total + terms["attention"]
+        loss += settings.total_weight_regularizer * terms["regularizer"]
+        coded = jpeg.code(dct, self.tables.integers, height, width)
+        return jpeg.TrainingGraph(loss, terms, x_tilde, coded, _maps(attention))
+
+
+def _maps(attention):
+    luma, chroma = tf.unstack(tf.reduce_mean(attention, [3, 4]), axis=-1)
+    return {
+        "attention_luma": luma[..., tf.newaxis],
+        "attention_chroma": chroma[..., tf.newaxis],
+    }
+
+
+def main():
+    """Runs the command of the command line."""
+    args = arg_parser.parse_ljpeg_attention()
+    commands = {
+        "train": training.train,
+        "compress": compression.compress,
+        "export": compression.export,
+    }
+    return commands[args.command](LJPEGAttention, args)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,231 @@
+"""Figures: MSE, LPIPS, PSNR and MS-SSIM (dB) against bits per pixel.
+
+Classical codecs are dashed grey lines, each run of trainings has one colour and marker
+with a dot per lambda, and the Google baseline is black. The colours can be told apart
+with the common kinds of colour blindness: Okabe and Ito, "Color Universal Design",
+2008 (without its yellow), and two of Paul Tol's, https://sronpersonalpages.nl/~pault.
+"""
+
+import io
+import os
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from image_files import write_atomically
+from results import ms_ssim_db
+
+DPI = 200
+
+_RUN_COLOURS = (
+    "#0072B2",  # blue
+    "#D55E00",  # vermillion
+    "#009E73",  # bluish green
+    "#CC79A7",  # reddish purple
+    "#E69F00",  # orange
+    "#56B4E9",  # sky blue
+    "#882255",  # wine
+    "#999933",  # olive
+)
+# One fewer than there are colours, so that the pairs repeat late.
+_RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_JPEG_COLOURS = ("#555555", "#888888", "#AAAAAA")
+_JPEG_DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (5, 1.5, 1, 1.5)))
+_GOOGLE_MARKERS = ("*", "p", "h")
+
+# The part of the height that stays free above and below what is shown.
+_MARGIN = 0.06
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The dots of one codec.
+
+    Attributes:
+      label: its name in the legend.
+      points: list of dicts of means (keys `results.LISTS`), one per dot.
+      kind: "jpeg" (a classical codec), "run" or "google".
+    """
+
+    label: str
+    points: list
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One figure: which mean it shows, how, and in which file."""
+
+    metric: str
+    label: str
+    file: str
+    convert: callable = float
+
+
+_AXES = (
+    _Axis("mse", "MSE (0–255 scale, lower is better)", "mse.png"),
+    _Axis("lpips", "LPIPS (AlexNet, lower is better)", "lpips.png"),
+    _Axis("psnr", "PSNR [dB] (higher is better)", "psnr.png"),
+    _Axis(
+        "ms-ssim", "MS-SSIM [dB] (higher is better)", "ms_ssim.png", convert=ms_ssim_db
+    ),
+)
+
+
+def plot_rate_distortion(curves, folder, title=""):
+    """Writes `mse.png`, `lpips.png`, `psnr.png` and `ms_ssim.png` into `folder`.
+
+    Args:
+      curves: list of `Curve`.
+      folder: where to write, made if it is missing.
+      title: a line above each figure, for example the test set.
+
+    Returns:
+      The paths of the four files.
+    """
+    os.makedirs(folder, exist_ok=True)
+    paths = []
+    for axis in _AXES:
+        figure = rate_distortion_figure(curves, axis.metric, title)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
+        paths.append(os.path.join(folder, axis.file))
+        write_atomically(paths[-1], png.getvalue())
+    return paths
+
+
+def rate_distortion_figure(curves, metric, title=""):
+    """Draws one metric against bpp.
+
+    Dots that are not finite (MS-SSIM of small images, PSNR of equal ones) are left out.
+    The axes show every dot of the runs and of the Google baseline, and as much of the
+    classical codecs as is near to them; all of these if there is nothing else.
+
+    Args:
+      curves: list of `Curve`.
+      metric: "mse", "lpips", "psnr" or "ms-ssim".
+      title: a line above the figure.
+
+    Returns:
+      `matplotlib.figure.Figure` with one pair of axes.
+    """
+    axis = next(axis for axis in _AXES if axis.metric == metric)
+    figure = Figure(figsize=(6.4, 4.2))
+    axes = figure.add_subplot()
+    points = [_points(curve, axis) for curve in curves]
+    for curve, xy, style in zip(curves, points, _styles(curves), strict=True):
+        axes.plot(*xy, label=curve.label, **style)
+    _set_limits(axes, curves, points)
+    axes.set_xlabel("rate [bits per pixel]")
+    axes.set_ylabel(axis.label)
+    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    _add_legend(axes, curves)
+    if not any(xy.size for xy in points):
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
+    return figure
+
+
+def _points(curve, axis):
+    """[2 (bpp, metric), n], the finite points in order of their rates."""
+    pairs = [(dot["bpp"], axis.convert(dot[axis.metric])) for dot in curve.points]
+    xy = np.reshape(sorted(p for p in pairs if np.all(np.isfinite(p))), (-1, 2))
+    return xy.T
+
+
+def _styles(curves):
+    """Keyword arguments of `Axes.plot` for each curve."""
+    makers = {"jpeg": _jpeg_style, "run": _run_style, "google": _google_style}
+    counts = dict.fromkeys(makers, 0)
+    styles = []
+    for curve in curves:
+        styles.append(makers[curve.kind](counts[curve.kind]))
+        counts[curve.kind] += 1
+    return styles
+
+
+def _jpeg_style(index):
+    return {
+        "color": _JPEG_COLOURS[index % len(_JPEG_COLOURS)],
+        "linestyle": _JPEG_DASHES[index % len(_JPEG_DASHES)],
+        "linewidth": 1.4,
+        "marker": ".",
+        "markersize": 4,
+        "zorder": 2,
+    }
+
+
+def _run_style(index):
+    return {
+        "color": _RUN_COLOURS[index % len(_RUN_COLOURS)],
+        "marker": _RUN_MARKERS[index % len(_RUN_MARKERS)],
+        "linewidth": 0.9,
+        "markersize": 5.5,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+        "zorder": 3,
+    }
+
+
+def _google_style(index):
+    return {
+        "color": "black",
+        "marker": _GOOGLE_MARKERS[index % len(_GOOGLE_MARKERS)],
+        "linewidth": 0.9,
+        "markersize": 8,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+        "zorder": 3,
+    }
+
+
+def _set_limits(axes, curves, points):
+    """Shows all learned dots, and what of the classical codecs is near to them."""
+    learned = _join(points, [curve.kind != "jpeg" for curve in curves])
+    classical = _join(points, [curve.kind == "jpeg" for curve in curves])
+    shown = learned if learned.size else classical
+    if not shown.size:
+        return
+    # A third more rate on both sides, where the classical codecs go on, and a factor of
+    # four from end to end, so that one dot alone has its surroundings too; likewise a
+    # quarter of the value upwards and downwards.
+    left, right = shown[0].min(), shown[0].max()
+    wider = max(1.33 if learned.size else 1.05, np.sqrt(4 * left / right))
+    left, right = left / wider, right * wider
+    low, high = shown[1].min(), shown[1].max()
+    reach = max(0.5 * (high - low), 0.25 * abs(high))
+    near = classical[1, (classical[0] >= left) & (classical[0] <= right)]
+    near = near[(near >= low - reach) & (near <= high + reach)]
+    low, high = min([low, *near]), max([high, *near])
+    margin = max(_MARGIN * (high - low), 0.02 * abs(high)) or 1
+    axes.set_xlim(left, right)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _join(points, wanted):
+    chosen = [xy for xy, is_wanted in zip(points, wanted, strict=True) if is_wanted]
+    return np.concatenate([np.empty((2, 0)), *chosen], axis=1)
+
+
+def _add_legend(axes, curves):
+    """Below the axes, where it covers no dot; as many columns as the labels allow."""
+    if not curves:
+        return
+    longest = max(len(curve.label) for curve in curves)
+    legend = axes.legend(
+        axes.get_lines(),
+        [str(index) for index in range(len(curves))],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=max(1, min(3, 110 // (longest + 8))),
+        fontsize=8,
+        frameon=False,
+        handlelength=3,
+    )
+    # Set afterwards, since `legend` leaves out labels that start with an underscore.
+    for text, curve in zip(legend.get_texts(), curves, strict=True):
+        text.set(text=curve.label, parse_math=False)

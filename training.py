@@ -1,0 +1,281 @@
+"""The training loop of every model: schedule, checkpoints, summaries, resuming."""
+
+import concurrent.futures
+import contextlib
+import logging
+import os
+import signal
+import time
+
+import numpy as np
+import tensorflow.compat.v1 as tf
+import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+import checkpoints
+import hardware
+import jpeg_file
+from image_utils import encode_png
+from lpips_tensorflow import lpips
+from training_data import CropDataset
+
+logger = logging.getLogger(__name__)
+
+DECAY_STEPS = 10000
+CHECKPOINT_SECONDS = 180
+SUMMARY_STEPS = 100
+SUMMARY_IMAGES = 4
+
+
+def train(model_class, args):
+    """Trains a model up to `args.last_step`, or goes on where a training stopped.
+
+    Args:
+      model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
+      args: flags of the `train` command.
+
+    Returns:
+      Exit status: 0, or 128 + the number of the signal that ended the training.
+
+    Raises:
+      UserError: no usable training image, flags that contradict the checkpoint.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args.precision, reason = hardware.choose_precision(args.precision)
+    logger.info("%s convolutions: %s", args.precision, reason)
+    settings = checkpoints.settings_of(args, model_class.NAME)
+    for line in checkpoints.check_resume(args.checkpoint_dir, settings):
+        logger.warning("%s", line)
+    prefix = checkpoints.latest_checkpoint(args.checkpoint_dir)
+    if prefix and checkpoints.checkpoint_step(prefix) >= args.last_step:
+        logger.info("%s: already at --last_step %d", prefix, args.last_step)
+        return 0
+    dataset = CropDataset(
+        args.train_glob,
+        args.batchsize,
+        args.patchsize,
+        args.preprocess_threads,
+        args.seed,
+    )
+    os.makedirs(args.checkpoint_dir, exist_ok=True)
+    checkpoints.save_settings(args.checkpoint_dir, settings)
+    with tf.Graph().as_default():
+        trainer = Trainer(model_class, args)
+        return trainer.run(dataset, prefix)
+
+
+class Trainer:
+    """Graph, session and loop of one training."""
+
+    def __init__(self, model_class, args):
+        """Builds the training graph in the default graph."""
+        self._args = args
+        tf.set_random_seed(args.seed)
+        dtype = tf.as_dtype(args.precision)
+        self._global_step = tf.train.get_or_create_global_step()
+        self._model = model_class(args, dtype)
+        shape = [args.batchsize, args.patchsize, args.patchsize, 3]
+        self.pixels = tf.placeholder(tf.uint8, shape)
+        self._x = tf.cast(self.pixels, tf.float32) / 255.0
+        # 16 seeds a step, for a model to draw from.
+        seed = tf.stack([args.seed, 16 * tf.cast(self._global_step, tf.int32)])
+        self.graph = self._model.training_graph(self._x, seed)
+        self.learning_rate = learning_rate(args.lr, args.lr_decay, self._global_step)
+        self.train_op = self._minimize()
+        self._summaries = self._summary_tensors(dtype)
+        frozen = {v.ref() for v in self._model.frozen}
+        self._saver = checkpoints.saver(
+            [v for v in tf.global_variables() if v.ref() not in frozen], max_to_keep=1
+        )
+
+    def _minimize(self):
+        optimizer = tf.train.AdamOptimizer(self.learning_rate)
+        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+            return optimizer.minimize(self.graph.loss, global_step=self._global_step)
+
+    def initialize(self, session, prefix):
+        """Sets every variable: from the checkpoint `prefix`, or anew if it is None."""
+        session.run(tf.global_variables_initializer())
+        for variables, load in self._model.pretrained:
+            checkpoints.assign(session, variables, load())
+        if prefix:
+            frozen = {v.ref() for v in self._model.frozen}
+            variables = [v for v in tf.global_variables() if v.ref() not in frozen]
+            checkpoints.restore(session, variables, prefix)
+
+    def run(self, dataset, prefix):
+        """Trains; returns the exit status."""
+        args = self._args
+        config = hardware.session_config()
+        with (
+            tf.Session(config=config) as session,
+            Summaries(args.checkpoint_dir, self._summaries) as summaries,
+            StopSignals() as stop,
+            logging_redirect_tqdm(),
+        ):
+            self.initialize(session, prefix)
+            start = step = session.run(self._global_step)
+            logger.info(
+                "%s step %d of %d; checkpoints and TensorBoard's events in %s",
+                "Going on from" if prefix else "Starting at",
+                start,
+                args.last_step,
+                args.checkpoint_dir,
+            )
+            saved_at = time.monotonic()
+            batches = dataset.batches(start)
+            progress = tqdm.tqdm(
+                initial=start, total=args.last_step, unit="step", mininterval=1.0
+            )
+            with contextlib.closing(batches), progress:
+                while step < args.last_step and not stop.signal:
+                    feeds = {self.pixels: next(batches)}
+                    if step % SUMMARY_STEPS == 0:
+                        summaries.add(session, feeds, step)
+                    _, loss = session.run([self.train_op, self.graph.loss], feeds)
+                    step += 1
+                    progress.update()
+                    progress.set_postfix(loss=f"{loss:.4g}", refresh=False)
+                    if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                        self._save(session)
+                        saved_at = time.monotonic()
+                if step > start:
+                    summaries.add(session, {self.pixels: next(batches)}, step)
+                    self._save(session)
+        return self._report(step, stop.signal)
+
+    def _save(self, session):
+        path = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
+        self._saver.save(session, path, self._global_step, write_meta_graph=False)
+
+    def _report(self, step, stop_signal):
+        where = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
+        if not stop_signal:
+            logger.info("Done: step %d saved as %s-%d", step, where, step)
+            return 0
+        logger.info(
+            "Stopped at step %d, saved as %s-%d; the same command goes on from there",
+            step,
+            where,
+            step,
+        )
+        return 128 + stop_signal
+
+    def _summary_tensors(self, dtype):
+        """What a summary needs, as one structure for a single run."""
+        graph = self.graph
+        scalars = {"loss": graph.loss, "learning_rate": self.learning_rate}
+        scalars.update({f"loss_terms/{k}": v for k, v in graph.terms.items()})
+        if "lpips" not in graph.terms:
+            distance = tf.reduce_mean(lpips(self._x, graph.x_tilde, dtype=dtype))
+            scalars["loss_terms/lpips"] = distance
+        images = {"original": self._x, "reconstruction": graph.x_tilde}
+        images = {k: v[:SUMMARY_IMAGES] for k, v in images.items()}
+        for name, values in graph.maps.items():
+            values = values[:SUMMARY_IMAGES]
+            size = 8 * tf.shape(values)[1:3]
+            images[name] = tf.image.resize_nearest_neighbor(values, size)
+        return {
+            "scalars": scalars,
+            "images": {k: tf.cast(255 * v, tf.uint8) for k, v in images.items()},
+            "integers": tf.cast(graph.coded.integers[:SUMMARY_IMAGES], tf.int16),
+            "qtables": tf.cast(graph.coded.qtables, tf.uint8),
+        }
+
+
+def learning_rate(initial, decay, step):
+    """`initial * decay ** (step // 10000)`, of the global step: a resume keeps it."""
+    return tf.train.exponential_decay(initial, step, DECAY_STEPS, decay, staircase=True)
+
+
+class StopSignals:
+    """Turns Ctrl-C and SIGTERM into a flag, so that a step ends and is saved."""
+
+    def __init__(self):
+        self.signal = None
+
+    def __enter__(self):
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._previous = {s: signal.signal(s, self._handle) for s in signals}
+        return self
+
+    def _handle(self, number, frame):
+        del frame
+        self.signal = int(number)
+        # A second one ends the process at once.
+        signal.signal(number, self._previous[number])
+
+    def __exit__(self, *error):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+class Summaries:
+    """Writes TensorBoard's events; coding and writing happen in a thread of their own."""
+
+    def __init__(self, folder, tensors):
+        """Writes into `folder` the values of `tensors`, see `Trainer`."""
+        self._writer = tf.summary.FileWriter(folder, filename_suffix=".train")
+        self._tensors = tensors
+        self._executor = concurrent.futures.ThreadPoolExecutor(1)
+        self._pending = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._executor.shutdown()
+        self._writer.close()
+
+    def add(self, session, feeds, step):
+        """Measures one batch now, and writes the summary of `step` later."""
+        values = session.run(self._tensors, feeds)
+        if self._pending:
+            self._pending.result()  # Raises what went wrong in the thread.
+        self._pending = self._executor.submit(self._write, values, step)
+
+    def _write(self, values, step):
+        scalars = dict(values["scalars"])
+        scalars["psnr"] = 10 * np.log10(255.0**2 / scalars["loss_terms/mse"])
+        scalars["bpp"] = _true_bpp(values)
+        for table, name in enumerate(("luma", "chroma")):
+            scalars[f"qtables/{name}_mean"] = values["qtables"][..., table].mean()
+        summary = tf.Summary()
+        for name, value in scalars.items():
+            summary.value.add(tag=name, simple_value=float(value))
+        images = dict(values["images"])
+        images["qtables"] = _table_picture(values["qtables"])[np.newaxis]
+        for name, pictures in images.items():
+            for index, picture in enumerate(pictures):
+                summary.value.add(tag=f"{name}/{index}", image=_image_summary(picture))
+        self._writer.add_summary(summary, step)
+        self._writer.flush()
+
+
+def _true_bpp(values):
+    """Mean bits per pixel of real files, standard Huffman tables."""
+    height, width = values["images"]["original"].shape[1:3]
+    qtables = np.ascontiguousarray(values["qtables"].transpose(2, 0, 1))
+    sizes = [
+        len(jpeg_file.encode(jpeg_file.QuantizedImage(i, qtables, height, width, None)))
+        for i in values["integers"]
+    ]
+    return 8 * np.mean(sizes) / (height * width)
+
+
+def _table_picture(qtables):
+    """Both tables side by side, 16x16 px an entry, [128, 272, 1]."""
+    tables = np.kron(qtables.transpose(2, 0, 1), np.ones([1, 16, 16], np.uint8))
+    gap = np.zeros([tables.shape[1], 16], np.uint8)
+    return np.concatenate([tables[0], gap, tables[1]], 1)[..., np.newaxis]
+
+
+def _image_summary(picture):
+    """A `tf.Summary.Image` of uint8 `[h, w, 1 or 3]`."""
+    height, width, channels = picture.shape
+    return tf.Summary.Image(
+        height=height,
+        width=width,
+        colorspace=channels,
+        encoded_image_string=encode_png(picture),
+    )

@@ -1,0 +1,49 @@
+"""Pretrained weights that the project ships; see README.md for their origin."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+
+from errors import UserError
+
+# Of the files that make_weights.py writes.
+SHA256 = {
+    "alexnet_lpips": "658e557604e284e6c404d2e8035e9ec1edb109f7c7ad397e13f43ee15dd29657",
+    "vgg16": "1d21dd9af75632ae76a892503e47a65f45a86f60479b02e85fdeb2709b0b5a8c",
+}
+
+
+def path_of(name):
+    """Path of the file that holds `name`, a key of `SHA256`."""
+    return Path(__file__).resolve().parent / f"{name}.npz"
+
+
+def load(name):
+    """Reads one set of weights.
+
+    Args:
+      name: "alexnet_lpips": `conv0` to `conv4` of AlexNet with `/kernel`
+        [height, width, in, out] and `/bias` [out], and `lin0` to `lin4`
+        [channels], the linear layers of LPIPS v0.1; or "vgg16": `conv0` to
+        `conv6`, the convolutions of VGG-16 before its third max-pool.
+
+    Returns:
+      dict from the name of an array to the array, float32.
+
+    Raises:
+      UserError: the file is missing or its SHA-256 is not the expected one.
+      KeyError: there are no weights of that name.
+    """
+    expected = SHA256[name]
+    path = path_of(name)
+    remedy = "restore it from the repository or run python3 weights/make_weights.py"
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}: {remedy}") from error
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise UserError(f"{path}: damaged (its SHA-256 is not as expected): {remedy}")
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {key: arrays[key].astype(np.float32) for key in arrays.files}
