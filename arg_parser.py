@@ -57,8 +57,8 @@ def parse_google_baseline(argv=None):
 def parse_evaluate(argv=None):
     """Parses the flags of evaluate.py."""
     parser = _Parser(
-        description="Measures every checkpoint of a batch, JPEG and the Google baseline "
-        "on test images, and plots rate-distortion curves.",
+        description="Measures every checkpoint of a batch, JPEG and the Google "
+        "baseline on test images, and plots rate-distortion curves.",
     )
     what = parser.add_argument_group("what is evaluated")
     what.add_argument(
@@ -71,7 +71,7 @@ def parse_evaluate(argv=None):
         "--jpeg_type",
         choices=JPEG_TYPES,
         default="ljpeg_attention",
-        help="script that trained checkpoints without a settings.json",
+        help="script of checkpoints that have no settings.json to tell it",
     )
     what.add_argument(
         "--google_dir", metavar="DIR", help="checkpoint folder of google_baseline.py"
@@ -88,11 +88,21 @@ def parse_evaluate(argv=None):
     _add_precision(how)
     _add_workers(how)
     how.add_argument(
+        "--bpp_range",
+        type=_positive,
+        nargs=2,
+        default=[0.2, 1.2],
+        metavar=("LOW", "HIGH"),
+        help="rates over which BD-rates are taken, bits per pixel",
+    )
+    how.add_argument(
         "--output_dir",
         metavar="DIR",
-        help="folder of the figures and of _output and _output_PIL (default: --batch_dir)",
+        help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
     args = parser.parse_args(argv)
+    if args.bpp_range[0] >= args.bpp_range[1]:
+        parser.error("--bpp_range: LOW has to be below HIGH")
     args.output_dir = args.output_dir or args.batch_dir
     return args
 
@@ -194,7 +204,7 @@ def _add_trunk(train):
         "--vgg",
         choices=tuple(VGG_BLOCKS),
         default="vgg16",
-        help="trunk with ImageNet weights: vgg16 from this repository, vgg19 from Keras",
+        help="trunk with ImageNet weights: vgg16 (in this repository), vgg19 (Keras')",
     )
     group.add_argument(
         "--freeze_vgg",
@@ -276,8 +286,8 @@ def _add_entropy_coding(group, default):
         "--entropy_coding",
         choices=ENTROPY_CODINGS,
         default=default,
-        help="default: the standard Huffman tables; optimized: the same pixels in fewer "
-        "bytes; trellis: mozjpeg's trellis quantization with the same tables",
+        help="default: the standard Huffman tables; optimized: the same pixels in "
+        "fewer bytes; trellis: mozjpeg's trellis quantization, the same tables",
     )
 
 
@@ -285,7 +295,7 @@ def _add_precision(group):
     group.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="of the convolutions (default: bfloat16 where the machine has units for it)",
+        help="of the convolutions (default: bfloat16 if the machine has units for it)",
     )
 
 

@@ -78,8 +78,8 @@ def model_settings(folder, script):
     found = settings.get("script", script)
     if found != script:
         raise UserError(
-            f"{folder}: holds a model of {found}.py, not of {script}.py; use {found}.py "
-            f"(in evaluate.py: --jpeg_type {found}) or another folder"
+            f"{folder}: holds a model of {found}.py, not of {script}.py; use "
+            f"{found}.py or another folder"
         )
     return types.SimpleNamespace(**{"vgg": "vgg16", "freeze_vgg": False, **settings})
 

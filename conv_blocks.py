@@ -1,4 +1,4 @@
-"""The networks: VGG attention (ljpeg_attention.py) and ResConvLayer (google_baseline.py).
+"""The networks: VGG attention (ljpeg_attention) and ResConvLayer (google_baseline).
 
 Plain TensorFlow variables and ops, NHWC. Variables are float32; with
 `dtype=tf.bfloat16` the convolutions alone run in bfloat16.

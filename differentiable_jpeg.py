@@ -1,9 +1,9 @@
 """JPEG as differentiable TensorFlow graph code: what every model of ours shares.
 
-    x -> pad -> YCbCr -> DCT -> / tables -> (edit) -> round -> * tables -> IDCT -> x_tilde
+    x -> pad -> YCbCr -> DCT -> (edit) -> / tables -> round -> * tables -> IDCT
 
 The integers after the rounding, with the tables, are a baseline JPEG file (see
-jpeg_file.py); `x_tilde` is what a decoder shows of it.
+jpeg_file.py); the picture at the end, `x_tilde`, is what a decoder shows of it.
 """
 
 from typing import NamedTuple
@@ -19,6 +19,7 @@ _DCT_64 = np.kron(image_utils.dct_matrix(), image_utils.dct_matrix())
 _FORWARD = np.kron(_DCT_64, 255.0 * image_utils.RGB_TO_YCBCR)
 _INVERSE = np.kron(_DCT_64.T, image_utils.YCBCR_TO_RGB / 255.0)
 # The level shift: 128 in every sample of Y is 8 * 128 in its DC coefficient alone.
+MAX_INTEGER = 1023.0
 _LEVEL_SHIFT = np.zeros((8, 8, 3), np.float32)
 _LEVEL_SHIFT[0, 0, 0] = 8 * 128.0
 
@@ -102,6 +103,8 @@ def code(dct, qtables, height, width):
       `Coded`; its `edited` is the picture of `dct` before quantization.
     """
     integers = tf.round(dct / per_component(qtables))
+    # An edited picture may leave 0..255, and then the range that 8-bit JPEG codes.
+    integers = tf.clip_by_value(integers, -MAX_INTEGER, MAX_INTEGER)
     return Coded(integers, qtables, dct_to_rgb(dct, height, width))
 
 

@@ -40,7 +40,7 @@ def _cpu_flags():
 
 
 def session_config():
-    """Settings of a session: GPU memory grows as needed instead of being taken whole."""
+    """Settings of a session: GPU memory grows as needed, it is not taken whole."""
     config = tf.ConfigProto(allow_soft_placement=True)
     config.gpu_options.allow_growth = True
     return config

@@ -237,8 +237,10 @@ def _rgb_pixels(image, path):
         raise UserError(
             f"{path}: holds {kind} pixels: convert it to RGB of 8 or 16 bits"
         )
+    if image.mode == "La":  # premultiplied, for which Pillow knows but this way
+        image = image.convert("LA")
     if image.has_transparency_data:
-        return _over_white(np.asarray(_rgba(image)))
+        return _over_white(np.asarray(image.convert("RGBA")))
     return np.array(image.convert("RGB"))
 
 
@@ -254,12 +256,6 @@ def _rgb_of_16_bit_gray(image, path):
     if transparent is not None:
         rgb[gray == transparent] = 255
     return rgb
-
-
-def _rgba(image):
-    """RGBA of a Pillow image with transparency; two modes lack the direct way."""
-    through = {"La": "LA", "PA": "RGBA", "RGBa": "RGBA"}.get(image.mode, image.mode)
-    return image.convert(through).convert("RGBA")
 
 
 def _over_white(rgba):

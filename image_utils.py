@@ -98,7 +98,7 @@ def merge_last_axes(x, count):
 
 
 def dct_matrix(size=BLOCK):
-    """The orthonormal DCT-II as a float64 matrix `[size (frequency), size (sample)]`."""
+    """The orthonormal DCT-II, a float64 matrix `[size (frequency), size (sample)]`."""
     k, n = np.mgrid[:size, :size]
     matrix = np.sqrt(2.0 / size) * np.cos(np.pi * (2 * n + 1) * k / (2 * size))
     matrix[0] /= np.sqrt(2.0)

@@ -131,8 +131,8 @@ def bits_per_pixel(num_bytes, height, width):
 
 
 def ms_ssim_db(mean):
-    """MS-SSIM in dB, -10 log10(1 - mean): inf for 1."""
-    return -10 * math.log10(1 - mean) if mean < 1 else math.inf
+    """MS-SSIM in dB, -10 log10(1 - mean): inf for 1, nan for nan."""
+    return math.inf if mean >= 1 else -10 * math.log10(1 - mean)
 
 
 def mean_squared_error(original, decoded):
@@ -293,4 +293,4 @@ def _ms_ssim(scales, decoded):
         # Negative similarities count as 0, which also keeps the power real.
         product *= np.maximum(ssim if coarsest else contrast, 0) ** power
         planes = _halve(planes)
-    return float(product.mean())
+    return min(float(product.mean()), 1.0)  # Rounding may lead just above.

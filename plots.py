@@ -8,6 +8,7 @@ with the common kinds of colour blindness: Okabe and Ito, "Color Universal Desig
 
 import io
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,7 +61,7 @@ class _Axis:
     metric: str
     label: str
     file: str
-    convert: callable = float
+    convert: Callable = float
 
 
 _AXES = (

@@ -15,6 +15,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 import checkpoints
 import hardware
 import jpeg_file
+from errors import UserError
 from image_utils import encode_png
 from lpips_tensorflow import lpips
 from training_data import CropDataset
@@ -133,6 +134,11 @@ class Trainer:
                     if step % SUMMARY_STEPS == 0:
                         summaries.add(session, feeds, step)
                     _, loss = session.run([self.train_op, self.graph.loss], feeds)
+                    if not np.isfinite(loss):
+                        raise UserError(
+                            f"the loss is {loss} at step {step}; lower --lr, the last "
+                            f"checkpoint in {args.checkpoint_dir} is still good"
+                        )
                     step += 1
                     progress.update()
                     progress.set_postfix(loss=f"{loss:.4g}", refresh=False)
@@ -146,7 +152,13 @@ class Trainer:
 
     def _save(self, session):
         path = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
-        self._saver.save(session, path, self._global_step, write_meta_graph=False)
+        try:
+            self._saver.save(session, path, self._global_step, write_meta_graph=False)
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"{path}: cannot be written ({error.message.splitlines()[0]}); free "
+                "some space, then the same command goes on from the last checkpoint"
+            ) from error
 
     def _report(self, step, stop_signal):
         where = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
@@ -211,7 +223,7 @@ class StopSignals:
 
 
 class Summaries:
-    """Writes TensorBoard's events; coding and writing happen in a thread of their own."""
+    """Writes TensorBoard's events; files are coded and written in another thread."""
 
     def __init__(self, folder, tensors):
         """Writes into `folder` the values of `tensors`, see `Trainer`."""
@@ -255,7 +267,7 @@ class Summaries:
 def _true_bpp(values):
     """Mean bits per pixel of real files, standard Huffman tables."""
     height, width = values["images"]["original"].shape[1:3]
-    qtables = np.ascontiguousarray(values["qtables"].transpose(2, 0, 1))
+    qtables = values["qtables"].transpose(2, 0, 1)
     sizes = [
         len(jpeg_file.encode(jpeg_file.QuantizedImage(i, qtables, height, width, None)))
         for i in values["integers"]

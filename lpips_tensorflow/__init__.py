@@ -7,8 +7,6 @@ graph imported from a file it can be read, is differentiable with respect to bot
 pictures, and takes pictures of any size.
 """
 
-import weakref
-
 import tensorflow.compat.v1 as tf
 
 import weights
@@ -28,7 +26,7 @@ _CONVOLUTIONS = (
     (1, 1, False),
 )
 
-_weights_of_graph = weakref.WeakKeyDictionary()
+_COLLECTION = "lpips_weights"  # of the graph, and the scope of its tensors
 
 
 def lpips(input0, input1, model="net-lin", net="alex", dtype=tf.float32):
@@ -100,15 +98,14 @@ def distance(features0, features1):
 
 def _graph_weights():
     """The weights as constants of the default graph, added to it only once."""
-    graph = tf.get_default_graph()
-    if graph not in _weights_of_graph:
+    constants = tf.get_collection(_COLLECTION)
+    if not constants:
         # Outside of the loop or branch in which the first call may stand.
-        with tf.control_dependencies(None), tf.name_scope("lpips_weights/"):
-            _weights_of_graph[graph] = {
-                name: tf.constant(array, name=name)
-                for name, array in weights.load("alexnet_lpips").items()
-            }
-    return _weights_of_graph[graph]
+        with tf.control_dependencies(None), tf.name_scope(f"{_COLLECTION}/"):
+            for name, array in weights.load("alexnet_lpips").items():
+                tf.add_to_collection(_COLLECTION, tf.constant(array, name=name))
+        constants = tf.get_collection(_COLLECTION)
+    return {constant.op.name.partition("/")[-1]: constant for constant in constants}
 
 
 def _convolution(x, constants, name, stride, padding, dtype):

@@ -63,6 +63,23 @@ def png_bytes(pixels, bits, colour_type, before=b"", after=b""):
     )
 
 
+def big_endian_tiff(gray, samples_per_pixel=1):
+    """A TIFF written by hand: one strip of 16-bit gray `[h, w]`."""
+    height, width = gray.shape
+    raw = gray.astype(">u2").tobytes()
+    tags = {256: width, 257: height, 258: 16, 259: 1, 262: 1, 273: 8}
+    tags |= {277: samples_per_pixel, 278: height, 279: len(raw)}
+    entries = [struct.pack(">HHIHH", tag, 3, 1, tags[tag], 0) for tag in tags]
+    return (
+        b"MM\0*"
+        + struct.pack(">I", 8 + len(raw))
+        + raw
+        + struct.pack(">H", len(tags))
+        + b"".join(entries)
+        + bytes(4)
+    )
+
+
 def written(path, data):
     path.write_bytes(data)
     return str(path)
@@ -135,19 +152,7 @@ def test_16_bit_gray_is_scaled_not_clipped_to_white(tmp_path, suffix):
 
 def test_big_endian_16_bit_tiff_is_scaled(tmp_path):
     gray = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
-    raw = gray.astype(">u2").tobytes()
-    tags = [(256, 32), (257, 32), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1)]
-    tags += [(278, 32), (279, len(raw))]
-    directory = b"".join(struct.pack(">HHIHH", tag, 3, 1, n, 0) for tag, n in tags)
-    path = written(
-        tmp_path / "x.tif",
-        b"MM\0*"
-        + struct.pack(">I", 8 + len(raw))
-        + raw
-        + struct.pack(">H", len(tags))
-        + directory
-        + bytes(4),
-    )
+    path = written(tmp_path / "x.tif", big_endian_tiff(gray))
     expected = np.stack([np.rint(gray / 257)] * 3, -1)
     np.testing.assert_array_equal(read_image(path), expected)
 
@@ -189,6 +194,22 @@ def test_gray_with_alpha_is_blended_over_white(tmp_path):
     path = saved(tmp_path / "x.png", Image.fromarray(la, "LA"))
     colour = np.repeat(la[..., :1], 3, -1)
     np.testing.assert_array_equal(read_image(path), over_white(colour, la[..., 1]))
+
+
+def test_premultiplied_gray_with_alpha_is_blended_over_white(tmp_path):
+    """A TIFF written by hand: one strip of (gray * alpha, alpha), 8 bits each."""
+    raw = bytes([0, 0, 128, 128, 64, 128, 200, 255])
+    tags = {256: 4, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 2, 278: 1}
+    tags |= {279: len(raw), 338: 1}  # 338: the extra sample is associated alpha
+    entries = [struct.pack(">HHIHH", tag, 3, 1, tags[tag], 0) for tag in tags]
+    entries[2] = struct.pack(">HHIHH", 258, 3, 2, 8, 8)
+    directory = struct.pack(">H", len(tags)) + b"".join(entries) + bytes(4)
+    header = b"MM\0*" + struct.pack(">I", 8 + len(raw))
+    path = written(tmp_path / "x.tif", header + raw + directory)
+    # gray * alpha + 255 (1 - alpha): 255, 128 + 127, 64 + 127, 200 + 0
+    expected = np.array([255, 255, 191, 200])
+    difference = np.abs(read_image(path)[0] - expected[:, np.newaxis])
+    assert difference.max() <= 1  # Pillow's division by alpha is rounded
 
 
 def palette_image():
@@ -491,6 +512,7 @@ def huge_png(side):
     )
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_gigapixel_is_the_limit(tmp_path):
     path = written(tmp_path / "x.png", huge_png(31_622))
     assert image_size(path) == (31_622, 31_622)
@@ -507,6 +529,7 @@ def test_lack_of_memory_is_reported(tmp_path, monkeypatch):
     assert_refused(path, "memory")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]), st.data())
 def test_damaged_bytes_give_a_picture_or_one_line(tmp_path_factory, kind, data):
@@ -519,11 +542,15 @@ def test_damaged_bytes_give_a_picture_or_one_line(tmp_path_factory, kind, data):
         )
     path = tmp_path_factory.getbasetemp() / "damaged"
     path.write_bytes(content)
+    results = []
     for read in (read_image, image_size):
         try:
-            assert len(read(path)) in (2, *range(1, 65536))
+            results.append(read(path))
         except UserError as error:
             assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+    if len(results) == 2:
+        pixels, size = results
+        assert pixels.shape == (*size, 3)
 
 
 def test_pillow_warns_nobody(tmp_path):
@@ -536,6 +563,8 @@ def test_pillow_warns_nobody(tmp_path):
     with open(whole, "rb") as file:
         data = file.read()
     written(tmp_path / "5.tif", data[:-20])
+    strange = big_endian_tiff(np.zeros((4, 4), np.uint16), samples_per_pixel=99)
+    written(tmp_path / "6.tif", strange)
     code = f"""
         import glob, image_files
         from errors import UserError
@@ -639,14 +668,7 @@ def test_result_is_sorted_and_without_duplicates(tmp_path, monkeypatch):
     touch(tmp_path, "c.png", "a.png", "b.png")
     monkeypatch.chdir(tmp_path)
     patterns = ["c.png", "*.png", "./a.png", str(tmp_path / "b.png"), "."]
-    found = find_images(patterns)
-    assert [os.path.basename(path) for path in found] == sorted(
-        os.path.basename(path) for path in found
-    ) or found == sorted(found)
-    assert len(found) == 3
-    assert {os.path.realpath(path) for path in found} == {
-        str(tmp_path / name) for name in ("a.png", "b.png", "c.png")
-    }
+    assert find_images(patterns) == ["a.png", "b.png", "c.png"]
 
 
 def test_links_to_one_picture_are_two_pictures(tmp_path):
@@ -758,7 +780,7 @@ def test_failure_leaves_the_older_file_and_nothing_else(tmp_path, error):
 def test_os_error_of_another_file_keeps_its_name(tmp_path):
     other = str(tmp_path / "other")
     with pytest.raises(FileNotFoundError) as caught, atomic_path(tmp_path / "x"):
-        open(other)
+        os.stat(other)
     assert caught.value.filename == other
     assert os.listdir(tmp_path) == []
 
@@ -769,12 +791,10 @@ def test_temporary_path_keeps_the_suffix_and_is_out_of_sight(tmp_path):
         assert temporary.endswith(".PDF")
         assert os.path.dirname(temporary) == str(tmp_path)
         assert not path.exists()
-        assert [*tmp_path.glob("figure*")] == []
         with open(temporary, "wb") as file:
             file.write(b"pdf")
-        touch(tmp_path, "other.PDF")
         with pytest.raises(UserError):
-            find_images(f"{tmp_path}/f*")
+            find_images(f"{tmp_path}/*")
     assert path.read_bytes() == b"pdf"
 
 

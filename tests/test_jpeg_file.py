@@ -510,6 +510,10 @@ def test_pillow_reads_profile_and_exif_back_equal(size, entropy_coding):
         assert image.getexif()[0x010F] == "Maker"
     np.testing.assert_array_equal(jpeg_file.decode(data), jpeg_file.decode(plain))
     assert data.startswith(plain[:20]) and data.endswith(plain[20:])
+    parts = [payload for marker, payload in file_segments(data) if marker == 0xE2]
+    for number, part in enumerate(parts, start=1):  # ICC.1:2010, annex B.4
+        assert part[:14] == b"ICC_PROFILE\0" + bytes([number, len(parts)])
+    assert b"".join(part[14:] for part in parts) == profile
 
 
 def test_metadata_goes_into_model_files_and_coefficients_read_back():

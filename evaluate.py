@@ -1,0 +1,372 @@
+"""Rate-distortion curves of trained models, of JPEG and of the Google baseline.
+
+Every number is of a .jpg file on the disk: its bytes, and its picture as Pillow decodes
+it. Results are kept beside the files, see results.py; a second call only plots.
+"""
+
+import tensorflow_log
+
+import collections
+import concurrent.futures
+import contextlib
+import glob
+import logging
+import os
+import threading
+from typing import NamedTuple
+
+import tqdm
+
+import arg_parser
+import checkpoints
+import hardware
+import jpeg_file
+import results
+from codec import CodecGraph
+from compression import plan_outputs
+from errors import UserError, run_main
+from google_baseline import GoogleBaseline
+from image_files import find_images, read_image, write_atomically
+from ljpeg import LJPEG
+from ljpeg_attention import LJPEGAttention
+from metrics import MS_SSIM_MIN_SIDE, PictureMetrics, bits_per_pixel
+from plots import Curve, plot_rate_distortion
+
+logger = logging.getLogger("evaluate")
+
+JPEG_QUALITIES = (*range(1, 10), *range(10, 91, 5))
+GOOGLE_QUALITIES = (5, 10, 15, 20, 25)
+MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention, GoogleBaseline)}
+
+# Features of the originals that are kept for the next dot, in bytes; Kodak needs 1 GB.
+REFERENCE_BYTES = 2 << 30
+
+# The sources that make the numbers of a dot, beside the checkpoint.
+_CODE = (
+    *("codec", "conv_blocks", "differentiable_jpeg", "google_baseline", "image_files"),
+    *("image_utils", "jpeg_file", "ljpeg", "ljpeg_attention", "metrics"),
+    os.path.join("lpips_tensorflow", "__init__"),
+)
+_PACKAGES = ("pillow", "jpeglib", "mozjpeg-lossless-optimization")
+
+
+class Dot(NamedTuple):
+    """One setting of one codec: a dot of a figure."""
+
+    name: str
+    folder: str
+    kind: str  # of `plots.Curve`
+    curve: str  # label of its curve
+    settings: dict
+    prefix: str | None = None  # of the checkpoint
+    quality: int = 0  # for codecs that take one
+
+
+def main():
+    """Evaluates what the command line names; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = arg_parser.parse_evaluate()
+    if not os.path.isdir(args.batch_dir):
+        raise UserError(f"--batch_dir {args.batch_dir}: no such folder")
+    args.precision, reason = hardware.choose_precision(args.precision)
+    logger.info("%s convolutions: %s", args.precision, reason)
+    images = TestImages(args.test_image_glob)
+    dots, failed = plan_dots(args)
+    evaluator = Evaluator(images, args)
+    measured = []
+    for dot in dots:
+        try:
+            measured.append((dot, evaluator.evaluate(dot)))
+        except UserError as error:
+            logger.error("error: %s", error)
+            failed += 1
+    _report(measured, args)
+    failed += len(images.unreadable)
+    if failed:
+        logger.error("%d checkpoints or images failed, see above", failed)
+    return 1 if failed else 0
+
+
+def plan_dots(args):
+    """All dots of the command line.
+
+    Returns:
+      (list of `Dot`, number of checkpoints that cannot be used).
+
+    Raises:
+      UserError: `--google_dir` has no checkpoint of the baseline.
+    """
+    coding = {"entropy_coding": args.entropy_coding}
+    pil_folder = os.path.join(args.output_dir, "_output_PIL")
+    folder = os.path.join(args.output_dir, "_output")
+    dots = [
+        Dot(f"Q{q}", pil_folder, "jpeg", "JPEG", {**coding, "quality": q}, quality=q)
+        for q in JPEG_QUALITIES
+    ]
+    if args.google_dir is not None:
+        prefix = checkpoints.find_checkpoint(args.google_dir)
+        settings = _model_settings(prefix, GoogleBaseline.NAME, args)
+        for q in GOOGLE_QUALITIES:
+            own = {**settings, "quality": q}
+            name = f"google_Q{q}"
+            dots.append(Dot(name, folder, "google", "Google baseline", own, prefix, q))
+    failed = 0
+    for run, lambda_dir in find_lambda_dirs(args.batch_dir):
+        try:
+            prefix = checkpoints.find_checkpoint(lambda_dir)
+            found = checkpoints.load_settings(os.path.dirname(prefix)).get("script")
+            if found == GoogleBaseline.NAME:
+                logger.info("%s: pass it as --google_dir to evaluate it", lambda_dir)
+                continue
+            settings = _model_settings(prefix, found or args.jpeg_type, args)
+        except UserError as error:
+            logger.error("error: %s", error)
+            failed += 1
+            continue
+        name = f"{run}-{os.path.basename(lambda_dir)}"
+        dots.append(Dot(name, folder, "run", run, settings, prefix))
+    if not any(dot.kind == "run" for dot in dots):
+        logger.warning("%s: no run with lambda_*/train folders there", args.batch_dir)
+    return dots, failed
+
+
+def find_lambda_dirs(batch_dir):
+    """(run, folder) of every `lambda_*` folder of a batch, sorted.
+
+    Runs are the folders in `batch_dir` whose names do not start with `_`, and
+    `batch_dir` itself.
+    """
+    root = glob.escape(batch_dir)
+    own = os.path.basename(os.path.abspath(batch_dir))
+    found = [(own, path) for path in glob.glob(os.path.join(root, "lambda_*"))]
+    for path in glob.glob(os.path.join(root, "*", "lambda_*")):
+        run = os.path.basename(os.path.dirname(path))
+        if not run.startswith(("_", "lambda_")):
+            found.append((run, path))
+    return sorted(item for item in found if os.path.isdir(item[1]))
+
+
+def _model_settings(prefix, script, args):
+    """What defines a dot of a model, for its record."""
+    if script not in MODELS:
+        raise UserError(
+            f"{prefix}: trained by {script}.py, which evaluate.py does not know"
+        )
+    saved = vars(checkpoints.model_settings(os.path.dirname(prefix), script))
+    keys = ("lmbda", "vgg", "freeze_vgg")
+    return {
+        "script": script,
+        "entropy_coding": args.entropy_coding,
+        "precision": args.precision,
+        "step": checkpoints.checkpoint_step(prefix),
+        **{key: saved[key] for key in keys if key in saved},
+    }
+
+
+class TestImages:
+    """The test images, in the order of their paths; unreadable ones are reported."""
+
+    def __init__(self, patterns):
+        """Finds the images and reads each once.
+
+        Raises:
+          UserError: no image, or no readable one.
+        """
+        self.paths, self.unreadable, self.records = [], [], []
+        try:
+            found = find_images(patterns)
+        except UserError as error:
+            raise UserError(f"--test_image_glob: {error}") from error
+        for path in found:
+            try:
+                height, width = read_image(path).shape[:2]
+            except UserError as error:
+                logger.error("error: test image left out: %s", error)
+                self.unreadable.append(path)
+                continue
+            self.paths.append(path)
+            self.records.append(
+                {
+                    "name": os.path.basename(path),
+                    "height": height,
+                    "width": width,
+                    "sha256": results.file_sha256(path),
+                }
+            )
+        small = sum(
+            min(record["height"], record["width"]) < MS_SSIM_MIN_SIDE
+            for record in self.records
+        )
+        if small:
+            logger.info("MS-SSIM is not defined below 161 px: nan for %d images", small)
+        if not self.paths:
+            raise UserError(
+                f"--test_image_glob {' '.join(patterns)}: no readable image there"
+            )
+
+
+class Evaluator:
+    """Measures dots on the test images, or finds them measured already."""
+
+    def __init__(self, images, args):
+        """Takes `TestImages` and the flags; loads nothing yet."""
+        self._images = images
+        self._args = args
+        self._references = ReferenceCache(PictureMetrics())
+        self._graphs = {}
+        here = os.path.dirname(os.path.abspath(__file__))
+        self._code = results.code_version(
+            [os.path.join(here, f"{name}.py") for name in _CODE]
+        )
+        self._versions = results.library_versions(_PACKAGES)
+
+    def evaluate(self, dot):
+        """The `results.DotResults` of one dot.
+
+        Raises:
+          UserError: the checkpoint is damaged or of another model; a cached pickle is
+            not one of ours.
+          OSError: the results cannot be written.
+        """
+        key = {
+            "checkpoint": dot.prefix and checkpoints.checkpoint_hash(dot.prefix),
+            "images": self._images.records,
+            "settings": dot.settings,
+            "code": self._code,
+            "versions": self._versions,
+        }
+        found = results.load(dot.folder, dot.name, key)
+        if found is not None:
+            return found
+        with self._encoder(dot) as encode:
+            rows = self._measure_all(dot, encode)
+        names = [record["name"] for record in self._images.records]
+        measured = results.DotResults.from_rows(names, rows)
+        results.save(
+            dot.folder,
+            dot.name,
+            measured,
+            key,
+            description=_describe(dot, len(names)),
+            settings=dot.settings,
+            versions=self._versions,
+        )
+        return measured
+
+    @contextlib.contextmanager
+    def _encoder(self, dot):
+        """Yields a function from a picture to the bytes of its .jpg file."""
+        coding = self._args.entropy_coding
+        if dot.prefix is None:
+            yield lambda picture: jpeg_file.encode_rgb(picture, dot.quality, coding)
+            return
+        with self._graph(dot).restore(dot.prefix) as codec:
+            yield lambda picture: jpeg_file.encode(
+                codec.quantize(picture, dot.quality), coding
+            )
+
+    def _graph(self, dot):
+        """The `CodecGraph` of a dot, one for all checkpoints of a kind."""
+        settings = checkpoints.model_settings(
+            os.path.dirname(dot.prefix), dot.settings["script"]
+        )
+        kind = (dot.settings["script"], settings.vgg, settings.freeze_vgg)
+        if kind not in self._graphs:
+            model_class = MODELS[dot.settings["script"]]
+            precision = self._args.precision
+            self._graphs[kind] = CodecGraph(model_class, settings, precision)
+        return self._graphs[kind]
+
+    def _measure_all(self, dot, encode):
+        """One dict of the five values for each image."""
+        folder = os.path.join(dot.folder, dot.name)
+        os.makedirs(folder, exist_ok=True)
+        paths = self._images.paths
+        outputs = plan_outputs(paths, folder)
+        with concurrent.futures.ThreadPoolExecutor(self._args.workers) as executor:
+            rows = executor.map(
+                lambda path, output: self._measure(encode, path, output),
+                paths,
+                outputs,
+            )
+            progress = tqdm.tqdm(rows, dot.name, len(paths), leave=False, unit="image")
+            return list(progress)
+
+    def _measure(self, encode, path, output):
+        reference = self._references.get(path)
+        encoded = encode(reference.original)
+        write_atomically(output, encoded)
+        with open(output, "rb") as file:
+            data = file.read()
+        if data != encoded:
+            raise UserError(
+                f"{output}: changed while it was measured; another evaluation with other "
+                "settings writes there, give one of them another --output_dir"
+            )
+        values = self._references.metrics.compare(reference, jpeg_file.decode(data))
+        height, width = reference.original.shape[:2]
+        return {"bpp": bits_per_pixel(len(data), height, width), **values}
+
+
+class ReferenceCache:
+    """The last used originals with their features, at most `REFERENCE_BYTES`."""
+
+    def __init__(self, metrics):
+        self.metrics = metrics
+        self._references = collections.OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, path):
+        """The `metrics.Reference` of an image file."""
+        with self._lock:
+            if path in self._references:
+                self._references.move_to_end(path)
+                return self._references[path]
+        reference = self.metrics.reference(read_image(path))
+        with self._lock:
+            self._references[path] = reference
+            size = sum(item.nbytes for item in self._references.values())
+            while size > REFERENCE_BYTES and len(self._references) > 1:
+                size -= self._references.popitem(last=False)[1].nbytes
+        return reference
+
+
+def _describe(dot, count):
+    what = dot.curve if dot.prefix is None else f"{dot.settings['script']}, {dot.name}"
+    quality = f", quality {dot.quality}" if dot.quality else ""
+    coding = dot.settings["entropy_coding"]
+    return (
+        f"{what}{quality}, 4:4:4, {coding} entropy coding, {count} images decoded by "
+        "Pillow, means of per-image values"
+    )
+
+
+def _report(measured, args):
+    """Prints and writes the tables, and draws the figures."""
+    curves = {}
+    for dot, values in measured:
+        points = curves.setdefault((dot.kind, dot.curve), [])
+        points.append(values.means())
+    summary = {dot.name: values.means() for dot, values in measured}
+    runs = {label: points for (kind, label), points in curves.items() if kind != "jpeg"}
+    jpeg = curves.get(("jpeg", "JPEG"), [])
+    low, high = args.bpp_range
+    text = (
+        f"Entropy coding: {args.entropy_coding}\n\n{results.summary_table(summary)}\n\n"
+        f"BD-rate against JPEG of the same entropy coding, {low:g} to {high:g} bpp\n\n"
+        f"{results.bd_rate_table('JPEG', jpeg, runs, (low, high))}\n"
+    )
+    print(text)
+    table_path = os.path.join(args.output_dir, "results.md")
+    os.makedirs(args.output_dir, exist_ok=True)
+    write_atomically(table_path, text.encode())
+    figures = plot_rate_distortion(
+        [Curve(label, points, kind) for (kind, label), points in curves.items()],
+        args.output_dir,
+        title=f"{args.entropy_coding} entropy coding",
+    )
+    print("Written:", *figures, table_path, sep="\n  ")
+
+
+if __name__ == "__main__":
+    run_main(main)
