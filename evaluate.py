@@ -300,8 +300,8 @@ class Evaluator:
             data = file.read()
         if data != encoded:
             raise UserError(
-                f"{output}: changed while it was measured; another evaluation with other "
-                "settings writes there, give one of them another --output_dir"
+                f"{output}: changed while it was measured; another evaluation with "
+                "other settings writes there, give one of them another --output_dir"
             )
         values = self._references.metrics.compare(reference, jpeg_file.decode(data))
         height, width = reference.original.shape[:2]

@@ -226,7 +226,8 @@ def _checked_qtables(qtables):
         raise ValueError(
             f"qtables must lie in 1..255, not in {qtables.min()}..{qtables.max()}"
         )
-    return qtables.astype(np.uint16)
+    # jpeglib refuses strided tables, such as a transposed view.
+    return np.ascontiguousarray(qtables, np.uint16)
 
 
 def _checked_integers(quantized):
