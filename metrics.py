@@ -72,7 +72,7 @@ class PictureMetrics:
           original: uint8 [h, w, 3], RGB.
 
         Returns:
-          `Reference`, for `compare`; about 100 bytes per pixel.
+          `Reference`, for `compare`; about 90 bytes per pixel.
 
         Raises:
           ValueError: `original` is not a uint8 array of that shape.

@@ -98,14 +98,20 @@ def distance(features0, features1):
 
 def _graph_weights():
     """The weights as constants of the default graph, added to it only once."""
-    constants = tf.get_collection(_COLLECTION)
+    constants = _constants_of_default_graph()
     if not constants:
         # Outside of the loop or branch in which the first call may stand.
         with tf.control_dependencies(None), tf.name_scope(f"{_COLLECTION}/"):
             for name, array in weights.load("alexnet_lpips").items():
                 tf.add_to_collection(_COLLECTION, tf.constant(array, name=name))
-        constants = tf.get_collection(_COLLECTION)
+        constants = _constants_of_default_graph()
     return {constant.op.name.partition("/")[-1]: constant for constant in constants}
+
+
+def _constants_of_default_graph():
+    """The weights it has; the graph of a branch shares the list, but no tensors."""
+    constants = tf.get_collection(_COLLECTION)
+    return [x for x in constants if x.graph is tf.get_default_graph()]
 
 
 def _convolution(x, constants, name, stride, padding, dtype):

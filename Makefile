@@ -1,0 +1,34 @@
+# make demo         rate-distortion curves of the example experiments
+# make test         every test
+# make lint         style
+# make constraints  new versions for what requirements.txt needs (takes uv)
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+
+.PHONY: demo test lint venv constraints clean
+
+demo: $(INSTALLED)
+	$(BIN)/python evaluate.py --batch_dir example_experiments \
+	  --test_image_glob "example_images/*.png" --output_dir demo_output
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+venv: $(INSTALLED)
+
+$(INSTALLED): requirements.txt constraints.txt make_venv.sh
+	bash make_venv.sh $(VENV)
+	touch $@
+
+constraints:
+	uv pip compile --universal --python-version 3.10 --no-header --no-annotate \
+	  --upgrade requirements.txt --output-file constraints.txt
+
+clean:
+	rm -rf $(VENV) demo_output

@@ -1,0 +1,66 @@
+#!/usr/bin/env bash
+# Trains one model for each lambda into DIR/lambda_*/train. Finished ones are skipped,
+# interrupted ones go on. Every setting may also come from the environment:
+#   STEPS=500 LAMBDAS="0.01 0.1" bash batch_job_attention.sh DIR
+set -euo pipefail
+
+SCRIPT=${SCRIPT:-ljpeg_attention.py} # or ljpeg.py
+LAMBDAS=${LAMBDAS:-0.001 0.0025 0.005 0.01 0.05 0.1}
+TRAIN_GLOB=${TRAIN_GLOB:-images/*.png}
+STEPS=${STEPS:-20000}
+LR=${LR:-1e-6}
+LR_DECAY=${LR_DECAY:-1}
+BATCHSIZE=${BATCHSIZE:-8}
+PATCHSIZE=${PATCHSIZE:-256} # px
+TOTAL_WEIGHT_REGULARIZER=${TOTAL_WEIGHT_REGULARIZER:-10}
+LPIPS_WEIGHT=${LPIPS_WEIGHT:-0}
+SEED=${SEED:-0}
+VGG=${VGG:-vgg16}           # vgg16 or vgg19; the attention model only
+FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; the attention model only
+PRECISION=${PRECISION:-}    # float32 or bfloat16; empty: what the machine is best at
+PREPROCESS_THREADS=${PREPROCESS_THREADS:-16}
+
+if [[ $# -ne 1 || $1 == -* ]]; then
+  echo "usage: bash batch_job_attention.sh DIR" >&2
+  exit 2
+fi
+dir=$1
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+python=${PYTHON:-$here/.venv/bin/python}
+[[ -x $python ]] || python=python3
+
+flags=(--train_glob "$TRAIN_GLOB" --last_step "$STEPS" --lr "$LR"
+  --lr_decay "$LR_DECAY" --batchsize "$BATCHSIZE" --patchsize "$PATCHSIZE"
+  --total_weight_regularizer "$TOTAL_WEIGHT_REGULARIZER"
+  --lpips_weight "$LPIPS_WEIGHT" --seed "$SEED"
+  --preprocess_threads "$PREPROCESS_THREADS")
+if [[ $(basename "$SCRIPT") == ljpeg_attention.py ]]; then
+  flags+=(--vgg "$VGG")
+  [[ $FREEZE_VGG == 1 ]] && flags+=(--freeze_vgg)
+fi
+[[ -n $PRECISION ]] && flags+=(--precision "$PRECISION")
+
+# A training saves a checkpoint when it is stopped, so the signal is passed on to it.
+child=
+stop() {
+  if [[ -n $child ]] && kill -TERM "$child" 2>/dev/null; then
+    wait "$child" || true
+  fi
+  echo "stopped; the same command goes on" >&2
+  exit 130
+}
+trap stop INT TERM
+
+for lambda in $LAMBDAS; do
+  folder=$dir/lambda_${lambda//./}/train
+  if grep -qs "^model_checkpoint_path: \"model.ckpt-$STEPS\"" "$folder/checkpoint"; then
+    echo "lambda $lambda: finished already, in $folder"
+    continue
+  fi
+  echo "lambda $lambda: training in $folder"
+  "$python" "$here/$SCRIPT" --checkpoint_dir "$folder" train --lambda "$lambda" \
+    "${flags[@]}" &
+  child=$!
+  wait "$child"
+  child=
+done

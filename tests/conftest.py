@@ -1,0 +1,29 @@
+"""Shared by the tests: TensorFlow kept quiet, and small pictures."""
+
+import tensorflow_log  # noqa: F401
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from scipy import ndimage
+
+
+@pytest.fixture
+def session():
+    """A session on a graph of its own, both of them the default ones."""
+    with tf.Graph().as_default(), tf.Session() as session:
+        yield session
+
+
+@pytest.fixture(scope="session")
+def smooth_picture():
+    """A function (seed, height, width, contrast) -> uint8 RGB, as smooth as photos."""
+
+    def make(seed, height, width, contrast=40):
+        noise = np.random.default_rng(seed).standard_normal((height, width, 3))
+        smooth = ndimage.gaussian_filter(noise, (2, 2, 0), mode="nearest")
+        smooth += 0.05 * noise
+        picture = 128 + contrast * smooth / max(smooth.std(), 1e-3)
+        return np.clip(picture, 0, 255).round().astype(np.uint8)
+
+    return make
