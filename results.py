@@ -469,8 +469,8 @@ MIN_POINTS = 4
 
 
 def ms_ssim_db(ms_ssim):
-    """MS-SSIM in decibels, -10 log10(1 - ms_ssim); inf for 1."""
-    return -10 * np.log10(1 - ms_ssim) if ms_ssim < 1 else np.inf
+    """MS-SSIM in decibels, -10 log10(1 - ms_ssim): inf for 1, nan for nan."""
+    return np.inf if ms_ssim >= 1 else -10 * np.log10(1 - ms_ssim)
 
 
 # What is compared, larger is better.

@@ -1,0 +1,325 @@
+"""Tests of arg_parser.py: defaults, refusals and help of every command line."""
+
+import argparse
+import os
+import re
+
+import pytest
+
+import arg_parser
+
+TRAIN = {
+    "train_glob": "images/*.png",
+    "batchsize": 8,
+    "patchsize": 256,
+    "lmbda": 0.01,
+    "last_step": 1000000,
+    "preprocess_threads": 16,
+    "lr": 1e-4,
+    "lr_decay": 1.0,
+    "seed": 0,
+    "precision": None,
+}
+THESIS_LOSS = {"lpips_weight": 0.0, "total_weight_regularizer": 0.0}
+COMPRESS = {
+    "inputs": ["a.png"],
+    "output": None,
+    "force": False,
+    "strip_metadata": False,
+    "entropy_coding": "optimized",
+    "target_bpp": None,
+    "verbose": False,
+    "precision": None,
+    "workers": os.cpu_count(),
+}
+EXPORT = {"output": None, "force": False, "format": "cjpeg"}
+PARSERS = {
+    "ljpeg": arg_parser.parse_ljpeg,
+    "ljpeg_attention": arg_parser.parse_ljpeg_attention,
+    "ljpeg_PIL": arg_parser.parse_ljpeg_pil,
+    "google_baseline": arg_parser.parse_google_baseline,
+    "evaluate": arg_parser.parse_evaluate,
+}
+COMMANDS = {
+    "ljpeg": {"train": [], "compress": ["a.png"], "export": []},
+    "ljpeg_attention": {"train": [], "compress": ["a.png"], "export": []},
+    "ljpeg_PIL": {"compress": ["a.png"], "export": []},
+    "google_baseline": {"train": [], "compress": ["a.png"]},
+}
+HELP_PAGES = [(script, []) for script in PARSERS] + [
+    (script, [command]) for script in COMMANDS for command in COMMANDS[script]
+]
+
+
+def refusal(capsys, parse, argv):
+    """The last line on stderr of flags that have to be refused with status 2."""
+    with pytest.raises(SystemExit) as caught:
+        parse(argv)
+    assert caught.value.code == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def help_of(monkeypatch, capsys, script, command):
+    """(text of the help page, its parser)."""
+    shown = []
+    original = argparse.ArgumentParser.print_help
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr(
+        argparse.ArgumentParser,
+        "print_help",
+        lambda self, file=None: (shown.append(self), original(self, file)),
+    )
+    with pytest.raises(SystemExit) as caught:
+        PARSERS[script]([*command, "--help"])
+    assert caught.value.code == 0
+    return capsys.readouterr().out, shown[0]
+
+
+# --- Defaults ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script, own",
+    [
+        ("ljpeg", THESIS_LOSS),
+        ("ljpeg_attention", {**THESIS_LOSS, "vgg": "vgg16", "freeze_vgg": False}),
+        ("google_baseline", {}),
+    ],
+)
+def test_defaults_of_train_are_those_of_the_specification(script, own):
+    wanted = {"checkpoint_dir": "train", "command": "train", **TRAIN, **own}
+    assert vars(PARSERS[script](["train"])) == wanted
+
+
+@pytest.mark.parametrize(
+    "script, own",
+    [
+        ("ljpeg", {"checkpoint_dir": "train"}),
+        ("ljpeg_attention", {"checkpoint_dir": "train"}),
+        ("ljpeg_PIL", {"checkpoint_dir": None, "quality": 75}),
+        ("google_baseline", {"checkpoint_dir": "train", "quality": 25}),
+    ],
+)
+def test_defaults_of_compress(script, own):
+    wanted = {"command": "compress", **COMPRESS, **own}
+    assert vars(PARSERS[script](["compress", "a.png"])) == wanted
+
+
+@pytest.mark.parametrize(
+    "script, own",
+    [
+        ("ljpeg", {"checkpoint_dir": "train"}),
+        ("ljpeg_attention", {"checkpoint_dir": "train"}),
+        ("ljpeg_PIL", {"checkpoint_dir": None, "quality": 75}),
+    ],
+)
+def test_defaults_of_export(script, own):
+    wanted = {"command": "export", **EXPORT, **own}
+    assert vars(PARSERS[script](["export"])) == wanted
+
+
+def test_defaults_of_evaluate():
+    assert vars(arg_parser.parse_evaluate(["--batch_dir", "b"])) == {
+        "batch_dir": "b",
+        "jpeg_type": "ljpeg_attention",
+        "google_dir": None,
+        "test_image_glob": ["images/*.png"],
+        "entropy_coding": "default",
+        "precision": None,
+        "workers": os.cpu_count(),
+        "bpp_range": [0.2, 1.2],
+        "output_dir": "b",
+    }
+
+
+# --- Values --------------------------------------------------------------------------
+
+
+def test_lambda_is_stored_as_lmbda():
+    args = arg_parser.parse_ljpeg(["train", "--lambda", "0.0025"])
+    assert args.lmbda == 0.0025
+    assert not hasattr(args, "lambda")
+
+
+def test_every_flag_of_batch_job_attention_is_understood():
+    argv = (
+        "--checkpoint_dir d train --train_glob t/*.png --batchsize 4 --patchsize 64 "
+        "--lambda .05 --last_step 20000 --preprocess_threads 2 --lr 1e-6 --lr_decay .5 "
+        "--lpips_weight 300 --total_weight_regularizer 10"
+    )
+    args = arg_parser.parse_ljpeg_attention(argv.split())
+    assert (args.checkpoint_dir, args.train_glob) == ("d", "t/*.png")
+    assert (args.batchsize, args.patchsize, args.last_step) == (4, 64, 20000)
+    assert (args.lmbda, args.lr, args.lr_decay) == (0.05, 1e-6, 0.5)
+    assert (args.lpips_weight, args.total_weight_regularizer) == (300, 10)
+
+
+def test_several_inputs_and_a_name_with_a_dash_after_two_dashes():
+    args = arg_parser.parse_ljpeg(["compress", "-v", "--", "-x.png", "b.png"])
+    assert args.inputs == ["-x.png", "b.png"]
+    assert args.verbose
+
+
+def test_test_image_glob_takes_several_patterns():
+    argv = ["--batch_dir", "b", "--test_image_glob", "a.png", "c/*.png"]
+    assert arg_parser.parse_evaluate(argv).test_image_glob == ["a.png", "c/*.png"]
+
+
+def test_output_dir_of_evaluate_overrides_the_batch_dir():
+    args = arg_parser.parse_evaluate(["--batch_dir", "b", "--output_dir", "o"])
+    assert (args.batch_dir, args.output_dir) == ("b", "o")
+
+
+# --- Refusals ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script", ["ljpeg", "ljpeg_attention", "google_baseline"])
+@pytest.mark.parametrize(
+    "flag, value",
+    [
+        ("--batchsize", "0"),
+        ("--batchsize", "2.5"),
+        ("--patchsize", "7"),
+        ("--lambda", "-1"),
+        ("--lambda", "nan"),
+        ("--lambda", "inf"),
+        ("--lambda", "x"),
+        ("--last_step", "0"),
+        ("--preprocess_threads", "-1"),
+        ("--lr", "0"),
+        ("--lr", "1e-4x"),
+        ("--lr_decay", "0"),
+        ("--seed", "-1"),
+        ("--seed", str(2**31)),
+        ("--precision", "float16"),
+    ],
+)
+def test_wrong_values_of_train_are_refused_by_name(capsys, script, flag, value):
+    line = refusal(capsys, PARSERS[script], ["train", flag, value])
+    assert f"argument {flag}:" in line
+    assert value in line
+
+
+@pytest.mark.parametrize(
+    "flag, value",
+    [
+        ("--lpips_weight", "-1"),
+        ("--total_weight_regularizer", "nan"),
+        ("--vgg", "vgg11"),
+    ],
+)
+def test_wrong_values_of_the_attention_model_are_refused(capsys, flag, value):
+    line = refusal(capsys, arg_parser.parse_ljpeg_attention, ["train", flag, value])
+    assert f"argument {flag}:" in line
+
+
+@pytest.mark.parametrize(
+    "flag, value",
+    [
+        ("--quality", "0"),
+        ("--quality", "101"),
+        ("--quality", "7.5"),
+        ("--target_bpp", "0"),
+        ("--target_bpp", "nan"),
+        ("--entropy_coding", "huffman"),
+        ("--workers", "0"),
+    ],
+)
+@pytest.mark.parametrize("script", ["ljpeg_PIL", "google_baseline"])
+def test_wrong_values_of_compress_are_refused(capsys, script, flag, value):
+    line = refusal(capsys, PARSERS[script], ["compress", "a.png", flag, value])
+    assert f"argument {flag}:" in line
+
+
+@pytest.mark.parametrize(
+    "argv, flag",
+    [
+        (["--jpeg_type", "ljpeg_PIL"], "--jpeg_type"),
+        (["--entropy_coding", "x"], "--entropy_coding"),
+        (["--workers", "0"], "--workers"),
+        (["--bpp_range", "0", "1"], "--bpp_range"),
+        (["--bpp_range", "1", "1"], "--bpp_range"),
+        (["--bpp_range", "1"], "--bpp_range"),
+    ],
+)
+def test_wrong_values_of_evaluate_are_refused(capsys, argv, flag):
+    line = refusal(capsys, arg_parser.parse_evaluate, ["--batch_dir", "b", *argv])
+    assert flag in line
+
+
+def test_evaluate_without_batch_dir_is_refused(capsys):
+    assert "--batch_dir" in refusal(capsys, arg_parser.parse_evaluate, [])
+
+
+@pytest.mark.parametrize("script", list(COMMANDS))
+def test_no_command_and_an_unknown_one_are_refused(capsys, script):
+    assert "COMMAND" in refusal(capsys, PARSERS[script], [])
+    assert "'decode'" in refusal(capsys, PARSERS[script], ["decode"])
+
+
+@pytest.mark.parametrize("script", list(COMMANDS))
+def test_compress_without_inputs_is_refused(capsys, script):
+    assert "INPUT" in refusal(capsys, PARSERS[script], ["compress"])
+
+
+@pytest.mark.parametrize(
+    "parse, argv",
+    [
+        (arg_parser.parse_ljpeg, ["--checkpoint", "d", "train"]),
+        (arg_parser.parse_ljpeg, ["train", "--batch", "4"]),
+        (arg_parser.parse_ljpeg, ["compress", "a.png", "--verb"]),
+        (arg_parser.parse_ljpeg, ["export", "--form", "json"]),
+        (arg_parser.parse_evaluate, ["--batch", "b"]),
+    ],
+)
+def test_abbreviated_flags_are_refused(capsys, parse, argv):
+    refusal(capsys, parse, argv)
+
+
+@pytest.mark.parametrize(
+    "parse, argv",
+    [
+        (arg_parser.parse_google_baseline, ["train", "--lpips_weight", "1"]),
+        (arg_parser.parse_google_baseline, ["train", "--vgg", "vgg16"]),
+        (arg_parser.parse_google_baseline, ["export"]),
+        (arg_parser.parse_ljpeg, ["train", "--vgg", "vgg16"]),
+        (arg_parser.parse_ljpeg, ["compress", "a.png", "--quality", "5"]),
+        (arg_parser.parse_ljpeg_pil, ["train"]),
+        (arg_parser.parse_ljpeg_pil, ["--checkpoint_dir", "d", "compress", "a.png"]),
+    ],
+)
+def test_flags_that_a_script_could_not_obey_do_not_exist_there(capsys, parse, argv):
+    refusal(capsys, parse, argv)
+
+
+# --- Help ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("script, command", HELP_PAGES)
+def test_every_flag_has_a_help_text(monkeypatch, capsys, script, command):
+    text, parser = help_of(monkeypatch, capsys, script, command)
+    assert parser.description or command
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            assert all(choice.help for choice in action._choices_actions)
+            continue
+        assert action.help, action
+        for flag in action.option_strings:
+            assert re.search(rf"(^|\s){re.escape(flag)}\b", text, re.M), flag
+
+
+@pytest.mark.parametrize("script, command", HELP_PAGES)
+def test_every_default_is_in_the_help(monkeypatch, capsys, script, command):
+    text, parser = help_of(monkeypatch, capsys, script, command)
+    shown = " ".join(text.split())
+    for action in parser._actions:
+        if action.default not in (None, False, argparse.SUPPRESS):
+            help_text = " ".join((action.help % vars(action)).split())
+            assert f"{help_text} (default: {action.default})" in shown
+
+
+@pytest.mark.parametrize("script", list(COMMANDS))
+def test_help_of_a_script_names_its_commands(monkeypatch, capsys, script):
+    text, _ = help_of(monkeypatch, capsys, script, [])
+    for command in COMMANDS[script]:
+        assert re.search(rf"^\s+{command}\s+\w", text, re.M)

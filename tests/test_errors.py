@@ -1,0 +1,113 @@
+"""Tests of errors.py: what a user sees, and the exit status."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+import errors
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def run(monkeypatch, capsys, main):
+    """(exit status, lines on stderr) of `run_main(main)` in a script `tool.py`."""
+    monkeypatch.setattr(sys, "argv", ["/some/where/tool.py", "--flag"])
+    with pytest.raises(SystemExit) as caught:
+        errors.run_main(main)
+    out, err = capsys.readouterr()
+    assert out == ""
+    return caught.value.code, err.splitlines()
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("returned, status", [(None, 0), (0, 0), (1, 1), (143, 143)])
+def test_exit_status_is_what_main_returns(monkeypatch, capsys, returned, status):
+    assert run(monkeypatch, capsys, lambda: returned) == (status, [])
+
+
+def test_user_error_is_one_line_with_the_name_of_the_script(monkeypatch, capsys):
+    main = raising(errors.UserError("--quality 0: too low; pass 1..100"))
+    assert run(monkeypatch, capsys, main) == (
+        1,
+        ["tool.py: error: --quality 0: too low; pass 1..100"],
+    )
+
+
+def test_os_error_is_one_line_with_file_and_reason(monkeypatch, capsys):
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/out/a.jpg")
+    assert run(monkeypatch, capsys, raising(error)) == (
+        1,
+        ["tool.py: error: /out/a.jpg: No space left on device"],
+    )
+
+
+def test_os_error_without_a_file_gives_its_reason(monkeypatch, capsys):
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+    _, lines = run(monkeypatch, capsys, raising(error))
+    assert lines == ["tool.py: error: Input/output error"]
+
+
+def test_os_error_of_text_alone_gives_its_text(monkeypatch, capsys):
+    _, lines = run(monkeypatch, capsys, raising(OSError("the disk is full")))
+    assert lines == ["tool.py: error: the disk is full"]
+
+
+def test_error_of_a_missing_file_names_it(monkeypatch, capsys, tmp_path):
+    missing = tmp_path / "no such file"
+    status, lines = run(monkeypatch, capsys, lambda: open(missing))
+    assert (status, lines) == (
+        1,
+        [f"tool.py: error: {missing}: No such file or directory"],
+    )
+
+
+def test_ctrl_c_ends_with_130_and_one_line(monkeypatch, capsys):
+    assert run(monkeypatch, capsys, raising(KeyboardInterrupt())) == (
+        130,
+        ["tool.py: interrupted"],
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError("v"), RuntimeError("r"), KeyError("k")])
+def test_other_exceptions_are_left_alone(error):
+    with pytest.raises(type(error)) as caught:
+        errors.run_main(raising(error))
+    assert caught.value is error
+
+
+def test_exit_status_of_main_survives_system_exit(monkeypatch, capsys):
+    # As from argparse, for a wrong flag.
+    assert run(monkeypatch, capsys, raising(SystemExit(2))) == (2, [])
+
+
+def run_process(code):
+    return subprocess.run(
+        [sys.executable, "-c", f"import errors\n{code}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_process_with_a_user_error_has_status_1_and_no_traceback():
+    done = run_process(
+        "def main(): raise errors.UserError('x: wrong; mend it')\nerrors.run_main(main)"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "-c: error: x: wrong; mend it\n"
+
+
+def test_process_with_a_bug_keeps_its_traceback():
+    done = run_process("def main(): return 1 / 0\nerrors.run_main(main)")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last)")
+    assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
