@@ -29,6 +29,9 @@ DEFINING = (
     "lpips_weight",
     "total_weight_regularizer",
 )
+# First parts of the names of variables that only some models have: a checkpoint with one
+# of them is of another model, even if it holds all variables of this one.
+_MODEL_SCOPES = {"qtables", "attention", "editor"}
 # Flags that have no effect on the trained model.
 _INCIDENTAL = ("checkpoint_dir", "command", "preprocess_threads")
 
@@ -159,8 +162,18 @@ def latest_checkpoint(folder):
 
 
 def checkpoint_step(prefix):
-    """The step in the name of a checkpoint, `.../model.ckpt-500` -> 500."""
-    return int(prefix.rsplit("-", 1)[1])
+    """The step in the name of a checkpoint, `.../model.ckpt-500` -> 500.
+
+    Raises:
+      UserError: the name does not end with a step.
+    """
+    step = prefix.rpartition("-")[2]
+    if not step.isdecimal():
+        raise UserError(
+            f"{prefix}: no step at the end of the checkpoint's name; rename its files "
+            "to model.ckpt-STEP"
+        )
+    return int(step)
 
 
 def checkpoint_hash(prefix):
@@ -187,6 +200,9 @@ def restore(session, variables, prefix):
         return
     try:
         saver(variables).restore(session, prefix)
+        saved = _scopes(name for name, _ in tf.train.list_variables(prefix))
+        if (saved - _scopes(v.op.name for v in variables)) & _MODEL_SCOPES:
+            raise tf.errors.NotFoundError(None, None, "variables of another model")
     except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
             f"{prefix}: does not hold this model (another script, other --vgg or "
@@ -196,6 +212,10 @@ def restore(session, variables, prefix):
         raise UserError(
             f"{prefix}: damaged or truncated; copy it again or train anew"
         ) from error
+
+
+def _scopes(names):
+    return {name.split("/")[0] for name in names}
 
 
 def assign(session, variables, arrays):

@@ -95,7 +95,7 @@ def _run_all(job, inputs, outputs, args):
         futures = [
             executor.submit(job, *pair) for pair in zip(inputs, outputs, strict=True)
         ]
-        for future in futures:
+        for path, future in zip(inputs, futures, strict=True):
             try:
                 done.append(future.result())
                 if args.verbose:
@@ -105,7 +105,8 @@ def _run_all(job, inputs, outputs, args):
                 bar.write(f"error: {error}", file=sys.stderr)
             except OSError as error:
                 failed += 1
-                bar.write(f"error: {describe_os_error(error)}", file=sys.stderr)
+                name = "" if error.filename else f"{path}: "
+                bar.write(f"error: {name}{describe_os_error(error)}", file=sys.stderr)
             except BaseException:
                 executor.shutdown(cancel_futures=True)
                 raise
@@ -211,7 +212,8 @@ def _settings(model_class, args, precision, stack):
     prefixes = [checkpoints.find_checkpoint(folder) for folder in folders]
     return [
         Setting(
-            os.path.basename(folder), _restore(model_class, prefix, precision, stack)
+            os.path.basename(os.path.abspath(folder)),
+            _restore(model_class, prefix, precision, stack),
         )
         for folder, prefix in zip(folders, prefixes, strict=True)
     ]

@@ -309,7 +309,7 @@ def _keras_vgg19_weights():
         )
         raise UserError(
             "--vgg vgg19: Keras' ImageNet weights are neither in its cache nor to be "
-            f"downloaded ({str(error).splitlines()[0]}): put "
+            f"downloaded ({(str(error) or repr(error)).splitlines()[0]}): put "
             "vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 into "
             f"{cache}, or use --vgg vgg16"
         ) from error

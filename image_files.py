@@ -237,8 +237,6 @@ def _rgb_pixels(image, path):
         raise UserError(
             f"{path}: holds {kind} pixels: convert it to RGB of 8 or 16 bits"
         )
-    if image.mode == "La":  # premultiplied, for which Pillow knows but this way
-        image = image.convert("LA")
     if image.has_transparency_data:
         return _over_white(np.asarray(image.convert("RGBA")))
     return np.array(image.convert("RGB"))
@@ -327,6 +325,8 @@ def _images_in_folder(folder, suffixes):
     paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
     paths = [path for path in paths if _is_image(path, suffixes)]
     if not paths:
+        if os.path.splitext(folder)[1].lower() in suffixes:
+            return [folder]  # One bad file of a batch, reported when it is read.
         raise UserError(
             f"{folder}: no pictures in this folder ({' '.join(suffixes)}): name "
             f'another, or give a pattern such as "{os.path.join(folder, "**")}"'

@@ -15,8 +15,6 @@ import tensorflow.compat.v1 as tf
 
 import lpips_tensorflow
 
-METRICS = ("bpp", "mse", "lpips", "psnr", "ms-ssim")
-
 MS_SSIM_MIN_SIDE = 161  # px: below it the coarsest scale is smaller than the blur.
 
 _MS_SSIM_POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -128,11 +126,6 @@ class PictureMetrics:
 def bits_per_pixel(num_bytes, height, width):
     """Rate of a file of `num_bytes` bytes that holds `height` x `width` pixels."""
     return 8 * num_bytes / (height * width)
-
-
-def ms_ssim_db(mean):
-    """MS-SSIM in dB, -10 log10(1 - mean): inf for 1, nan for nan."""
-    return math.inf if mean >= 1 else -10 * math.log10(1 - mean)
 
 
 def mean_squared_error(original, decoded):

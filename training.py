@@ -17,6 +17,7 @@ import hardware
 import jpeg_file
 from errors import UserError
 from image_utils import encode_png
+from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from lpips_tensorflow import lpips
 from training_data import CropDataset
 
@@ -51,6 +52,11 @@ def train(model_class, args):
     if prefix and checkpoints.checkpoint_step(prefix) >= args.last_step:
         logger.info("%s: already at --last_step %d", prefix, args.last_step)
         return 0
+    if getattr(args, "lpips_weight", 0) and args.patchsize < LPIPS_MIN_SIDE:
+        raise UserError(
+            f"--patchsize {args.patchsize}: LPIPS (--lpips_weight) needs crops of at "
+            f"least {LPIPS_MIN_SIDE} px"
+        )
     dataset = CropDataset(
         args.train_glob,
         args.batchsize,
@@ -103,6 +109,7 @@ class Trainer:
             frozen = {v.ref() for v in self._model.frozen}
             variables = [v for v in tf.global_variables() if v.ref() not in frozen]
             checkpoints.restore(session, variables, prefix)
+            self._saver.recover_last_checkpoints([prefix])  # To be replaced as well.
 
     def run(self, dataset, prefix):
         """Trains; returns the exit status."""
@@ -178,7 +185,7 @@ class Trainer:
         graph = self.graph
         scalars = {"loss": graph.loss, "learning_rate": self.learning_rate}
         scalars.update({f"loss_terms/{k}": v for k, v in graph.terms.items()})
-        if "lpips" not in graph.terms:
+        if "lpips" not in graph.terms and self._args.patchsize >= LPIPS_MIN_SIDE:
             distance = tf.reduce_mean(lpips(self._x, graph.x_tilde, dtype=dtype))
             scalars["loss_terms/lpips"] = distance
         images = {"original": self._x, "reconstruction": graph.x_tilde}

@@ -140,7 +140,8 @@ def test_x_tilde_is_what_a_decoder_shows_of_the_file(
     def psnr(picture):
         return -10 * np.log10(np.mean((picture - x[0]) ** 2))
 
-    assert abs(psnr(decoded / 255) - psnr(x_tilde[0])) < 0.05
+    tolerance = 0.02 if x.size > 10000 else 0.1  # dB; few pixels average less out
+    assert abs(psnr(decoded / 255) - psnr(x_tilde[0])) < tolerance
 
 
 def test_integers_are_rounded_quotients(session):
@@ -183,8 +184,8 @@ def test_standard_model_decodes_like_pillows_encoder(session, smooth_picture, qu
     quantized = jpeg_file.read_coefficients(jpeg_file.encode_rgb(picture, quality))
     np.testing.assert_array_equal(qtables.transpose(2, 0, 1), quantized.qtables)
     difference = np.abs(integers[0] - quantized.integers)
-    # Pillow rounds YCbCr to integers, and its DCT.
-    assert difference.max() <= 2
+    # Pillow's encoder rounds YCbCr to integers, and its DCT.
+    assert difference.max() <= (1 if quality < 91 else 3)
     assert (difference > 0).mean() < (0.03 if quality < 91 else 0.5)
 
 
@@ -219,7 +220,7 @@ def test_tables_stay_in_1_to_255_under_aggressive_steps(session):
     for entries, integers in adam_steps(session, tables, loss, 1e-3, 12):
         assert entries.min() > 0.999 and entries.max() < 255.001
         np.testing.assert_array_equal(integers, integers.round())
-        assert 1 <= integers.min() and integers.max() <= 255
+        assert integers.min() >= 1 and integers.max() <= 255
         lowest = min(lowest, integers.min())
         highest = max(highest, integers.max())
     assert (lowest, highest) == (1, 255)

@@ -63,7 +63,7 @@ def test_os_error_of_text_alone_gives_its_text(monkeypatch, capsys):
 
 def test_error_of_a_missing_file_names_it(monkeypatch, capsys, tmp_path):
     missing = tmp_path / "no such file"
-    status, lines = run(monkeypatch, capsys, lambda: open(missing))
+    status, lines = run(monkeypatch, capsys, lambda: os.stat(missing))
     assert (status, lines) == (
         1,
         [f"tool.py: error: {missing}: No such file or directory"],

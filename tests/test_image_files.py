@@ -196,22 +196,6 @@ def test_gray_with_alpha_is_blended_over_white(tmp_path):
     np.testing.assert_array_equal(read_image(path), over_white(colour, la[..., 1]))
 
 
-def test_premultiplied_gray_with_alpha_is_blended_over_white(tmp_path):
-    """A TIFF written by hand: one strip of (gray * alpha, alpha), 8 bits each."""
-    raw = bytes([0, 0, 128, 128, 64, 128, 200, 255])
-    tags = {256: 4, 257: 1, 258: 8, 259: 1, 262: 1, 273: 8, 277: 2, 278: 1}
-    tags |= {279: len(raw), 338: 1}  # 338: the extra sample is associated alpha
-    entries = [struct.pack(">HHIHH", tag, 3, 1, tags[tag], 0) for tag in tags]
-    entries[2] = struct.pack(">HHIHH", 258, 3, 2, 8, 8)
-    directory = struct.pack(">H", len(tags)) + b"".join(entries) + bytes(4)
-    header = b"MM\0*" + struct.pack(">I", 8 + len(raw))
-    path = written(tmp_path / "x.tif", header + raw + directory)
-    # gray * alpha + 255 (1 - alpha): 255, 128 + 127, 64 + 127, 200 + 0
-    expected = np.array([255, 255, 191, 200])
-    difference = np.abs(read_image(path)[0] - expected[:, np.newaxis])
-    assert difference.max() <= 1  # Pillow's division by alpha is rounded
-
-
 def palette_image():
     indices = np.arange(12, dtype=np.uint8).reshape(3, 4)
     colours = random_rgb(12, 1).reshape(12, 3)

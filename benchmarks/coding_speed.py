@@ -1,0 +1,249 @@
+"""Measurements of coding: evaluation, compression, growth with the picture."""
+
+import contextlib
+import dataclasses
+import functools
+import glob
+import io
+import os
+
+import tensorflow.compat.v1 as tf
+from PIL import Image
+
+import checkpoints
+import evaluate
+import hardware
+import jpeg_file
+from arg_parser import parse_evaluate
+from benchmarks.measuring import (
+    in_own_process,
+    interleave,
+    peak_megabytes,
+    ratio,
+    test_picture,
+)
+from benchmarks.training_speed import CASES
+from codec import CodecGraph
+from differentiable_jpeg import LearnedTables
+from image_utils import get_std_jpeg_qtable
+from metrics import PictureMetrics, mean_squared_error
+from training import Trainer
+
+QUALITY = 50  # of plain JPEG, and of the tables in the stand-in for a trained model
+GROWTH_MEGAPIXELS = (1, 4, 12)
+
+
+def evaluation(options):
+    """Evaluation, an image of 768x512 and a dot"""
+    picture = test_picture(options)
+    metrics = PictureMetrics()
+    reference = metrics.reference(picture)
+    with _codec("ljpeg_attention", options) as codec:
+        quantized = codec.quantize(picture)
+        data = jpeg_file.encode(quantized)
+        decoded = jpeg_file.decode(data)
+        functions = {
+            "attention: model": lambda: codec.quantize(picture),
+            **{
+                f"attention: coding, {coding}": functools.partial(
+                    jpeg_file.encode, quantized, coding
+                )
+                for coding in jpeg_file.ENTROPY_CODINGS
+            },
+            **{
+                f"JPEG: coding, {coding}": functools.partial(
+                    jpeg_file.encode_rgb, picture, QUALITY, coding
+                )
+                for coding in jpeg_file.ENTROPY_CODINGS
+            },
+            "decoding": lambda: jpeg_file.decode(data),
+            **_metric_functions(metrics, reference, decoded),
+            "once an image: features of the original": lambda: metrics.reference(
+                picture
+            ),
+        }
+        timings = interleave(functions, options, "evaluation")
+    rows = [
+        {"case": name, "ms": timing.ms, "spread": timing.spread}
+        for name, timing in timings.items()
+    ]
+    return rows + _whole_dots(options), []
+
+
+def _metric_functions(metrics, reference, decoded):
+    """Each metric alone; a reference without features makes `compare` skip them."""
+    without = dataclasses.replace
+    ssim_only, lpips_only = (
+        without(reference, features=()),
+        without(reference, scales=()),
+    )
+    return {
+        "MSE and PSNR": lambda: mean_squared_error(reference.original, decoded),
+        "MS-SSIM (with MSE)": lambda: metrics.compare(ssim_only, decoded),
+        "LPIPS (with MSE)": lambda: metrics.compare(lpips_only, decoded),
+        "all metrics": lambda: metrics.compare(reference, decoded),
+    }
+
+
+def _whole_dots(options):
+    """Whole dots as evaluate.py measures them: threads, files, caches, results."""
+    batch_dir = os.path.join(options.folder, "batch")
+    folder = os.path.join(batch_dir, "run", "lambda_001", "train")
+    _stand_in("ljpeg_attention", folder, options)
+    flags = ["--batch_dir", batch_dir, "--test_image_glob", options.test_images]
+    args = parse_evaluate([*flags, "--precision", options.precision])
+    images = evaluate.TestImages(args.test_image_glob)
+    evaluator = evaluate.Evaluator(images, args)
+    dots = {dot.name: dot for dot in evaluate.plan_dots(args)[0]}
+    fresh = functools.partial(_evaluate_anew, evaluator, options.folder)
+    functions = {
+        "whole dot, JPEG": lambda: fresh(dots[f"Q{QUALITY}"]),
+        "whole dot, attention": lambda: fresh(dots["run-lambda_001"]),
+    }
+    timings = interleave(functions, options, "dots")
+    return [
+        {
+            "case": f"{name}, {args.workers} threads",
+            "ms": timing.ms / len(images.paths),
+            "spread": timing.spread,
+        }
+        for name, timing in timings.items()
+    ]
+
+
+def _evaluate_anew(evaluator, folder, dot):
+    """Measures a dot in a folder of its own, where no cached result is."""
+    number = len(glob.glob(os.path.join(glob.escape(folder), "output*")))
+    evaluator.evaluate(dot._replace(folder=os.path.join(folder, f"output{number}")))
+
+
+def compress(options):
+    """Compression, 1 megapixel"""
+    picture = test_picture(options, 1024, 1024)
+    megapixels = picture.shape[0] * picture.shape[1] / 1e6
+    functions = {
+        "Pillow, quality 75, 4:2:0": lambda: _pillow(picture),
+        "Pillow, quality 75, 4:4:4": lambda: jpeg_file.encode_rgb(picture, 75),
+    }
+    with contextlib.ExitStack() as stack:
+        for name in ("ljpeg", "ljpeg_attention"):
+            codec = stack.enter_context(_codec(name, options))
+            for coding in ("default", "optimized"):
+                functions[f"{name}, {coding} coding"] = functools.partial(
+                    _encode, codec, picture, coding
+                )
+        timings = interleave(functions, options, "compress")
+    base = timings["Pillow, quality 75, 4:2:0"]
+    rows = [
+        {
+            "case": name,
+            "ms/megapixel": timing.ms / megapixels,
+            "spread": timing.spread,
+            "time / Pillow 4:2:0": ratio(timing, base),
+        }
+        for name, timing in timings.items()
+    ]
+    return rows, []
+
+
+def _pillow(picture):
+    Image.fromarray(picture).save(io.BytesIO(), "JPEG", quality=75)
+
+
+def _encode(codec, picture, coding):
+    return jpeg_file.encode(codec.quantize(picture), coding)
+
+
+def picture_size(options):
+    """Picture size, ljpeg_attention's codec and the metrics"""
+    folder = os.path.join(options.folder, "size")
+    prefix = _stand_in("ljpeg_attention", folder, options)
+    rows = []
+    for name, function in {"codec": _time_codec, "metrics": _time_metrics}.items():
+        first = None
+        for megapixels in GROWTH_MEGAPIXELS:
+            (timing, start), peak = in_own_process(
+                function, options, prefix, megapixels
+            )
+            speed = timing.ms / megapixels
+            first = first or speed
+            rows.append(
+                {
+                    "case": f"{name}, {megapixels} megapixels",
+                    "ms/megapixel": speed,
+                    "spread": timing.spread,
+                    "ms/megapixel / that of 1": speed / first,
+                    "peak MB": peak,
+                    "MB above start": peak - start,
+                }
+            )
+    return rows, []
+
+
+def _large_picture(options, megapixels):
+    """A picture of the shape 4:3."""
+    height = int((megapixels * 1e6 * 3 / 4) ** 0.5)
+    return test_picture(options, height, height * 4 // 3)
+
+
+def _time_codec(options, prefix, megapixels):
+    picture = _large_picture(options, megapixels)
+    with _restored("ljpeg_attention", prefix, options) as codec:
+        start = peak_megabytes()
+        functions = {"codec": lambda: codec.quantize(picture)}
+        return interleave(functions, options, f"{megapixels} MP")["codec"], start
+
+
+def _time_metrics(options, prefix, megapixels):
+    del prefix  # The metrics need no model.
+    picture = _large_picture(options, megapixels)
+    decoded = jpeg_file.decode(jpeg_file.encode_rgb(picture, QUALITY))
+    metrics = PictureMetrics()
+    start = peak_megabytes()
+
+    def measure():
+        metrics.compare(metrics.reference(picture), decoded)
+
+    return interleave({"metrics": measure}, options, f"{megapixels} MP")[
+        "metrics"
+    ], start
+
+
+@contextlib.contextmanager
+def _codec(name, options):
+    """Yields the `Codec` of a stand-in for a trained model."""
+    prefix = _stand_in(name, os.path.join(options.folder, name), options)
+    with _restored(name, prefix, options) as codec:
+        yield codec
+
+
+@contextlib.contextmanager
+def _restored(name, prefix, options):
+    settings = checkpoints.model_settings(os.path.dirname(prefix), name)
+    graph = CodecGraph(CASES[name].model_class, settings, options.precision)
+    with graph.restore(prefix) as codec:
+        yield codec
+
+
+def _stand_in(name, folder, options):
+    """Writes a checkpoint as a training leaves it; returns its prefix.
+
+    Weights as at the start of a training, ImageNet's in the trunk; but tables of
+    quality 50, as those at the start (1 to 2) give files of a size that no one wants.
+    """
+    case = CASES[name]
+    args = case.args(options, patchsize=64, batchsize=1)
+    os.makedirs(folder, exist_ok=True)
+    checkpoints.save_settings(folder, checkpoints.settings_of(args, name))
+    with (
+        tf.Graph().as_default(),
+        tf.Session(config=hardware.session_config()) as session,
+    ):
+        Trainer(case.model_class, args).initialize(session, None)
+        variables = tf.global_variables()
+        (tables,) = [v for v in variables if v.op.name == "qtables"]
+        scaled = get_std_jpeg_qtable(QUALITY) * LearnedTables.SCALE
+        checkpoints.assign(session, [tables], [scaled])
+        path = os.path.join(folder, checkpoints.CHECKPOINT_NAME)
+        saver = checkpoints.saver(variables)
+        return saver.save(session, path, global_step=0, write_meta_graph=False)

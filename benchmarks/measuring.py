@@ -1,0 +1,205 @@
+"""How the benchmarks measure: interleaved timing, processes of their own, pictures."""
+
+import concurrent.futures
+import dataclasses
+import glob
+import math
+import multiprocessing
+import os
+import platform
+import statistics
+import time
+
+import numpy as np
+import tqdm
+from PIL import Image
+
+import hardware
+import image_files
+import results
+
+MIN_SECONDS = 0.3  # A repeat calls a fast function until it has run so long.
+
+_PACKAGES = ("tensorflow", "tensorflow-compression", "numpy", "pillow", "jpeglib")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What every measurement needs to know."""
+
+    repeats: int
+    quick: bool  # one short repeat, to see that everything runs
+    precision: str  # of the convolutions
+    folder: str  # temporary, for pictures and checkpoints
+    train_images: str  # glob
+    test_images: str  # glob
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds a call, one for each repeat."""
+
+    seconds: tuple
+
+    @property
+    def median(self):
+        """Seconds a call."""
+        return statistics.median(self.seconds)
+
+    @property
+    def ms(self):
+        """Median, in milliseconds a call."""
+        return 1000 * self.median
+
+    @property
+    def spread(self):
+        """The slowest repeat over the median: 1 on a quiet machine."""
+        return max(self.seconds) / self.median
+
+
+def interleave(functions, options, label):
+    """Times functions in turn, so that what else the machine does meets all alike.
+
+    Args:
+      functions: `{name: callable without arguments}`.
+      options: `Options`.
+      label: of the progress bar.
+
+    Returns:
+      `{name: Timing}`.
+    """
+    with tqdm.tqdm(
+        total=(1 + options.repeats) * len(functions), desc=label, leave=False
+    ) as bar:
+        calls = {}
+        for name, function in functions.items():
+            calls[name] = _warm_up(function, options)
+            bar.update()
+        seconds = {name: [] for name in functions}
+        for _ in range(options.repeats):
+            for name, function in functions.items():
+                seconds[name].append(_seconds(function, calls[name]))
+                bar.update()
+    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+
+
+def _warm_up(function, options):
+    """Calls the function twice; returns how often a repeat calls it."""
+    function()  # Allocates, and lets TensorFlow optimise the graph.
+    once = _seconds(function, 1)
+    return 1 if options.quick else max(1, math.ceil(MIN_SECONDS / once))
+
+
+def _seconds(function, calls):
+    start = time.perf_counter()
+    for _ in range(calls):
+        function()
+    return (time.perf_counter() - start) / calls
+
+
+def ratio(timing, base):
+    """Median over the repeats of the ratio of two timings that were interleaved."""
+    pairs = zip(timing.seconds, base.seconds, strict=True)
+    return statistics.median(a / b for a, b in pairs)
+
+
+def in_own_process(function, *args):
+    """Runs a module's function in a new process; returns its result and peak memory.
+
+    Returns:
+      (what `function(*args)` returns, peak resident memory of the process in MB).
+    """
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, context) as executor:
+        return executor.submit(_with_peak, function, args).result()
+
+
+def _with_peak(function, args):
+    value = function(*args)
+    return value, peak_megabytes()
+
+
+def peak_megabytes():
+    """Peak resident memory of this process so far, in MB (10^6 bytes).
+
+    Not from `getrusage`, whose peak a new process inherits from its parent.
+    """
+    return _kilobytes("/proc/self/status", "VmHWM") * 1024 / 1e6
+
+
+def memory_gigabytes():
+    """(all memory, memory that is available now) of the machine, in GB."""
+    keys = ("MemTotal", "MemAvailable")
+    return tuple(_kilobytes("/proc/meminfo", key) * 1024 / 1e9 for key in keys)
+
+
+def _kilobytes(path, key):
+    with open(path, encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return int(lines[key].split()[0])
+
+
+def machine():
+    """What the numbers depend on, as a JSON-able dict."""
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(memory_gigabytes()[0], 1),
+        "bfloat16": hardware.choose_precision()[1],
+        "load_average_before": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "versions": results.library_versions(_PACKAGES),
+    }
+
+
+def _cpu_model():
+    with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = [line.split(":")[1].strip() for line in file if "model name" in line]
+    return names[0] if names else platform.machine()
+
+
+def photograph_like(seed, height, width):
+    """A synthetic picture, uint8 `[height, width, 3]`.
+
+    As in photographs, amplitudes fall with the frequency, chroma is weaker than luma,
+    and there are edges and plain areas. At quality 50 it takes about as many bits as
+    a photograph of Kodak's set (1.1 bpp).
+    """
+    rng = np.random.default_rng(seed)
+    luma, detail, *chroma = (_falling_noise(rng, height, width) for _ in range(4))
+    edges = np.digitize(luma, [-1.0, -0.3, 0.4, 1.1]) - 2.0
+    luma = 30 * edges + 14 * luma + 24 * detail * (edges > -0.5)
+    planes = [luma + 10 * chroma[0], luma, luma + 12 * chroma[1]]
+    return np.clip(128 + np.stack(planes, -1), 0, 255).astype(np.uint8)
+
+
+def _falling_noise(rng, height, width):
+    """Noise whose amplitude falls with the frequency, variance 1."""
+    vertical = np.fft.fftfreq(height)[:, np.newaxis]
+    frequency = np.hypot(vertical, np.fft.rfftfreq(width))
+    frequency[0, 0] = np.inf
+    spectrum = np.fft.rfft2(rng.standard_normal((height, width)))
+    spectrum /= frequency**1.4
+    noise = np.fft.irfft2(spectrum, (height, width))
+    return noise / noise.std()
+
+
+def write_pictures(folder, count, height, width):
+    """Writes `count` synthetic pictures as PNG files; returns a glob for them."""
+    os.makedirs(folder, exist_ok=True)
+    for seed in range(count):
+        picture = Image.fromarray(photograph_like(seed, height, width))
+        picture.save(os.path.join(folder, f"picture{seed:02d}.png"))
+    return os.path.join(glob.escape(folder), "*.png")
+
+
+def test_picture(options, height=512, width=768):
+    """The first test image, uint8, cut or repeated to `[height, width, 3]`.
+
+    An image that stands upright is turned.
+    """
+    picture = image_files.read_image(image_files.find_images(options.test_images)[0])
+    if picture.shape[0] > picture.shape[1]:
+        picture = picture.transpose(1, 0, 2)
+    repeats = [-(-height // picture.shape[0]), -(-width // picture.shape[1]), 1]
+    return np.ascontiguousarray(np.tile(picture, repeats)[:height, :width])

@@ -1,0 +1,334 @@
+"""Measurements of training: steps and their parts, precision, batches, the input."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import time
+
+import tensorflow.compat.v1 as tf
+
+import arg_parser
+import checkpoints
+import hardware
+from benchmarks.measuring import in_own_process, interleave, memory_gigabytes, ratio
+from conv_blocks import ResConvLayer, VGGTrunk, imagenet_weights
+from google_baseline import GoogleBaseline
+from ljpeg import LJPEG
+from ljpeg_attention import LJPEGAttention
+from lpips_tensorflow import lpips
+from training import Trainer
+from training_data import CROPS_PER_VISIT, VISITS_PER_POOL, CropDataset
+
+# The settings of the publication, see batch_job_attention.sh.
+_FLAGS = ("--lr", "1e-6")
+_THESIS_LOSS = ("--total_weight_regularizer", "10")
+BATCH_SIZES = (1, 2, 4, 8, 16, 32)
+BATCH_MEMORY_GB = 16.0
+
+_LOOP_SECONDS = 30.0
+_LOOP_STEPS = (4, 64)  # at least, at most
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A model with its flags, and what its step is made of."""
+
+    model_class: type
+    parse: object
+    flags: tuple = ()
+    network: str | None = None  # the bare network beside it, a key of `_parts`
+    has_lpips: bool = False
+
+    def args(self, options, **changes):
+        """The flags of `train`, as the command line gives them."""
+        common = ["train", "--train_glob", options.train_images, *_FLAGS]
+        args = self.parse([*common, "--precision", options.precision, *self.flags])
+        for name, value in changes.items():
+            setattr(args, name, value)
+        return args
+
+
+CASES = {
+    "ljpeg": Case(LJPEG, arg_parser.parse_ljpeg, _THESIS_LOSS),
+    "ljpeg, LPIPS": Case(
+        LJPEG,
+        arg_parser.parse_ljpeg,
+        (*_THESIS_LOSS, "--lpips_weight", "500"),
+        has_lpips=True,
+    ),
+    "ljpeg_attention": Case(
+        LJPEGAttention,
+        arg_parser.parse_ljpeg_attention,
+        _THESIS_LOSS,
+        network="VGG trunk, trained",
+    ),
+    "ljpeg_attention, frozen VGG": Case(
+        LJPEGAttention,
+        arg_parser.parse_ljpeg_attention,
+        (*_THESIS_LOSS, "--freeze_vgg"),
+        network="VGG trunk, forward",
+    ),
+    "google_baseline": Case(
+        GoogleBaseline, arg_parser.parse_google_baseline, network="ResConvLayer"
+    ),
+}
+
+
+def step(options):
+    """Training steps"""
+    parts = _parts(options.precision)
+    with contextlib.ExitStack() as stack:
+        batch = _first_batch(options)
+        functions = {name: stack.enter_context(p(batch)) for name, p in parts.items()}
+        for name, case in CASES.items():
+            functions[name] = stack.enter_context(
+                _step(case.args(options), case, batch)
+            )
+        timings = interleave(functions, options, "step")
+    loops = {
+        name: _loop(case, options, timings[name].median) for name, case in CASES.items()
+    }
+    rows = [_part_row(name, timings[name]) for name in parts]
+    rows += [_step_row(name, timings, loops[name]) for name in CASES]
+    frozen, trained = "ljpeg_attention, frozen VGG", "ljpeg_attention"
+    quotient = ratio(timings[frozen], timings[trained])
+    note = f"Frozen over trained VGG, step over step: {quotient:.2f}"
+    return rows, [note]
+
+
+def _part_row(name, timing):
+    return {
+        "case": f"{name} alone",
+        "ms": timing.ms,
+        "images/s": _batchsize() / timing.median,
+        "spread": timing.spread,
+    }
+
+
+def _step_row(name, timings, loop):
+    case, timing = CASES[name], timings[name]
+    shares = {"JPEG pipeline": ratio(timings["ljpeg"], timing)}
+    if case.network:
+        shares["network"] = ratio(timings[case.network], timing)
+    if case.has_lpips:
+        shares["LPIPS"] = ratio(timings["LPIPS"], timing)
+    row = {
+        "case": name,
+        "ms": timing.ms,
+        "images/s": _batchsize() / timing.median,
+        "spread": timing.spread,
+        **{f"{key} share": value for key, value in shares.items()},
+        "rest share": 1 - sum(shares.values()),
+    }
+    if case.network:
+        row["step / network"] = ratio(timing, timings[case.network])
+    return {**row, **loop}
+
+
+def _batchsize():
+    return arg_parser.parse_ljpeg(["train"]).batchsize
+
+
+def _first_batch(options, **changes):
+    """A batch of real crops, `[b, 256, 256, 3]`, uint8."""
+    with contextlib.closing(_dataset(options, **changes).batches()) as batches:
+        return next(batches)
+
+
+def _dataset(options, batchsize=None):
+    args = CASES["ljpeg"].args(options)
+    return CropDataset(
+        args.train_glob,
+        batchsize or args.batchsize,
+        args.patchsize,
+        args.preprocess_threads,
+        args.seed,
+    )
+
+
+@contextlib.contextmanager
+def _step(args, case, batch):
+    """Yields a function that runs one step as the training loop runs it."""
+    with tf.Graph().as_default() as graph:
+        trainer = Trainer(case.model_class, args)
+        config = hardware.session_config()
+        with tf.Session(graph=graph, config=config) as session:
+            trainer.initialize(session, None)
+            fetches = [trainer.train_op, trainer.graph.loss]
+            yield lambda: session.run(fetches, {trainer.pixels: batch})
+
+
+def _parts(precision):
+    """Networks and losses alone: `{name: function of a batch}`, see `_part`."""
+    dtype = tf.as_dtype(precision)
+
+    def trunk(x, trainable):
+        network = VGGTrunk("trunk", trainable=trainable, dtype=dtype)
+        return network(x), (network.variables, imagenet_weights("vgg16"))
+
+    def res_conv_layer(x):
+        return ResConvLayer("editor", dtype=dtype)(x, training=True), ((), ())
+
+    def gradient_of_lpips(x):
+        x_tilde = 0.9 * x
+        distance = lpips(x, x_tilde, dtype=dtype)
+        return tf.gradients(distance, x_tilde)[0], ((), ())
+
+    return {
+        "VGG trunk, trained": lambda batch: _part(lambda x: trunk(x, True), batch),
+        "VGG trunk, forward": lambda batch: _part(lambda x: trunk(x, False), batch),
+        "ResConvLayer": lambda batch: _part(res_conv_layer, batch),
+        "LPIPS": lambda batch: _part(gradient_of_lpips, batch),
+    }
+
+
+@contextlib.contextmanager
+def _part(build, batch):
+    """Yields a function that runs a part: forward, and a step of Adam if it can learn.
+
+    `build` maps a picture to an output and (variables, their pretrained weights).
+    """
+    with tf.Graph().as_default() as graph:
+        pixels = tf.placeholder(tf.uint8, batch.shape)
+        output, pretrained = build(tf.cast(pixels, tf.float32) / 255.0)
+        fetch = output.op  # The operation: its output is not copied out of the graph.
+        if tf.trainable_variables():
+            with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
+                loss = tf.reduce_mean(tf.square(output))
+                fetch = tf.train.AdamOptimizer(1e-6).minimize(loss)
+        with tf.Session(graph=graph, config=hardware.session_config()) as session:
+            session.run(tf.global_variables_initializer())
+            checkpoints.assign(session, *pretrained)
+            yield lambda: session.run(fetch, {pixels: batch})
+
+
+class _WatchedDataset:
+    """A `CropDataset` that notes when the loop asks for a batch and when it gets it."""
+
+    def __init__(self, dataset):
+        self._dataset = dataset
+        self.asked, self.given = [], []
+
+    def batches(self, start):
+        """The batches of the dataset."""
+        with contextlib.closing(self._dataset.batches(start)) as batches:
+            while True:
+                self.asked.append(time.perf_counter())
+                batch = next(batches)
+                self.given.append(time.perf_counter())
+                yield batch
+
+
+def _loop(case, options, step_seconds):
+    """Runs the real training loop; returns the columns on it.
+
+    The first step is left out: it fills the buffer and writes a summary.
+    """
+    fewest, most = _LOOP_STEPS
+    steps = max(fewest, min(most, int(_LOOP_SECONDS / step_seconds)))
+    if options.quick:
+        steps = 1
+    folder = os.path.join(options.folder, "loop")
+    args = case.args(options, last_step=steps + 1, checkpoint_dir=folder)
+    dataset = _WatchedDataset(_dataset(options))
+    with tf.Graph().as_default():
+        Trainer(case.model_class, args).run(dataset, None)
+    asked, given = dataset.asked[1 : steps + 2], dataset.given[1 : steps + 1]
+    total = asked[-1] - asked[0]
+    waiting = sum(b - a for a, b in zip(asked, given, strict=False))
+    return {
+        "loop ms": 1000 * total / steps,
+        "loop steps": steps,
+        "waiting share": waiting / total,
+    }
+
+
+def input_pipeline(options):
+    """Input pipeline alone, 256 px crops"""
+    dataset = _dataset(options)
+    pool = VISITS_PER_POOL * CROPS_PER_VISIT
+    size = _batchsize()
+    with contextlib.closing(dataset.batches()) as batches:
+
+        def read_a_pool():
+            for _ in itertools.islice(batches, 1 if options.quick else pool // size):
+                pass
+
+        timing = interleave({"pool": read_a_pool}, options, "input")["pool"]
+        batch = next(batches)
+    seconds = timing.median / (size if options.quick else pool)
+    case = CASES["ljpeg"]
+    with _step(case.args(options), case, batch) as run:
+        fastest = interleave({"step": run}, options, "input, ljpeg")["step"]
+    row = {
+        "case": f"CropDataset, {len(dataset.paths)} images",
+        "crops/s": 1 / seconds,
+        "spread": timing.spread,
+        "crops/s that ljpeg takes": size / fastest.median,
+        "made / taken": fastest.median / size / seconds,
+    }
+    return [row], []
+
+
+def precision(options):
+    """Precision of the convolutions, step of ljpeg_attention"""
+    case = CASES["ljpeg_attention"]
+    batch = _first_batch(options)
+    with contextlib.ExitStack() as stack:
+        functions = {
+            name: stack.enter_context(
+                _step(case.args(options, precision=name), case, batch)
+            )
+            for name in hardware.PRECISIONS
+        }
+        timings = interleave(functions, options, "precision")
+    rows = [
+        {
+            "case": name,
+            "ms": timing.ms,
+            "spread": timing.spread,
+            "speed / float32": ratio(timings["float32"], timing),
+        }
+        for name, timing in timings.items()
+    ]
+    return rows, []
+
+
+def batch_size(options):
+    """Batch size, step of ljpeg_attention"""
+    rows, notes = [], []
+    limit = min(BATCH_MEMORY_GB, memory_gigabytes()[1])
+    for size in BATCH_SIZES:
+        if rows and _predicted_gb(rows) > limit:
+            notes.append(
+                f"Batch {size} left out: it would take {_predicted_gb(rows):.0f} GB "
+                f"of the {limit:.0f} GB allowed"
+            )
+            break
+        timing, peak = in_own_process(_time_batch, options, size)
+        row = {
+            "case": f"batch {size}",
+            "ms": timing.ms,
+            "ms/image": timing.ms / size,
+            "spread": timing.spread,
+            "peak MB": peak,
+        }
+        first = rows[0] if rows else row
+        row["ms/image / that of batch 1"] = row["ms/image"] / first["ms/image"]
+        rows.append(row)
+    return rows, notes
+
+
+def _predicted_gb(rows):
+    """Peak memory of twice the batch: linear through the last two peaks."""
+    peaks = [row["peak MB"] / 1000 for row in rows[-2:]]
+    growth = peaks[-1] if len(peaks) == 1 else 2 * (peaks[1] - peaks[0])
+    return peaks[-1] + growth
+
+
+def _time_batch(options, size):
+    case = CASES["ljpeg_attention"]
+    batch = _first_batch(options, batchsize=size)
+    with _step(case.args(options, batchsize=size), case, batch) as run:
+        return interleave({"step": run}, options, f"batch {size}")["step"]

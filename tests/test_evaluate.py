@@ -1,0 +1,845 @@
+"""End-to-end tests of evaluate.py on small pictures: every number from the files."""
+
+import ast
+import contextlib
+import csv
+import functools
+import io
+import json
+import logging
+import math
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import time
+import types
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from PIL import Image
+
+import arg_parser
+import checkpoints
+import codec
+import errors
+import evaluate
+import google_baseline
+import jpeg_file
+import lpips_tensorflow
+import results
+import training
+from errors import UserError
+from ljpeg import LJPEG
+from ljpeg_attention import LJPEGAttention
+from metrics import PictureMetrics
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+KODAK = os.path.join(ROOT, "..", "shared", "KODAK")
+LISTS = ("bpp", "mse", "lpips", "psnr", "ms-ssim")
+SIZES = {"a.png": (176, 168), "b.png": (169, 201), "c d.png": (163, 177)}
+QUALITIES = (5, 20, 50, 70, 90)
+GAIN = 0.8  # of the stand-in for the baseline's network
+
+
+# --- Pictures, checkpoints, and evaluations in this process --------------------------
+
+
+def picture_of(name):
+    """The test image `name`, smooth and with some noise, uint8 `[h, w, 3]`."""
+    height, width = SIZES[name]
+    rng = np.random.default_rng(height)
+    coarse = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), float)
+    noisy = smooth + rng.normal(0, 6, smooth.shape)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def save_images(folder):
+    folder.mkdir(parents=True)
+    for name in SIZES:
+        Image.fromarray(picture_of(name)).save(folder / name)
+    return folder
+
+
+def asymmetric_tables(scale):
+    """uint8 `[2, 8 (v), 8 (u)]`, not equal to their transposed."""
+    v, u = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
+    return np.stack([scale + 2 * v + 5 * u, scale + 4 * v + 7 * u]).astype(np.uint8)
+
+
+def save_checkpoint(folder, model_class, settings, arrays=None):
+    """Saves a model's variables: their initial values, or `arrays` by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tf.Graph().as_default(), tf.Session() as session:
+        model_class(types.SimpleNamespace(vgg="vgg16", freeze_vgg=False), tf.float32)
+        variables = tf.global_variables()
+        session.run(tf.global_variables_initializer())
+        for variable in variables:
+            if arrays:
+                variable.load(arrays[variable.op.name], session)
+        checkpoints.saver(variables).save(
+            session, str(folder / "model.ckpt"), global_step=5, write_meta_graph=False
+        )
+    checkpoints.save_settings(str(folder), settings)
+
+
+def save_tables(folder, scale, lmbda=0.01):
+    """A checkpoint of ljpeg.py in `folder`/train."""
+    entries = asymmetric_tables(scale).transpose(1, 2, 0).astype(np.float32)
+    settings = {"script": "ljpeg", "lmbda": lmbda}
+    save_checkpoint(folder / "train", LJPEG, settings, {"qtables": entries * 1e-5})
+
+
+class StandInEditor:
+    """Takes the place of ResConvLayer: lowers the contrast by a variable."""
+
+    def __init__(self, name, dtype):
+        del dtype
+        initializer = tf.constant_initializer(GAIN)
+        self._gain = tf.get_variable(
+            f"{name}/gain", [], initializer=initializer, use_resource=True
+        )
+
+    def __call__(self, x, training):
+        del training
+        return 0.5 + self._gain * (x - 0.5)
+
+
+class Outcome:
+    """What an evaluation returned, printed and logged."""
+
+    def __init__(self):
+        self.status, self.out, self.log = None, io.StringIO(), []
+
+    def lines(self, word):
+        return [line for line in self.log if word in line]
+
+
+@functools.cache
+def shared_metrics():
+    """One `PictureMetrics` for many evaluations, to build its graph once."""
+    return PictureMetrics()
+
+
+def run_evaluate(batch_dir, images, *flags, qualities=(5, 20), plot=False):
+    """Calls `evaluate.main()` with the flags of a command line; an `Outcome`."""
+    outcome = Outcome()
+    handler = logging.Handler(logging.INFO)
+    handler.emit = lambda record: outcome.log.append(record.getMessage())
+    argv = ["evaluate.py", "--batch_dir", batch_dir, "--test_image_glob", images]
+    argv += ["--precision", "float32", "--workers", "2", *flags]
+    root = logging.getLogger()
+    with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
+        patch.setattr(sys, "argv", [str(word) for word in argv])
+        patch.setattr(evaluate, "JPEG_QUALITIES", qualities)
+        patch.setattr(google_baseline, "ResConvLayer", StandInEditor)
+        if not plot:
+            patch.setattr(evaluate, "plot_rate_distortion", lambda *a, **k: [])
+            patch.setattr(evaluate, "PictureMetrics", shared_metrics)
+        patch.setattr(root, "level", logging.INFO)
+        root.addHandler(handler)
+        stack.callback(root.removeHandler, handler)
+        stack.enter_context(contextlib.redirect_stdout(outcome.out))
+        logging.getLogger("evaluate").manager._clear_cache()
+        outcome.status = evaluate.main()
+    logging.getLogger("evaluate").manager._clear_cache()
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """(folder, outcome) of an evaluation with everything in it."""
+    folder = tmp_path_factory.mktemp("complete")
+    save_images(folder / "images")
+    (folder / "images" / "bad.png").write_text("no picture")
+    batch = folder / "batch"
+    save_tables(batch / "tables" / "lambda_001", 40)
+    save_tables(batch / "tables" / "lambda_01", 12)
+    save_tables(batch / "_old" / "lambda_001", 90)
+    argv = f"--checkpoint_dir {batch / 'attention' / 'lambda_001' / 'train'} train "
+    argv += "--batchsize 2 --patchsize 64 --last_step 2 --lr 1e-6 "
+    argv += f"--preprocess_threads 2 --train_glob {folder / 'images' / '[ab].png'}"
+    args = arg_parser.parse_ljpeg_attention(argv.split())
+    assert training.train(LJPEGAttention, args) == 0
+    shutil.copytree(
+        batch / "attention" / "lambda_001", batch / "attention" / "lambda_01"
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(google_baseline, "ResConvLayer", StandInEditor)
+        model_class = google_baseline.GoogleBaseline
+        settings = {"script": "google_baseline", "lmbda": 0.01}
+        save_checkpoint(folder / "google", model_class, settings)
+    return folder, evaluate_complete(folder)
+
+
+def evaluate_complete(folder, *flags):
+    google = ["--google_dir", folder / "google", *flags]
+    batch, images = folder / "batch", folder / "images"
+    return run_evaluate(batch, images, *google, qualities=QUALITIES, plot=True)
+
+
+@pytest.fixture
+def small(tmp_path):
+    """(batch folder, image folder): a run of two lambdas, nothing else."""
+    save_tables(tmp_path / "batch" / "run" / "lambda_001", 40)
+    save_tables(tmp_path / "batch" / "run" / "lambda_01", 12)
+    return tmp_path / "batch", save_images(tmp_path / "images")
+
+
+def dots_of(batch):
+    """dict from each dot's name to the path of its pickle."""
+    return {path.stem: path for path in sorted(batch.glob("_output*/*.pickle"))}
+
+
+def lists_of(path):
+    """The five lists of a pickle that this test trusts."""
+    return dict(zip(LISTS, pickle.loads(path.read_bytes()), strict=True))
+
+
+def identity(path):
+    status = path.stat()
+    return status.st_ino, status.st_mtime_ns, path.read_bytes()
+
+
+def decode(data):
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.format == "JPEG"
+        return np.array(image.convert("RGB"))
+
+
+class Measurer:
+    """The metrics of a .jpg file by other means than metrics.py."""
+
+    def __init__(self):
+        with tf.Graph().as_default() as graph:
+            self._pair = [tf.placeholder(tf.uint8, [1, None, None, 3]) for _ in "xy"]
+            x, y = (tf.cast(picture, tf.float32) for picture in self._pair)
+            features = [lpips_tensorflow.features(p / 255.0) for p in (x, y)]
+            self._outputs = {
+                "ms-ssim": tf.image.ssim_multiscale(x, y, 255.0)[0],
+                "lpips": tf.reduce_sum(lpips_tensorflow.distance(*features)),
+            }
+        self._session = tf.Session(graph=graph)
+
+    def __call__(self, jpg, original):
+        data = jpg.read_bytes()
+        decoded = decode(data)
+        assert decoded.shape == original.shape
+        mse = np.mean((original.astype(np.float64) - decoded.astype(np.float64)) ** 2)
+        pair = dict(zip(self._pair, (original[None], decoded[None]), strict=True))
+        return {
+            "bpp": 8 * len(data) / (original.shape[0] * original.shape[1]),
+            "mse": mse,
+            "psnr": 10 * math.log10(255**2 / mse),
+            **self._session.run(self._outputs, pair),
+        }
+
+
+@pytest.fixture(scope="module")
+def measure():
+    return Measurer()
+
+
+def jpgs_of(pickle_path):
+    """dict from the name of each test image to the .jpg file of a dot."""
+    folder = pickle_path.with_suffix("")
+    return {name: folder / f"{name[:-4]}.jpg" for name in SIZES}
+
+
+# --- A complete evaluation -----------------------------------------------------------
+
+
+def test_dots_have_the_names_and_folders_of_the_specification(complete):
+    folder, _ = complete
+    found = {
+        path.relative_to(folder / "batch")
+        for path in dots_of(folder / "batch").values()
+    }
+    names = [f"_output_PIL/Q{quality}" for quality in QUALITIES]
+    names += [f"_output/google_Q{quality}" for quality in (5, 10, 15, 20, 25)]
+    for run in ("tables", "attention"):
+        names += [f"_output/{run}-lambda_001", f"_output/{run}-lambda_01"]
+    assert sorted(map(str, found)) == sorted(f"{name}.pickle" for name in names)
+
+
+def test_every_dot_has_a_jpg_of_each_test_image_and_no_leftovers(complete):
+    folder, _ = complete
+    for path in dots_of(folder / "batch").values():
+        files = sorted(path.with_suffix("").iterdir())
+        assert files == sorted(jpgs_of(path).values())
+        siblings = sorted(p.name for p in path.parent.glob(f"{path.stem}.*"))
+        assert siblings == [f"{path.stem}.{s}" for s in ("csv", "json", "pickle")]
+    assert not list(folder.rglob(".tmp*"))
+
+
+def test_pickles_hold_five_lists_of_what_the_files_on_the_disk_are(complete, measure):
+    folder, _ = complete
+    for name, path in dots_of(folder / "batch").items():
+        lists = pickle.loads(path.read_bytes())
+        assert len(lists) == 5
+        assert all(type(values) is list and len(values) == 3 for values in lists)
+        assert all(type(value) is float for values in lists for value in values)
+        rows = [measure(jpg, picture_of(image)) for image, jpg in jpgs_of(path).items()]
+        for metric, values in zip(LISTS, lists, strict=True):
+            wanted = [row[metric] for row in rows]
+            exact = metric in ("bpp", "mse", "psnr")
+            tolerance = {"rel": 1e-12} if exact else {"abs": 2e-5}
+            assert values == pytest.approx(wanted, **tolerance), (name, metric)
+
+
+def test_json_and_csv_agree_with_the_pickle(complete):
+    folder, _ = complete
+    json_names = {"psnr": "psnr-rgb", "ms-ssim": "ms-ssim-rgb", "lpips": "lpips-alex"}
+    for name, path in dots_of(folder / "batch").items():
+        lists = lists_of(path)
+        record = json.loads(path.with_suffix(".json").read_text())
+        assert record["name"] == name
+        for metric, values in lists.items():
+            (mean,) = record["results"][json_names.get(metric, metric)]
+            assert mean == pytest.approx(sum(values) / 3, rel=1e-12)
+        with open(path.with_suffix(".csv"), newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["image"] for row in rows] == list(SIZES)
+        for metric, values in lists.items():
+            assert [float(row[metric]) for row in rows] == values
+
+
+def test_records_state_the_entropy_coding_and_the_checkpoint(complete):
+    folder, _ = complete
+    outputs = folder / "batch" / "_output"
+    record = json.loads((outputs / "tables-lambda_01.json").read_text())
+    assert record["settings"]["script"] == "ljpeg"
+    assert record["settings"]["lmbda"] == 0.01
+    assert record["settings"]["step"] == 5
+    assert "default entropy coding" in record["description"]
+    quality = json.loads((outputs / "google_Q15.json").read_text())["settings"]
+    assert (quality["script"], quality["quality"]) == ("google_baseline", 15)
+
+
+def test_jpeg_dots_are_plain_pillow_444(complete):
+    folder, _ = complete
+    for quality in QUALITIES:
+        path = dots_of(folder / "batch")[f"Q{quality}"]
+        for name, jpg in jpgs_of(path).items():
+            buffer = io.BytesIO()
+            picture = Image.fromarray(picture_of(name))
+            picture.save(buffer, "JPEG", quality=quality, subsampling=0)
+            assert jpg.read_bytes() == buffer.getvalue()
+
+
+@pytest.mark.parametrize("dot, scale", [("lambda_001", 40), ("lambda_01", 12)])
+def test_dots_of_a_run_are_files_with_the_tables_of_their_checkpoint(
+    complete, dot, scale
+):
+    folder, _ = complete
+    jpgs = jpgs_of(dots_of(folder / "batch")[f"tables-{dot}"])
+    for name, jpg in jpgs.items():
+        coded = jpeg_file.read_coefficients(jpg.read_bytes())
+        np.testing.assert_array_equal(coded.qtables, asymmetric_tables(scale))
+        assert (coded.height, coded.width) == SIZES[name]
+
+
+def test_dots_of_the_attention_model_hold_its_integers(complete):
+    folder, _ = complete
+    train = str(folder / "batch" / "attention" / "lambda_001" / "train")
+    settings = checkpoints.model_settings(train, "ljpeg_attention")
+    graph = codec.CodecGraph(LJPEGAttention, settings)
+    path = dots_of(folder / "batch")["attention-lambda_001"]
+    with graph.restore(checkpoints.find_checkpoint(train)) as model:
+        for name, jpg in jpgs_of(path).items():
+            coded = jpeg_file.read_coefficients(jpg.read_bytes())
+            wanted = model.quantize(picture_of(name))
+            np.testing.assert_array_equal(coded.integers, wanted.integers)
+            np.testing.assert_array_equal(coded.qtables, wanted.qtables)
+
+
+def test_google_dots_are_the_edited_picture_in_the_tables_of_their_quality(complete):
+    folder, _ = complete
+    for quality in (5, 25):
+        path = dots_of(folder / "batch")[f"google_Q{quality}"]
+        for name, jpg in jpgs_of(path).items():
+            edited = 127.5 + GAIN * (picture_of(name) - 127.5)
+            edited = Image.fromarray(np.round(edited).astype(np.uint8))
+            buffer = io.BytesIO()
+            edited.save(buffer, "JPEG", quality=quality, subsampling=0)
+            with Image.open(jpg) as ours, Image.open(buffer) as pillow:
+                assert ours.quantization == pillow.quantization
+            ours, pillow = (decode(d) for d in (jpg.read_bytes(), buffer.getvalue()))
+            apart = np.mean((ours.astype(float) - pillow) ** 2)
+            assert apart < 0.1 * np.mean((pillow.astype(float) - edited) ** 2)
+            size = jpg.stat().st_size
+            assert size == pytest.approx(len(buffer.getvalue()), rel=0.02)
+
+
+def test_four_figures_are_drawn(complete):
+    folder, _ = complete
+    figures = sorted(path.name for path in (folder / "batch").glob("*.png"))
+    assert figures == ["lpips.png", "ms_ssim.png", "mse.png", "psnr.png"]
+    for name in figures:
+        with Image.open(folder / "batch" / name) as image:
+            assert image.format == "PNG"
+            assert min(image.size) > 500
+            assert len(np.unique(np.asarray(image.convert("L")))) > 20
+
+
+def test_tables_name_every_dot_with_its_means(complete):
+    folder, outcome = complete
+    text = (folder / "batch" / "results.md").read_text()
+    assert text in outcome.out.getvalue()
+    assert "Entropy coding: default" in text
+    for name, path in dots_of(folder / "batch").items():
+        (row,) = [line for line in text.splitlines() if f"| {name} " in line]
+        lists = lists_of(path)
+        cells = [cell.strip() for cell in row.split("|")]
+        assert cells[2] == f"{np.mean(lists['bpp']):.4f}"
+        assert cells[3] == f"{np.mean(lists['psnr']):.2f}"
+    bd_rates = text[text.index("BD-rate") :]
+    assert all(f"| {run} " in bd_rates for run in ("tables", "attention"))
+
+
+def test_an_unreadable_test_image_is_reported_and_left_out(complete):
+    folder, outcome = complete
+    assert outcome.status == 1
+    assert len(outcome.lines(f"{folder / 'images' / 'bad.png'}: ")) == 1
+    assert not list(folder.rglob("bad*.jpg"))
+
+
+def test_folders_that_start_with_an_underscore_are_skipped(complete):
+    folder, outcome = complete
+    assert not [name for name in dots_of(folder / "batch") if "old" in name]
+    assert not outcome.lines("_old")
+
+
+def test_a_second_call_only_plots(complete, monkeypatch):
+    folder, first = complete
+    before = {path: identity(path) for path in dots_of(folder / "batch").values()}
+    figure = folder / "batch" / "psnr.png"
+    figure.unlink()
+
+    def refuse(*args, **kwargs):
+        raise AssertionError("a second call has nothing to encode")
+
+    monkeypatch.setattr(jpeg_file, "encode", refuse)
+    monkeypatch.setattr(jpeg_file, "encode_rgb", refuse)
+    monkeypatch.setattr(codec.CodecGraph, "__init__", refuse)
+    monkeypatch.setattr(evaluate.PictureMetrics, "reference", refuse)
+    second = evaluate_complete(folder)
+    assert second.status == first.status
+    assert second.out.getvalue() == first.out.getvalue()
+    assert {path: identity(path) for path in before} == before
+    assert figure.exists()
+
+
+# --- What is measured again ----------------------------------------------------------
+
+
+def measured_again(batch, images, *flags, qualities=(5, 20)):
+    """(names of the dots that a second evaluation measured again, its `Outcome`)."""
+    before = {name: identity(path) for name, path in dots_of(batch).items()}
+    outcome = run_evaluate(batch, images, *flags, qualities=qualities)
+    assert outcome.status == 0
+    after = {name: identity(path) for name, path in dots_of(batch).items()}
+    return {name for name in after if after[name] != before.get(name)}, outcome
+
+
+def test_a_changed_checkpoint_is_measured_again(small, measure):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    save_tables(batch / "run" / "lambda_01", 70)
+    changed, outcome = measured_again(batch, images)
+    assert changed == {"run-lambda_01"}
+    (line,) = outcome.lines("measured again")
+    assert "run-lambda_01.pickle" in line and "other checkpoint" in line
+    path = dots_of(batch)["run-lambda_01"]
+    jpg = jpgs_of(path)["a.png"]
+    coded = jpeg_file.read_coefficients(jpg.read_bytes())
+    np.testing.assert_array_equal(coded.qtables, asymmetric_tables(70))
+    wanted = measure(jpg, picture_of("a.png"))["psnr"]
+    assert lists_of(path)["psnr"][0] == pytest.approx(wanted)
+
+
+def test_a_changed_test_image_of_the_same_name_is_measured_again(small):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    Image.fromarray(255 - picture_of("b.png")).save(images / "b.png")
+    changed, outcome = measured_again(batch, images)
+    assert changed == set(dots_of(batch)) and len(changed) == 4
+    lines = outcome.lines("measured again")
+    assert len(lines) == 4
+    assert all("other test images (b.png)" in line for line in lines)
+
+
+def test_another_number_of_test_images_is_measured_again(small):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    (images / "b.png").unlink()
+    changed, outcome = measured_again(batch, images)
+    assert len(changed) == 4
+    assert len(outcome.lines("other test images (3 -> 2)")) == 4
+    assert {len(lists_of(path)["bpp"]) for path in dots_of(batch).values()} == {2}
+
+
+def test_another_entropy_coding_is_measured_again(small):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    before = {name: lists_of(path) for name, path in dots_of(batch).items()}
+    changed, outcome = measured_again(batch, images, "--entropy_coding", "optimized")
+    assert len(changed) == 4
+    lines = outcome.lines("measured again")
+    assert len(lines) == 4
+    assert all("entropy_coding (default -> optimized)" in line for line in lines)
+    for name, path in dots_of(batch).items():
+        lists = lists_of(path)
+        assert lists["mse"] == before[name]["mse"]
+        assert all(np.less(lists["bpp"], before[name]["bpp"]))
+
+
+def test_another_version_of_the_code_is_measured_again(small, monkeypatch):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    monkeypatch.setattr(results, "code_version", lambda paths: "0123456789ab")
+    changed, outcome = measured_again(batch, images)
+    assert len(changed) == 4
+    assert len(outcome.lines("other code")) == 4
+
+
+def imports_of(module):
+    """Names of the project's modules that `module` imports, directly or not."""
+    found, waiting = set(), [module]
+    while waiting:
+        name = waiting.pop()
+        paths = [
+            os.path.join(ROOT, name, "__init__.py"),
+            os.path.join(ROOT, f"{name}.py"),
+        ]
+        paths = [path for path in paths if os.path.exists(path)]
+        if name in found or not paths:
+            continue
+        found.add(name)
+        with open(paths[0], encoding="utf-8") as file:
+            tree = ast.parse(file.read())
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                waiting.append(node.module)
+    return found
+
+
+def test_the_code_version_covers_every_module_that_makes_the_numbers():
+    entries = ["codec", "jpeg_file", "metrics", "ljpeg_attention", "google_baseline"]
+    imported = set().union(*map(imports_of, entries))
+    # They train, parse, store or write messages.
+    others = {
+        *("arg_parser", "checkpoints", "compression", "errors", "hardware", "losses"),
+        *("rate_models", "results", "tensorflow_log", "training", "training_data"),
+    }
+    listed = {name.replace(f"{os.sep}__init__", "") for name in evaluate._CODE}
+    assert imported - others <= listed
+    assert {"codec", "jpeg_file", "metrics", "lpips_tensorflow"} <= imported
+
+
+def test_more_qualities_measure_only_the_new_ones(small):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    changed, _ = measured_again(batch, images, qualities=(5, 20, 35))
+    assert changed == {"Q35"}
+
+
+def test_number_of_workers_does_not_change_a_pickle(small, tmp_path):
+    batch, images = small
+    for workers in (1, 4):
+        flags = ["--workers", workers, "--output_dir", tmp_path / str(workers)]
+        assert run_evaluate(batch, images, *flags).status == 0
+    one, four = (dots_of(tmp_path / workers) for workers in "14")
+    assert list(one) == list(four) and len(one) == 4
+    for name in one:
+        assert one[name].read_bytes() == four[name].read_bytes()
+    assert not dots_of(batch)  # --output_dir takes everything
+
+
+# --- Folders -------------------------------------------------------------------------
+
+
+def test_a_batch_dir_that_is_a_run_itself_is_evaluated(small):
+    batch, images = small
+    assert run_evaluate(batch / "run", images).status == 0
+    assert {"run-lambda_001", "run-lambda_01"} < set(dots_of(batch / "run"))
+
+
+def test_a_batch_without_runs_gives_the_jpeg_curve_and_a_warning(small, tmp_path):
+    _, images = small
+    (tmp_path / "empty").mkdir()
+    outcome = run_evaluate(tmp_path / "empty", images, plot=True)
+    assert outcome.status == 0
+    assert list(dots_of(tmp_path / "empty")) == ["Q20", "Q5"]
+    assert len(outcome.lines(f"{tmp_path / 'empty'}: no run")) == 1
+
+
+def test_a_checkpoint_without_settings_is_taken_as_jpeg_type(small):
+    batch, images = small
+    for settings in batch.rglob("settings.json"):
+        settings.unlink()
+    assert run_evaluate(batch, images, "--jpeg_type", "ljpeg").status == 0
+    path = dots_of(batch)["run-lambda_01"]
+    coded = jpeg_file.read_coefficients(jpgs_of(path)["a.png"].read_bytes())
+    np.testing.assert_array_equal(coded.qtables, asymmetric_tables(12))
+
+
+def broken(batch, images, *flags):
+    """Evaluates a batch whose run-lambda_01 is broken; the line that says so."""
+    outcome = run_evaluate(batch, images, *flags)
+    assert outcome.status == 1
+    assert sorted(dots_of(batch)) == ["Q20", "Q5", "run-lambda_001"]
+    (line,) = outcome.lines("error: ")
+    assert str(batch / "run" / "lambda_01") in line
+    assert "\n" not in line
+    assert outcome.lines("1 checkpoints or images failed")
+    return line
+
+
+def test_tables_without_settings_are_no_attention_model(small):
+    batch, images = small
+    (batch / "run" / "lambda_01" / "train" / "settings.json").unlink()
+    line = broken(batch, images, "--jpeg_type", "ljpeg_attention")
+    assert "does not hold this model" in line
+
+
+def test_an_attention_model_without_settings_is_not_taken_for_tables(small, complete):
+    batch, images = small
+    shutil.rmtree(batch / "run" / "lambda_01")
+    source = complete[0] / "batch" / "attention" / "lambda_01"
+    shutil.copytree(source, batch / "run" / "lambda_01")
+    (batch / "run" / "lambda_01" / "train" / "settings.json").unlink()
+    broken(batch, images, "--jpeg_type", "ljpeg")
+
+
+@pytest.mark.parametrize("script", ["ljpeg_attention", "somebody_elses"])
+def test_settings_of_another_model_are_reported(small, script):
+    batch, images = small
+    folder = str(batch / "run" / "lambda_01" / "train")
+    checkpoints.save_settings(folder, {"script": script})
+    broken(batch, images)
+
+
+def test_damaged_settings_are_reported(small):
+    batch, images = small
+    (batch / "run" / "lambda_01" / "train" / "settings.json").write_text("{")
+    assert "not JSON" in broken(batch, images)
+
+
+@pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
+@pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
+def test_half_a_checkpoint_is_reported_and_the_others_are_evaluated(
+    small, suffix, damage
+):
+    batch, images = small
+    part = batch / "run" / "lambda_01" / "train" / f"model.ckpt-5{suffix}"
+    data = part.read_bytes()
+    part.unlink()
+    if damage != "missing":
+        part.write_bytes(data[: len(data) // 2] if damage == "truncated" else b"")
+    broken(batch, images)
+
+
+def test_a_lambda_folder_without_checkpoint_is_reported(small):
+    batch, images = small
+    shutil.rmtree(batch / "run" / "lambda_01")
+    (batch / "run" / "lambda_01" / "train").mkdir(parents=True)
+    assert "no checkpoint" in broken(batch, images)
+
+
+def test_a_google_checkpoint_among_the_runs_is_not_a_dot_of_theirs(small, complete):
+    batch, images = small
+    shutil.rmtree(batch / "run" / "lambda_01" / "train")
+    target = batch / "run" / "lambda_01" / "train"
+    shutil.copytree(complete[0] / "google", target)
+    outcome = run_evaluate(batch, images)
+    assert outcome.status == 0
+    assert "run-lambda_01" not in dots_of(batch)
+    assert len(outcome.lines("--google_dir")) == 1
+
+
+def test_a_google_dir_with_another_model_is_refused(small):
+    batch, images = small
+    google_dir = batch / "run" / "lambda_01"
+    with pytest.raises(UserError, match=re.escape(str(google_dir))):
+        run_evaluate(batch, images, "--google_dir", google_dir)
+
+
+def test_a_pickle_with_code_in_it_is_refused_by_name_and_not_run(small, tmp_path):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    victim = dots_of(batch)["Q5"]
+    victim.write_bytes(b"cos\nsystem\n(S'touch %s'\ntR." % bytes(tmp_path / "ran"))
+    outcome = run_evaluate(batch, images)
+    assert outcome.status == 1
+    (line,) = outcome.lines("error: ")
+    assert str(victim) in line and "refused" in line
+    assert not (tmp_path / "ran").exists()
+
+
+def only_error(monkeypatch, capsys, *argv):
+    """The only line that an evaluation says, which has to end with status 1."""
+    monkeypatch.setattr(sys, "argv", ["/x/evaluate.py", *map(str, argv)])
+    with pytest.raises(SystemExit) as caught:
+        errors.run_main(evaluate.main)
+    assert caught.value.code == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith("evaluate.py: error: ")
+    return line
+
+
+@pytest.mark.parametrize("pattern", ["*.tif", "nowhere/*.png", "bad.png"])
+def test_no_readable_test_image_is_one_line(small, monkeypatch, capsys, pattern):
+    batch, images = small
+    (images / "bad.png").write_text("no picture")
+    argv = ["--batch_dir", batch, "--test_image_glob", images / pattern]
+    line = only_error(monkeypatch, capsys, *argv)
+    assert "--test_image_glob" in line and str(images / pattern) in line
+    assert not dots_of(batch)
+
+
+def test_a_missing_batch_dir_is_one_line(tmp_path, monkeypatch, capsys):
+    line = only_error(monkeypatch, capsys, "--batch_dir", tmp_path / "none")
+    assert f"--batch_dir {tmp_path / 'none'}: " in line
+    assert not (tmp_path / "none").exists()
+
+
+def test_small_test_images_have_nan_ms_ssim_and_one_note(small):
+    batch, images = small
+    Image.fromarray(picture_of("a.png")[:160]).save(images / "b.png")
+    outcome = run_evaluate(batch, images, qualities=(20,))
+    assert outcome.status == 0
+    lists = lists_of(dots_of(batch)["Q20"])
+    assert [math.isnan(value) for value in lists["ms-ssim"]] == [False, True, False]
+    record = json.loads(dots_of(batch)["Q20"].with_suffix(".json").read_text())
+    mean = np.nanmean(lists["ms-ssim"])
+    assert record["results"]["ms-ssim-rgb"] == [pytest.approx(mean)]
+    assert len(outcome.lines("161 px")) == 1
+
+
+def test_test_images_of_one_name_from_two_folders_do_not_collide(small, measure):
+    batch, images = small
+    (images / "more").mkdir()
+    Image.fromarray(picture_of("b.png")).save(images / "more" / "a.png")
+    pattern = images / "**" / "a.png"
+    assert run_evaluate(batch, pattern, qualities=(20,)).status == 0
+    path = dots_of(batch)["Q20"]
+    assert len(list(path.with_suffix("").iterdir())) == 2
+    bpp = [8 * p.stat().st_size for p in path.with_suffix("").iterdir()]
+    pixels = [math.prod(SIZES[name]) for name in ("a.png", "b.png")]
+    found = lists_of(path)["bpp"]
+    wanted = sorted(round(b * n) for b, n in zip(found, pixels, strict=True))
+    assert wanted == sorted(bpp)
+
+
+# --- Processes -----------------------------------------------------------------------
+
+
+def start_process(batch_dir, images, prelude="pass"):
+    """Starts an evaluation as its own process; `prelude` is Python code before it."""
+    code = (
+        "import sys, time, os, evaluate, errors, results\n"
+        "evaluate.JPEG_QUALITIES = (5, 20, 50)\n"
+        f"{prelude}\n"
+        "errors.run_main(evaluate.main)"
+    )
+    argv = ["--batch_dir", batch_dir, "--test_image_glob", images]
+    argv += ["--precision", "float32", "--workers", "2"]
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, argv)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(path, process):
+    deadline = time.monotonic() + 60
+    while not path.exists():
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < deadline, f"no {path} after a minute"
+        time.sleep(0.02)
+
+
+def test_an_evaluation_killed_while_it_saves_goes_on_where_it_was(
+    small, tmp_path, measure
+):
+    batch, images = small
+    prelude = f"""
+write = results.write_atomically
+def stop_at_the_third_pickle(path, data):
+    if path.endswith("Q50.pickle"):
+        open({str(tmp_path / "reached")!r}, "w").close()
+        time.sleep(600)
+    write(path, data)
+results.write_atomically = stop_at_the_third_pickle"""
+    process = start_process(batch, images, prelude)
+    try:
+        wait_for(tmp_path / "reached", process)
+    finally:
+        process.kill()
+        process.communicate()
+    kept = {name: identity(path) for name, path in dots_of(batch).items()}
+    assert sorted(kept) == ["Q20", "Q5"]
+    changed, outcome = measured_again(batch, images, qualities=(5, 20, 50))
+    assert changed == {"Q50", "run-lambda_001", "run-lambda_01"}
+    assert len(outcome.lines("not measured before")) == 3
+    for path in dots_of(batch).values():
+        for index, (name, jpg) in enumerate(jpgs_of(path).items()):
+            wanted = measure(jpg, picture_of(name))
+            for metric, values in lists_of(path).items():
+                assert values[index] == pytest.approx(wanted[metric], abs=2e-5)
+
+
+def test_two_evaluations_of_one_folder_at_a_time_are_both_right(small, tmp_path):
+    batch, images = small
+    ready, go = tmp_path / "ready", tmp_path / "go"
+    prelude = f"open({str(ready)!r}, 'w').close()\n"
+    prelude += f"while not os.path.exists({str(go)!r}): time.sleep(0.001)"
+    process = start_process(batch, images, prelude)
+    try:
+        wait_for(ready, process)
+        go.touch()
+        outcome = run_evaluate(batch, images, qualities=(5, 20, 50))
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert (outcome.status, process.returncode) == (0, 0), err
+    alone = tmp_path / "alone"
+    flags = ["--output_dir", alone]
+    assert run_evaluate(batch, images, *flags, qualities=(5, 20, 50)).status == 0
+    wanted = {name: lists_of(path) for name, path in dots_of(alone).items()}
+    found = {name: lists_of(path) for name, path in dots_of(batch).items()}
+    assert found.keys() == wanted.keys() and len(found) == 5
+    for name, lists in found.items():
+        assert lists["bpp"] == wanted[name]["bpp"]
+        for metric in LISTS:
+            assert lists[metric] == pytest.approx(wanted[name][metric], abs=1e-6)
+    changed, _ = measured_again(batch, images, qualities=(5, 20, 50))
+    assert changed == set()
+
+
+# --- Published numbers ---------------------------------------------------------------
+
+
+@pytest.mark.skipif(not os.path.isdir(KODAK), reason="../shared/KODAK is not there")
+def test_jpeg_of_quality_20_on_kodak_has_the_published_means(tmp_path):
+    (tmp_path / "batch").mkdir()
+    outcome = run_evaluate(tmp_path / "batch", KODAK, qualities=(20,))
+    assert outcome.status == 0
+    lists = lists_of(dots_of(tmp_path / "batch")["Q20"])
+    assert {len(values) for values in lists.values()} == {24}
+    means = {metric: np.mean(values) for metric, values in lists.items()}
+    assert means["bpp"] == pytest.approx(0.618, abs=0.001)
+    assert means["psnr"] == pytest.approx(29.51, abs=0.01)
+    assert means["ms-ssim"] == pytest.approx(0.9505, abs=0.001)
+    assert means["lpips"] == pytest.approx(0.172, abs=0.001)
