@@ -29,8 +29,8 @@ DEFINING = (
     "lpips_weight",
     "total_weight_regularizer",
 )
-# First parts of the names of variables that only some models have: a checkpoint with one
-# of them is of another model, even if it holds all variables of this one.
+# First parts of the names of variables that only some models have: a checkpoint with
+# one that is not wanted is of another model, even if it holds all that are.
 _MODEL_SCOPES = {"qtables", "attention", "editor"}
 # Flags that have no effect on the trained model.
 _INCIDENTAL = ("checkpoint_dir", "command", "preprocess_threads")

@@ -353,10 +353,12 @@ def _report(measured, args):
         points.append(values.means())
     summary = {dot.name: values.means() for dot, values in measured}
     runs = {label: points for (kind, label), points in curves.items() if kind != "jpeg"}
-    jpeg = curves.get(("jpeg", "JPEG"), [])
+    bd_rates = results.bd_rate_table(
+        "JPEG of the same coding", curves[("jpeg", "JPEG")], runs, args.bpp_range
+    )
     text = (
-        f"Entropy coding: {args.entropy_coding}\n\n{results.summary_table(summary)}\n\n"
-        f"{results.bd_rate_table('JPEG of the same coding', jpeg, runs, args.bpp_range)}\n"
+        f"Entropy coding: {args.entropy_coding}\n\n{results.summary_table(summary)}"
+        f"\n\n{bd_rates}\n"
     )
     print(text)
     table_path = os.path.join(args.output_dir, "results.md")

@@ -109,14 +109,15 @@ def test_crops_are_true_parts_of_the_files(tmp_path, pictures, small_pools):
     assert len(corners) > 80  # of 160 crops, of which 1 in 7 has a single place
 
 
-def test_every_image_is_visited_once_an_epoch(
-    tmp_path, pictures, small_pools, monkeypatch
+def test_every_image_is_visited_once_an_epoch_in_an_order_of_its_own(
+    tmp_path, pictures, monkeypatch
 ):
-    monkeypatch.setattr(training_data, "VISITS_PER_POOL", 7)  # A pool is an epoch.
-    crops = take(dataset(tmp_path, batchsize=21), 6)[:, :, 0, 0, 0]
-    for epoch in crops:
-        np.testing.assert_array_equal(np.sort(epoch), np.repeat(np.arange(7), 3))
-    assert len({tuple(epoch) for epoch in crops}) == 6
+    monkeypatch.setattr(training_data, "VISITS_PER_POOL", 1)
+    monkeypatch.setattr(training_data, "CROPS_PER_VISIT", 1)
+    epochs = take(dataset(tmp_path, batchsize=7), 6)[:, :, 0, 0, 0]
+    for epoch in epochs:
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(7))
+    assert len({tuple(epoch) for epoch in epochs}) == 6
 
 
 def test_visits_of_an_epoch_that_ends_inside_a_pool_are_complete(

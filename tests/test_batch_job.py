@@ -1,0 +1,109 @@
+"""batch_job_attention.sh, as a user calls it."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import checkpoints
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def train_glob(tmp_path_factory):
+    """Two pictures of noise over a gradient, large enough for crops of 64 px."""
+    folder = tmp_path_factory.mktemp("training images")
+    rng = np.random.default_rng(0)
+    for index in range(2):
+        ramp = np.linspace(0, 200, 96)[:, None, None]
+        pixels = ramp + rng.integers(0, 55, (96, 96, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+    return str(folder / "*.png")
+
+
+def start(train_glob, folder, **settings):
+    """Starts the script with settings from the environment."""
+    defaults = {"BATCHSIZE": 2, "PATCHSIZE": 64, "SCRIPT": "ljpeg.py", "STEPS": 5}
+    defaults |= {"LAMBDAS": "0.01 0.0025", "TRAIN_GLOB": train_glob}
+    defaults |= {"PYTHON": sys.executable, **settings}
+    return subprocess.Popen(
+        ["bash", ROOT / "batch_job_attention.sh", folder],
+        env={**os.environ, **{key: str(value) for key, value in defaults.items()}},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*args, **settings):
+    """(exit status, stdout, stderr) of a whole call."""
+    process = start(*args, **settings)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def steps(folder):
+    return {
+        path.name: checkpoints.checkpoint_step(checkpoints.find_checkpoint(path))
+        for path in folder.glob("lambda_*")
+    }
+
+
+def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
+    status, _, err = run(train_glob, tmp_path, SCRIPT="ljpeg_attention.py", LR="1e-5")
+    assert status == 0, err
+    assert steps(tmp_path) == {"lambda_001": 5, "lambda_00025": 5}
+    settings = checkpoints.load_settings(tmp_path / "lambda_00025" / "train")
+    assert settings["script"] == "ljpeg_attention"
+    wanted = {"lmbda": 0.0025, "lr": 1e-5, "total_weight_regularizer": 10.0}
+    wanted |= {"batchsize": 2, "patchsize": 64, "lpips_weight": 0.0, "vgg": "vgg16"}
+    assert wanted.items() <= settings.items()
+
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    status, out, _ = run(train_glob, tmp_path, SCRIPT="ljpeg_attention.py", LR="1e-5")
+    assert status == 0
+    assert out.count("finished already") == 2
+    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+def test_stopped_batch_saves_and_the_same_command_goes_on(train_glob, tmp_path):
+    process = start(train_glob, tmp_path, STEPS=1000000, LAMBDAS="0.01")
+    events = tmp_path / "lambda_001" / "train"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:  # Until the first summary is written.
+        if any(path.stat().st_size > 1000 for path in events.glob("events*")):
+            break
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    reached = steps(tmp_path)["lambda_001"]
+    assert 0 < reached < 1000000
+
+    status, _, err = run(train_glob, tmp_path, STEPS=reached + 3, LAMBDAS="0.01")
+    assert status == 0, err
+    assert f"Going on from step {reached}" in err
+    assert steps(tmp_path) == {"lambda_001": reached + 3}
+
+
+def test_batch_stops_at_the_first_training_that_fails(tmp_path):
+    status, out, err = run(str(tmp_path / "none" / "*.png"), tmp_path / "runs")
+    assert status == 1
+    assert err.count("error:") == 1
+    assert "lambda 0.0025" not in out
+
+
+def test_batch_without_a_folder_shows_its_usage():
+    done = subprocess.run(
+        ["bash", ROOT / "batch_job_attention.sh"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "usage:" in done.stderr
