@@ -6,9 +6,11 @@ state: `python3 checkpoints.py SOURCE_DIR TARGET_DIR`.
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
+import re
 import sys
 import types
 
@@ -29,9 +31,9 @@ DEFINING = (
     "lpips_weight",
     "total_weight_regularizer",
 )
-# First parts of the names of variables that only some models have: a checkpoint with
-# one that is not wanted is of another model, even if it holds all that are.
-_MODEL_SCOPES = {"qtables", "attention", "editor"}
+# Variables of a training that a trained model does without: Adam's, the step, and the
+# entropy model.
+_TRAINING_ONLY = re.compile(r"/Adam(_1)?$|^beta[12]_power$|^global_step$|^rate_model/")
 # Flags that have no effect on the trained model.
 _INCIDENTAL = ("checkpoint_dir", "command", "preprocess_threads")
 
@@ -143,14 +145,13 @@ def latest_checkpoint(folder):
     Raises:
       UserError: the newest checkpoint lacks one of its files.
     """
-    try:
-        state = tf.train.get_checkpoint_state(folder)
-    except Exception as error:  # The text format's parser has no class of its own.
-        raise UserError(
-            f"{os.path.join(folder, 'checkpoint')}: damaged; restore it or delete it"
-        ) from error
-    if state is None or not state.model_checkpoint_path:
+    state_file = os.path.join(folder, "checkpoint")
+    if not os.path.exists(state_file):
         return None
+    # TensorFlow logs what is wrong with the file and returns None.
+    state = tf.train.get_checkpoint_state(folder)
+    if state is None or not state.model_checkpoint_path:
+        raise UserError(f"{state_file}: damaged; restore it or delete it")
     prefix = state.model_checkpoint_path
     for suffix in (".index", ".data-00000-of-00001"):
         if not os.path.isfile(prefix + suffix):
@@ -193,29 +194,41 @@ def saver(variables, **options):
 def restore(session, variables, prefix):
     """Restores `variables` from the checkpoint `prefix`.
 
+    The checkpoint may hold more than they only in what belongs to a training alone:
+    attention restored as tables would be another codec.
+
     Raises:
       UserError: the checkpoint is damaged, or of another model.
     """
     if not variables:
         return
-    try:
+    with _reading(prefix):
         saver(variables).restore(session, prefix)
-        saved = _scopes(name for name, _ in tf.train.list_variables(prefix))
-        if (saved - _scopes(v.op.name for v in variables)) & _MODEL_SCOPES:
-            raise tf.errors.NotFoundError(None, None, "variables of another model")
+        saved = dict(tf.train.list_variables(prefix))
+        # The restore op gives a resource variable a value of any shape.
+        for variable in variables:
+            if saved.pop(variable.op.name) != variable.shape.as_list():
+                raise tf.errors.InvalidArgumentError(None, None, "another shape")
+        if not all(map(_TRAINING_ONLY.search, saved)):
+            raise tf.errors.NotFoundError(None, None, f"unknown variables: {saved}")
+
+
+@contextlib.contextmanager
+def _reading(prefix):
+    """Turns what TensorFlow raises on a bad checkpoint into a `UserError`."""
+    try:
+        yield
     except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
             f"{prefix}: does not hold this model (another script, other --vgg or "
-            "--freeze_vgg?); use the script and the flags that trained it"
+            "--freeze_vgg, or to be trained further and a copy without the "
+            "optimizer's state?); use the script and the flags that trained it"
         ) from error
-    except (tf.errors.DataLossError, tf.errors.OutOfRangeError) as error:
+    except (tf.errors.OpError, RuntimeError, IndexError) as error:
+        # The reader of single tensors raises the latter two.
         raise UserError(
             f"{prefix}: damaged or truncated; copy it again or train anew"
         ) from error
-
-
-def _scopes(names):
-    return {name.split("/")[0] for name in names}
 
 
 def assign(session, variables, arrays):
@@ -245,20 +258,19 @@ def strip(source, target):
       Path prefix of the new checkpoint.
     """
     prefix = find_checkpoint(source)
-    reader = tf.train.load_checkpoint(prefix)
-    optimizer = ("/Adam", "/Adam_1")
-    names = [
-        name
-        for name in reader.get_variable_to_shape_map()
-        if not name.endswith(optimizer) and name not in ("beta1_power", "beta2_power")
-    ]
+    with _reading(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        names = reader.get_variable_to_shape_map()
+        values = {
+            name: reader.get_tensor(name)
+            for name in sorted(names)
+            if name == "global_step" or not _TRAINING_ONLY.search(name)
+        }
     os.makedirs(target, exist_ok=True)
     with tf.Graph().as_default(), tf.Session() as session:
         variables = [
-            tf.get_variable(
-                name, initializer=reader.get_tensor(name), use_resource=True
-            )
-            for name in sorted(names)
+            tf.get_variable(name, initializer=value, use_resource=True)
+            for name, value in values.items()
         ]
         session.run(tf.global_variables_initializer())
         path = saver(variables).save(

@@ -21,7 +21,9 @@ class FactorizedRate:
 
     def __init__(self):
         """Creates the priors' variables, all trainable."""
-        self._prior = tfc.NoisyDeepFactorized(batch_shape=(COEFFICIENTS,))
+        # The scope by which checkpoints.py knows what only a training needs.
+        with tf.name_scope("rate_model"):
+            self._prior = tfc.NoisyDeepFactorized(batch_shape=(COEFFICIENTS,))
 
     def bits_per_pixel(self, z, num_pixels, seed):
         """Estimated rate of coefficients with additive uniform noise for rounding.

@@ -143,13 +143,19 @@ class CropDataset:
         order = self._rng(0, epoch).permutation(len(self.paths))
         for index in np.roll(order, -position):
             try:
-                picture = read_image(self.paths[index])
+                picture = self._read(self.paths[index])
             except UserError as error:
                 self._report(self.paths[index], error)
                 continue
             rng = self._rng(2, visit)
             return random_crops(picture, self._patchsize, CROPS_PER_VISIT, rng)
         raise UserError("--train_glob: none of the training images can be read")
+
+    def _read(self, path):
+        picture = read_image(path)
+        if min(picture.shape[:2]) < self._patchsize:
+            raise UserError(f"{path}: has become smaller than --patchsize")
+        return picture
 
     def _rng(self, stream, index):
         return np.random.default_rng([self._seed, stream, index])

@@ -52,8 +52,9 @@ def main():
         options = _options(args, folder)
         for name in args.only:
             _measure(name, options, report)
-    if args.json:
-        write_atomically(args.json, (json.dumps(report, indent=2) + "\n").encode())
+            if args.json:  # Each time: what is measured stays, whatever happens.
+                text = json.dumps(report, indent=2) + "\n"
+                write_atomically(args.json, text.encode())
     for name, error in report["errors"].items():
         logger.error("%s failed: %s", name, error)
     return 1 if report["errors"] else 0

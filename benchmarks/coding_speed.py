@@ -64,7 +64,7 @@ def evaluation(options):
         }
         timings = interleave(functions, options, "evaluation")
     rows = [
-        {"case": name, "ms": timing.ms, "spread": timing.spread}
+        {"case": name, "ms": timing.ms, **timing.checks}
         for name, timing in timings.items()
     ]
     return rows + _whole_dots(options), []
@@ -72,11 +72,8 @@ def evaluation(options):
 
 def _metric_functions(metrics, reference, decoded):
     """Each metric alone; a reference without features makes `compare` skip them."""
-    without = dataclasses.replace
-    ssim_only, lpips_only = (
-        without(reference, features=()),
-        without(reference, scales=()),
-    )
+    ssim_only = dataclasses.replace(reference, features=())
+    lpips_only = dataclasses.replace(reference, scales=())
     return {
         "MSE and PSNR": lambda: mean_squared_error(reference.original, decoded),
         "MS-SSIM (with MSE)": lambda: metrics.compare(ssim_only, decoded),
@@ -105,7 +102,7 @@ def _whole_dots(options):
         {
             "case": f"{name}, {args.workers} threads",
             "ms": timing.ms / len(images.paths),
-            "spread": timing.spread,
+            **timing.checks,
         }
         for name, timing in timings.items()
     ]
@@ -138,7 +135,7 @@ def compress(options):
         {
             "case": name,
             "ms/megapixel": timing.ms / megapixels,
-            "spread": timing.spread,
+            **timing.checks,
             "time / Pillow 4:2:0": ratio(timing, base),
         }
         for name, timing in timings.items()
@@ -171,7 +168,7 @@ def picture_size(options):
                 {
                     "case": f"{name}, {megapixels} megapixels",
                     "ms/megapixel": speed,
-                    "spread": timing.spread,
+                    **timing.checks,
                     "ms/megapixel / that of 1": speed / first,
                     "peak MB": peak,
                     "MB above start": peak - start,

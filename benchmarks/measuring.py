@@ -18,7 +18,9 @@ import hardware
 import image_files
 import results
 
-MIN_SECONDS = 0.3  # A repeat calls a fast function until it has run so long.
+# A repeat calls a fast function so often that it runs as long as this.
+_MIN_SECONDS = 0.3
+_SLOW_SECONDS = 10.0  # A function that takes longer is warmed up once only.
 
 _PACKAGES = ("tensorflow", "tensorflow-compression", "numpy", "pillow", "jpeglib")
 
@@ -37,9 +39,10 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds a call, one for each repeat."""
+    """Seconds a call, and processor seconds (of all threads), one for each repeat."""
 
     seconds: tuple
+    processor_seconds: tuple
 
     @property
     def median(self):
@@ -52,9 +55,13 @@ class Timing:
         return 1000 * self.median
 
     @property
-    def spread(self):
-        """The slowest repeat over the median: 1 on a quiet machine."""
-        return max(self.seconds) / self.median
+    def checks(self):
+        """The columns that tell how far to trust the median."""
+        pairs = zip(self.processor_seconds, self.seconds, strict=True)
+        return {
+            "spread": max(self.seconds) / self.median,
+            "cores": statistics.median(cpu / wall for cpu, wall in pairs),
+        }
 
 
 def interleave(functions, options, label):
@@ -68,33 +75,38 @@ def interleave(functions, options, label):
     Returns:
       `{name: Timing}`.
     """
-    with tqdm.tqdm(
-        total=(1 + options.repeats) * len(functions), desc=label, leave=False
-    ) as bar:
+    timings = {name: [] for name in functions}
+    total = (1 + options.repeats) * len(functions)
+    with tqdm.tqdm(total=total, desc=label, leave=False, disable=None) as bar:
         calls = {}
         for name, function in functions.items():
             calls[name] = _warm_up(function, options)
             bar.update()
-        seconds = {name: [] for name in functions}
         for _ in range(options.repeats):
             for name, function in functions.items():
-                seconds[name].append(_seconds(function, calls[name]))
+                timings[name].append(_time(function, calls[name]))
                 bar.update()
-    return {name: Timing(tuple(values)) for name, values in seconds.items()}
+    return {
+        name: Timing(*zip(*values, strict=True)) for name, values in timings.items()
+    }
 
 
 def _warm_up(function, options):
-    """Calls the function twice; returns how often a repeat calls it."""
-    function()  # Allocates, and lets TensorFlow optimise the graph.
-    once = _seconds(function, 1)
-    return 1 if options.quick else max(1, math.ceil(MIN_SECONDS / once))
+    """Calls the function; returns how often a repeat calls it."""
+    seconds, _ = _time(function, 1)  # Allocates; TensorFlow optimises the graph.
+    if options.quick or seconds > _SLOW_SECONDS:
+        return 1
+    seconds, _ = _time(function, 1)
+    return math.ceil(_MIN_SECONDS / seconds)
 
 
-def _seconds(function, calls):
-    start = time.perf_counter()
+def _time(function, calls):
+    """(seconds, processor seconds) a call."""
+    cpu, start = time.process_time(), time.perf_counter()
     for _ in range(calls):
         function()
-    return (time.perf_counter() - start) / calls
+    seconds = time.perf_counter() - start
+    return seconds / calls, (time.process_time() - cpu) / calls
 
 
 def ratio(timing, base):

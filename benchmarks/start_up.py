@@ -37,7 +37,7 @@ def start_up(options):
     }
     timings = interleave(functions, options, "start-up")
     rows = [
-        {"case": name, "s": timing.median, "spread": timing.spread}
+        {"case": name, "s": timing.median, "spread": timing.checks["spread"]}
         for name, timing in timings.items()
     ]
     return rows, []

@@ -89,41 +89,36 @@ def step(options):
     loops = {
         name: _loop(case, options, timings[name].median) for name, case in CASES.items()
     }
-    rows = [_part_row(name, timings[name]) for name in parts]
-    rows += [_step_row(name, timings, loops[name]) for name in CASES]
-    frozen, trained = "ljpeg_attention, frozen VGG", "ljpeg_attention"
-    quotient = ratio(timings[frozen], timings[trained])
-    note = f"Frozen over trained VGG, step over step: {quotient:.2f}"
-    return rows, [note]
-
-
-def _part_row(name, timing):
-    return {
-        "case": f"{name} alone",
-        "ms": timing.ms,
-        "images/s": _batchsize() / timing.median,
-        "spread": timing.spread,
-    }
+    rows = [_step_row(name, timings, loops[name]) for name in CASES]
+    rows += [{"case": f"{name} alone", **_speed(timings[name])} for name in parts]
+    frozen = ratio(timings["ljpeg_attention, frozen VGG"], timings["ljpeg_attention"])
+    return rows, [f"Step with frozen over step with trained VGG: {frozen:.2f}"]
 
 
 def _step_row(name, timings, loop):
     case, timing = CASES[name], timings[name]
-    shares = {"JPEG pipeline": ratio(timings["ljpeg"], timing)}
-    if case.network:
-        shares["network"] = ratio(timings[case.network], timing)
-    if case.has_lpips:
-        shares["LPIPS"] = ratio(timings["LPIPS"], timing)
-    row = {
-        "case": name,
-        "ms": timing.ms,
-        "images/s": _batchsize() / timing.median,
-        "spread": timing.spread,
-        **{f"{key} share": value for key, value in shares.items()},
-        "rest share": 1 - sum(shares.values()),
+    shares = {
+        "pipeline share": "ljpeg",
+        "network share": case.network,
+        "LPIPS share": "LPIPS" if case.has_lpips else None,
     }
-    if case.network:
-        row["step / network"] = ratio(timing, timings[case.network])
-    return {**row, **loop}
+    shares = {
+        key: part and ratio(timings[part], timing) for key, part in shares.items()
+    }
+    network = shares["network share"]
+    return {
+        "case": name,
+        **_speed(timing),
+        **shares,
+        "rest share": 1 - sum(filter(None, shares.values())),
+        "step / network": 1 / network if network else None,
+        **loop,
+    }
+
+
+def _speed(timing):
+    images = _batchsize() / timing.median
+    return {"ms": timing.ms, "images/s": images, **timing.checks}
 
 
 def _batchsize():
@@ -252,19 +247,19 @@ def input_pipeline(options):
     with contextlib.closing(dataset.batches()) as batches:
 
         def read_a_pool():
-            for _ in itertools.islice(batches, 1 if options.quick else pool // size):
+            for _ in itertools.islice(batches, pool // size):
                 pass
 
         timing = interleave({"pool": read_a_pool}, options, "input")["pool"]
         batch = next(batches)
-    seconds = timing.median / (size if options.quick else pool)
+    seconds = timing.median / pool
     case = CASES["ljpeg"]
     with _step(case.args(options), case, batch) as run:
         fastest = interleave({"step": run}, options, "input, ljpeg")["step"]
     row = {
         "case": f"CropDataset, {len(dataset.paths)} images",
         "crops/s": 1 / seconds,
-        "spread": timing.spread,
+        **timing.checks,
         "crops/s that ljpeg takes": size / fastest.median,
         "made / taken": fastest.median / size / seconds,
     }
@@ -287,7 +282,7 @@ def precision(options):
         {
             "case": name,
             "ms": timing.ms,
-            "spread": timing.spread,
+            **timing.checks,
             "speed / float32": ratio(timings["float32"], timing),
         }
         for name, timing in timings.items()
@@ -311,7 +306,7 @@ def batch_size(options):
             "case": f"batch {size}",
             "ms": timing.ms,
             "ms/image": timing.ms / size,
-            "spread": timing.spread,
+            **timing.checks,
             "peak MB": peak,
         }
         first = rows[0] if rows else row
