@@ -148,8 +148,11 @@ def latest_checkpoint(folder):
     state_file = os.path.join(folder, "checkpoint")
     if not os.path.exists(state_file):
         return None
-    # TensorFlow logs what is wrong with the file and returns None.
-    state = tf.train.get_checkpoint_state(folder)
+    # TensorFlow logs what is wrong with the file and returns None, but raises a
+    # ValueError for an empty one.
+    state = None
+    with contextlib.suppress(ValueError):
+        state = tf.train.get_checkpoint_state(folder)
     if state is None or not state.model_checkpoint_path:
         raise UserError(f"{state_file}: damaged; restore it or delete it")
     prefix = state.model_checkpoint_path

@@ -89,6 +89,9 @@ class Trainer:
         self.graph = self._model.training_graph(self._x, seed)
         self.learning_rate = learning_rate(args.lr, args.lr_decay, self._global_step)
         self.train_op = self._minimize()
+        self._finite = tf.reduce_all(
+            [tf.reduce_all(tf.math.is_finite(v)) for v in tf.trainable_variables()]
+        )
         self._summaries = self._summary_tensors(dtype)
         frozen = {v.ref() for v in self._model.frozen}
         self._saver = checkpoints.saver(
@@ -159,6 +162,13 @@ class Trainer:
 
     def _save(self, session):
         path = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
+        # A gradient may be nan where the loss before it was not yet.
+        if not session.run(self._finite):
+            raise UserError(
+                f"a weight is not finite at step {session.run(self._global_step)}; "
+                "lower --lr, the last checkpoint in "
+                f"{self._args.checkpoint_dir} is still good"
+            )
         try:
             self._saver.save(session, path, self._global_step, write_meta_graph=False)
         except tf.errors.OpError as error:

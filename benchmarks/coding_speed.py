@@ -158,7 +158,7 @@ def picture_size(options):
     rows = []
     for name, function in {"codec": _time_codec, "metrics": _time_metrics}.items():
         first = None
-        for megapixels in GROWTH_MEGAPIXELS:
+        for megapixels in GROWTH_MEGAPIXELS[: 1 if options.quick else None]:
             (timing, start), peak = in_own_process(
                 function, options, prefix, megapixels
             )

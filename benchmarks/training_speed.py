@@ -294,7 +294,7 @@ def batch_size(options):
     """Batch size, step of ljpeg_attention"""
     rows, notes = [], []
     limit = min(BATCH_MEMORY_GB, memory_gigabytes()[1])
-    for size in BATCH_SIZES:
+    for size in BATCH_SIZES[: 2 if options.quick else None]:
         if rows and _predicted_gb(rows) > limit:
             notes.append(
                 f"Batch {size} left out: it would take {_predicted_gb(rows):.0f} GB "

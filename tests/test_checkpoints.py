@@ -222,7 +222,7 @@ def test_checkpoint_without_one_of_its_files_is_a_user_error(
         assert_one_line(caught, checkpoint[0] + suffix)
 
 
-@pytest.mark.parametrize("text", ["model_checkpoint_path", "\x00\x01", 'x: "y"'])
+@pytest.mark.parametrize("text", ["", "model_checkpoint_path", "\x00\x01", 'x: "y"'])
 def test_damaged_state_file_is_a_user_error(folder, checkpoint, text):
     with open(os.path.join(folder, "checkpoint"), "w", encoding="utf-8") as file:
         file.write(text)
