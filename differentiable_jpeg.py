@@ -20,8 +20,9 @@ _FORWARD = np.kron(_DCT_64, 255.0 * image_utils.RGB_TO_YCBCR)
 _INVERSE = np.kron(_DCT_64.T, image_utils.YCBCR_TO_RGB / 255.0)
 # The level shift: 128 in every sample of Y is 8 * 128 in its DC coefficient alone.
 MAX_INTEGER = 1023.0
-_LEVEL_SHIFT = np.zeros((8, 8, 3), np.float32)
-_LEVEL_SHIFT[0, 0, 0] = 8 * 128.0
+_DCT_BIAS = np.zeros(192)
+_DCT_BIAS[0] = -8 * 128.0
+_RGB_BIAS = np.full(192, 128 / 255.0)
 
 
 class Coded(NamedTuple):
@@ -59,7 +60,7 @@ def rgb_to_dct(x):
       orthonormal, on the 0..255 scale.
     """
     patches = image_utils.image_to_patches(x)
-    return image_utils.apply_to_blocks(patches, _FORWARD) - _LEVEL_SHIFT
+    return image_utils.apply_to_blocks(patches, _FORWARD, _DCT_BIAS)
 
 
 def dct_to_rgb(coefficients, height, width):
@@ -67,14 +68,26 @@ def dct_to_rgb(coefficients, height, width):
 
     Inverse of `rgb_to_dct`; `height` and `width` are the true size.
     """
-    blocks = image_utils.apply_to_blocks(coefficients + _LEVEL_SHIFT, _INVERSE)
-    x = image_utils.patches_to_image(blocks, height, width)
-    return tf.clip_by_value(x, 0.0, 1.0)
+    blocks = image_utils.apply_to_blocks(coefficients, _INVERSE, _RGB_BIAS)
+    return image_utils.clip_to_unit(
+        image_utils.patches_to_image(blocks, height, width)
+    )
 
 
 def per_component(values):
     """Repeats the chroma entry: `[..., 2 (luma, chroma)]` to `[..., 3 (Y, Cb, Cr)]`."""
     return tf.concat([values, values[..., 1:]], -1)
+
+
+def divide(dct, qtables):
+    """Coefficients in units of their quantization step, for training.
+
+    Args:
+      dct: `[b, rows, cols, 8, 8, 3]`.
+      qtables: float32 `[8, 8, 2]`.
+    """
+    # A product has a far cheaper gradient than a quotient of large tensors.
+    return dct * per_component(1.0 / qtables)
 
 
 def reconstruct(integers, qtables, height, width):

@@ -66,8 +66,8 @@ class GoogleBaseline:
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
         qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
         noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, seed + [0, 1])
-        z = jpeg.rgb_to_dct(self._edit(noisy, training=True))
-        z /= jpeg.per_component(qtables)
+        dct = jpeg.rgb_to_dct(self._edit(noisy, training=True))
+        z = jpeg.divide(dct, qtables)
         x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
 
         total, terms = distortion(x, x_tilde, 0, self._dtype)

@@ -83,6 +83,8 @@ def image_to_patches(x):
 def patches_to_image(patches, height, width):
     """Puts blocks `[b, rows, cols, 8, 8, c]` together, cropped to `[b, h, w, c]`."""
     x = tf.depth_to_space(merge_last_axes(patches, 3), BLOCK)
+    if x.shape.as_list()[1:3] == [height, width]:
+        return x
     return x[:, :height, :width]
 
 
@@ -115,17 +117,20 @@ def idct_2D(coefficients):
     return apply_to_blocks(coefficients, _block_operator(dct_matrix().T, coefficients))
 
 
-def apply_to_blocks(blocks, operator):
+def apply_to_blocks(blocks, operator, bias=None):
     """Multiplies every block `[..., 8, 8, c]`, as a vector of 64 c, by one matrix.
 
     Args:
       blocks: float32 tensor `[..., 8, 8, c]`.
       operator: float64 array `[64 c (out), 64 c (in)]`. One large matrix product is
         several times faster than an FFT of each block or two small products.
+      bias: array `[64 c]` that is added to each product, or None.
     """
     shape = tf.shape(blocks)
     vectors = tf.reshape(blocks, [-1, operator.shape[1]])
     product = tf.matmul(vectors, _constant(operator.T))
+    if bias is not None:
+        product = tf.nn.bias_add(product, _constant(bias))
     return tf.reshape(product, shape)
 
 
@@ -147,6 +152,16 @@ def differentiable_round(z):
     """
     rounded = tf.round(z)
     return rounded, lambda upstream: upstream * 3.0 * tf.square(z - rounded)
+
+
+@tf.custom_gradient
+def clip_to_unit(x):
+    """Clips to [0, 1]; the gradient passes where nothing was clipped.
+
+    Several times faster than the gradient of tf.clip_by_value.
+    """
+    clipped = tf.clip_by_value(x, 0.0, 1.0)
+    return clipped, lambda upstream: upstream * tf.cast(tf.equal(x, clipped), x.dtype)
 
 
 def get_std_jpeg_qtable(quality):

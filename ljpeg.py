@@ -47,7 +47,7 @@ class LJPEG:
         del seed  # Nothing is random here.
         settings, qtables = self._settings, self.tables.entries
         height, width = jpeg.picture_size(x)
-        z = jpeg.rgb_to_dct(x) / jpeg.per_component(qtables)
+        z = jpeg.divide(jpeg.rgb_to_dct(x), qtables)
         x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
 
         total, terms = distortion(x, x_tilde, settings.lpips_weight, self._dtype)

@@ -60,7 +60,7 @@ class LJPEGAttention:
         settings, qtables = self._settings, self.tables.entries
         height, width = jpeg.picture_size(x)
         dct, attention = self._edit(x)
-        z = dct / jpeg.per_component(qtables)
+        z = jpeg.divide(dct, qtables)
         x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
 
         total, terms = distortion(x, x_tilde, settings.lpips_weight, self._dtype)

@@ -63,8 +63,7 @@ def main():
 def parse_args(argv=None):
     """Parses the command line."""
     parser = argparse.ArgumentParser(
-        description="Measures speed and memory; needs no data from elsewhere.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        description="Measures speed and memory; needs no data from elsewhere."
     )
     parser.add_argument(
         "--only",
@@ -72,9 +71,11 @@ def parse_args(argv=None):
         choices=MEASUREMENTS,
         default=list(MEASUREMENTS),
         metavar="NAME",
-        help=f"measurements to make: {', '.join(MEASUREMENTS)}",
+        help=f"measurements to make (default: all): {', '.join(MEASUREMENTS)}",
     )
-    parser.add_argument("--repeats", type=int, default=5, help="of each timing")
+    parser.add_argument(
+        "--repeats", type=int, default=5, help="of each timing (default: 5)"
+    )
     parser.add_argument(
         "--quick", action="store_true", help="one short repeat, to see that all runs"
     )
@@ -82,7 +83,7 @@ def parse_args(argv=None):
         "--precision",
         choices=hardware.PRECISIONS,
         default=hardware.choose_precision()[0],
-        help="of the convolutions",
+        help="of the convolutions (default: bfloat16 if the machine has units for it)",
     )
     parser.add_argument(
         "--train_glob",
