@@ -7,6 +7,7 @@ Wrong flags end with usage, one line and exit status 2.
 import argparse
 import math
 import os
+import re
 
 from conv_blocks import VGG_BLOCKS
 from hardware import PRECISIONS
@@ -20,6 +21,7 @@ def parse_ljpeg(argv=None):
     parser, commands = _script_parser("learned quantization tables for JPEG")
     train = _add_train(commands)
     _add_thesis_loss(train)
+    _add_machine(train)
     _add_compress(commands)
     _add_export(commands)
     return parser.parse_args(argv)
@@ -31,7 +33,8 @@ def parse_ljpeg_attention(argv=None):
     train = _add_train(commands)
     _add_thesis_loss(train)
     _add_trunk(train)
-    _add_compress(commands)
+    _add_machine(train)
+    _add_precision(_add_compress(commands))
     _add_export(commands)
     return parser.parse_args(argv)
 
@@ -49,8 +52,11 @@ def parse_ljpeg_pil(argv=None):
 def parse_google_baseline(argv=None):
     """Parses the flags of google_baseline.py."""
     parser, commands = _script_parser("a learned filter before standard JPEG")
-    _add_train(commands)
-    _add_quality(_add_compress(commands), default=25)
+    train = _add_train(commands)
+    _add_machine(train)
+    compress = _add_compress(commands)
+    _add_quality(compress, default=25)
+    _add_precision(compress)
     return parser.parse_args(argv)
 
 
@@ -85,6 +91,7 @@ def parse_evaluate(argv=None):
     )
     how = parser.add_argument_group("how")
     _add_entropy_coding(how, "default")
+    _add_device(how)
     _add_precision(how)
     _add_workers(how)
     how.add_argument(
@@ -119,7 +126,9 @@ class _HelpFormatter(argparse.HelpFormatter):
     """Adds the default to the help of each flag that has one."""
 
     def _get_help_string(self, action):
-        if action.default in (None, False, argparse.SUPPRESS) or not action.help:
+        # By identity: 0 is a default to show, and equal to False.
+        without = (None, False, argparse.SUPPRESS)
+        if not action.help or any(action.default is value for value in without):
             return action.help
         return action.help + " (default: %(default)s)"
 
@@ -143,13 +152,22 @@ def _add_train(commands):
         "--train_glob", default="images/*.png", metavar="GLOB", help="training images"
     )
     data.add_argument(
-        "--batchsize", type=_positive_int, default=8, help="crops in a step"
+        "--batchsize",
+        metavar="N",
+        type=_positive_int,
+        default=8,
+        help="crops in a step",
     )
     data.add_argument(
-        "--patchsize", type=_patch_size, default=256, help="side of the crops, in px"
+        "--patchsize",
+        metavar="PX",
+        type=_patch_size,
+        default=256,
+        help="side of the crops, in px",
     )
     data.add_argument(
         "--preprocess_threads",
+        metavar="N",
         type=_positive_int,
         default=16,
         help="threads that decode training images",
@@ -157,6 +175,7 @@ def _add_train(commands):
     loss = parser.add_argument_group("loss")
     loss.add_argument(
         "--lambda",
+        metavar="X",
         type=_non_negative,
         default=0.01,
         dest="lmbda",
@@ -164,34 +183,50 @@ def _add_train(commands):
     )
     steps = parser.add_argument_group("optimization")
     steps.add_argument(
-        "--last_step", type=_positive_int, default=1000000, help="train up to this step"
+        "--last_step",
+        metavar="N",
+        type=_positive_int,
+        default=1000000,
+        help="train up to this step",
     )
     steps.add_argument(
-        "--lr", type=_positive, default=1e-4, help="learning rate of Adam"
+        "--lr", metavar="X", type=_positive, default=1e-4, help="learning rate of Adam"
     )
     steps.add_argument(
         "--lr_decay",
+        metavar="X",
         type=_positive,
         default=1.0,
         help="factor on the learning rate every 10000 steps",
     )
     steps.add_argument(
-        "--seed", type=_non_negative_int, default=0, help="of weights, crops and noise"
+        "--seed",
+        metavar="N",
+        type=_non_negative_int,
+        default=0,
+        help="of weights, crops and noise",
     )
-    _add_precision(parser.add_argument_group("machine"))
     return parser
+
+
+def _add_machine(train):
+    group = train.add_argument_group("machine")
+    _add_device(group)
+    _add_precision(group)
 
 
 def _add_thesis_loss(train):
     group = train.add_argument_group("loss of the ljpeg models")
     group.add_argument(
         "--lpips_weight",
+        metavar="X",
         type=_non_negative,
         default=0.0,
         help="weight of LPIPS beside the MSE (0..255 scale) in the distortion",
     )
     group.add_argument(
         "--total_weight_regularizer",
+        metavar="X",
         type=_non_negative,
         default=0.0,
         help="weight of sum(1/q) over the entries of the tables: the rate of this loss",
@@ -250,7 +285,7 @@ def _add_compress(commands):
         action="store_true",
         help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, and the means",
     )
-    _add_precision(other)
+    _add_device(other)
     _add_workers(other)
     return parser
 
@@ -277,7 +312,11 @@ def _add_export(commands):
 
 def _add_quality(parser, default):
     parser.add_argument(
-        "--quality", type=_quality, default=default, help="of the tables, 1..100"
+        "--quality",
+        metavar="N",
+        type=_quality,
+        default=default,
+        help="of the tables, 1..100",
     )
 
 
@@ -288,6 +327,15 @@ def _add_entropy_coding(group, default):
         default=default,
         help="default: the standard Huffman tables; optimized: the same pixels in "
         "fewer bytes; trellis: mozjpeg's trellis quantization, the same tables",
+    )
+
+
+def _add_device(group):
+    group.add_argument(
+        "--device",
+        type=_device,
+        default="auto",
+        help="auto, cpu, or gpu:N (N from 0)",
     )
 
 
@@ -302,6 +350,7 @@ def _add_precision(group):
 def _add_workers(group):
     group.add_argument(
         "--workers",
+        metavar="N",
         type=_positive_int,
         default=os.cpu_count(),
         help="threads; the results do not depend on it",
@@ -319,6 +368,12 @@ def _number(convert, accept, wish):
         return value
 
     return parse
+
+
+def _device(text):
+    if not re.fullmatch(r"auto|cpu|gpu:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu or gpu:N")
+    return text
 
 
 _positive = _number(float, lambda v: v > 0, "a number above 0")

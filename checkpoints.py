@@ -35,7 +35,7 @@ DEFINING = (
 # entropy model.
 _TRAINING_ONLY = re.compile(r"/Adam(_1)?$|^beta[12]_power$|^global_step$|^rate_model/")
 # Flags that have no effect on the trained model.
-_INCIDENTAL = ("checkpoint_dir", "command", "preprocess_threads")
+_INCIDENTAL = ("checkpoint_dir", "command", "device", "preprocess_threads")
 
 
 def settings_of(args, script):

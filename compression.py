@@ -60,7 +60,9 @@ def compress(model_class, args):
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     inputs = find_images(args.inputs)
     outputs = plan_outputs(inputs, args.output)
-    precision, _ = hardware.choose_precision(args.precision)
+    hardware.select_device(args.device)
+    # Scripts without convolutions have no such flag.
+    precision, _ = hardware.choose_precision(getattr(args, "precision", None))
     with contextlib.ExitStack() as stack:
         settings = _settings(model_class, args, precision, stack)
         job = _Job(settings, args)

@@ -69,9 +69,7 @@ def dct_to_rgb(coefficients, height, width):
     Inverse of `rgb_to_dct`; `height` and `width` are the true size.
     """
     blocks = image_utils.apply_to_blocks(coefficients, _INVERSE, _RGB_BIAS)
-    return image_utils.clip_to_unit(
-        image_utils.patches_to_image(blocks, height, width)
-    )
+    return image_utils.clip_to_unit(image_utils.patches_to_image(blocks, height, width))
 
 
 def per_component(values):

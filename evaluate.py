@@ -72,6 +72,7 @@ def main():
     args = arg_parser.parse_evaluate()
     if not os.path.isdir(args.batch_dir):
         raise UserError(f"--batch_dir {args.batch_dir}: no such folder")
+    hardware.select_device(args.device)
     args.precision, reason = hardware.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
     images = TestImages(args.test_image_glob)

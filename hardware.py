@@ -1,6 +1,10 @@
 """What the machine computes with: precision of the convolutions, session settings."""
 
+import os
+
 import tensorflow.compat.v1 as tf
+
+from errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
 
@@ -37,6 +41,27 @@ def _cpu_flags():
     except OSError:  # Not Linux.
         return set()
     return set(lines[0].split()) if lines else set()
+
+
+def select_device(device):
+    """Restricts this process to one device; before the first session.
+
+    Args:
+      device: "auto" for what TensorFlow finds, "cpu", or "gpu:N" (N from 0).
+
+    Raises:
+      UserError: TensorFlow sees no such GPU.
+    """
+    if device == "auto":
+        return
+    # CUDA reads it when TensorFlow first looks for GPUs, so for every later session.
+    index = device.partition(":")[2]
+    os.environ["CUDA_VISIBLE_DEVICES"] = index or "-1"
+    if index and not tf.config.list_physical_devices("GPU"):
+        raise UserError(
+            f"--device {device}: TensorFlow sees no such GPU; use --device cpu, or "
+            "install its CUDA libraries (README, first section)"
+        )
 
 
 def session_config():

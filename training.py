@@ -43,6 +43,7 @@ def train(model_class, args):
       UserError: no usable training image, flags that contradict the checkpoint.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    hardware.select_device(args.device)
     args.precision, reason = hardware.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
     settings = checkpoints.settings_of(args, model_class.NAME)

@@ -7,6 +7,7 @@ import math
 import multiprocessing
 import os
 import platform
+import random
 import statistics
 import time
 
@@ -82,9 +83,10 @@ def interleave(functions, options, label):
         for name, function in functions.items():
             calls[name] = _warm_up(function, options)
             bar.update()
-        for _ in range(options.repeats):
-            for name, function in functions.items():
-                timings[name].append(_time(function, calls[name]))
+        for repeat in range(options.repeats):
+            # Shuffled, as what ran before can matter.
+            for name in random.Random(repeat).sample(list(functions), len(functions)):
+                timings[name].append(_time(functions[name], calls[name]))
                 bar.update()
     return {
         name: Timing(*zip(*values, strict=True)) for name, values in timings.items()

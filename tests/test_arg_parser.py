@@ -18,6 +18,7 @@ TRAIN = {
     "lr": 1e-4,
     "lr_decay": 1.0,
     "seed": 0,
+    "device": "auto",
     "precision": None,
 }
 THESIS_LOSS = {"lpips_weight": 0.0, "total_weight_regularizer": 0.0}
@@ -29,7 +30,7 @@ COMPRESS = {
     "entropy_coding": "optimized",
     "target_bpp": None,
     "verbose": False,
-    "precision": None,
+    "device": "auto",
     "workers": os.cpu_count(),
 }
 EXPORT = {"output": None, "force": False, "format": "cjpeg"}
@@ -95,9 +96,12 @@ def test_defaults_of_train_are_those_of_the_specification(script, own):
     "script, own",
     [
         ("ljpeg", {"checkpoint_dir": "train"}),
-        ("ljpeg_attention", {"checkpoint_dir": "train"}),
+        ("ljpeg_attention", {"checkpoint_dir": "train", "precision": None}),
         ("ljpeg_PIL", {"checkpoint_dir": None, "quality": 75}),
-        ("google_baseline", {"checkpoint_dir": "train", "quality": 25}),
+        (
+            "google_baseline",
+            {"checkpoint_dir": "train", "quality": 25, "precision": None},
+        ),
     ],
 )
 def test_defaults_of_compress(script, own):
@@ -125,6 +129,7 @@ def test_defaults_of_evaluate():
         "google_dir": None,
         "test_image_glob": ["images/*.png"],
         "entropy_coding": "default",
+        "device": "auto",
         "precision": None,
         "workers": os.cpu_count(),
         "bpp_range": [0.2, 1.2],

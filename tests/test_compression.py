@@ -292,7 +292,7 @@ def test_integers_in_the_file_are_those_of_the_model(
 ):
     for folder in (tables_dir, run_dir / "lambda_05" / "train"):
         path = save_png(tmp_path / "a.png", 43, 61)
-        flags = ["--entropy_coding", coding, "--precision", "float32", "-f"]
+        flags = ["--entropy_coding", coding, "-f"]
         assert compress_ljpeg(folder, path, *flags) == 0
         found = jpeg_file.read_coefficients((tmp_path / "a.jpg").read_bytes())
         with restored(LJPEG, folder) as model:
