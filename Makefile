@@ -1,5 +1,6 @@
 # make demo         rate-distortion curves of the example experiments
 # make test         every test
+# make bench        speed: benchmarks/README.md (half an hour)
 # make lint         style
 # make constraints  new versions for what requirements.txt needs (takes uv)
 
@@ -7,7 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
-.PHONY: demo test lint venv constraints clean
+.PHONY: demo test bench lint venv constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/python evaluate.py --batch_dir example_experiments \
@@ -15,6 +16,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/benchmark.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

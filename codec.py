@@ -82,19 +82,22 @@ class Codec:
         self._quality = quality
         self._outputs = outputs
 
-    def quantize(self, picture, quality=0):
+    def quantize(self, picture, quality=0, edited=False):
         """Codes one picture.
 
         Args:
           picture: uint8 RGB `[h, w, 3]`.
           quality: 1..100 for models that take one.
+          edited: whether the edited picture is wanted as well, which only trellis
+            quantization needs.
 
         Returns:
           `jpeg_file.QuantizedImage`.
         """
         height, width = picture.shape[:2]
+        names = ["integers", "qtables"] + ["edited"] * edited
         strips = [
-            self._quantize_strip(picture, top, bottom, quality)
+            self._quantize_strip(picture, top, bottom, quality, names)
             for top, bottom in strip_bounds(height, width)
         ]
         return QuantizedImage(
@@ -102,16 +105,18 @@ class Codec:
             qtables=strips[0]["qtables"],
             height=height,
             width=width,
-            edited=np.concatenate([s["edited"] for s in strips]),
+            edited=np.concatenate([s["edited"] for s in strips]) if edited else None,
         )
 
-    def _quantize_strip(self, picture, top, bottom, quality):
+    def _quantize_strip(self, picture, top, bottom, quality, names):
         start = max(top - HALO, 0)
         feeds = {self._pixels: picture[start : bottom + HALO], self._quality: quality}
-        values = self._session.run(self._outputs, feeds)
+        outputs = {name: self._outputs[name] for name in names}
+        values = self._session.run(outputs, feeds)
         first, rows = (top - start) // 8, -(-(bottom - top) // 8)
         values["integers"] = values["integers"][first : first + rows]
-        values["edited"] = values["edited"][top - start : bottom - start]
+        if "edited" in values:
+            values["edited"] = values["edited"][top - start : bottom - start]
         return values
 
     def qtables(self, quality=0):

@@ -142,8 +142,11 @@ class _Job:
         """(label, bytes) of the setting that was asked for."""
 
         def encode(setting):
-            quantized = setting.codec.quantize(picture, setting.quality)
-            return jpeg_file.encode(quantized, self._args.entropy_coding, metadata)
+            coding = self._args.entropy_coding
+            quantized = setting.codec.quantize(
+                picture, setting.quality, edited=coding == "trellis"
+            )
+            return jpeg_file.encode(quantized, coding, metadata)
 
         target = self._args.target_bpp
         if not target:

@@ -267,7 +267,7 @@ class Evaluator:
             return
         with self._graph(dot).restore(dot.prefix) as codec:
             yield lambda picture: jpeg_file.encode(
-                codec.quantize(picture, dot.quality), coding
+                codec.quantize(picture, dot.quality, coding == "trellis"), coding
             )
 
     def _graph(self, dot):

@@ -24,7 +24,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import bjontegaard
 import numpy as np
 from scipy import optimize
 
@@ -570,6 +569,9 @@ def _shared(ranges):
 
 def _interpolate(anchor, curve):
     """Two functions from quality to log10(bpp)."""
+    # Imported here, since it imports matplotlib.pyplot: 0.6 s that compress saves.
+    import bjontegaard
+
     _, *functions = bjontegaard.bd_rate(
         *np.transpose(anchor),
         *np.transpose(curve),

@@ -39,7 +39,7 @@ def evaluation(options):
     metrics = PictureMetrics()
     reference = metrics.reference(picture)
     with _codec("ljpeg_attention", options) as codec:
-        quantized = codec.quantize(picture)
+        quantized = codec.quantize(picture, edited=True)
         data = jpeg_file.encode(quantized)
         decoded = jpeg_file.decode(data)
         functions = {
@@ -148,7 +148,8 @@ def _pillow(picture):
 
 
 def _encode(codec, picture, coding):
-    return jpeg_file.encode(codec.quantize(picture), coding)
+    quantized = codec.quantize(picture, edited=coding == "trellis")
+    return jpeg_file.encode(quantized, coding)
 
 
 def picture_size(options):

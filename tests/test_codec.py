@@ -109,7 +109,7 @@ def test_codec_equals_the_graph_on_the_whole_picture(
     with restored(model, prefix) as trained:
         for index, size in enumerate(SIZES):
             picture = smooth_picture(index, *size)
-            quantized = trained.quantize(picture, 35)
+            quantized = trained.quantize(picture, 35, edited=True)
             expected = evaluate(model, prefix, picture, 35)
             assert (quantized.height, quantized.width) == size
             assert quantized.integers.dtype == np.int16
@@ -187,9 +187,9 @@ def assert_nearly_equal(strips, whole):
 
 def assert_strips_make_no_difference(model, prefix, picture, monkeypatch):
     with restored(model, prefix) as trained:
-        whole = trained.quantize(picture, 40)
+        whole = trained.quantize(picture, 40, edited=True)
         monkeypatch.setattr(codec, "STRIP_PIXELS", 1)
-        strips = trained.quantize(picture, 40)
+        strips = trained.quantize(picture, 40, edited=True)
     assert_nearly_equal(strips.integers, whole.integers)
     assert_nearly_equal(strips.edited, whole.edited)
     # The network does change the picture, from place to place.
@@ -271,7 +271,7 @@ def test_integers_of_wild_edits_can_be_written(monkeypatch):
     rng = np.random.default_rng(0)
     picture = rng.choice(np.array([0, 255], np.uint8), (20, 30, 3))
     with restored(google_baseline.GoogleBaseline) as wild:
-        quantized = wild.quantize(picture, 100)
+        quantized = wild.quantize(picture, 100, edited=True)
     assert np.abs(quantized.integers).max() == 1023
     data = jpeg_file.encode(quantized)
     read = jpeg_file.read_coefficients(data)

@@ -643,7 +643,9 @@ def test_target_bpp_takes_the_largest_quality_that_fits(tmp_path, coding):
     path = save_png(tmp_path / "a.png", 40, 56)
     with codec.CodecGraph(StandardJPEG, None).restore() as model:
         files = [
-            jpeg_file.encode(model.quantize(photograph(40, 56), quality), coding)
+            jpeg_file.encode(
+                model.quantize(photograph(40, 56), quality, edited=True), coding
+            )
             for quality in range(1, 101)
         ]
     sizes = [len(data) for data in files]

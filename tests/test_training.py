@@ -466,7 +466,7 @@ def codec_of(folder):
 
 def edited_by(folder, picture):
     with codec_of(str(folder)) as trained:
-        return trained.quantize(picture).edited
+        return trained.quantize(picture, edited=True).edited
 
 
 def test_frozen_trunk_is_left_out_of_the_checkpoint_and_restored_from_its_file(
