@@ -43,7 +43,7 @@ def parse_ljpeg_pil(argv=None):
     """Parses the flags of ljpeg_PIL.py."""
     parser = _Parser(description="the pipeline with the standard (IJG) tables")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_quality(_add_compress(commands), default=75)
+    _add_compress(commands, quality=75)
     _add_quality(_add_export(commands), default=75)
     args = parser.parse_args(argv)
     return argparse.Namespace(checkpoint_dir=None, **vars(args))
@@ -54,9 +54,7 @@ def parse_google_baseline(argv=None):
     parser, commands = _script_parser("a learned filter before standard JPEG")
     train = _add_train(commands)
     _add_machine(train)
-    compress = _add_compress(commands)
-    _add_quality(compress, default=25)
-    _add_precision(compress)
+    _add_precision(_add_compress(commands, quality=25))
     return parser.parse_args(argv)
 
 
@@ -248,7 +246,8 @@ def _add_trunk(train):
     )
 
 
-def _add_compress(commands):
+def _add_compress(commands, quality=None):
+    """Adds `compress`; `quality` is the default of a script whose tables have one."""
     parser = commands.add_parser("compress", help="compress images to .jpg files")
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="images, folders or quoted globs"
@@ -271,12 +270,18 @@ def _add_compress(commands):
     )
     rate = parser.add_argument_group("rate")
     _add_entropy_coding(rate, "optimized")
-    rate.add_argument(
+    setting = rate
+    settings = "the lambda folders in --checkpoint_dir"
+    if quality:
+        settings = "the qualities 1..100"
+        setting = rate.add_mutually_exclusive_group()
+        _add_quality(setting, quality)
+    setting.add_argument(
         "--target_bpp",
         type=_positive,
         metavar="BPP",
         help="for each image the setting that comes closest from below, in bits per "
-        "pixel: of the lambda folders in --checkpoint_dir, or of the qualities 1..100",
+        f"pixel, of {settings}",
     )
     other = parser.add_argument_group("other")
     other.add_argument(

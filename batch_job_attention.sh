@@ -25,6 +25,16 @@ if [[ $# -ne 1 || $1 == -* ]]; then
   exit 2
 fi
 dir=$1
+if [[ $FREEZE_VGG != [01] ]]; then
+  echo "batch_job_attention.sh: error: FREEZE_VGG=$FREEZE_VGG is neither 0 nor 1" >&2
+  exit 2
+fi
+folders=$(for lambda in $LAMBDAS; do echo "lambda_${lambda//./}"; done)
+if [[ -n $(sort <<<"$folders" | uniq -d) ]]; then
+  echo "batch_job_attention.sh: error: two of LAMBDAS=\"$LAMBDAS\" share a folder;" \
+    "write them as 0.01" >&2
+  exit 2
+fi
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
 [[ -x $python ]] || python=python3

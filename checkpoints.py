@@ -5,8 +5,12 @@ model was trained with. Run as a script, it copies a checkpoint without the opti
 state: `python3 checkpoints.py SOURCE_DIR TARGET_DIR`.
 """
 
+import tensorflow_log
+
 import argparse
 import contextlib
+import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -16,11 +20,13 @@ import types
 
 import tensorflow.compat.v1 as tf
 
+from conv_blocks import VGG_BLOCKS
 from errors import UserError, run_main
 from image_files import write_atomically
 
 SETTINGS_FILE = "settings.json"
 CHECKPOINT_NAME = "model.ckpt"
+LOCK_FILE = ".lock"
 
 # Flags that a run cannot change half-way: the model, or what it is trained for.
 DEFINING = (
@@ -86,7 +92,14 @@ def model_settings(folder, script):
             f"{folder}: holds a model of {found}.py, not of {script}.py; use "
             f"{found}.py or another folder"
         )
-    return types.SimpleNamespace(**{"vgg": "vgg16", "freeze_vgg": False, **settings})
+    defaults = {"vgg": "vgg16", "freeze_vgg": False}
+    model = types.SimpleNamespace(**{**defaults, **settings})
+    if model.vgg not in VGG_BLOCKS or not isinstance(model.freeze_vgg, bool):
+        raise UserError(
+            f"{os.path.join(folder, SETTINGS_FILE)}: --vgg {model.vgg}, --freeze_vgg "
+            f"{model.freeze_vgg} are not of this program; restore the file"
+        )
+    return model
 
 
 def check_resume(folder, settings):
@@ -106,11 +119,7 @@ def check_resume(folder, settings):
     }
     for key in DEFINING:
         if key in changed:
-            old, new = changed[key]
-            raise UserError(
-                f"{folder}: was trained with {_flag(key)} {old}, not {new}; pass "
-                f"{_flag(key)} {old}, or another --checkpoint_dir"
-            )
+            raise UserError(_contradiction(folder, key, *changed[key]))
     return [
         f"{_flag(key)} was {old} until now, goes on with {new}"
         for key, (old, new) in sorted(changed.items())
@@ -118,7 +127,44 @@ def check_resume(folder, settings):
 
 
 def _flag(key):
-    return "--" + {"lmbda": "lambda", "script": "script"}.get(key, key)
+    return "--lambda" if key == "lmbda" else f"--{key}"
+
+
+def _contradiction(folder, key, old, new):
+    if key == "script":
+        return (
+            f"{folder}: holds a model of {old}.py, not of {new}.py; train it with "
+            f"{old}.py, or use another --checkpoint_dir"
+        )
+    if isinstance(old, bool):
+        was, remedy = ("with", "pass it") if old else ("without", "leave it out")
+        return (
+            f"{folder}: was trained {was} {_flag(key)}; {remedy}, or use another "
+            "--checkpoint_dir"
+        )
+    return (
+        f"{folder}: was trained with {_flag(key)} {old}, not {new}; pass {_flag(key)} "
+        f"{old}, or use another --checkpoint_dir"
+    )
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Makes `folder` and keeps other trainings out of it.
+
+    Raises:
+      UserError: another training is in it.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, LOCK_FILE), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: another training is running there; wait for it or use "
+                "another --checkpoint_dir"
+            ) from error
+        yield
 
 
 def find_checkpoint(folder):
@@ -133,9 +179,13 @@ def find_checkpoint(folder):
     inner = os.path.join(folder, "train")
     if os.path.isdir(inner):
         return find_checkpoint(inner)
+    if glob.glob(os.path.join(glob.escape(folder), "lambda_*")):
+        raise UserError(
+            f"{folder}: holds lambda_* folders; name one of them (or pass --target_bpp "
+            "to compress, which chooses among them)"
+        )
     raise UserError(
-        f"{folder}: no checkpoint there; train a model first, or pass its folder as "
-        "--checkpoint_dir"
+        f"{folder}: no checkpoint there; train a model first, or name its folder"
     )
 
 
@@ -184,8 +234,14 @@ def checkpoint_hash(prefix):
     """SHA-256 over both files of a checkpoint, hexadecimal."""
     digest = hashlib.sha256()
     for suffix in (".index", ".data-00000-of-00001"):
-        with open(prefix + suffix, "rb") as file:
-            digest.update(file.read())
+        try:
+            with open(prefix + suffix, "rb") as file:
+                digest.update(file.read())
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{prefix + suffix}: gone, a running training has replaced it; try "
+                "again"
+            ) from error
     return digest.hexdigest()
 
 
@@ -234,6 +290,24 @@ def _reading(prefix):
         ) from error
 
 
+def load_pretrained(session, model, frozen_only):
+    """Gives a model's variables the pretrained weights that they start from.
+
+    Args:
+      session: the session of the model's graph.
+      model: has `pretrained`, a list of (variables, function to their arrays), and
+        `frozen`, the variables that a checkpoint leaves out.
+      frozen_only: leaves out what a checkpoint holds, and does not load it.
+
+    Raises:
+      UserError: the weights cannot be had.
+    """
+    frozen = {variable.ref() for variable in model.frozen}
+    for variables, load in model.pretrained:
+        if not frozen_only or frozen & {variable.ref() for variable in variables}:
+            assign(session, variables, load())
+
+
 def assign(session, variables, arrays):
     """Sets variables to numpy arrays, without constants in the graph.
 
@@ -261,6 +335,8 @@ def strip(source, target):
       Path prefix of the new checkpoint.
     """
     prefix = find_checkpoint(source)
+    if os.path.isdir(target) and latest_checkpoint(target):
+        raise UserError(f"{target}: holds a checkpoint already; name another folder")
     with _reading(prefix):
         reader = tf.train.load_checkpoint(prefix)
         names = reader.get_variable_to_shape_map()
@@ -289,8 +365,8 @@ def strip(source, target):
 def main():
     """Copies a checkpoint without the optimizer's state."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("source", help="folder of the checkpoint")
-    parser.add_argument("target", help="folder for the copy")
+    parser.add_argument("source", metavar="SOURCE_DIR", help="of the checkpoint")
+    parser.add_argument("target", metavar="TARGET_DIR", help="for the copy")
     args = parser.parse_args()
     print(f"Wrote {strip(args.source, args.target)}", file=sys.stderr)
 

@@ -44,11 +44,7 @@ class CodecGraph:
             self._variables = [
                 v for v in tf.global_variables() if v.ref() not in frozen
             ]
-            self._pretrained = [
-                (variables, load)
-                for variables, load in model.pretrained
-                if frozen & {v.ref() for v in variables}
-            ]
+            self._model = model
 
     @contextlib.contextmanager
     def restore(self, prefix=None):
@@ -66,8 +62,7 @@ class CodecGraph:
             tf.Session(graph=self._graph, config=hardware.session_config()) as session,
         ):
             session.run(self._initializer)
-            for variables, load in self._pretrained:
-                checkpoints.assign(session, variables, load())
+            checkpoints.load_pretrained(session, self._model, frozen_only=True)
             checkpoints.restore(session, self._variables, prefix)
             yield Codec(session, self._pixels, self._quality, self._outputs)
 

@@ -19,7 +19,13 @@ import hardware
 import jpeg_file
 from codec import Codec, CodecGraph
 from errors import UserError, describe_os_error
-from image_files import Metadata, find_images, read_image_and_metadata, write_atomically
+from image_files import (
+    SUFFIXES,
+    Metadata,
+    find_images,
+    read_image_and_metadata,
+    write_atomically,
+)
 from metrics import PictureMetrics, bits_per_pixel
 from results import ms_ssim_db
 
@@ -90,9 +96,11 @@ def _one(folders):
 def _run_all(job, inputs, outputs, args):
     """Compresses each input; returns (list of `Compressed`, number of failures)."""
     done, failed = [], 0
+    # No bar for a single image, nor (None) where nobody sees it.
+    disable = True if len(inputs) == 1 else None
     with (
         concurrent.futures.ThreadPoolExecutor(args.workers) as executor,
-        tqdm.tqdm(total=len(inputs), unit="image", disable=len(inputs) == 1) as bar,
+        tqdm.tqdm(total=len(inputs), unit="image", disable=disable) as bar,
     ):
         futures = [
             executor.submit(job, *pair) for pair in zip(inputs, outputs, strict=True)
@@ -131,6 +139,7 @@ class _Job:
         if self._args.strip_metadata:
             metadata = Metadata()
         height, width = picture.shape[:2]
+        jpeg_file.check_size(height, width, path)
         label, data = self._code(path, picture, metadata)
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
         write_atomically(output, data)
@@ -156,7 +165,7 @@ class _Job:
         best = closest_from_below(self._settings, encode, budget)
         if best is None:
             raise UserError(
-                f"{path}: no setting reaches --target_bpp {target}; raise it"
+                f"{path}: every setting is above --target_bpp {target}; raise it"
             )
         setting, data = best
         return setting.label, data
@@ -215,22 +224,27 @@ def _settings(model_class, args, precision, stack):
                 "from; pass the folder of a run as --checkpoint_dir"
             )
     prefixes = [checkpoints.find_checkpoint(folder) for folder in folders]
+    graphs = {}
     return [
         Setting(
             os.path.basename(os.path.abspath(folder)),
-            _restore(model_class, prefix, precision, stack),
+            _restore(model_class, prefix, precision, stack, graphs),
         )
         for folder, prefix in zip(folders, prefixes, strict=True)
     ]
 
 
-def _restore(model_class, prefix, precision, stack):
-    settings = types.SimpleNamespace()
+def _restore(model_class, prefix, precision, stack, graphs=None):
+    """The `Codec` of a checkpoint; `graphs` keeps those of its kind for the next."""
+    graphs = {} if graphs is None else graphs
+    settings, kind = types.SimpleNamespace(), ()
     if prefix:
         folder = os.path.dirname(prefix)
         settings = checkpoints.model_settings(folder, model_class.NAME)
-    graph = CodecGraph(model_class, settings, precision)
-    return stack.enter_context(graph.restore(prefix))
+        kind = (settings.vgg, settings.freeze_vgg)
+    if kind not in graphs:
+        graphs[kind] = CodecGraph(model_class, settings, precision)
+    return stack.enter_context(graphs[kind].restore(prefix))
 
 
 def plan_outputs(inputs, output):
@@ -248,14 +262,17 @@ def plan_outputs(inputs, output):
     Raises:
       UserError: a .jpg for many inputs.
     """
-    is_file = output and output.lower().endswith((".jpg", ".jpeg"))
-    if is_file and not os.path.isdir(output):
+    is_folder = output is None or os.path.isdir(output)
+    if not is_folder and output.lower().endswith((".jpg", ".jpeg")):
         if len(inputs) > 1:
             raise UserError(
                 f"--output {output}: one file for {len(inputs)} inputs; name a folder"
             )
         _refuse_input(output, inputs)
         return [output]
+
+    if not is_folder and (os.path.exists(output) or output.lower().endswith(SUFFIXES)):
+        raise UserError(f"--output {output}: name a folder, or a .jpg file")
 
     def target(path, name):
         folder = os.path.dirname(path) if output is None else output
@@ -328,7 +345,8 @@ def export(model_class, args):
     if args.checkpoint_dir is not None:
         prefix = checkpoints.find_checkpoint(args.checkpoint_dir)
         settings = checkpoints.load_settings(os.path.dirname(prefix))
-        about["lambda"] = settings.get("lmbda")
+        if "lmbda" in settings:
+            about["lambda"] = settings["lmbda"]
         about["step"] = checkpoints.checkpoint_step(prefix)
     quality = getattr(args, "quality", 0)
     if quality:
@@ -339,6 +357,8 @@ def export(model_class, args):
     if args.output is None:
         sys.stdout.write(text)
         return 0
+    if os.path.isdir(args.output):
+        raise UserError(f"--output {args.output}: is a folder; name a file")
     if os.path.lexists(args.output) and not args.force:
         raise UserError(f"{args.output}: exists already; pass --force to overwrite it")
     write_atomically(args.output, text.encode())

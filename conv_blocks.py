@@ -136,7 +136,7 @@ class ResUnit:
 
 class ResConvLayer:
     """The pre-editing network of Talebi et al., "Better Compression with Deep
-    Pre-Editing", 2020 (arXiv 2002.00113), in the form of SPEC: RGB to RGB.
+    Pre-Editing", 2020 (arXiv 2002.00113): RGB to RGB, all convolutions `same`.
     """
 
     def __init__(self, name, filters=(64, 64, 64, 64, 128, 128, 3), dtype=tf.float32):

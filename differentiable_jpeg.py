@@ -19,10 +19,12 @@ _DCT_64 = np.kron(image_utils.dct_matrix(), image_utils.dct_matrix())
 _FORWARD = np.kron(_DCT_64, 255.0 * image_utils.RGB_TO_YCBCR)
 _INVERSE = np.kron(_DCT_64.T, image_utils.YCBCR_TO_RGB / 255.0)
 # The level shift: 128 in every sample of Y is 8 * 128 in its DC coefficient alone.
-MAX_INTEGER = 1023.0
 _DCT_BIAS = np.zeros(192)
 _DCT_BIAS[0] = -8 * 128.0
 _RGB_BIAS = np.full(192, 128 / 255.0)
+
+# Of AC coefficients in baseline JPEG (ITU-T T.81, table F.2).
+MAX_INTEGER = 1023.0
 
 
 class Coded(NamedTuple):

@@ -17,8 +17,8 @@ def run_main(main):
     Args:
       main: callable without arguments, returns an exit status or None (0).
 
-    Exit status: that of `main`; 1 for a `UserError` or an `OSError` (full disk,
-    missing permission), 130 for Ctrl-C.
+    Exit status: that of `main`; 1 for a `UserError`, an `OSError` (full disk, missing
+    permission) or too little memory, 130 for Ctrl-C.
     """
     script = os.path.basename(sys.argv[0])
     try:
@@ -28,6 +28,10 @@ def run_main(main):
         status = 1
     except OSError as error:
         print(f"{script}: error: {describe_os_error(error)}", file=sys.stderr)
+        status = 1
+    except MemoryError:
+        remedy = "lower --batchsize, --patchsize or --workers"
+        print(f"{script}: error: not enough memory; {remedy}", file=sys.stderr)
         status = 1
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)

@@ -6,7 +6,6 @@ it. Results are kept beside the files, see results.py; a second call only plots.
 
 import tensorflow_log
 
-import collections
 import concurrent.futures
 import contextlib
 import glob
@@ -29,6 +28,7 @@ from google_baseline import GoogleBaseline
 from image_files import find_images, read_image, write_atomically
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
+from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from metrics import MS_SSIM_MIN_SIDE, PictureMetrics, bits_per_pixel
 from plots import Curve, plot_rate_distortion
 
@@ -44,8 +44,9 @@ REFERENCE_BYTES = 1 << 30
 
 # The sources that make the numbers of a dot, beside the checkpoint.
 _CODE = (
-    *("codec", "conv_blocks", "differentiable_jpeg", "google_baseline", "image_files"),
-    *("image_utils", "jpeg_file", "ljpeg", "ljpeg_attention", "metrics"),
+    *("checkpoints", "codec", "conv_blocks", "differentiable_jpeg", "evaluate"),
+    *("google_baseline", "hardware", "image_files", "image_utils", "jpeg_file"),
+    *("ljpeg", "ljpeg_attention", "metrics"),
     *(os.path.join(name, "__init__") for name in ("lpips_tensorflow", "weights")),
 )
 _PACKAGES = (
@@ -72,6 +73,14 @@ def main():
     args = arg_parser.parse_evaluate()
     if not os.path.isdir(args.batch_dir):
         raise UserError(f"--batch_dir {args.batch_dir}: no such folder")
+    if any(
+        os.path.exists(os.path.join(args.batch_dir, inner, "checkpoint"))
+        for inner in ("", "train")
+    ):
+        raise UserError(
+            f"--batch_dir {args.batch_dir}: holds a single checkpoint; name the folder "
+            "of a run, or the one that holds the runs"
+        )
     hardware.select_device(args.device)
     args.precision, reason = hardware.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
@@ -109,7 +118,10 @@ def plan_dots(args):
         for q in JPEG_QUALITIES
     ]
     if args.google_dir is not None:
-        prefix = checkpoints.find_checkpoint(args.google_dir)
+        try:
+            prefix = checkpoints.find_checkpoint(args.google_dir)
+        except UserError as error:
+            raise UserError(f"--google_dir: {error}") from error
         settings = _model_settings(prefix, GoogleBaseline.NAME, args)
         for q in GOOGLE_QUALITIES:
             own = {**settings, "quality": q}
@@ -129,6 +141,10 @@ def plan_dots(args):
             failed += 1
             continue
         name = f"{run}-{os.path.basename(lambda_dir)}"
+        if any(dot.name == name for dot in dots):
+            raise UserError(
+                f"{lambda_dir}: two folders would be called {name}; rename one run"
+            )
         dots.append(Dot(name, folder, "run", run, settings, prefix))
     if not any(dot.kind == "run" for dot in dots):
         logger.warning("%s: no run with lambda_*/train folders there", args.batch_dir)
@@ -162,7 +178,8 @@ def _model_settings(prefix, script, args):
     return {
         "script": script,
         "entropy_coding": args.entropy_coding,
-        "precision": args.precision,
+        # The tables alone are free of convolutions.
+        **({} if script == LJPEG.NAME else {"precision": args.precision}),
         "step": checkpoints.checkpoint_step(prefix),
         **{key: saved[key] for key in keys if key in saved},
     }
@@ -185,6 +202,7 @@ class TestImages:
         for path in found:
             try:
                 height, width = read_image(path).shape[:2]
+                jpeg_file.check_size(height, width, path)
             except UserError as error:
                 logger.error("error: test image left out: %s", error)
                 self.unreadable.append(path)
@@ -198,12 +216,16 @@ class TestImages:
                     "sha256": results.file_sha256(path),
                 }
             )
-        small = sum(
-            min(record["height"], record["width"]) < MS_SSIM_MIN_SIDE
-            for record in self.records
-        )
-        if small:
-            logger.info("MS-SSIM is not defined below 161 px: nan for %d images", small)
+        for name, side in (("MS-SSIM", MS_SSIM_MIN_SIDE), ("LPIPS", LPIPS_MIN_SIDE)):
+            small = sum(min(r["height"], r["width"]) < side for r in self.records)
+            if small:
+                logger.info(
+                    "%s is not defined below %d px: nan for %d images, left out of the "
+                    "means",
+                    name,
+                    side,
+                    small,
+                )
         if not self.paths:
             raise UserError(
                 f"--test_image_glob {' '.join(patterns)}: no readable image there"
@@ -217,7 +239,7 @@ class Evaluator:
         """Takes `TestImages` and the flags; loads nothing yet."""
         self._images = images
         self._args = args
-        self._references = ReferenceCache(PictureMetrics())
+        self._references = ReferenceCache(PictureMetrics(), images)
         self._graphs = {}
         here = os.path.dirname(os.path.abspath(__file__))
         self._code = results.code_version(
@@ -243,7 +265,14 @@ class Evaluator:
         found = results.load(dot.folder, dot.name, key)
         if found is not None:
             return found
+        # From here on the .jpg files are other ones than the old results are of.
+        results.discard(dot.folder, dot.name)
         with self._encoder(dot) as encode:
+            if (
+                dot.prefix
+                and checkpoints.checkpoint_hash(dot.prefix) != key["checkpoint"]
+            ):
+                raise UserError(f"{dot.prefix}: has changed just now; try again")
             rows = self._measure_all(dot, encode)
         names = [record["name"] for record in self._images.records]
         measured = results.DotResults.from_rows(names, rows)
@@ -294,8 +323,14 @@ class Evaluator:
                 paths,
                 outputs,
             )
-            progress = tqdm.tqdm(rows, dot.name, len(paths), leave=False, unit="image")
-            return list(progress)
+            rows = list(
+                tqdm.tqdm(
+                    rows, dot.name, len(paths), leave=False, unit="image", disable=None
+                )
+            )
+        for name in set(os.listdir(folder)) - set(map(os.path.basename, outputs)):
+            os.remove(os.path.join(folder, name))  # Of another set of test images.
+        return rows
 
     def _measure(self, encode, path, output):
         reference = self._references.get(path)
@@ -314,25 +349,38 @@ class Evaluator:
 
 
 class ReferenceCache:
-    """The last used originals with their features, at most `REFERENCE_BYTES`."""
+    """Originals with their features: the first ones, up to `REFERENCE_BYTES`.
 
-    def __init__(self, metrics):
+    Every dot goes through the images in the same order, so that keeping the last ones
+    would never hit.
+    """
+
+    def __init__(self, metrics, images):
         self.metrics = metrics
-        self._references = collections.OrderedDict()
+        self._hashes = {
+            path: record["sha256"]
+            for path, record in zip(images.paths, images.records, strict=True)
+        }
+        self._references = {}
+        self._size = 0
         self._lock = threading.Lock()
 
     def get(self, path):
-        """The `metrics.Reference` of an image file."""
+        """The `metrics.Reference` of an image file.
+
+        Raises:
+          UserError: the file is no longer the one that was listed.
+        """
         with self._lock:
             if path in self._references:
-                self._references.move_to_end(path)
                 return self._references[path]
         reference = self.metrics.reference(read_image(path))
+        if results.file_sha256(path) != self._hashes[path]:
+            raise UserError(f"{path}: has changed during the evaluation; start again")
         with self._lock:
-            self._references[path] = reference
-            size = sum(item.nbytes for item in self._references.values())
-            while size > REFERENCE_BYTES and len(self._references) > 1:
-                size -= self._references.popitem(last=False)[1].nbytes
+            if self._size + reference.nbytes <= REFERENCE_BYTES:
+                self._references[path] = reference
+                self._size += reference.nbytes
         return reference
 
 
@@ -355,7 +403,10 @@ def _report(measured, args):
     summary = {dot.name: values.means() for dot, values in measured}
     runs = {label: points for (kind, label), points in curves.items() if kind != "jpeg"}
     bd_rates = results.bd_rate_table(
-        "JPEG of the same coding", curves[("jpeg", "JPEG")], runs, args.bpp_range
+        "JPEG of the same coding",
+        curves.get(("jpeg", "JPEG"), []),
+        runs,
+        args.bpp_range,
     )
     text = (
         f"Entropy coding: {args.entropy_coding}\n\n{results.summary_table(summary)}"
@@ -364,7 +415,7 @@ def _report(measured, args):
     print(text)
     table_path = os.path.join(args.output_dir, "results.md")
     os.makedirs(args.output_dir, exist_ok=True)
-    write_atomically(table_path, text.encode())
+    write_atomically(table_path, text.encode(errors="surrogateescape"))
     figures = plot_rate_distortion(
         [Curve(label, points, kind) for (kind, label), points in curves.items()],
         args.output_dir,

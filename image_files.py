@@ -245,7 +245,9 @@ def _rgb_pixels(image, path):
 def _rgb_of_16_bit_gray(image, path):
     """16-bit gray to 8-bit RGB: 65535 / 257 = 255. Pillow itself would clip at 255."""
     gray = np.asarray(image)
-    if gray.min() < 0 or gray.max() > 65535:
+    # "I" is 16 bits in a PNG, where Pillow has no other mode for some, else 32 bits.
+    is_wide = image.mode == "I" and image.format not in ("PNG", "PPM")
+    if is_wide or gray.min() < 0 or gray.max() > 65535:
         raise UserError(
             f"{path}: holds 32-bit integer pixels: convert it to 8 or 16 bits"
         )

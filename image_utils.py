@@ -189,6 +189,7 @@ def get_std_jpeg_qtable(quality):
       ValueError: an int outside 1..100.
     """
     if tf.is_tensor(quality):
+        quality.shape.assert_has_rank(0)
         quality = tf.cast(quality, tf.int32)
         low = 5000 // tf.maximum(quality, 1)
         scale = tf.where(quality < 50, low, 200 - 2 * quality)

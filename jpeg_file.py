@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import functools
 import io
+import logging
 import os
 import re
 import tempfile
@@ -32,6 +33,8 @@ from PIL import Image
 
 from errors import UserError
 from image_files import Metadata
+
+logger = logging.getLogger(__name__)
 
 ENTROPY_CODINGS = ("default", "optimized", "trellis")
 MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
@@ -94,7 +97,7 @@ def encode(
       OSError: the temporary file could not be written, e.g. a full disk.
     """
     _check_coding(entropy_coding)
-    _check_size(quantized.height, quantized.width)
+    check_size(quantized.height, quantized.width)
     qtables = _checked_qtables(quantized.qtables)
     if entropy_coding == "trellis":
         data = _trellis(_checked_edited(quantized), qtables)
@@ -124,7 +127,7 @@ def encode_rgb(
     """
     _check_coding(entropy_coding)
     rgb = _checked_rgb(rgb)
-    _check_size(*rgb.shape[:2])
+    check_size(*rgb.shape[:2])
     if quality not in range(1, 101):
         raise ValueError(f"quality must be a whole number in 1..100, not {quality}")
     quality = int(quality)
@@ -187,13 +190,23 @@ def _check_coding(entropy_coding):
         )
 
 
-def _check_size(height, width):
+def check_size(height, width, name="a picture"):
+    """Checks that JPEG holds pictures of a size.
+
+    Args:
+      height, width: in px.
+      name: of the file, for the error.
+
+    Raises:
+      UserError: a side is too long.
+      ValueError: a side is 0.
+    """
     if min(height, width) < 1:
-        raise ValueError(f"a picture of {width}x{height} px holds nothing")
+        raise ValueError(f"{name} of {width}x{height} px holds nothing")
     if max(height, width) > MAX_SIDE:
         raise UserError(
-            f"a picture of {width}x{height} px is too large for JPEG, which holds at "
-            f"most {MAX_SIDE} px a side: scale it down or cut it"
+            f"{name}: {width}x{height} px are too large for JPEG, which holds at most "
+            f"{MAX_SIDE} px a side; scale it down or cut it"
         )
 
 
@@ -438,7 +451,10 @@ def _exif_segments(exif):
     if not exif:
         return b""
     payload = exif if exif.startswith(_EXIF_LABEL) else _EXIF_LABEL + exif
-    return _segment(_APP1, payload) if len(payload) <= _MAX_PAYLOAD else b""
+    if len(payload) > _MAX_PAYLOAD:
+        logger.warning("EXIF of %d bytes is too large for JPEG: left out", len(exif))
+        return b""
+    return _segment(_APP1, payload)
 
 
 def _icc_segments(profile):

@@ -11,6 +11,7 @@ VCEG-M33, 2001; interpolated as in https://github.com/FAU-LMS/bjontegaard (1.3.0
 """
 
 import ast
+import contextlib
 import csv
 import hashlib
 import importlib.metadata
@@ -84,16 +85,14 @@ class DotResults:
     def means(self):
         """Mean of the per-image values, a dict with the keys `LISTS`.
 
-        MS-SSIM is undefined (nan) for small images; those are left out of its mean,
-        which is nan if none is left. In the other lists a nan makes the mean nan.
+        MS-SSIM and LPIPS are undefined (nan) for small images; those are left out of
+        the mean, which is nan if none is left. The other lists hold no nan.
         """
-        means = {name: _mean(self.values[name]) for name in LISTS}
-        means["ms-ssim"] = _mean(self.defined_ms_ssim())
-        return means
+        return {name: _mean(self.defined(name)) for name in LISTS}
 
-    def defined_ms_ssim(self):
-        """The MS-SSIM values of those images that are large enough to have one."""
-        return [value for value in self.values["ms-ssim"] if not np.isnan(value)]
+    def defined(self, name):
+        """The values of a list for those images that are large enough to have one."""
+        return [value for value in self.values[name] if not np.isnan(value)]
 
 
 def _mean(values):
@@ -134,8 +133,16 @@ def save(folder, name, results, key, *, description="", settings=None, versions=
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     os.makedirs(folder, exist_ok=True)
     write_atomically(_path(folder, name, "json"), text.encode())
-    write_atomically(_path(folder, name, "csv"), _csv(results).encode())
+    write_atomically(
+        _path(folder, name, "csv"), _csv(results).encode(errors="surrogateescape")
+    )
     write_atomically(_path(folder, name, "pickle"), data)
+
+
+def discard(folder, name):
+    """Forgets a dot, before its files are measured anew; its pickle may be missing."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(_path(folder, name, "pickle"))
 
 
 def load(folder, name, key):
@@ -241,12 +248,13 @@ def _notes(results):
         for name, mean in results.means().items()
         if not np.isfinite(mean)
     ]
-    defined, total = len(results.defined_ms_ssim()), len(results.images)
-    if defined < total:
-        notes.append(
-            f"ms-ssim-rgb is the mean over {defined} of {total} images, "
-            "the others have a side below 161 px"
-        )
+    total = len(results.images)
+    for name, json_name in _JSON_NAMES.items():
+        if (defined := len(results.defined(name))) < total:
+            notes.append(
+                f"{json_name} is the mean over {defined} of {total} images, the others "
+                "are too small for it"
+            )
     return notes
 
 

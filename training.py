@@ -19,6 +19,7 @@ from errors import UserError
 from image_utils import encode_png
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from lpips_tensorflow import lpips
+from metrics import bits_per_pixel, mean_squared_error, psnr
 from training_data import CropDataset
 
 logger = logging.getLogger(__name__)
@@ -47,9 +48,11 @@ def train(model_class, args):
     args.precision, reason = hardware.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
     settings = checkpoints.settings_of(args, model_class.NAME)
-    for line in checkpoints.check_resume(args.checkpoint_dir, settings):
-        logger.warning("%s", line)
     prefix = checkpoints.latest_checkpoint(args.checkpoint_dir)
+    # Settings of a training that never came to a checkpoint bind nobody.
+    if prefix:
+        for line in checkpoints.check_resume(args.checkpoint_dir, settings):
+            logger.warning("%s", line)
     if prefix and checkpoints.checkpoint_step(prefix) >= args.last_step:
         logger.info("%s: already at --last_step %d", prefix, args.last_step)
         return 0
@@ -65,9 +68,8 @@ def train(model_class, args):
         args.preprocess_threads,
         args.seed,
     )
-    os.makedirs(args.checkpoint_dir, exist_ok=True)
-    checkpoints.save_settings(args.checkpoint_dir, settings)
-    with tf.Graph().as_default():
+    with checkpoints.locked(args.checkpoint_dir), tf.Graph().as_default():
+        checkpoints.save_settings(args.checkpoint_dir, settings)
         trainer = Trainer(model_class, args)
         return trainer.run(dataset, prefix)
 
@@ -95,9 +97,8 @@ class Trainer:
         )
         self._summaries = self._summary_tensors(dtype)
         frozen = {v.ref() for v in self._model.frozen}
-        self._saver = checkpoints.saver(
-            [v for v in tf.global_variables() if v.ref() not in frozen], max_to_keep=1
-        )
+        self._variables = [v for v in tf.global_variables() if v.ref() not in frozen]
+        self._saver = checkpoints.saver(self._variables, max_to_keep=1)
 
     def _minimize(self):
         optimizer = tf.train.AdamOptimizer(self.learning_rate)
@@ -107,12 +108,9 @@ class Trainer:
     def initialize(self, session, prefix):
         """Sets every variable: from the checkpoint `prefix`, or anew if it is None."""
         session.run(tf.global_variables_initializer())
-        for variables, load in self._model.pretrained:
-            checkpoints.assign(session, variables, load())
+        checkpoints.load_pretrained(session, self._model, frozen_only=bool(prefix))
         if prefix:
-            frozen = {v.ref() for v in self._model.frozen}
-            variables = [v for v in tf.global_variables() if v.ref() not in frozen]
-            checkpoints.restore(session, variables, prefix)
+            checkpoints.restore(session, self._variables, prefix)
             self._saver.recover_last_checkpoints([prefix])  # To be replaced as well.
 
     def run(self, dataset, prefix):
@@ -141,14 +139,14 @@ class Trainer:
             )
             with contextlib.closing(batches), progress:
                 while step < args.last_step and not stop.signal:
-                    feeds = {self.pixels: next(batches)}
+                    feeds = {self.pixels: self._next(batches, session, step > start)}
                     if step % SUMMARY_STEPS == 0:
                         summaries.add(session, feeds, step)
                     _, loss = session.run([self.train_op, self.graph.loss], feeds)
                     if not np.isfinite(loss):
                         raise UserError(
-                            f"the loss is {loss} at step {step}; lower --lr, the last "
-                            f"checkpoint in {args.checkpoint_dir} is still good"
+                            f"the loss is {loss} at step {step}; lower --lr or the "
+                            f"weights of the loss; {self._what_is_left()}"
                         )
                     step += 1
                     progress.update()
@@ -157,9 +155,24 @@ class Trainer:
                         self._save(session)
                         saved_at = time.monotonic()
                 if step > start:
-                    summaries.add(session, {self.pixels: next(batches)}, step)
                     self._save(session)
+                    summaries.add(session, {self.pixels: next(batches)}, step)
         return self._report(step, stop.signal)
+
+    def _next(self, batches, session, is_trained):
+        """The next batch; if the data end in an error, what was trained is saved."""
+        try:
+            return next(batches)
+        except UserError:
+            if is_trained:
+                self._save(session)
+            raise
+
+    def _what_is_left(self):
+        folder = self._args.checkpoint_dir
+        if checkpoints.latest_checkpoint(folder):
+            return f"the last checkpoint in {folder} is still good"
+        return "nothing was saved yet"
 
     def _save(self, session):
         path = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
@@ -167,28 +180,25 @@ class Trainer:
         if not session.run(self._finite):
             raise UserError(
                 f"a weight is not finite at step {session.run(self._global_step)}; "
-                "lower --lr, the last checkpoint in "
-                f"{self._args.checkpoint_dir} is still good"
+                f"lower --lr or the weights of the loss; {self._what_is_left()}"
             )
         try:
             self._saver.save(session, path, self._global_step, write_meta_graph=False)
         except tf.errors.OpError as error:
             raise UserError(
-                f"{path}: cannot be written ({error.message.splitlines()[0]}); free "
-                "some space, then the same command goes on from the last checkpoint"
+                f"{path}: cannot be written, is the disk full? Free some space, then "
+                "the same command goes on from the last checkpoint"
             ) from error
 
     def _report(self, step, stop_signal):
-        where = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
+        saved = checkpoints.latest_checkpoint(self._args.checkpoint_dir)
         if not stop_signal:
-            logger.info("Done: step %d saved as %s-%d", step, where, step)
+            logger.info("Done: step %d saved as %s", step, saved)
             return 0
-        logger.info(
-            "Stopped at step %d, saved as %s-%d; the same command goes on from there",
-            step,
-            where,
-            step,
-        )
+        if saved:
+            logger.info("Stopped; the same command goes on from %s", saved)
+        else:
+            logger.info("Stopped before the first step; nothing was saved")
         return 128 + stop_signal
 
     def _summary_tensors(self, dtype):
@@ -207,7 +217,9 @@ class Trainer:
             images[name] = tf.image.resize_nearest_neighbor(values, size)
         return {
             "scalars": scalars,
-            "images": {k: tf.cast(255 * v, tf.uint8) for k, v in images.items()},
+            "images": {
+                k: tf.cast(tf.round(255 * v), tf.uint8) for k, v in images.items()
+            },
             "integers": tf.cast(graph.coded.integers[:SUMMARY_IMAGES], tf.int16),
             "qtables": tf.cast(graph.coded.qtables, tf.uint8),
         }
@@ -255,19 +267,24 @@ class Summaries:
 
     def __exit__(self, *error):
         self._executor.shutdown()
+        self._report_failure()
         self._writer.close()
 
     def add(self, session, feeds, step):
         """Measures one batch now, and writes the summary of `step` later."""
         values = session.run(self._tensors, feeds)
-        if self._pending:
-            self._pending.result()  # Raises what went wrong in the thread.
+        self._report_failure()
         self._pending = self._executor.submit(self._write, values, step)
+
+    def _report_failure(self):
+        """Says what went wrong in the thread; a training does not end for it."""
+        error = self._pending and self._pending.exception()
+        if error:
+            logger.warning("a summary was not written: %s", error)
 
     def _write(self, values, step):
         scalars = dict(values["scalars"])
-        scalars["psnr"] = 10 * np.log10(255.0**2 / scalars["loss_terms/mse"])
-        scalars["bpp"] = _true_bpp(values)
+        scalars["psnr"], scalars["bpp"] = _psnr_and_bpp(values)
         for table, name in enumerate(("luma", "chroma")):
             scalars[f"qtables/{name}_mean"] = values["qtables"][..., table].mean()
         summary = tf.Summary()
@@ -282,20 +299,26 @@ class Summaries:
         self._writer.flush()
 
 
-def _true_bpp(values):
-    """Mean bits per pixel of real files, standard Huffman tables."""
-    height, width = values["images"]["original"].shape[1:3]
+def _psnr_and_bpp(values):
+    """Mean PSNR [dB] and bits per pixel of real files, standard Huffman tables."""
+    originals = values["images"]["original"]
+    height, width = originals.shape[1:3]
     qtables = values["qtables"].transpose(2, 0, 1)
-    sizes = [
-        len(jpeg_file.encode(jpeg_file.QuantizedImage(i, qtables, height, width, None)))
-        for i in values["integers"]
-    ]
-    return 8 * np.mean(sizes) / (height * width)
+    psnrs, rates = [], []
+    for original, integers in zip(originals, values["integers"], strict=True):
+        coded = jpeg_file.QuantizedImage(integers, qtables, height, width)
+        data = jpeg_file.encode(coded)
+        mse = mean_squared_error(original, jpeg_file.decode(data))
+        psnrs.append(psnr(mse))
+        rates.append(bits_per_pixel(len(data), height, width))
+    return np.mean(psnrs), np.mean(rates)
 
 
 def _table_picture(qtables):
     """Both tables side by side, 16x16 px an entry, [128, 272, 1]."""
-    tables = np.kron(qtables.transpose(2, 0, 1), np.ones([1, 16, 16], np.uint8))
+    # Brightest where the largest step is; the numbers stand in the scalars.
+    shades = (qtables * (255.0 / qtables.max())).astype(np.uint8)
+    tables = np.kron(shades.transpose(2, 0, 1), np.ones([1, 16, 16], np.uint8))
     gap = np.zeros([tables.shape[1], 16], np.uint8)
     return np.concatenate([tables[0], gap, tables[1]], 1)[..., np.newaxis]
 

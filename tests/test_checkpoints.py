@@ -127,10 +127,9 @@ def test_folder_of_another_script_is_a_user_error(tmp_path):
 @pytest.mark.parametrize(
     "key, value, flag",
     [
-        ("script", "ljpeg_attention", "script"),
+        ("script", "ljpeg_attention", "ljpeg_attention.py"),
         ("lmbda", 0.02, "--lambda"),
         ("vgg", "vgg19", "--vgg"),
-        ("freeze_vgg", True, "--freeze_vgg"),
         ("lpips_weight", 3.0, "--lpips_weight"),
         ("total_weight_regularizer", 1.0, "--total_weight_regularizer"),
     ],
@@ -145,6 +144,50 @@ def test_resume_with_another_model_or_loss_is_a_user_error(tmp_path, key, value,
     with pytest.raises(UserError) as caught:
         checkpoints.check_resume(tmp_path, saved | {key: value})
     assert_one_line(caught, str(tmp_path), flag, str(saved[key]), str(value))
+
+
+@pytest.mark.parametrize("saved, remedy", [(True, "pass it"), (False, "leave it out")])
+def test_resume_with_the_trunk_frozen_otherwise_names_the_remedy(
+    tmp_path, saved, remedy
+):
+    checkpoints.save_settings(tmp_path, SETTINGS | {"freeze_vgg": saved})
+    with pytest.raises(UserError) as caught:
+        checkpoints.check_resume(tmp_path, SETTINGS | {"freeze_vgg": not saved})
+    assert_one_line(caught, str(tmp_path), "--freeze_vgg", remedy)
+
+
+def test_second_training_in_a_folder_is_a_user_error(tmp_path):
+    with (
+        checkpoints.locked(tmp_path),
+        pytest.raises(UserError) as caught,
+        checkpoints.locked(tmp_path),
+    ):
+        pass
+    assert_one_line(caught, str(tmp_path), "another training")
+    with checkpoints.locked(tmp_path):  # Free again.
+        pass
+
+
+def test_run_folder_in_place_of_a_checkpoint_folder_says_so(tmp_path):
+    (tmp_path / "lambda_001").mkdir()
+    with pytest.raises(UserError) as caught:
+        checkpoints.find_checkpoint(str(tmp_path))
+    assert_one_line(caught, str(tmp_path), "lambda_*")
+
+
+def test_strip_does_not_replace_a_checkpoint(folder, checkpoint):
+    with pytest.raises(UserError) as caught:
+        checkpoints.strip(folder, folder)
+    assert_one_line(caught, folder, "another folder")
+    assert restored(checkpoint[0]).keys() == {"qtables", "head/bias"}
+
+
+@pytest.mark.parametrize("bad", [{"vgg": "vgg17"}, {"freeze_vgg": "yes"}])
+def test_settings_of_an_unknown_model_are_a_user_error(tmp_path, bad):
+    checkpoints.save_settings(tmp_path, SETTINGS | bad)
+    with pytest.raises(UserError) as caught:
+        checkpoints.model_settings(str(tmp_path), SETTINGS["script"])
+    assert_one_line(caught, str(tmp_path), "settings.json", str(*bad.values()))
 
 
 def test_resume_with_other_harmless_flags_is_reported(tmp_path):
@@ -207,7 +250,7 @@ def test_folder_without_checkpoint_is_a_user_error(folder, exists):
         os.makedirs(folder)
     with pytest.raises(UserError) as caught:
         checkpoints.find_checkpoint(folder)
-    assert_one_line(caught, folder, "--checkpoint_dir")
+    assert_one_line(caught, folder, "no checkpoint there")
     assert checkpoints.latest_checkpoint(folder) is None
 
 

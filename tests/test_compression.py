@@ -743,12 +743,11 @@ def test_half_a_checkpoint_is_one_line_with_its_name(tmp_path, run_dir, suffix, 
 # --- Folders and disks that cannot be written ----------------------------------------
 
 
-def test_a_file_in_place_of_the_output_folder_is_reported(tmp_path, capsys):
+def test_a_file_in_place_of_the_output_folder_is_a_user_error(tmp_path):
     path = save_png(tmp_path / "a.png")
     (tmp_path / "out").write_text("a file")
-    assert compress_pil(path, "-o", tmp_path / "out") == 1
-    lines = [x for x in capsys.readouterr().err.splitlines() if "error" in x]
-    assert len(lines) == 1 and str(tmp_path / "out") in lines[0]
+    with pytest.raises(UserError, match="out: name a folder, or a .jpg file"):
+        compress_pil(path, "-o", tmp_path / "out")
     assert (tmp_path / "out").read_text() == "a file"
 
 

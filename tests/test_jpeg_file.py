@@ -111,7 +111,10 @@ def file_segments(data):
     assert data[:2] == b"\xff\xd8"
     position, found = 2, []
     while True:
-        marker, length = data[position + 1], int.from_bytes(data[position + 2 :][:2])
+        marker, length = (
+            data[position + 1],
+            int.from_bytes(data[position + 2 :][:2], "big"),
+        )
         found.append((marker, data[position + 4 : position + 2 + length]))
         if marker == 0xDA:
             return found

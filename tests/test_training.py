@@ -346,7 +346,7 @@ def test_folder_that_cannot_be_written_is_an_error_that_names_it(
         raise tf.errors.ResourceExhaustedError(None, None, "no space left\nmore")
 
     monkeypatch.setattr(tf.train.Saver, "save", fail)
-    with pytest.raises(UserError, match="no space left") as caught:
+    with pytest.raises(UserError, match="disk full") as caught:
         training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=1))
     assert str(tmp_path / "train") in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -539,8 +539,6 @@ def test_summaries_are_written_at_the_start_and_at_the_end(attention_events):
         }
         assert np.isfinite(list(scalars.values())).all()
         assert values["loss_terms/lpips"] > 0
-        psnr = 10 * np.log10(255**2 / values["loss_terms/mse"])
-        assert values["psnr"] == pytest.approx(psnr, rel=1e-5)
 
 
 def test_summaries_hold_pictures_of_four_images_and_of_the_tables(attention_events):
@@ -565,7 +563,7 @@ def test_summaries_hold_pictures_of_four_images_and_of_the_tables(attention_even
     np.testing.assert_array_equal(np.stack(originals), first_batch(args)[:4])
     # The attention starts at sigmoid(3).
     attention = np.asarray(Image.open(io.BytesIO(found[0]["attention_luma/0"])))
-    assert set(np.unique(attention)) == {int(255 / (1 + np.exp(-3)))}
+    assert set(np.unique(attention)) == {round(255 / (1 + np.exp(-3)))}
 
 
 def files_by_scipy(batch, qtables):
@@ -589,7 +587,7 @@ def files_by_scipy(batch, qtables):
     ]
 
 
-def test_bpp_and_tables_of_a_summary_are_those_of_real_files(parse, tmp_path):
+def test_psnr_bpp_and_tables_of_a_summary_are_those_of_real_files(parse, tmp_path):
     args = parse(ljpeg.LJPEG, last_step=6, lr=3e-5)
     training.train(ljpeg.LJPEG, args)
     values = events(tmp_path / "train")[6]
@@ -598,24 +596,65 @@ def test_bpp_and_tables_of_a_summary_are_those_of_real_files(parse, tmp_path):
     assert qtables.max() > 10  # Far from where it started.
     data = training_data.CropDataset(args.train_glob, BATCH, PATCH, 2, args.seed)
     with contextlib.closing(data.batches(6)) as batches:
-        files = files_by_scipy(next(batches), qtables)
+        originals = next(batches)
+    files = files_by_scipy(originals, qtables)
+    psnrs = []
+    for original, file in zip(originals, files, strict=True):
+        decoded = np.asarray(Image.open(io.BytesIO(file)), np.float64)
+        psnrs.append(10 * np.log10(255**2 / np.mean((original - decoded) ** 2)))
+    assert values["psnr"] == pytest.approx(np.mean(psnrs), abs=0.02)
     bpp = 8 * np.mean([len(file) for file in files]) / PATCH**2
     assert values["bpp"] == pytest.approx(bpp, rel=2e-3)
     for table, name in enumerate(("luma", "chroma")):
         mean = values[f"qtables/{name}_mean"]
         assert mean == pytest.approx(qtables[..., table].mean(), rel=1e-5)
     picture = np.asarray(Image.open(io.BytesIO(values["qtables/0"])))
-    np.testing.assert_array_equal(picture[8::16, 8:128:16], qtables[..., 0])
-    np.testing.assert_array_equal(picture[8::16, 152::16], qtables[..., 1])
+    shades = np.floor(qtables * 255 / qtables.max())
+    np.testing.assert_allclose(picture[8::16, 8:128:16], shades[..., 0], atol=1)
+    np.testing.assert_allclose(picture[8::16, 152::16], shades[..., 1], atol=1)
 
 
-def test_failure_of_a_summary_ends_the_training(parse, monkeypatch):
+def test_failure_of_a_summary_is_said_and_the_training_goes_on(
+    parse, monkeypatch, caplog, tmp_path
+):
     def fail(values):
         raise RuntimeError("no file")
 
-    monkeypatch.setattr(training, "_true_bpp", fail)
-    with pytest.raises(RuntimeError, match="no file"):
-        training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=2))
+    monkeypatch.setattr(training, "_psnr_and_bpp", fail)
+    assert training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=2)) == 0
+    assert "no file" in caplog.text
+    assert checkpoints.latest_checkpoint(tmp_path / "train").endswith("-2")
+
+
+def test_data_that_end_save_what_was_trained(parse, monkeypatch, tmp_path):
+    def batches(self, start):
+        whole = original(self, start)
+        yield next(whole)
+        yield next(whole)
+        raise UserError("no images left")
+
+    original = training_data.CropDataset.batches
+    monkeypatch.setattr(training_data.CropDataset, "batches", batches)
+    with pytest.raises(UserError, match="no images left"):
+        training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=9))
+    assert checkpoints.latest_checkpoint(tmp_path / "train").endswith("-2")
+
+
+def test_settings_without_a_checkpoint_bind_nobody(parse, tmp_path):
+    (tmp_path / "train").mkdir()
+    checkpoints.save_settings(tmp_path / "train", {"script": "ljpeg", "lmbda": 1e9})
+    assert training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=1)) == 0
+
+
+def test_resume_of_a_trained_trunk_does_not_load_pretrained_weights(parse, monkeypatch):
+    model = ljpeg_attention.LJPEGAttention
+    training.train(model, parse(model, last_step=1))
+
+    def fail(trunk):
+        raise UserError("no weights")
+
+    monkeypatch.setattr(ljpeg_attention, "imagenet_weights", fail)
+    assert training.train(model, parse(model, last_step=2)) == 0
 
 
 # What the machine has
