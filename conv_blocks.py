@@ -33,29 +33,41 @@ ATTENTION_BIAS = 3.0
 class Conv2D:
     """A convolution, padding `same`, stride 1, with bias."""
 
-    def __init__(self, name, in_channels, filters, size, dtype=tf.float32, **options):
+    def __init__(
+        self,
+        name,
+        in_channels,
+        filters,
+        size,
+        dtype=tf.float32,
+        *,
+        kernel_initializer=None,
+        bias_initializer=None,
+        trainable=True,
+    ):
         """Creates `<name>/kernel` [size, size, in, filters] and `<name>/bias`.
 
         Args:
           name: of the variable scope.
           in_channels, filters, size: shape of the kernel, which is square.
           dtype: tf.float32 or tf.bfloat16, of the convolution.
-          **options: `kernel_initializer`, `bias_initializer`, `trainable`.
+          kernel_initializer: Glorot's uniform one if None.
+          bias_initializer: zeros if None.
+          trainable: whether an optimizer may change the variables.
         """
         self._dtype = dtype
-        trainable = options.get("trainable", True)
         with tf.variable_scope(name):
             self.kernel = tf.get_variable(
                 "kernel",
                 [size, size, in_channels, filters],
-                initializer=options.get("kernel_initializer"),
+                initializer=kernel_initializer,
                 trainable=trainable,
                 use_resource=True,
             )
             self.bias = tf.get_variable(
                 "bias",
                 [filters],
-                initializer=options.get("bias_initializer", tf.zeros_initializer()),
+                initializer=bias_initializer or tf.zeros_initializer(),
                 trainable=trainable,
                 use_resource=True,
             )

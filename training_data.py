@@ -19,9 +19,9 @@ from image_utils import random_crops
 logger = logging.getLogger(__name__)
 
 # An image is decoded once a visit, which gives this many crops.
-CROPS_PER_VISIT = 8
-# Crops of this many images are shuffled together and make up the buffer: 256 crops,
-# 50 MB at 256x256, of which at most three are alive (used, made, waiting).
+CROPS_PER_VISIT = 12
+# Crops of this many images are shuffled together and make up the buffer: 384 crops,
+# 75 MB at 256x256, of which at most three are alive (used, made, waiting).
 VISITS_PER_POOL = 32
 BATCHES_AHEAD = 8
 

@@ -252,6 +252,12 @@ def test_wrong_values_of_evaluate_are_refused(capsys, argv, flag):
     assert flag in line
 
 
+def test_quality_and_target_bpp_exclude_each_other(capsys):
+    argv = ["compress", "a.png", "--quality", "90", "--target_bpp", "1"]
+    line = refusal(capsys, arg_parser.parse_ljpeg_pil, argv)
+    assert "--target_bpp" in line and "--quality" in line
+
+
 def test_evaluate_without_batch_dir_is_refused(capsys):
     assert "--batch_dir" in refusal(capsys, arg_parser.parse_evaluate, [])
 

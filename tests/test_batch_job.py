@@ -101,6 +101,15 @@ def test_batch_stops_at_the_first_training_that_fails(tmp_path):
     assert "lambda 0.0025" not in out
 
 
+@pytest.mark.parametrize(
+    "setting, value", [("FREEZE_VGG", "true"), ("LAMBDAS", "1 .1")]
+)
+def test_settings_that_would_mislead_are_refused(tmp_path, setting, value):
+    status, _, err = run("*.png", tmp_path, **{setting: value})
+    assert status == 2
+    assert setting in err and err.count("\n") == 1
+
+
 def test_batch_without_a_folder_shows_its_usage():
     done = subprocess.run(
         ["bash", ROOT / "batch_job_attention.sh"], capture_output=True, text=True

@@ -498,6 +498,57 @@ def test_another_entropy_coding_is_measured_again(small):
         assert all(np.less(lists["bpp"], before[name]["bpp"]))
 
 
+def test_files_of_other_test_images_do_not_stay_behind(small):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    (images / "b.png").unlink()
+    assert run_evaluate(batch, images).status == 0
+    folders = [path.with_suffix("") for path in dots_of(batch).values()]
+    assert {path.name for folder in folders for path in folder.iterdir()} == {
+        f"{name[:-4]}.jpg" for name in SIZES if name != "b.png"
+    }
+
+
+def test_an_evaluation_that_fails_half_way_leaves_no_old_results(small, monkeypatch):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+
+    def fail(*args, **options):
+        raise UserError("the end")
+
+    # The files of the first dot are other ones by now.
+    monkeypatch.setattr(results, "save", fail)
+    assert run_evaluate(batch, images, "--entropy_coding", "optimized").status == 1
+    monkeypatch.undo()
+    assert dots_of(batch) == {}
+
+
+def test_a_test_image_that_changes_meanwhile_gives_no_results(small, monkeypatch):
+    batch, images = small
+    listed = evaluate.TestImages([str(images)])
+    monkeypatch.setattr(evaluate, "TestImages", lambda patterns: listed)
+    Image.fromarray(255 - picture_of("b.png")).save(images / "b.png")
+    outcome = run_evaluate(batch, images)
+    assert outcome.status == 1
+    assert outcome.lines("b.png: has changed during the evaluation")
+    assert dots_of(batch) == {}
+
+
+def test_a_checkpoint_folder_as_batch_dir_is_a_user_error(small):
+    batch, images = small
+    for inner in ("run/lambda_001", "run/lambda_001/train"):
+        with pytest.raises(UserError, match="holds a single checkpoint"):
+            run_evaluate(batch / inner, images)
+
+
+def test_two_folders_of_one_name_are_a_user_error(small):
+    batch, images = small
+    save_tables(batch / "lambda_001", 40)
+    save_tables(batch / batch.name / "lambda_001", 20)
+    with pytest.raises(UserError, match="two folders"):
+        run_evaluate(batch, images)
+
+
 def test_another_version_of_the_code_is_measured_again(small, monkeypatch):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
