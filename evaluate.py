@@ -328,8 +328,12 @@ class Evaluator:
                     rows, dot.name, len(paths), leave=False, unit="image", disable=None
                 )
             )
-        for name in set(os.listdir(folder)) - set(map(os.path.basename, outputs)):
-            os.remove(os.path.join(folder, name))  # Of another set of test images.
+        # What is left is of another set of test images; hidden files may be those that
+        # another evaluation is writing at this moment.
+        for path in glob.glob(os.path.join(glob.escape(folder), "*")):
+            if path not in outputs:
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(path)
         return rows
 
     def _measure(self, encode, path, output):
