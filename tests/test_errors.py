@@ -111,3 +111,15 @@ def test_process_with_a_bug_keeps_its_traceback():
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback (most recent call last)")
     assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_ctrl_c_before_run_main_has_no_traceback():
+    code = "import tensorflow_log\nraise KeyboardInterrupt"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=os.path.dirname(errors.__file__),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert done.stderr == "interrupted\n"
