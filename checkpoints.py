@@ -290,6 +290,12 @@ def _reading(prefix):
         ) from error
 
 
+def saved_variables(model):
+    """The variables of the default graph that a checkpoint of `model` holds."""
+    frozen = {variable.ref() for variable in model.frozen}
+    return [v for v in tf.global_variables() if v.ref() not in frozen]
+
+
 def load_pretrained(session, model, frozen_only):
     """Gives a model's variables the pretrained weights that they start from.
 

@@ -40,10 +40,7 @@ class CodecGraph:
                 "edited": tf.cast(tf.round(coded.edited[0] * 255.0), tf.uint8),
             }
             self._initializer = tf.global_variables_initializer()
-            frozen = {v.ref() for v in model.frozen}
-            self._variables = [
-                v for v in tf.global_variables() if v.ref() not in frozen
-            ]
+            self._variables = checkpoints.saved_variables(model)
             self._model = model
 
     @contextlib.contextmanager

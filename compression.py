@@ -26,8 +26,8 @@ from image_files import (
     read_image_and_metadata,
     write_atomically,
 )
-from metrics import PictureMetrics, bits_per_pixel
-from results import ms_ssim_db
+from metrics import MS_SSIM_MIN_SIDE, PictureMetrics, bits_per_pixel
+from results import DotResults, ms_ssim_db
 
 logger = logging.getLogger(__name__)
 
@@ -82,7 +82,9 @@ def compress(model_class, args):
     undefined = [i.path for i in done if math.isnan(i.metrics.get("ms-ssim", 0.0))]
     if undefined:
         logger.info(
-            "MS-SSIM is not defined below 161 px: nan for %d images", len(undefined)
+            "MS-SSIM is not defined below %d px: nan for %d images",
+            MS_SSIM_MIN_SIDE,
+            len(undefined),
         )
     if failed:
         logger.error("%d of %d images failed", failed, len(inputs))
@@ -316,15 +318,12 @@ def _metrics_text(values):
 
 def _mean_line(done):
     """Means over the images; nan values are left out."""
-
-    def mean(values):
-        defined = [value for value in values if not math.isnan(value)]
-        return sum(defined) / len(defined) if defined else math.nan
-
-    means = {key: mean(i.metrics[key] for i in done) for key in done[0].metrics}
-    num_bytes = mean(i.num_bytes for i in done)
-    bpp = mean(i.bpp for i in done)
-    return f"mean: {num_bytes:.0f} bytes, {bpp:.4f} bpp, {_metrics_text(means)}"
+    rows = [{"bpp": item.bpp, **item.metrics} for item in done]
+    means = DotResults.from_rows([item.path for item in done], rows).means()
+    num_bytes = sum(item.num_bytes for item in done) / len(done)
+    return (
+        f"mean: {num_bytes:.0f} bytes, {means['bpp']:.4f} bpp, {_metrics_text(means)}"
+    )
 
 
 def export(model_class, args):

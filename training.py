@@ -96,8 +96,7 @@ class Trainer:
             [tf.reduce_all(tf.math.is_finite(v)) for v in tf.trainable_variables()]
         )
         self._summaries = self._summary_tensors(dtype)
-        frozen = {v.ref() for v in self._model.frozen}
-        self._variables = [v for v in tf.global_variables() if v.ref() not in frozen]
+        self._variables = checkpoints.saved_variables(self._model)
         self._saver = checkpoints.saver(self._variables, max_to_keep=1)
 
     def _minimize(self):
