@@ -11,32 +11,39 @@ import re
 
 from conv_blocks import VGG_BLOCKS
 from hardware import PRECISIONS
-from jpeg_file import ENTROPY_CODINGS
+from jpeg_file import ENTROPY_CODINGS, QUANTIZATIONS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
+RATE_MODELS = ("proxy", "entropy")
 
 
 def parse_ljpeg(argv=None):
     """Parses the flags of ljpeg.py."""
     parser, commands = _script_parser("learned quantization tables for JPEG")
     train = _add_train(commands)
-    _add_thesis_loss(train)
+    _add_ljpeg_loss(train, (*RATE_MODELS, "rdoq"))
     _add_machine(train)
     _add_compress(commands)
     _add_export(commands)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    _check_train(parser, args)
+    _check_compress(parser, args)
+    return args
 
 
 def parse_ljpeg_attention(argv=None):
     """Parses the flags of ljpeg_attention.py."""
     parser, commands = _script_parser("learned tables and VGG attention for JPEG")
     train = _add_train(commands)
-    _add_thesis_loss(train)
+    _add_ljpeg_loss(train, RATE_MODELS)
     _add_trunk(train)
     _add_machine(train)
     _add_precision(_add_compress(commands))
     _add_export(commands)
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    _check_train(parser, args)
+    _check_compress(parser, args)
+    return args
 
 
 def parse_ljpeg_pil(argv=None):
@@ -46,6 +53,7 @@ def parse_ljpeg_pil(argv=None):
     _add_compress(commands, quality=75)
     _add_quality(_add_export(commands), default=75)
     args = parser.parse_args(argv)
+    _check_compress(parser, args)
     return argparse.Namespace(checkpoint_dir=None, **vars(args))
 
 
@@ -53,9 +61,12 @@ def parse_google_baseline(argv=None):
     """Parses the flags of google_baseline.py."""
     parser, commands = _script_parser("a learned filter before standard JPEG")
     train = _add_train(commands)
+    _add_rate_lr(train)
     _add_machine(train)
     _add_precision(_add_compress(commands, quality=25))
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    _check_compress(parser, args)
+    return args
 
 
 def parse_evaluate(argv=None):
@@ -78,6 +89,12 @@ def parse_evaluate(argv=None):
         help="script of checkpoints that have no settings.json to tell it",
     )
     what.add_argument(
+        "--runs",
+        nargs="+",
+        metavar="RUN",
+        help="names of the runs in --batch_dir to evaluate (default: all)",
+    )
+    what.add_argument(
         "--google_dir", metavar="DIR", help="checkpoint folder of google_baseline.py"
     )
     what.add_argument(
@@ -89,6 +106,7 @@ def parse_evaluate(argv=None):
     )
     how = parser.add_argument_group("how")
     _add_entropy_coding(how, "default")
+    _add_quantization(how)
     _add_device(how)
     _add_precision(how)
     _add_workers(how)
@@ -106,6 +124,9 @@ def parse_evaluate(argv=None):
         help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
     args = parser.parse_args(argv)
+    _check_compress(parser, args)
+    if args.refine_steps and args.google_dir is not None:
+        parser.error("--google_dir: the baseline cannot be refined; leave one out")
     if args.bpp_range[0] >= args.bpp_range[1]:
         parser.error("--bpp_range: LOW has to be below HIGH")
     args.output_dir = args.output_dir or args.batch_dir
@@ -213,8 +234,17 @@ def _add_machine(train):
     _add_precision(group)
 
 
-def _add_thesis_loss(train):
+def _add_ljpeg_loss(train, rate_models):
     group = train.add_argument_group("loss of the ljpeg models")
+    group.add_argument(
+        "--rate_model",
+        choices=rate_models,
+        default="proxy",
+        help="proxy: the thesis' loss, whose rate is the mean attention and the "
+        "regularizer; entropy: estimated bits per pixel, of an entropy model that is "
+        "trained along; rdoq (ljpeg.py): tables for files of --quantization rdoq, "
+        "which stands in place of rounding",
+    )
     group.add_argument(
         "--lpips_weight",
         metavar="X",
@@ -223,12 +253,57 @@ def _add_thesis_loss(train):
         help="weight of LPIPS beside the MSE (0..255 scale) in the distortion",
     )
     group.add_argument(
+        "--msssim_weight",
+        metavar="X",
+        type=_non_negative,
+        default=0.0,
+        help="weight of 1 - MS-SSIM beside the MSE; needs crops of at least 161 px",
+    )
+    group.add_argument(
         "--total_weight_regularizer",
         metavar="X",
         type=_non_negative,
         default=0.0,
         help="weight of sum(1/q) over the entries of the tables: the rate of this loss",
     )
+    tables = train.add_argument_group("tables")
+    tables.add_argument(
+        "--table_init",
+        metavar="Q",
+        type=_table_entry,
+        help="entry of the tables that all start from, 1..255; higher ones settle "
+        "many times faster (default: random in 1..2, as in the thesis)",
+    )
+    tables.add_argument(
+        "--table_lr",
+        metavar="X",
+        type=_positive,
+        help="learning rate of the tables, 1e-5 moves an entry by at most about 1 a "
+        "step (default: --lr)",
+    )
+    _add_rate_lr(train)
+
+
+def _add_rate_lr(train):
+    group = train.add_argument_group("entropy model")
+    group.add_argument(
+        "--rate_lr",
+        metavar="X",
+        type=_positive,
+        help="learning rate of the entropy model (default: 10 times --lr)",
+    )
+
+
+def _check_train(parser, args):
+    if args.command != "train":
+        return
+    if args.rate_lr and args.rate_model != "entropy":
+        parser.error("--rate_lr has no effect without --rate_model entropy")
+    if args.rate_model == "rdoq" and (args.lpips_weight or args.msssim_weight):
+        parser.error(
+            "--rate_model rdoq searches for the least MSE: leave out --lpips_weight "
+            "and --msssim_weight"
+        )
 
 
 def _add_trunk(train):
@@ -270,6 +345,7 @@ def _add_compress(commands, quality=None):
     )
     rate = parser.add_argument_group("rate")
     _add_entropy_coding(rate, "optimized")
+    _add_quantization(rate, refine=quality is None)
     setting = rate
     settings = "the lambda folders in --checkpoint_dir"
     if quality:
@@ -335,6 +411,37 @@ def _add_entropy_coding(group, default):
     )
 
 
+def _add_quantization(group, refine=True):
+    group.add_argument(
+        "--quantization",
+        choices=QUANTIZATIONS,
+        default="round",
+        help="round: to the nearest; rdoq: integers that trade their error against the "
+        "bits of the entropy coding, fewer bytes at the same PSNR",
+    )
+    if refine:
+        group.add_argument(
+            "--refine_steps",
+            type=_non_negative_int,
+            default=0,
+            metavar="N",
+            help="gradient steps on each picture's coefficients, on the model's own "
+            "loss, before they are quantized; needs --rate_model entropy; 30 are "
+            "plenty, and take seconds a picture",
+        )
+
+
+def _check_compress(parser, args):
+    """mozjpeg quantizes the picture anew: no other quantization has an effect."""
+    if getattr(args, "entropy_coding", None) == "trellis" and (
+        args.quantization != "round" or getattr(args, "refine_steps", 0)
+    ):
+        parser.error(
+            "--entropy_coding trellis quantizes the picture itself; leave out "
+            "--quantization and --refine_steps, or take optimized"
+        )
+
+
 def _add_device(group):
     group.add_argument(
         "--device",
@@ -383,6 +490,7 @@ def _device(text):
 
 _positive = _number(float, lambda v: v > 0, "a number above 0")
 _non_negative = _number(float, lambda v: v >= 0, "a number of at least 0")
+_table_entry = _number(float, lambda v: 1 <= v <= 255, "a number in 1..255")
 _positive_int = _number(int, lambda v: v > 0, "an integer above 0")
 _non_negative_int = _number(
     int, lambda v: 0 <= v < 2**31, "an integer of at least 0 and below 2**31"

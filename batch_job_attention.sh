@@ -14,6 +14,11 @@ BATCHSIZE=${BATCHSIZE:-8}
 PATCHSIZE=${PATCHSIZE:-256} # px
 TOTAL_WEIGHT_REGULARIZER=${TOTAL_WEIGHT_REGULARIZER:-10}
 LPIPS_WEIGHT=${LPIPS_WEIGHT:-0}
+MSSSIM_WEIGHT=${MSSSIM_WEIGHT:-0}
+RATE_MODEL=${RATE_MODEL:-proxy} # proxy: the thesis' loss; entropy; rdoq (ljpeg.py)
+RATE_LR=${RATE_LR:-}            # of the entropy model; empty: 10 times LR
+TABLE_LR=${TABLE_LR:-}          # empty: LR
+TABLE_INIT=${TABLE_INIT:-}      # entry that all start from; empty: random in 1..2
 SEED=${SEED:-0}
 VGG=${VGG:-vgg16}           # vgg16 or vgg19; the attention model only
 FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; the attention model only
@@ -42,12 +47,16 @@ python=${PYTHON:-$here/.venv/bin/python}
 flags=(--train_glob "$TRAIN_GLOB" --last_step "$STEPS" --lr "$LR"
   --lr_decay "$LR_DECAY" --batchsize "$BATCHSIZE" --patchsize "$PATCHSIZE"
   --total_weight_regularizer "$TOTAL_WEIGHT_REGULARIZER"
-  --lpips_weight "$LPIPS_WEIGHT" --seed "$SEED"
+  --lpips_weight "$LPIPS_WEIGHT" --msssim_weight "$MSSSIM_WEIGHT"
+  --rate_model "$RATE_MODEL" --seed "$SEED"
   --preprocess_threads "$PREPROCESS_THREADS")
 if [[ $(basename "$SCRIPT") == ljpeg_attention.py ]]; then
   flags+=(--vgg "$VGG")
   [[ $FREEZE_VGG == 1 ]] && flags+=(--freeze_vgg)
 fi
+[[ -n $RATE_LR ]] && flags+=(--rate_lr "$RATE_LR")
+[[ -n $TABLE_LR ]] && flags+=(--table_lr "$TABLE_LR")
+[[ -n $TABLE_INIT ]] && flags+=(--table_init "$TABLE_INIT")
 [[ -n $PRECISION ]] && flags+=(--precision "$PRECISION")
 
 # A training saves a checkpoint when it is stopped, so the signal is passed on to it.

@@ -35,11 +35,15 @@ DEFINING = (
     "freeze_vgg",
     "lmbda",
     "lpips_weight",
+    "msssim_weight",
     "total_weight_regularizer",
+    "rate_model",
 )
 # Variables of a training that a trained model does without: Adam's, the step, and the
 # entropy model.
-_TRAINING_ONLY = re.compile(r"/Adam(_1)?$|^beta[12]_power$|^global_step$|^rate_model/")
+_TRAINING_ONLY = re.compile(
+    r"/Adam(_1)?$|^beta[12]_power(_\d)?$|^global_step$|^rate_model/"
+)
 # Flags that have no effect on the trained model.
 _INCIDENTAL = ("checkpoint_dir", "command", "device", "preprocess_threads")
 
@@ -92,7 +96,14 @@ def model_settings(folder, script):
             f"{folder}: holds a model of {found}.py, not of {script}.py; use "
             f"{found}.py or another folder"
         )
-    defaults = {"vgg": "vgg16", "freeze_vgg": False}
+    defaults = {
+        "vgg": "vgg16",
+        "freeze_vgg": False,
+        "table_init": None,
+        "rate_model": "proxy",
+        "lpips_weight": 0.0,
+        "msssim_weight": 0.0,
+    }
     model = types.SimpleNamespace(**{**defaults, **settings})
     if model.vgg not in VGG_BLOCKS or not isinstance(model.freeze_vgg, bool):
         raise UserError(

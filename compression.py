@@ -17,7 +17,7 @@ import tqdm
 import checkpoints
 import hardware
 import jpeg_file
-from codec import Codec, CodecGraph
+from codec import Codec, CodecGraphs, Quantization
 from errors import UserError, describe_os_error
 from image_files import (
     SUFFIXES,
@@ -152,10 +152,11 @@ class _Job:
     def _code(self, path, picture, metadata):
         """(label, bytes) of the setting that was asked for."""
 
+        coding = self._args.entropy_coding
+
         def encode(setting):
-            coding = self._args.entropy_coding
             quantized = setting.codec.quantize(
-                picture, setting.quality, edited=coding == "trellis"
+                picture, setting.quality, coding == "trellis"
             )
             return jpeg_file.encode(quantized, coding, metadata)
 
@@ -209,11 +210,18 @@ def closest_from_below(settings, encode, budget):
 
 def _settings(model_class, args, precision, stack):
     """The settings to choose from; only --target_bpp gives more than one."""
+    quantization = Quantization(
+        args.quantization,
+        args.entropy_coding,
+        # Only models with learned tables can be refined.
+        getattr(args, "refine_steps", 0),
+    )
+    graphs = CodecGraphs(precision, quantization)
     if model_class.TAKES_QUALITY:
         prefix = None
         if args.checkpoint_dir is not None:
             prefix = checkpoints.find_checkpoint(args.checkpoint_dir)
-        codec = _restore(model_class, prefix, precision, stack)
+        codec = _restore(model_class, prefix, graphs, stack)
         qualities = range(1, 101) if args.target_bpp else [args.quality]
         return [Setting(f"quality {q}", codec, q) for q in qualities]
     folders = [args.checkpoint_dir]
@@ -226,27 +234,22 @@ def _settings(model_class, args, precision, stack):
                 "from; pass the folder of a run as --checkpoint_dir"
             )
     prefixes = [checkpoints.find_checkpoint(folder) for folder in folders]
-    graphs = {}
     return [
         Setting(
             os.path.basename(os.path.abspath(folder)),
-            _restore(model_class, prefix, precision, stack, graphs),
+            _restore(model_class, prefix, graphs, stack),
         )
         for folder, prefix in zip(folders, prefixes, strict=True)
     ]
 
 
-def _restore(model_class, prefix, precision, stack, graphs=None):
-    """The `Codec` of a checkpoint; `graphs` keeps those of its kind for the next."""
-    graphs = {} if graphs is None else graphs
-    settings, kind = types.SimpleNamespace(), ()
+def _restore(model_class, prefix, graphs, stack):
+    """The `Codec` of a checkpoint, by a graph of `graphs`."""
+    settings = types.SimpleNamespace()
     if prefix:
         folder = os.path.dirname(prefix)
         settings = checkpoints.model_settings(folder, model_class.NAME)
-        kind = (settings.vgg, settings.freeze_vgg)
-    if kind not in graphs:
-        graphs[kind] = CodecGraph(model_class, settings, precision)
-    return stack.enter_context(graphs[kind].restore(prefix))
+    return stack.enter_context(graphs.get(model_class, settings).restore(prefix))
 
 
 def plan_outputs(inputs, output):
@@ -351,7 +354,8 @@ def export(model_class, args):
     if quality:
         about["quality"] = quality
     with contextlib.ExitStack() as stack:
-        qtables = _restore(model_class, prefix, "float32", stack).qtables(quality)
+        codec = _restore(model_class, prefix, CodecGraphs("float32"), stack)
+        qtables = codec.qtables(quality)
     text = {"cjpeg": cjpeg_text, "json": json_text}[args.format](qtables, about)
     if args.output is None:
         sys.stdout.write(text)

@@ -23,6 +23,9 @@ _DCT_BIAS = np.zeros(192)
 _DCT_BIAS[0] = -8 * 128.0
 _RGB_BIAS = np.full(192, 128 / 255.0)
 
+_DC_MASK = np.zeros([8, 8, 1], np.float32)
+_DC_MASK[0, 0] = 1.0
+
 # Of AC coefficients in baseline JPEG (ITU-T T.81, table F.2).
 MAX_INTEGER = 1023.0
 
@@ -32,6 +35,7 @@ class Coded(NamedTuple):
 
     integers: tf.Tensor  # [b, rows, cols, 8, 8, 3], float32 with integer values
     qtables: tf.Tensor  # [8, 8, 2], float32 with integer values 1..255
+    dct: tf.Tensor  # shaped as integers, float32, (edited) coefficients before rounding
     edited: tf.Tensor  # [b, h, w, 3], RGB in [0, 1] before quantization
 
 
@@ -90,6 +94,24 @@ def divide(dct, qtables):
     return dct * per_component(1.0 / qtables)
 
 
+def straight_through_dc(z):
+    """0, with the gradient of the identity for DC coefficients and none for AC.
+
+    Added to integers held fixed, it makes `qtables * integers` change with a DC step as
+    if the phase z - integer, not the integer, were fixed. The DC density is broad, so
+    both have the same mean gradient together with the rate; but with integers in the
+    tens the other one is nearly all noise, in which a table entry walks at random.
+    (The gradient of Esser et al., "Learned step size quantization", 2020.)
+    """
+    return (z - tf.stop_gradient(z)) * _DC_MASK
+
+
+def round_for_entropy(z):
+    """`differentiable_round` for AC, straight through for DC: see above."""
+    ac = image_utils.differentiable_round(z * (1.0 - _DC_MASK))
+    return ac + tf.stop_gradient(tf.round(z) * _DC_MASK) + straight_through_dc(z)
+
+
 def reconstruct(integers, qtables, height, width):
     """What a decoder shows.
 
@@ -118,7 +140,7 @@ def code(dct, qtables, height, width):
     integers = tf.round(dct / per_component(qtables))
     # An edited picture may leave 0..255, and then the range that 8-bit JPEG codes.
     integers = tf.clip_by_value(integers, -MAX_INTEGER, MAX_INTEGER)
-    return Coded(integers, qtables, dct_to_rgb(dct, height, width))
+    return Coded(integers, qtables, dct, dct_to_rgb(dct, height, width))
 
 
 class LearnedTables:
@@ -131,12 +153,22 @@ class LearnedTables:
 
     SCALE = 1e-5
 
-    def __init__(self, name):
-        """Creates the variable `name`, `[8 (v), 8 (u), 2 (luma, chroma)]`."""
+    def __init__(self, name, initial=None):
+        """Creates the variable `name`, `[8 (v), 8 (u), 2 (luma, chroma)]`.
+
+        Args:
+          name: of the variable.
+          initial: entry 1..255 that all start from; None for random ones in 1..2, as
+            in the thesis. Adam remembers the huge gradients of 1/q at such small
+            entries for thousands of steps.
+        """
+        low, high = (1.0, 2.0) if initial is None else (initial, initial)
         self._scaled = tf.get_variable(
             name,
             [8, 8, 2],
-            initializer=tf.random_uniform_initializer(self.SCALE, 2 * self.SCALE),
+            initializer=tf.random_uniform_initializer(
+                low * self.SCALE, high * self.SCALE
+            ),
             constraint=lambda v: tf.clip_by_value(v, self.SCALE, 255 * self.SCALE),
             use_resource=True,
         )

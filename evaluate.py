@@ -21,7 +21,7 @@ import checkpoints
 import hardware
 import jpeg_file
 import results
-from codec import CodecGraph
+from codec import CodecGraphs, Quantization
 from compression import plan_outputs
 from errors import UserError, run_main
 from google_baseline import GoogleBaseline
@@ -46,11 +46,12 @@ REFERENCE_BYTES = 1 << 30
 _CODE = (
     *("checkpoints", "codec", "conv_blocks", "differentiable_jpeg", "evaluate"),
     *("google_baseline", "hardware", "image_files", "image_utils", "jpeg_file"),
-    *("ljpeg", "ljpeg_attention", "metrics"),
+    *("ljpeg", "ljpeg_attention", "losses", "metrics", "rate_models", "rdoq"),
+    *("distortion_gradient", "encoder_search", "refinement"),
     *(os.path.join(name, "__init__") for name in ("lpips_tensorflow", "weights")),
 )
 _PACKAGES = (
-    *("tensorflow", "numpy", "pillow", "jpeglib"),
+    *("tensorflow", "tensorflow-compression", "numpy", "numba", "pillow", "jpeglib"),
     "mozjpeg-lossless-optimization",
 )
 
@@ -110,6 +111,7 @@ def plan_dots(args):
     Raises:
       UserError: `--google_dir` has no checkpoint of the baseline.
     """
+    # Plain JPEG stays plain: it is what the others are measured against.
     coding = {"entropy_coding": args.entropy_coding}
     pil_folder = os.path.join(args.output_dir, "_output_PIL")
     folder = os.path.join(args.output_dir, "_output")
@@ -128,7 +130,14 @@ def plan_dots(args):
             name = f"google_Q{q}"
             dots.append(Dot(name, folder, "google", "Google baseline", own, prefix, q))
     failed = 0
-    for run, lambda_dir in find_lambda_dirs(args.batch_dir):
+    found_dirs = find_lambda_dirs(args.batch_dir)
+    known = {run for run, _ in found_dirs}
+    for run in args.runs or ():
+        if run not in known:
+            raise UserError(f"--runs {run}: no such run in {args.batch_dir}")
+    for run, lambda_dir in found_dirs:
+        if args.runs and run not in args.runs:
+            continue
         try:
             prefix = checkpoints.find_checkpoint(lambda_dir)
             found = checkpoints.load_settings(os.path.dirname(prefix)).get("script")
@@ -136,6 +145,12 @@ def plan_dots(args):
                 logger.info("%s: pass it as --google_dir to evaluate it", lambda_dir)
                 continue
             settings = _model_settings(prefix, found or args.jpeg_type, args)
+            if args.refine_steps and settings["rate_model"] != "entropy":
+                logger.info(
+                    "%s: left out, --refine_steps needs a model of --rate_model entropy",
+                    lambda_dir,
+                )
+                continue
         except UserError as error:
             logger.error("error: %s", error)
             failed += 1
@@ -174,14 +189,17 @@ def _model_settings(prefix, script, args):
             f"{prefix}: trained by {script}.py, which evaluate.py does not know"
         )
     saved = vars(checkpoints.model_settings(os.path.dirname(prefix), script))
-    keys = ("lmbda", "vgg", "freeze_vgg")
+    names = ("lmbda", "lpips_weight", "msssim_weight", "rate_model")
+    names += ("vgg", "freeze_vgg") if script == LJPEGAttention.NAME else ()
     return {
         "script": script,
         "entropy_coding": args.entropy_coding,
+        "quantization": args.quantization,
+        "refine_steps": args.refine_steps,
         # The tables alone are free of convolutions.
         **({} if script == LJPEG.NAME else {"precision": args.precision}),
         "step": checkpoints.checkpoint_step(prefix),
-        **{key: saved[key] for key in keys if key in saved},
+        **{name: saved[name] for name in names if name in saved},
     }
 
 
@@ -240,7 +258,10 @@ class Evaluator:
         self._images = images
         self._args = args
         self._references = ReferenceCache(PictureMetrics(), images)
-        self._graphs = {}
+        self._graphs = CodecGraphs(
+            args.precision,
+            Quantization(args.quantization, args.entropy_coding, args.refine_steps),
+        )
         here = os.path.dirname(os.path.abspath(__file__))
         self._code = results.code_version(
             [os.path.join(here, f"{name}.py") for name in _CODE]
@@ -294,22 +315,14 @@ class Evaluator:
         if dot.prefix is None:
             yield lambda picture: jpeg_file.encode_rgb(picture, dot.quality, coding)
             return
-        with self._graph(dot).restore(dot.prefix) as codec:
-            yield lambda picture: jpeg_file.encode(
-                codec.quantize(picture, dot.quality, coding == "trellis"), coding
-            )
-
-    def _graph(self, dot):
-        """The `CodecGraph` of a dot, one for all checkpoints of a kind."""
         settings = checkpoints.model_settings(
             os.path.dirname(dot.prefix), dot.settings["script"]
         )
-        kind = (dot.settings["script"], settings.vgg, settings.freeze_vgg)
-        if kind not in self._graphs:
-            model_class = MODELS[dot.settings["script"]]
-            precision = self._args.precision
-            self._graphs[kind] = CodecGraph(model_class, settings, precision)
-        return self._graphs[kind]
+        graph = self._graphs.get(MODELS[dot.settings["script"]], settings)
+        with graph.restore(dot.prefix) as codec:
+            yield lambda picture: jpeg_file.encode(
+                codec.quantize(picture, dot.quality, coding == "trellis"), coding
+            )
 
     def _measure_all(self, dot, encode):
         """One dict of the five values for each image."""
@@ -391,11 +404,22 @@ class ReferenceCache:
 def _describe(dot, count):
     what = dot.curve if dot.prefix is None else f"{dot.settings['script']}, {dot.name}"
     quality = f", quality {dot.quality}" if dot.quality else ""
-    coding = dot.settings["entropy_coding"]
     return (
-        f"{what}{quality}, 4:4:4, {coding} entropy coding, {count} images decoded by "
+        f"{what}{quality}, 4:4:4, {_encoding(dot.settings)}, {count} images decoded by "
         "Pillow, means of per-image values"
     )
+
+
+def _encoding(settings):
+    """How integers were chosen and coded, in words."""
+    coding = settings["entropy_coding"]
+    words = [f"{coding} entropy coding"]
+    # mozjpeg's trellis is the quantization of its coding.
+    if coding != "trellis":
+        words.append(f"quantization {settings.get('quantization', 'round')}")
+    if settings.get("refine_steps"):
+        words.append(f"{settings['refine_steps']} refinement steps a picture")
+    return ", ".join(words)
 
 
 def _report(measured, args):
@@ -412,9 +436,10 @@ def _report(measured, args):
         runs,
         args.bpp_range,
     )
+    encoding = _encoding(vars(args))
     text = (
-        f"Entropy coding: {args.entropy_coding}\n\n{results.summary_table(summary)}"
-        f"\n\n{bd_rates}\n"
+        f"Models: {encoding}. JPEG: {args.entropy_coding} entropy coding, rounded.\n\n"
+        f"{results.summary_table(summary)}\n\n{bd_rates}\n"
     )
     print(text)
     table_path = os.path.join(args.output_dir, "results.md")
@@ -423,7 +448,7 @@ def _report(measured, args):
     figures = plot_rate_distortion(
         [Curve(label, points, kind) for (kind, label), points in curves.items()],
         args.output_dir,
-        title=f"{args.entropy_coding} entropy coding",
+        title=encoding,
     )
     print("Written:", *figures, table_path, sep="\n  ")
 

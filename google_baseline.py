@@ -17,7 +17,7 @@ import training
 from conv_blocks import ResConvLayer
 from errors import run_main
 from image_utils import add_gaussian_noise, differentiable_round, get_std_jpeg_qtable
-from losses import distortion
+from losses import distortion, estimated_bpp
 
 MAX_NOISE_STDDEV = 0.15
 TRAINING_QUALITIES = (8, 25)
@@ -59,8 +59,6 @@ class GoogleBaseline:
 
     def training_graph(self, x, seed):
         """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
-        from rate_models import FactorizedRate
-
         height, width = jpeg.picture_size(x)
         low, high = TRAINING_QUALITIES
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
@@ -70,11 +68,9 @@ class GoogleBaseline:
         z = jpeg.divide(dct, qtables)
         x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
 
-        total, terms = distortion(x, x_tilde, 0, self._dtype)
-        num_pixels = tf.size(x) // 3
-        rate = FactorizedRate().bits_per_pixel(z, num_pixels, seed + [0, 3])
-        terms["estimated_bpp"] = rate
-        loss = self._settings.lmbda * total + rate
+        total, terms = distortion(x, x_tilde, self._dtype)
+        terms["estimated_bpp"] = estimated_bpp(z, x, seed + [0, 3])
+        loss = self._settings.lmbda * total + terms["estimated_bpp"]
         return jpeg.TrainingGraph(loss, terms, x_tilde, self.code(x, quality), maps={})
 
 

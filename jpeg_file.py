@@ -37,6 +37,7 @@ from image_files import Metadata
 logger = logging.getLogger(__name__)
 
 ENTROPY_CODINGS = ("default", "optimized", "trellis")
+QUANTIZATIONS = ("round", "rdoq")  # of our own; `trellis` quantizes by itself
 MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
 
 _COEFFICIENT_LIBRARY = "turbo210"
@@ -44,7 +45,7 @@ _TRELLIS_LIBRARY = "mozjpeg403"
 _LIBRARY_LOCK = threading.Lock()
 
 _APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
-_SOI, _EOI, _SOS = 0xD8, 0xD9, 0xDA
+_DHT, _SOI, _EOI, _SOS = 0xC4, 0xD8, 0xD9, 0xDA
 _FRAME_HEADERS = (0xC0, 0xC1, 0xC2)  # baseline, extended sequential, progressive
 # In entropy-coded data a marker is FF followed by neither 00 (a stuffed byte), nor
 # a restart marker, nor another FF (fill).
@@ -177,6 +178,30 @@ def decode(data: bytes) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except (OSError, SyntaxError) as error:
         raise ValueError(f"not a readable JPEG file: {error}") from error
+
+
+def standard_code_lengths(table):
+    """Code lengths of the standard's Huffman tables (ITU-T T.81, annex K.3).
+
+    Args:
+      table: 0 for luma, 1 for chroma.
+
+    Returns:
+      (DC, AC): lists of 16 and 256 numbers, the bits of each symbol's code. Symbols
+      that no block of 8-bit samples needs have no code and get 16.
+    """
+    lengths = [[16] * 16, [16] * 256]
+    # The `default` coding writes these tables into every file.
+    data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), quality=75)
+    for marker, start, end in _segments(data):
+        if marker != _DHT or data[start + 4] & 15 != table:
+            continue
+        counts = data[start + 5 : start + 21]
+        symbols = iter(data[start + 21 : end])
+        for bits, count in enumerate(counts, start=1):
+            for _ in range(count):
+                lengths[data[start + 4] >> 4][next(symbols)] = bits
+    return tuple(lengths)
 
 
 # Checks of what is to be written. libjpeg-turbo writes undecodable files without a

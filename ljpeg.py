@@ -14,7 +14,7 @@ import differentiable_jpeg as jpeg
 import training
 from errors import run_main
 from image_utils import differentiable_round
-from losses import distortion
+from losses import distortion, estimated_bpp, searched_integers
 
 
 class LJPEG:
@@ -32,7 +32,7 @@ class LJPEG:
         """
         self._settings = settings
         self._dtype = dtype
-        self.tables = jpeg.LearnedTables("qtables")
+        self.tables = jpeg.LearnedTables("qtables", settings.table_init)
         self.pretrained = []
         self.frozen = []
 
@@ -44,16 +44,29 @@ class LJPEG:
 
     def training_graph(self, x, seed):
         """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
-        del seed  # Nothing is random here.
         settings, qtables = self._settings, self.tables.entries
         height, width = jpeg.picture_size(x)
         z = jpeg.divide(jpeg.rgb_to_dct(x), qtables)
-        x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
+        if settings.rate_model == "rdoq":
+            integers, rate = searched_integers(z, qtables, settings.lmbda)
+        elif settings.rate_model == "entropy":
+            integers = jpeg.round_for_entropy(z)
+        else:
+            integers = differentiable_round(z)
+        x_tilde = jpeg.reconstruct(integers, qtables, height, width)
 
-        total, terms = distortion(x, x_tilde, settings.lpips_weight, self._dtype)
+        total, terms = distortion(
+            x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
+        )
         terms["regularizer"] = self.tables.regularizer
         loss = settings.lmbda * total
         loss += settings.total_weight_regularizer * terms["regularizer"]
+        if settings.rate_model == "entropy":
+            terms["estimated_bpp"] = estimated_bpp(z, x, seed)
+            loss += terms["estimated_bpp"]
+        elif settings.rate_model == "rdoq":
+            terms["estimated_bpp"] = rate
+            loss += rate
         return jpeg.TrainingGraph(loss, terms, x_tilde, self.code(x), maps={})
 
 

@@ -18,7 +18,7 @@ import training
 from conv_blocks import VGGAttention, imagenet_weights
 from errors import run_main
 from image_utils import differentiable_round, pad_to_blocks
-from losses import distortion
+from losses import distortion, estimated_bpp
 
 
 class LJPEGAttention:
@@ -36,7 +36,7 @@ class LJPEGAttention:
         """
         self._settings = settings
         self._dtype = dtype
-        self.tables = jpeg.LearnedTables("qtables")
+        self.tables = jpeg.LearnedTables("qtables", settings.table_init)
         self._attention = VGGAttention(
             "attention", settings.vgg, settings.freeze_vgg, dtype
         )
@@ -56,18 +56,26 @@ class LJPEGAttention:
 
     def training_graph(self, x, seed):
         """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
-        del seed  # Nothing is random here.
         settings, qtables = self._settings, self.tables.entries
         height, width = jpeg.picture_size(x)
         dct, attention = self._edit(x)
         z = jpeg.divide(dct, qtables)
-        x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
+        entropy = settings.rate_model == "entropy"
+        integers = jpeg.round_for_entropy(z) if entropy else differentiable_round(z)
+        x_tilde = jpeg.reconstruct(integers, qtables, height, width)
 
-        total, terms = distortion(x, x_tilde, settings.lpips_weight, self._dtype)
+        total, terms = distortion(
+            x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
+        )
         terms["regularizer"] = self.tables.regularizer
         terms["attention"] = tf.reduce_mean(attention)
-        loss = settings.lmbda * total + terms["attention"]
+        loss = settings.lmbda * total
         loss += settings.total_weight_regularizer * terms["regularizer"]
+        if entropy:
+            terms["estimated_bpp"] = estimated_bpp(z, x, seed)
+            loss += terms["estimated_bpp"]
+        else:
+            loss += terms["attention"]
         coded = jpeg.code(dct, self.tables.integers, height, width)
         return jpeg.TrainingGraph(loss, terms, x_tilde, coded, _maps(attention))
 

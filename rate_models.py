@@ -41,3 +41,9 @@ class FactorizedRate:
         z += tf.random.stateless_uniform(tf.shape(z), seed, -0.5, 0.5)
         nats = -tf.reduce_sum(self._prior.log_prob(z))
         return nats / (np.log(2) * tf.cast(num_pixels, tf.float32))
+
+    def bits_of_integers(self, limit):
+        """Bits of the integers -limit..limit, float32 `[192, 2 * limit + 1]`."""
+        values = tf.range(-limit, limit + 1, dtype=tf.float32)[:, tf.newaxis]
+        nats = -self._prior.log_prob(tf.tile(values, [1, COEFFICIENTS]))
+        return tf.transpose(nats) / np.log(2)

@@ -19,7 +19,7 @@ from errors import UserError
 from image_utils import encode_png
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from lpips_tensorflow import lpips
-from metrics import bits_per_pixel, mean_squared_error, psnr
+from metrics import MS_SSIM_MIN_SIDE, bits_per_pixel, mean_squared_error, psnr
 from training_data import CropDataset
 
 logger = logging.getLogger(__name__)
@@ -56,11 +56,15 @@ def train(model_class, args):
     if prefix and checkpoints.checkpoint_step(prefix) >= args.last_step:
         logger.info("%s: already at --last_step %d", prefix, args.last_step)
         return 0
-    if getattr(args, "lpips_weight", 0) and args.patchsize < LPIPS_MIN_SIDE:
-        raise UserError(
-            f"--patchsize {args.patchsize}: LPIPS (--lpips_weight) needs crops of at "
-            f"least {LPIPS_MIN_SIDE} px"
-        )
+    for name, flag, side in (
+        ("LPIPS", "lpips_weight", LPIPS_MIN_SIDE),
+        ("MS-SSIM", "msssim_weight", MS_SSIM_MIN_SIDE),
+    ):
+        if getattr(args, flag, 0) and args.patchsize < side:
+            raise UserError(
+                f"--patchsize {args.patchsize}: {name} (--{flag}) needs crops of at "
+                f"least {side} px"
+            )
     dataset = CropDataset(
         args.train_glob,
         args.batchsize,
@@ -100,9 +104,27 @@ class Trainer:
         self._saver = checkpoints.saver(self._variables, max_to_keep=1)
 
     def _minimize(self):
-        optimizer = tf.train.AdamOptimizer(self.learning_rate)
-        with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
-            return optimizer.minimize(self.graph.loss, global_step=self._global_step)
+        """One Adam for each kind of variables, each at its own learning rate."""
+        args, step = self._args, self._global_step
+        variables = tf.trainable_variables()
+        gradients = tf.gradients(self.graph.loss, variables)
+        kinds = {}
+        for variable, gradient in zip(variables, gradients, strict=True):
+            kinds.setdefault(_kind(variable), []).append((gradient, variable))
+        rates = {
+            "network": args.lr,
+            "tables": getattr(args, "table_lr", None) or args.lr,
+            "rate_model": getattr(args, "rate_lr", None) or 10 * args.lr,
+        }
+        updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+        # No variable moves while another one's gradient is still to be computed.
+        with tf.control_dependencies([g for g in gradients if g is not None]):
+            for kind, pairs in kinds.items():
+                rate = learning_rate(rates[kind], args.lr_decay, step)
+                optimizer = tf.train.AdamOptimizer(rate)
+                updates.append(optimizer.apply_gradients(pairs))
+        with tf.control_dependencies(updates):
+            return tf.assign_add(step, 1)
 
     def initialize(self, session, prefix):
         """Sets every variable: from the checkpoint `prefix`, or anew if it is None."""
@@ -222,6 +244,13 @@ class Trainer:
             "integers": tf.cast(graph.coded.integers[:SUMMARY_IMAGES], tf.int16),
             "qtables": tf.cast(graph.coded.qtables, tf.uint8),
         }
+
+
+def _kind(variable):
+    """What a variable belongs to; each kind has its own learning rate."""
+    if variable.op.name == "qtables":
+        return "tables"
+    return "rate_model" if variable.op.name.startswith("rate_model/") else "network"
 
 
 def learning_rate(initial, decay, step):

@@ -21,13 +21,22 @@ TRAIN = {
     "device": "auto",
     "precision": None,
 }
-THESIS_LOSS = {"lpips_weight": 0.0, "total_weight_regularizer": 0.0}
+LJPEG_TRAIN = {
+    "rate_model": "proxy",
+    "lpips_weight": 0.0,
+    "msssim_weight": 0.0,
+    "total_weight_regularizer": 0.0,
+    "table_init": None,
+    "table_lr": None,
+    "rate_lr": None,
+}
 COMPRESS = {
     "inputs": ["a.png"],
     "output": None,
     "force": False,
     "strip_metadata": False,
     "entropy_coding": "optimized",
+    "quantization": "round",
     "target_bpp": None,
     "verbose": False,
     "device": "auto",
@@ -82,9 +91,9 @@ def help_of(monkeypatch, capsys, script, command):
 @pytest.mark.parametrize(
     "script, own",
     [
-        ("ljpeg", THESIS_LOSS),
-        ("ljpeg_attention", {**THESIS_LOSS, "vgg": "vgg16", "freeze_vgg": False}),
-        ("google_baseline", {}),
+        ("ljpeg", LJPEG_TRAIN),
+        ("ljpeg_attention", {**LJPEG_TRAIN, "vgg": "vgg16", "freeze_vgg": False}),
+        ("google_baseline", {"rate_lr": None}),
     ],
 )
 def test_defaults_of_train_are_those_of_the_specification(script, own):
@@ -95,8 +104,11 @@ def test_defaults_of_train_are_those_of_the_specification(script, own):
 @pytest.mark.parametrize(
     "script, own",
     [
-        ("ljpeg", {"checkpoint_dir": "train"}),
-        ("ljpeg_attention", {"checkpoint_dir": "train", "precision": None}),
+        ("ljpeg", {"checkpoint_dir": "train", "refine_steps": 0}),
+        (
+            "ljpeg_attention",
+            {"checkpoint_dir": "train", "refine_steps": 0, "precision": None},
+        ),
         ("ljpeg_PIL", {"checkpoint_dir": None, "quality": 75}),
         (
             "google_baseline",
@@ -126,9 +138,12 @@ def test_defaults_of_evaluate():
     assert vars(arg_parser.parse_evaluate(["--batch_dir", "b"])) == {
         "batch_dir": "b",
         "jpeg_type": "ljpeg_attention",
+        "runs": None,
         "google_dir": None,
         "test_image_glob": ["images/*.png"],
         "entropy_coding": "default",
+        "quantization": "round",
+        "refine_steps": 0,
         "device": "auto",
         "precision": None,
         "workers": os.cpu_count(),
@@ -150,13 +165,20 @@ def test_every_flag_of_batch_job_attention_is_understood():
     argv = (
         "--checkpoint_dir d train --train_glob t/*.png --batchsize 4 --patchsize 64 "
         "--lambda .05 --last_step 20000 --preprocess_threads 2 --lr 1e-6 --lr_decay .5 "
-        "--lpips_weight 300 --total_weight_regularizer 10"
+        "--lpips_weight 300 --total_weight_regularizer 10 --msssim_weight 5000 "
+        "--rate_model entropy --rate_lr 1e-2 --table_lr 1e-5 --table_init 50"
     )
     args = arg_parser.parse_ljpeg_attention(argv.split())
     assert (args.checkpoint_dir, args.train_glob) == ("d", "t/*.png")
     assert (args.batchsize, args.patchsize, args.last_step) == (4, 64, 20000)
     assert (args.lmbda, args.lr, args.lr_decay) == (0.05, 1e-6, 0.5)
     assert (args.lpips_weight, args.total_weight_regularizer) == (300, 10)
+    assert (args.msssim_weight, args.rate_model, args.rate_lr) == (
+        5000,
+        "entropy",
+        0.01,
+    )
+    assert (args.table_lr, args.table_init) == (1e-5, 50)
 
 
 def test_several_inputs_and_a_name_with_a_dash_after_two_dashes():
@@ -168,6 +190,11 @@ def test_several_inputs_and_a_name_with_a_dash_after_two_dashes():
 def test_test_image_glob_takes_several_patterns():
     argv = ["--batch_dir", "b", "--test_image_glob", "a.png", "c/*.png"]
     assert arg_parser.parse_evaluate(argv).test_image_glob == ["a.png", "c/*.png"]
+
+
+def test_runs_of_evaluate_are_names():
+    args = arg_parser.parse_evaluate(["--batch_dir", "b", "--runs", "one", "two"])
+    assert args.runs == ["one", "two"]
 
 
 def test_output_dir_of_evaluate_overrides_the_batch_dir():
@@ -209,13 +236,59 @@ def test_wrong_values_of_train_are_refused_by_name(capsys, script, flag, value):
     "flag, value",
     [
         ("--lpips_weight", "-1"),
+        ("--msssim_weight", "-1"),
         ("--total_weight_regularizer", "nan"),
         ("--vgg", "vgg11"),
+        # The search knows no attention.
+        ("--rate_model", "rdoq"),
+        ("--table_init", "0.99"),
+        ("--table_init", "256"),
+        ("--table_lr", "0"),
+        ("--rate_lr", "0"),
     ],
 )
 def test_wrong_values_of_the_attention_model_are_refused(capsys, flag, value):
     line = refusal(capsys, arg_parser.parse_ljpeg_attention, ["train", flag, value])
     assert f"argument {flag}:" in line
+
+
+@pytest.mark.parametrize("value", ["1", "255"])
+def test_tables_may_start_at_either_end_of_their_range(value):
+    args = arg_parser.parse_ljpeg(["train", "--table_init", value])
+    assert args.table_init == float(value)
+
+
+@pytest.mark.parametrize(
+    "script, flags, words",
+    [
+        ("ljpeg", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
+        ("ljpeg", "--rate_model rdoq --rate_lr 1", ("--rate_lr", "--rate_model")),
+        ("ljpeg_attention", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
+        ("ljpeg", "--rate_model rdoq --lpips_weight 1", ("rdoq", "--lpips_weight")),
+        ("ljpeg", "--rate_model rdoq --msssim_weight 1", ("rdoq", "--msssim_weight")),
+    ],
+)
+def test_flags_of_train_that_contradict_each_other_are_refused(
+    capsys, script, flags, words
+):
+    line = refusal(capsys, PARSERS[script], ["train", *flags.split()])
+    assert all(word in line for word in words)
+
+
+@pytest.mark.parametrize(
+    "script, flags",
+    [
+        ("ljpeg", "--rate_model entropy --rate_lr 1 --lpips_weight 1"),
+        ("ljpeg", "--rate_model rdoq --table_lr 1 --total_weight_regularizer 1"),
+        ("ljpeg_attention", "--rate_model entropy --rate_lr 1 --msssim_weight 1"),
+        ("google_baseline", "--rate_lr 1"),
+    ],
+)
+def test_flags_of_train_that_go_together_are_taken(script, flags):
+    args = vars(PARSERS[script](["train", *flags.split()]))
+    words = flags.split()
+    for flag, value in zip(words[::2], words[1::2], strict=True):
+        assert str(args[flag[2:]]) in (value, f"{value}.0")
 
 
 @pytest.mark.parametrize(
@@ -227,6 +300,7 @@ def test_wrong_values_of_the_attention_model_are_refused(capsys, flag, value):
         ("--target_bpp", "0"),
         ("--target_bpp", "nan"),
         ("--entropy_coding", "huffman"),
+        ("--quantization", "floor"),
         ("--workers", "0"),
     ],
 )
@@ -250,6 +324,41 @@ def test_wrong_values_of_compress_are_refused(capsys, script, flag, value):
 def test_wrong_values_of_evaluate_are_refused(capsys, argv, flag):
     line = refusal(capsys, arg_parser.parse_evaluate, ["--batch_dir", "b", *argv])
     assert flag in line
+
+
+@pytest.mark.parametrize(
+    "script, argv",
+    [
+        *((script, ["compress", "a.png"]) for script in COMMANDS),
+        ("evaluate", ["--batch_dir", "b"]),
+    ],
+)
+def test_trellis_coding_takes_no_other_quantization(capsys, script, argv):
+    trellis = [*argv, "--entropy_coding", "trellis"]
+    assert PARSERS[script](trellis).entropy_coding == "trellis"
+    flags = [["--quantization", "rdoq"], ["--refine_steps", "3"]]
+    # The tables of these two are not learned, there is no loss to go on with.
+    for flag in flags[: 1 if script in ("ljpeg_PIL", "google_baseline") else None]:
+        assert PARSERS[script]([*argv, *flag])
+        line = refusal(capsys, PARSERS[script], [*trellis, *flag])
+        assert "--entropy_coding trellis" in line and flag[0] in line
+
+
+@pytest.mark.parametrize("steps", ["-1", "2.5"])
+@pytest.mark.parametrize(
+    "script, argv",
+    [("ljpeg", ["compress", "a.png"]), ("evaluate", ["--batch_dir", "b"])],
+)
+def test_wrong_numbers_of_refinement_steps_are_refused(capsys, script, argv, steps):
+    line = refusal(capsys, PARSERS[script], [*argv, "--refine_steps", steps])
+    assert "argument --refine_steps:" in line
+
+
+def test_baseline_cannot_be_refined(capsys):
+    argv = ["--batch_dir", "b", "--google_dir", "g", "--refine_steps"]
+    assert arg_parser.parse_evaluate([*argv, "0"]).google_dir == "g"
+    line = refusal(capsys, arg_parser.parse_evaluate, [*argv, "1"])
+    assert "--google_dir" in line and "refined" in line
 
 
 def test_quality_and_target_bpp_exclude_each_other(capsys):
@@ -292,10 +401,17 @@ def test_abbreviated_flags_are_refused(capsys, parse, argv):
     [
         (arg_parser.parse_google_baseline, ["train", "--lpips_weight", "1"]),
         (arg_parser.parse_google_baseline, ["train", "--vgg", "vgg16"]),
+        (arg_parser.parse_google_baseline, ["train", "--rate_model", "entropy"]),
+        (arg_parser.parse_google_baseline, ["train", "--table_lr", "1"]),
+        (
+            arg_parser.parse_google_baseline,
+            ["compress", "a.png", "--refine_steps", "1"],
+        ),
         (arg_parser.parse_google_baseline, ["export"]),
         (arg_parser.parse_ljpeg, ["train", "--vgg", "vgg16"]),
         (arg_parser.parse_ljpeg, ["compress", "a.png", "--quality", "5"]),
         (arg_parser.parse_ljpeg_pil, ["train"]),
+        (arg_parser.parse_ljpeg_pil, ["compress", "a.png", "--refine_steps", "1"]),
         (arg_parser.parse_ljpeg_pil, ["--checkpoint_dir", "d", "compress", "a.png"]),
     ],
 )

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import arg_parser
 import checkpoints
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,6 +72,39 @@ def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
     assert status == 0
     assert out.count("finished already") == 2
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+
+
+@pytest.fixture
+def flags_of(tmp_path):
+    """A function SETTING=value, ... -> the flags that a training would be given."""
+    stand_in = tmp_path / "python"
+    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    stand_in.chmod(0o755)
+
+    def flags(**settings):
+        settings |= {"PYTHON": stand_in, "LAMBDAS": "0.01"}
+        status, out, err = run("*.png", tmp_path / "runs", **settings)
+        assert status == 0, err
+        # After a line about the lambda: the script, --checkpoint_dir DIR, train.
+        return out.splitlines()[5:]
+
+    return flags
+
+
+@pytest.mark.parametrize("script", ["ljpeg", "ljpeg_attention"])
+def test_settings_reach_the_command_line(flags_of, script):
+    parse = getattr(arg_parser, f"parse_{script}")
+    script = f"{script}.py"
+    defaults = parse(["train", *flags_of(SCRIPT=script)])
+    assert (defaults.rate_model, defaults.msssim_weight) == ("proxy", 0)
+    for name in ("rate_lr", "table_lr", "table_init"):
+        assert getattr(defaults, name) is None
+    settings = {"RATE_MODEL": "entropy", "RATE_LR": "1e-2", "TABLE_LR": "2e-5"}
+    settings |= {"TABLE_INIT": "50", "MSSSIM_WEIGHT": "5000"}
+    changed = vars(parse(["train", *flags_of(SCRIPT=script, **settings)]))
+    wanted = {"rate_model": "entropy", "rate_lr": 0.01, "table_lr": 2e-5}
+    wanted |= {"table_init": 50, "msssim_weight": 5000}
+    assert changed == {**vars(defaults), **wanted}
 
 
 def test_stopped_batch_saves_and_the_same_command_goes_on(train_glob, tmp_path):

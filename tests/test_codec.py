@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import arg_parser
 import checkpoints
 import codec
 import conv_blocks
@@ -19,13 +20,7 @@ import ljpeg_attention
 from errors import UserError
 from ljpeg_PIL import StandardJPEG
 
-SETTINGS = types.SimpleNamespace(
-    vgg="vgg16",
-    freeze_vgg=False,
-    lmbda=0.01,
-    lpips_weight=0,
-    total_weight_regularizer=10,
-)
+SETTINGS = arg_parser.parse_ljpeg_attention(["train"])
 SIZES = [(1, 1), (64, 17), (33, 50)]
 
 

@@ -67,7 +67,7 @@ def write_checkpoint(folder, tables, lmbda=0.01, step=7):
     """A checkpoint of ljpeg.py with the given tables, as training leaves it."""
     folder.mkdir(parents=True)
     with tf.Graph().as_default(), tf.Session() as session:
-        model = LJPEG(None, tf.float32)
+        model = LJPEG(arg_parser.parse_ljpeg(["train"]), tf.float32)
         (variable,) = tf.global_variables()
         session.run(variable.initializer)
         assert model.tables.SCALE == 1e-5

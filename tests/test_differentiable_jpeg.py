@@ -1,12 +1,11 @@
 """The differentiable pipeline against numpy, scipy and decoded JPEG files."""
 
-import types
-
 import numpy as np
 import pytest
 import scipy.fft
 import tensorflow.compat.v1 as tf
 
+import arg_parser
 import differentiable_jpeg as jpeg
 import image_utils
 import jpeg_file
@@ -189,6 +188,33 @@ def test_standard_model_decodes_like_pillows_encoder(session, smooth_picture, qu
     assert (difference > 0).mean() < (0.03 if quality < 91 else 0.5)
 
 
+# Rounding for an entropy model
+
+
+def test_rounding_for_entropy_passes_dc_straight_through(session):
+    rng = np.random.default_rng(0)
+    z = rng.normal(0, 20, (2, 3, 4, 8, 8, 3)).astype(np.float32)
+    upstream = rng.normal(0, 1, z.shape).astype(np.float32)
+    x = tf.constant(z)
+    rounded = jpeg.round_for_entropy(x)
+    gradient = tf.gradients(rounded, x, upstream)[0]
+    rounded, gradient = session.run([rounded, gradient])
+    np.testing.assert_array_equal(rounded, np.round(z))
+    slope = 3 * (z - np.round(z).astype(np.float64)) ** 2
+    slope[..., 0, 0, :] = 1
+    np.testing.assert_allclose(gradient, slope * upstream, rtol=1e-5, atol=1e-7)
+
+
+def test_straight_through_dc_is_nothing_but_a_gradient(session):
+    z = np.random.default_rng(0).normal(0, 20, (1, 2, 2, 8, 8, 3)).astype(np.float32)
+    x = tf.constant(z)
+    value = jpeg.straight_through_dc(x)
+    value, gradient = session.run([value, tf.gradients(value, x)[0]])
+    assert not value.any()
+    assert set(gradient[..., 0, 0, :].ravel()) == {1}
+    assert np.count_nonzero(gradient) == gradient[..., 0, 0, :].size
+
+
 # Learned tables
 
 
@@ -207,6 +233,14 @@ def test_tables_start_between_1_and_2(session):
     assert entries.shape == (8, 8, 2)
     assert 1 <= entries.min() < 1.1 and 1.9 < entries.max() <= 2.0001
     assert set(np.unique(integers)) == {1, 2}
+
+
+def test_tables_start_at_the_entry_that_is_asked_for(session):
+    tables = jpeg.LearnedTables("q", 50.0)
+    session.run(tf.global_variables_initializer())
+    entries, integers = session.run([tables.entries, tables.integers])
+    np.testing.assert_allclose(entries, np.full((8, 8, 2), 50), rtol=1e-6)
+    np.testing.assert_array_equal(integers, np.full((8, 8, 2), 50))
 
 
 def test_tables_stay_in_1_to_255_under_aggressive_steps(session):
@@ -271,9 +305,8 @@ def ljpeg_loss_by_numpy(x, q, z0):
 def test_loss_and_gradient_of_the_tables_equal_finite_differences(session, seed):
     x = np.random.default_rng(seed).uniform(0.1, 0.9, (2, 16, 24, 3))
     x = x.astype(np.float32)
-    settings = types.SimpleNamespace(
-        lmbda=LMBDA, lpips_weight=0, total_weight_regularizer=WEIGHT
-    )
+    flags = ["--lambda", str(LMBDA), "--total_weight_regularizer", str(WEIGHT)]
+    settings = arg_parser.parse_ljpeg(["train", *flags])
     model = ljpeg.LJPEG(settings, tf.float32)
     [variable] = tf.trainable_variables()
     q = np.random.default_rng(seed).uniform(10, 50, (8, 8, 2)).astype(np.float32)

@@ -85,6 +85,16 @@ def test_rate_is_per_pixel():
     )
 
 
+def test_bits_of_integers_are_those_of_a_density(session):
+    table = rate_models.FactorizedRate().bits_of_integers(150)
+    tf.set_random_seed(0)
+    session.run(tf.global_variables_initializer())
+    table = session.run(table)
+    assert table.shape == (192, 301)
+    assert table.min() > 0
+    np.testing.assert_allclose(np.exp2(-table).sum(1), 1, atol=1e-3)
+
+
 def test_each_coefficient_has_a_density_of_its_own(session):
     rate_models.FactorizedRate()
     variables = tf.trainable_variables()

@@ -159,12 +159,22 @@ def first_batch(args):
 # Resuming
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_training_in_two_parts_equals_one_part_bit_for_bit(model, parse, tmp_path):
-    assert training.train(model, parse(model, "whole", last_step=40)) == 0
-    assert training.train(model, parse(model, "parts", last_step=20)) == 0
+@pytest.mark.parametrize(
+    "model, flags",
+    [
+        *((model, {}) for model in MODELS),
+        # Has variables of all kinds, each kind with an Adam of its own.
+        (ljpeg_attention.LJPEGAttention, {"rate_model": "entropy"}),
+        (ljpeg.LJPEG, {"rate_model": "rdoq", "table_init": 20, "table_lr": 1e-5}),
+    ],
+)
+def test_training_in_two_parts_equals_one_part_bit_for_bit(
+    model, flags, parse, tmp_path
+):
+    assert training.train(model, parse(model, "whole", last_step=40, **flags)) == 0
+    assert training.train(model, parse(model, "parts", last_step=20, **flags)) == 0
     early = variables_in(tmp_path / "parts")
-    assert training.train(model, parse(model, "parts", last_step=40)) == 0
+    assert training.train(model, parse(model, "parts", last_step=40, **flags)) == 0
     assert_equal_variables(tmp_path / "whole", tmp_path / "parts")
     late = variables_in(tmp_path / "parts")
     assert (early["global_step"], late["global_step"]) == (20, 40)
@@ -234,6 +244,16 @@ def test_resume_by_another_script_is_a_user_error(parse, tmp_path):
         training.train(model, parse(model, last_step=4))
 
 
+@pytest.mark.parametrize(
+    "flag, value", [("rate_model", "entropy"), ("msssim_weight", 5)]
+)
+def test_resume_with_another_loss_is_a_user_error(flag, value, parse, tmp_path):
+    training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=2))
+    with pytest.raises(UserError, match=f"--{flag} (proxy|0.0), not {value}"):
+        training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=4, **{flag: value}))
+    assert variables_in(tmp_path / "train")["global_step"] == 2
+
+
 def test_resume_with_another_learning_rate_says_so(parse, caplog):
     training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=2, lr=1e-6))
     with caplog.at_level(logging.WARNING):
@@ -255,7 +275,12 @@ def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
         "freeze_vgg": True,
         "lmbda": 0.01,
         "lpips_weight": 3.0,
+        "msssim_weight": 0.0,
         "total_weight_regularizer": 10.0,
+        "rate_model": "proxy",
+        "rate_lr": None,
+        "table_init": None,
+        "table_lr": None,
         "train_glob": args.train_glob,
         "batchsize": BATCH,
         "patchsize": LPIPS_PATCH,
@@ -273,6 +298,71 @@ def test_precision_in_the_settings_is_the_one_that_was_used(parse, monkeypatch):
     training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, "b", last_step=1))
     folder = parse(ljpeg.LJPEG, "b").checkpoint_dir
     assert checkpoints.load_settings(folder)["precision"] == "bfloat16"
+
+
+# Learning rates
+
+
+def first_movements(args):
+    """{kind: how far each of its entries moves in the first step of Adam}, 1-D."""
+    with trainer(ljpeg_attention.LJPEGAttention, args) as (made, session):
+        tf.train.get_global_step().load(training.DECAY_STEPS, session)
+        variables = tf.trainable_variables()
+        before = session.run(variables)
+        session.run(made.train_op, {made.pixels: first_batch(args)})
+        after = session.run(variables)
+    moved = {"tables": [], "rate_model": [], "network": []}
+    for variable, old, new in zip(variables, before, after, strict=True):
+        name = variable.op.name
+        kind = "tables" if name == "qtables" else name.partition("/")[0]
+        distance = np.abs(new.astype(np.float64) - old).ravel()
+        moved["network" if kind == "attention" else kind].append(distance)
+    return {kind: np.concatenate(distances) for kind, distances in moved.items()}
+
+
+@pytest.mark.parametrize(
+    "flags, rates",
+    [
+        ({"lr": 1e-4}, {"network": 1e-4, "tables": 1e-4, "rate_model": 1e-3}),
+        (
+            {"lr": 1e-4, "table_lr": 1e-5, "rate_lr": 2e-2, "lr_decay": 0.5},
+            {"network": 5e-5, "tables": 5e-6, "rate_model": 1e-2},
+        ),
+    ],
+)
+def test_each_kind_of_variables_moves_at_its_own_rate(flags, rates, parse):
+    model = ljpeg_attention.LJPEGAttention
+    flags = {"rate_model": "entropy", "table_init": 120, **flags}
+    moved = first_movements(parse(model, **flags))
+    # The first step of Adam is as long as the rate, wherever there is a gradient.
+    for kind, rate in rates.items():
+        moving = moved[kind][moved[kind] > 0]
+        assert moving.size > 50
+        assert np.median(moving) == pytest.approx(rate, rel=1e-2), kind
+        assert moving.max() < 1.01 * rate, kind
+    assert np.count_nonzero(moved["tables"]) == 128
+
+
+def test_table_learning_rate_of_1e_5_moves_an_entry_by_1(parse, tmp_path):
+    flags = {"table_init": 50, "table_lr": 1e-5, "total_weight_regularizer": 1e9}
+    training.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=3, lr=1e-9, **flags))
+    entries = variables_in(tmp_path / "train")["qtables"] * 1e5
+    np.testing.assert_allclose(entries, 53, atol=0.05)
+
+
+def test_stripped_entropy_training_is_the_model_alone(parse, tmp_path, smooth_picture):
+    model = ljpeg_attention.LJPEGAttention
+    args = parse(model, last_step=2, rate_model="entropy", lr=1e-3)
+    training.train(model, args)
+    picture = smooth_picture(9, 40, 24)
+    edited = edited_by(tmp_path / "train", picture)  # Whatever else is in there.
+    checkpoints.strip(args.checkpoint_dir, str(tmp_path / "stripped"))
+    names = set(variables_in(tmp_path / "stripped"))
+    assert {name.partition("/")[0] for name in names} == {
+        *("attention", "qtables", "global_step")
+    }
+    assert not [name for name in names if "Adam" in name]
+    np.testing.assert_array_equal(edited_by(tmp_path / "stripped", picture), edited)
 
 
 # Interruptions
@@ -375,6 +465,25 @@ def test_thirty_steps_lower_the_loss_on_a_fixed_batch(model, parse):
     assert after < 0.97 * before
 
 
+@pytest.mark.parametrize(
+    "model, rate_model",
+    [*((model, "entropy") for model in MODELS[:2]), (ljpeg.LJPEG, "rdoq")],
+)
+def test_loss_with_a_rate_is_distortion_and_bits_per_pixel(model, rate_model, parse):
+    flags = {"lambda": 0.02, "total_weight_regularizer": 7, "table_init": 20}
+    args = parse(model, rate_model=rate_model, **flags)
+    with trainer(model, args) as (made, session):
+        graph, batch = made.graph, first_batch(args)
+        fetches = [graph.loss, graph.terms, graph.x_tilde]
+        loss, terms, x_tilde = session.run(fetches, {made.pixels: batch})
+    mse = np.mean((batch.astype(np.float64) - 255 * x_tilde) ** 2)
+    assert terms["mse"] == pytest.approx(mse, rel=1e-4)
+    assert terms["estimated_bpp"] > 0
+    expected = 0.02 * mse + terms["estimated_bpp"] + 7 * 128 / 20
+    # The attention is no term of this loss: it is not the rate any more.
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("model", MODELS[:2])
 def test_loss_is_the_formula_of_the_paper(model, parse):
     flags = {"lambda": 0.02, "lpips_weight": 300, "total_weight_regularizer": 7}
@@ -442,6 +551,16 @@ def test_lpips_of_patches_that_are_too_small_is_a_user_error(parse):
     args = parse(ljpeg.LJPEG, last_step=1, lpips_weight=1)
     with pytest.raises(UserError, match="--patchsize 24.*--lpips_weight.*31"):
         training.train(ljpeg.LJPEG, args)
+
+
+def test_ms_ssim_of_patches_that_are_too_small_is_one_line(parse, tmp_path):
+    args = parse(ljpeg.LJPEG, last_step=1, msssim_weight=1, patchsize=160)
+    with pytest.raises(
+        UserError, match="^--patchsize 160:.*--msssim_weight.*161 px$"
+    ) as caught:
+        training.train(ljpeg.LJPEG, args)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "train").exists()
 
 
 def test_moving_averages_of_the_baseline_are_updated_by_the_training(parse, tmp_path):

@@ -1,0 +1,140 @@
+"""What an encoder does beyond rounding: refinement and `rdoq`, for any model.
+
+Both minimise the loss that the model was trained for, on the picture at hand.
+"""
+
+import numpy as np
+
+import differentiable_jpeg as jpeg
+import rdoq
+from distortion_gradient import DistortionGradient, curvature
+from errors import UserError
+from rate_models import FactorizedRate
+from refinement import refine
+
+_BITS_LIMIT = 64  # bits of larger integers go on linearly
+# Of the step: even a coefficient that is met exactly may err in another picture.
+_LEAST_ERROR = 0.05
+
+
+class Searcher:
+    """The graph that a search needs beside that of the model."""
+
+    def __init__(self, settings, quantization, dtype):
+        """Builds it in the default graph.
+
+        Args:
+          settings: of the model, as attributes.
+          quantization: `codec.Quantization`.
+          dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
+
+        Raises:
+          UserError: a refinement without an entropy model.
+        """
+        rate_model = getattr(settings, "rate_model", "proxy")
+        if quantization.refine_steps and rate_model != "entropy":
+            raise UserError(
+                f"--refine_steps: a model of --rate_model {rate_model} has no entropy "
+                "model; train with --rate_model entropy, or leave it out"
+            )
+        self._quantization = quantization
+        self._bits = self._gradient = None
+        # The lambda of any other loss says nothing about bits.
+        self._has_rate = rate_model != "proxy"
+        others = self._has_rate and (settings.lpips_weight or settings.msssim_weight)
+        if quantization.refine_steps or others:
+            self._gradient = DistortionGradient(settings, dtype)
+        if quantization.refine_steps:
+            self._bits = FactorizedRate().bits_of_integers(_BITS_LIMIT)
+        self._is_mse = not others
+
+    def restored(self, session, lmbda):
+        """The `Search` of a checkpoint.
+
+        Args:
+          session: with the checkpoint's weights.
+          lmbda: of its loss; None for a model without a checkpoint.
+        """
+        bits = None if self._bits is None else session.run(self._bits)
+        gradient = None
+        if self._gradient:
+
+            def gradient(picture, dct):
+                return self._gradient.at(session, picture, dct)
+
+        return Search(
+            self._quantization,
+            lmbda if self._has_rate else None,
+            gradient,
+            bits,
+            self._is_mse,
+        )
+
+
+class Search:
+    """Chooses integers; may be called from several threads."""
+
+    def __init__(self, quantization, lmbda, gradient, bits, is_mse):
+        """Takes what `Searcher.restored` found.
+
+        Args:
+          quantization: `codec.Quantization`.
+          lmbda: bits per pixel that a distortion of 1 is worth, None if not known.
+          gradient: function (picture, dct) as `DistortionGradient.at`, or None.
+          bits: as for `refinement.refine`, or None.
+          is_mse: whether the distortion is MSE_255 alone.
+        """
+        self._quantization = quantization
+        self._lmbda = lmbda
+        self._gradient = gradient
+        self._bits = bits
+        self._is_mse = is_mse
+
+    def prepare(self, picture, dct, qtables):
+        """Refines a picture, or a strip of one, and finds what its errors cost.
+
+        Args:
+          picture: uint8 `[h, w, 3]`.
+          dct: (edited) coefficients, float32 `[rows, cols, 8, 8, 3]`.
+          qtables: `[8, 8, 2]`.
+
+        Returns:
+          (z, weights), as for `rdoq.quantize`, float32 `[rows, cols, 8, 8, 3]` and
+          `[rows, cols or 1, ...]`.
+        """
+        height, width = picture.shape[:2]
+        num_pixels = height * width
+        scale = qtables[..., [0, 1, 1]].astype(np.float32)
+        z = dct / scale
+        steps = self._quantization.refine_steps
+        if steps:
+            z = refine(
+                *(z, qtables, lambda dct: self._gradient(picture, dct)),
+                *(self._bits, self._lmbda, steps, num_pixels),
+            )
+        if self._quantization.method == "round":
+            weights = np.zeros_like(z[:, :1])
+        elif self._lmbda is None:
+            # The tables tell what an error is worth.
+            weights = np.full_like(z[:, :1], rdoq.BITS_PER_SQUARED_STEP)
+        elif self._is_mse:
+            weights = rdoq.mse_weights(qtables, self._lmbda)
+            weights = np.broadcast_to(weights, z[:, :1].shape)
+        else:
+            # Half the second derivative times a squared error is what it adds.
+            factor = 0.5 * self._lmbda * num_pixels * scale**2
+            weights = factor * self._curvature(picture, dct, z, scale)
+        return z, weights
+
+    def _curvature(self, picture, dct, z, scale):
+        expected = rdoq.quantize(z, rdoq.BITS_PER_SQUARED_STEP, "optimized", passes=1)
+        errors = (np.abs(z - expected) + _LEAST_ERROR) * scale
+        return curvature(lambda dct: self._gradient(picture, dct), dct, errors)
+
+    def integers(self, z, weights):
+        """int16 integers of a whole picture, from what `prepare` returned."""
+        if self._quantization.method == "round":
+            limit = int(jpeg.MAX_INTEGER)
+            return np.rint(z).clip(-limit, limit).astype(np.int16)
+        weights = np.broadcast_to(weights, z.shape)
+        return rdoq.quantize(z, weights, self._quantization.entropy_coding)
