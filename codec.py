@@ -8,7 +8,6 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 
 import checkpoints
-import differentiable_jpeg as jpeg
 import hardware
 from jpeg_file import QuantizedImage
 
@@ -32,10 +31,13 @@ class Quantization(NamedTuple):
         return self.method == "round" and not self.refine_steps
 
 
+PLAIN = Quantization()
+
+
 class CodecGraphs:
     """Graphs of models, one for all checkpoints of a kind."""
 
-    def __init__(self, precision, quantization=Quantization()):
+    def __init__(self, precision, quantization=PLAIN):
         """Takes what is the same for all, see `CodecGraph`; builds nothing yet."""
         self._precision = precision
         self._quantization = quantization
@@ -61,9 +63,7 @@ class CodecGraphs:
 class CodecGraph:
     """The graph of one model type, for any number of checkpoints."""
 
-    def __init__(
-        self, model_class, settings, precision="float32", quantization=Quantization()
-    ):
+    def __init__(self, model_class, settings, precision="float32", quantization=PLAIN):
         """Builds the graph.
 
         Args:

@@ -70,10 +70,10 @@ def curvature(gradient, dct, errors):
     """Second derivative of a distortion in each coefficient, at errors of a given size.
 
     With random signs of the errors e, the mean of e * gradient(e) is that of e^2 times
-    the diagonal of the Hessian (Hutchinson, "A stochastic estimator of the trace", 1990;
-    Bekas et al., 2007). Two probes are too noisy for one coefficient, so the diagonal is
-    taken as a product: of a factor for each block and kind of component (luma, chroma),
-    smoothed over neighbouring blocks, and one for each frequency and component.
+    the diagonal of the Hessian (Bekas, Kokiopoulou and Saad, "An estimator for the
+    diagonal of a matrix", 2007). Two probes are too noisy for one coefficient, so the
+    diagonal is taken as a product: of a factor for each block, smoothed over its
+    neighbours, and one for each frequency, both for luma and for chroma.
 
     Args:
       gradient: function from coefficients to the gradient of the distortion there.

@@ -147,7 +147,7 @@ def plan_dots(args):
             settings = _model_settings(prefix, found or args.jpeg_type, args)
             if args.refine_steps and settings["rate_model"] != "entropy":
                 logger.info(
-                    "%s: left out, --refine_steps needs a model of --rate_model entropy",
+                    "%s: left out, --refine_steps needs --rate_model entropy",
                     lambda_dir,
                 )
                 continue

@@ -58,11 +58,9 @@ def searched_integers(z, qtables, lmbda):
     """Integers of the rate-distortion search, see rdoq.py, in place of rounding.
 
     They minimise `lmbda * MSE_255 + bits per pixel`, so that (by the envelope theorem)
-    the gradient of the minimum in the tables is that of the distortion with the integers
-    held fixed: none flows through the integers of AC or their bits. For DC, whose
-    integers are large, that gradient is nearly all noise, and an entry walks at random.
-    The DC density is broad, so that the phase z - integer does not depend on the step:
-    with it held fixed instead, the noise is gone, and the rate has a slope in the step.
+    the gradient of the minimum in the tables is that of the distortion with the
+    integers held fixed: none flows through the integers of AC or their bits. For DC see
+    `differentiable_jpeg.straight_through_dc`: there the rate has a slope in the step.
 
     Args:
       z: coefficients in units of their step, `[b, rows, cols, 8, 8, 3]`.

@@ -6,17 +6,18 @@ minimise
     sum of weight * (z - integer)^2 + bits of JPEG's entropy coder
 
 by dynamic programming over each block (ITU-T T.81, annex F: run lengths of zeros, size
-categories, end of block) and, for the DC differences, over each component. A coefficient
-may be rounded, come closer to zero by up to two steps, or become zero. The search is
-that of Crouse and Ramchandran, "Joint thresholding and quantizer selection for
-transform image coding", 1997, with the size of the levels added as in mozjpeg.
+categories, end of block) and, for the DC differences, over each component. A
+coefficient may be rounded, come closer to zero by up to two steps, or become zero. The
+search is that of Crouse and Ramchandran, "Joint thresholding and quantizer selection
+for transform image coding", 1997, with the size of the levels added as in mozjpeg.
 
 Code lengths are those of the standard's Huffman tables for the `default` coding, else
-the self-information of the picture's own symbols: found from the rounded integers, then
+those that the picture's own symbols would get: found from the rounded integers, then
 again from the result.
 """
 
 import functools
+import heapq
 
 import numba
 import numpy as np
@@ -24,10 +25,10 @@ import numpy as np
 import jpeg_file
 from image_utils import YCBCR_TO_RGB
 
-# Bits that a squared error of one quantization step is worth. At high rates the slope of
-# a uniform quantizer is dD/dR = -(2 ln 2) step^2 / 12 (Gish and Pierce, 1968), 8.7 bits
-# a squared step; with the search, whose smaller integers go with finer steps, a lower
-# one did best on held-out photographs (see example_experiments/README.md).
+# Bits that a squared error of one quantization step is worth. At high rates the slope
+# of a uniform quantizer is dD/dR = -(2 ln 2) step^2 / 12 (Gish and Pierce, 1968), 8.7
+# bits a squared step; with the search, whose smaller integers go with finer steps, a
+# lower one did best on held-out photographs (see example_experiments/README.md).
 BITS_PER_SQUARED_STEP = 6.0
 
 
@@ -87,10 +88,12 @@ def quantize(z, weights, entropy_coding, passes=3):
     for table, components in enumerate(([0], [1, 2])):  # Cb and Cr share their tables.
         own = lengths and lengths[table]
         for _ in range(1 if own else passes):
-            dc, ac = own or _measured_lengths(integers[components])
+            dc = own[0] if own else _measured_lengths(integers[components])[0]
             for c in components:
+                # Progressive JPEG has a scan, and tables, for AC of each component.
+                _, ac, empty = own or _measured_lengths(integers[c : c + 1])
                 integers[c, :, 0] = _search_dc(ordered[c, :, 0], weights[c, :, 0], dc)
-                _search_ac(ordered[c], weights[c], ac, integers[c])
+                _search_ac(ordered[c], weights[c], ac, empty, integers[c])
     result = np.empty_like(integers)
     result[..., _ZIGZAG] = integers
     return np.moveaxis(result.reshape(3, rows, cols, 8, 8), 0, -1)
@@ -149,28 +152,57 @@ def _scan_order(values):
 
 @functools.cache
 def _standard_lengths():
-    """[(DC, AC)] of luma and chroma: bits of each symbol, without the extra bits."""
+    """Those of the standard, for luma and chroma, as from `_measured_lengths`."""
     return [
-        tuple(
-            np.array(codes, np.float32)
-            for codes in jpeg_file.standard_code_lengths(table)
-        )
-        for table in range(2)
+        (*map(np.float32, (dc, ac)), np.float32([0.0, ac[0]]))
+        for dc, ac in map(jpeg_file.standard_code_lengths, range(2))
     ]
 
 
 def _measured_lengths(integers):
-    """(DC `[16]`, AC `[256]`): self-information of the symbols of `[c, blocks, 64]`."""
-    dc, ac = np.zeros(16), np.zeros(256)
+    """Self-information of the symbols of `[components, blocks, 64]`, in bits.
+
+    Returns:
+      (DC `[16]`, AC `[256]`, `[2]`): the last are of a block that has AC coefficients
+      and of one that has none. Progressive JPEG codes runs of the latter, so that they
+      cost less than an end of block each.
+    """
+    dc, ac, empty = _histograms(integers)
+    ac[0] -= empty[1]
+    return (_huffman_lengths(dc), _self_information(ac), _self_information(empty))
+
+
+def _self_information(counts):
+    """float32 bits of symbols that occurred so often."""
+    counts = counts + 0.1  # One that did not occur so far stays possible.
+    information = -np.log2(counts / counts.sum())
+    return np.minimum(information, _MAX_LENGTH).astype(np.float32)
+
+
+def _huffman_lengths(counts):
+    """float32 code lengths of symbols that occurred so often.
+
+    DC has few symbols, one of them often likelier than 1/2: far from its entropy.
+    """
+    lengths = np.zeros(counts.size)
+    # JPEG keeps the code of all ones free.
+    heap = [(count, [symbol]) for symbol, count in enumerate(counts) if count]
+    heap.append((0.5, []))
+    heapq.heapify(heap)
+    while len(heap) > 1:
+        (first, symbols), (second, others) = heapq.heappop(heap), heapq.heappop(heap)
+        lengths[symbols + others] += 1
+        heapq.heappush(heap, (first + second, symbols + others))
+    return np.where(counts > 0, lengths, _MAX_LENGTH).astype(np.float32)
+
+
+def _histograms(integers):
+    dc, ac, empty = np.zeros(16), np.zeros(256), np.zeros(2)
     for component in integers:
         _count(component, dc, ac)
-    return tuple(
-        # A symbol that did not occur so far stays possible.
-        np.minimum(-np.log2((n + 0.1) / (n + 0.1).sum()), _MAX_LENGTH).astype(
-            np.float32
-        )
-        for n in (dc, ac)
-    )
+    has_none = np.count_nonzero(~integers[..., 1:].any(-1))
+    empty[:] = integers[..., 0].size - has_none, has_none
+    return dc, ac, empty
 
 
 @numba.njit(cache=True, nogil=True)
@@ -185,7 +217,7 @@ def _size(magnitude):
 
 @numba.njit(cache=True, nogil=True)
 def _count(integers, dc, ac):
-    """Adds the symbols of blocks, int16 `[n, 64]` in zigzag order, to the histograms."""
+    """Adds to histograms the symbols of blocks, int16 `[n, 64]` in zigzag order."""
     previous = 0
     for block in integers:
         dc[_size(abs(block[0] - previous))] += 1
@@ -241,10 +273,11 @@ def _search_dc(z, weights, lengths):
 
 
 @numba.njit(cache=True, nogil=True)
-def _search_ac(z, weights, lengths, integers):
+def _search_ac(z, weights, lengths, empty, integers):
     """Writes the AC integers of blocks, `[n, 64]` in zigzag order.
 
-    `weights` are `[1, 64]`, or `[n, 64]`.
+    `weights` are `[1, 64]`, or `[n, 64]`; `empty` are the bits of having coefficients
+    and of having none.
 
     For every block the cheapest path through the coefficients that stay nonzero: the
     cost up to one of them is that up to its predecessor, the error of the zeros between
@@ -263,7 +296,7 @@ def _search_ac(z, weights, lengths, integers):
             if abs(z[b, k]) > 0.5:
                 places[count] = k
                 count += 1
-        best, last = zeros[63] + lengths[0], 0
+        best, last = zeros[63] + empty[1], 0
         for i in range(1, count):
             k = places[i]
             magnitude = abs(z[b, k])
@@ -280,7 +313,7 @@ def _search_ac(z, weights, lengths, integers):
                     if total < costs[i]:
                         costs[i], origins[i], values[i] = total, j, value
             end = lengths[0] if k < 63 else 0.0
-            total = costs[i] + zeros[63] - zeros[k] + end
+            total = costs[i] + zeros[63] - zeros[k] + end + empty[0]
             if total < best:
                 best, last = total, i
         integers[b, 1:] = 0
