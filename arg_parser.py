@@ -133,6 +133,29 @@ def parse_evaluate(argv=None):
     return args
 
 
+def parse_rate_check(argv=None):
+    """Parses the flags of rate_check.py."""
+    parser = _Parser(
+        description="Sets the estimates of entropy models beside the bytes of files."
+    )
+    parser.add_argument(
+        "--batch_dir", required=True, metavar="DIR", help="folder of runs"
+    )
+    parser.add_argument(
+        "--test_image_glob",
+        nargs="+",
+        required=True,
+        metavar="GLOB",
+        help="test images: files, folders or quoted globs",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
+    )
+    _add_device(parser)
+    _add_precision(parser)
+    return parser.parse_args(argv)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose help shows the defaults, and whose flags are not abbreviated."""
 

@@ -39,11 +39,10 @@ DEFINING = (
     "total_weight_regularizer",
     "rate_model",
 )
-# Variables of a training that a trained model does without: Adam's, the step, and the
-# entropy model.
-_TRAINING_ONLY = re.compile(
-    r"/Adam(_1)?$|^beta[12]_power(_\d)?$|^global_step$|^rate_model/"
-)
+_OPTIMIZER = re.compile(r"/Adam(_1)?$|^beta[12]_power(_\d)?$")
+# Other variables that coding does without: the step, and the entropy model, which only
+# a refinement needs.
+_NOT_OF_THE_MODEL = re.compile(r"^global_step$|^rate_model/")
 # Flags that have no effect on the trained model.
 _INCIDENTAL = ("checkpoint_dir", "command", "device", "preprocess_threads")
 
@@ -273,14 +272,30 @@ def restore(session, variables, prefix):
     if not variables:
         return
     with _reading(prefix):
-        saver(variables).restore(session, prefix)
-        saved = dict(tf.train.list_variables(prefix))
-        # The restore op gives a resource variable a value of any shape.
-        for variable in variables:
-            if saved.pop(variable.op.name) != variable.shape.as_list():
-                raise tf.errors.InvalidArgumentError(None, None, "another shape")
-        if not all(map(_TRAINING_ONLY.search, saved)):
+        saved = _restore(session, variables, prefix)
+        if not all(_OPTIMIZER.search(n) or _NOT_OF_THE_MODEL.search(n) for n in saved):
             raise tf.errors.NotFoundError(None, None, f"unknown variables: {saved}")
+
+
+def restore_some(session, variables, prefix):
+    """Restores `variables` from a checkpoint that may hold any others.
+
+    Raises:
+      UserError: the checkpoint is damaged, or does not hold them.
+    """
+    with _reading(prefix):
+        _restore(session, variables, prefix)
+
+
+def _restore(session, variables, prefix):
+    """Restores `variables`; returns the shapes of the others, by name."""
+    saver(variables).restore(session, prefix)
+    saved = dict(tf.train.list_variables(prefix))
+    # The restore op gives a resource variable a value of any shape.
+    for variable in variables:
+        if saved.pop(variable.op.name) != variable.shape.as_list():
+            raise tf.errors.InvalidArgumentError(None, None, "another shape")
+    return saved
 
 
 @contextlib.contextmanager
@@ -360,7 +375,7 @@ def strip(source, target):
         values = {
             name: reader.get_tensor(name)
             for name in sorted(names)
-            if name == "global_step" or not _TRAINING_ONLY.search(name)
+            if not _OPTIMIZER.search(name)
         }
     os.makedirs(target, exist_ok=True)
     with tf.Graph().as_default(), tf.Session() as session:

@@ -123,7 +123,7 @@ class CodecGraph:
                 settings = {}
                 if prefix:
                     settings = checkpoints.load_settings(os.path.dirname(prefix))
-                search = self._searcher.restored(session, settings.get("lmbda"))
+                search = self._searcher.restored(session, prefix, settings.get("lmbda"))
             yield Codec(session, self._pixels, self._quality, self._outputs, search)
 
 

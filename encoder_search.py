@@ -9,7 +9,7 @@ import differentiable_jpeg as jpeg
 import rdoq
 from distortion_gradient import DistortionGradient, curvature
 from errors import UserError
-from rate_models import FactorizedRate
+from rate_models import bits_of_checkpoint
 from refinement import refine
 
 _BITS_LIMIT = 64  # bits of larger integers go on linearly
@@ -41,25 +41,25 @@ class Searcher:
                 "model; train with --rate_model entropy, or leave it out"
             )
         self._quantization = quantization
-        self._bits = self._gradient = None
+        self._gradient = None
         # The lambda of any other loss says nothing about bits.
         self._has_rate = rate_model != "proxy"
         others = self._has_rate and (settings.lpips_weight or settings.msssim_weight)
         if quantization.refine_steps or others:
             self._gradient = DistortionGradient(settings, dtype)
-        if quantization.refine_steps:
-            self._bits = FactorizedRate().bits_of_integers(_BITS_LIMIT)
         self._is_mse = not others
 
-    def restored(self, session, lmbda):
+    def restored(self, session, prefix, lmbda):
         """The `Search` of a checkpoint.
 
         Args:
           session: with the checkpoint's weights.
+          prefix: path prefix of the checkpoint; None for a model without one.
           lmbda: of its loss; None for a model without a checkpoint.
         """
-        bits = None if self._bits is None else session.run(self._bits)
-        gradient = None
+        bits = gradient = None
+        if self._quantization.refine_steps:
+            bits = bits_of_checkpoint(prefix, _BITS_LIMIT)
         if self._gradient:
 
             def gradient(picture, dct):

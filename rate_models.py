@@ -8,6 +8,8 @@ import numpy as np
 import tensorflow.compat.v1 as tf
 import tensorflow_compression as tfc
 
+import checkpoints
+
 COEFFICIENTS = 8 * 8 * 3
 
 
@@ -47,3 +49,24 @@ class FactorizedRate:
         values = tf.range(-limit, limit + 1, dtype=tf.float32)[:, tf.newaxis]
         nats = -self._prior.log_prob(tf.tile(values, [1, COEFFICIENTS]))
         return tf.transpose(nats) / np.log(2)
+
+
+def bits_of_checkpoint(prefix, limit):
+    """Bits of integers, of the entropy model that a checkpoint was trained with.
+
+    Args:
+      prefix: as from `checkpoints.find_checkpoint`, of a model of
+        `--rate_model entropy`.
+      limit: the largest integer.
+
+    Returns:
+      float32 `[192, 2 * limit + 1]`, the integers -limit..limit of each coefficient,
+      in the order (v, u, component).
+
+    Raises:
+      UserError: the checkpoint is damaged, or holds no entropy model.
+    """
+    with tf.Graph().as_default(), tf.Session() as session:
+        bits = FactorizedRate().bits_of_integers(limit)
+        checkpoints.restore_some(session, tf.global_variables(), prefix)
+        return session.run(bits)

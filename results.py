@@ -628,7 +628,7 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
     text = (
         f"BD-rate against {anchor_name}{where} (negative: fewer bits; in brackets the "
         "qualities compared):\n\n"
-        + _markdown_table(["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS"], rows)
+        + markdown_table(["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS"], rows)
     )
     if any("*" in cell for row in rows for cell in row[1:]):
         text += (
@@ -657,7 +657,7 @@ def summary_table(dots):
         ]
         for name, means in dots.items()
     ]
-    return _markdown_table(header, rows)
+    return markdown_table(header, rows)
 
 
 def _bd_rate_of_dots(anchor, dots, metric, bpp_range):
@@ -674,7 +674,7 @@ def _bd_rate_cell(rate):
     return f"{rate.percent:+.1f} %{mark} ({worst} to {best})"
 
 
-def _markdown_table(header, rows):
+def markdown_table(header, rows):
     """Aligned Markdown: the first column to the left, numbers to the right."""
     lines = [header, *rows]
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]

@@ -1,0 +1,106 @@
+"""How well the estimates of entropy models match the bytes of real files.
+
+Codes test images with every model of `--rate_model entropy` in a batch, rounded, and
+sets the bits that the entropy model estimates for the integers beside those of the
+files: `python3 rate_check.py --batch_dir DIR --test_image_glob "KODAK/*.png"`.
+"""
+
+import tensorflow_log
+
+import logging
+import os
+
+import numpy as np
+import tqdm
+
+import arg_parser
+import checkpoints
+import hardware
+import jpeg_file
+import results
+from codec import CodecGraphs
+from errors import UserError, run_main
+from evaluate import MODELS, find_lambda_dirs
+from image_files import find_images, read_image, write_atomically
+from metrics import bits_per_pixel
+from rate_models import bits_of_checkpoint
+
+logger = logging.getLogger("rate_check")
+
+CODINGS = ("default", "optimized")
+_LIMIT = 1024  # of integers
+
+
+def main():
+    """Checks what the command line names; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = arg_parser.parse_rate_check()
+    hardware.select_device(args.device)
+    precision, _ = hardware.choose_precision(args.precision)
+    pictures = [read_image(path) for path in find_images(args.test_image_glob)]
+    graphs = CodecGraphs(precision)
+    rows = []
+    for run, folder in tqdm.tqdm(_models(args.batch_dir), unit="model", disable=None):
+        prefix = checkpoints.find_checkpoint(folder)
+        rates = np.array(list(_rates(graphs, prefix, pictures)))
+        rows.append([f"{run}-{os.path.basename(folder)}", *_columns(rates)])
+    header = ["model", "estimate [bpp]"]
+    for coding in CODINGS:
+        header += [f"{coding} [bpp]", "ratio", "correlation"]
+    text = results.markdown_table(header, rows)
+    print(text)
+    if args.output:
+        write_atomically(args.output, f"{text}\n".encode())
+        print(f"Written: {args.output}")
+    return 0
+
+
+def _models(batch_dir):
+    """(run, folder) of the models of a batch that have an entropy model."""
+    found = []
+    for run, folder in find_lambda_dirs(batch_dir):
+        prefix = checkpoints.find_checkpoint(folder)
+        settings = checkpoints.load_settings(os.path.dirname(prefix))
+        if settings.get("rate_model") == "entropy":
+            found.append((run, folder))
+    if not found:
+        raise UserError(
+            f"--batch_dir {batch_dir}: no run of --rate_model entropy there"
+        )
+    return found
+
+
+def _rates(graphs, prefix, pictures):
+    """A row for each picture: estimated bpp, and that of the files of `CODINGS`."""
+    folder = os.path.dirname(prefix)
+    model_class = MODELS[checkpoints.load_settings(folder)["script"]]
+    settings = checkpoints.model_settings(folder, model_class.NAME)
+    bits = bits_of_checkpoint(prefix, _LIMIT)
+    coefficients = np.arange(bits.shape[0]).reshape(8, 8, 3)
+    with graphs.get(model_class, settings).restore(prefix) as codec:
+        for picture in pictures:
+            quantized = codec.quantize(picture)
+            height, width = picture.shape[:2]
+            estimate = bits[coefficients, quantized.integers + _LIMIT].sum()
+            files = [jpeg_file.encode(quantized, coding) for coding in CODINGS]
+            yield (
+                estimate / (height * width),
+                *(bits_per_pixel(len(data), height, width) for data in files),
+            )
+
+
+def _columns(rates):
+    """The cells of one model."""
+    estimate, *real = rates.T
+    cells = [f"{estimate.mean():.4f}"]
+    for rate in real:
+        cells += [
+            f"{rate.mean():.4f}",
+            f"{estimate.mean() / rate.mean():.3f}",
+            f"{np.corrcoef(estimate, rate)[0, 1]:.4f}",
+        ]
+    return cells
+
+
+if __name__ == "__main__":
+    run_main(main)
