@@ -9,7 +9,6 @@ import tensorflow.compat.v1 as tf
 
 import distortion_gradient
 from errors import UserError
-from metrics import PictureMetrics
 
 
 def settings(lpips_weight=0.0, msssim_weight=0.0):
