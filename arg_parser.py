@@ -110,14 +110,7 @@ def parse_evaluate(argv=None):
     _add_device(how)
     _add_precision(how)
     _add_workers(how)
-    how.add_argument(
-        "--bpp_range",
-        type=_positive,
-        nargs=2,
-        default=[0.2, 1.2],
-        metavar=("LOW", "HIGH"),
-        help="rates over which BD-rates are taken, bits per pixel",
-    )
+    _add_bpp_range(how)
     how.add_argument(
         "--output_dir",
         metavar="DIR",
@@ -127,8 +120,7 @@ def parse_evaluate(argv=None):
     _check_compress(parser, args)
     if args.refine_steps and args.google_dir is not None:
         parser.error("--google_dir: the baseline cannot be refined; leave one out")
-    if args.bpp_range[0] >= args.bpp_range[1]:
-        parser.error("--bpp_range: LOW has to be below HIGH")
+    _check_bpp_range(parser, args)
     args.output_dir = args.output_dir or args.batch_dir
     return args
 
@@ -154,6 +146,32 @@ def parse_rate_check(argv=None):
     _add_device(parser)
     _add_precision(parser)
     return parser.parse_args(argv)
+
+
+def parse_compare(argv=None):
+    """Parses the flags of compare.py."""
+    parser = _Parser(
+        description="BD-rates of evaluations with different encodings, in one table."
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        metavar="DIR",
+        help="--output_dir of a call of evaluate.py; JPEG of the first is the anchor",
+    )
+    parser.add_argument(
+        "--runs", nargs="+", metavar="RUN", help="runs to show (default: all)"
+    )
+    _add_bpp_range(parser)
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
+    )
+    parser.add_argument(
+        "--figure_dir", metavar="DIR", help="folder to draw the four figures into"
+    )
+    args = parser.parse_args(argv)
+    _check_bpp_range(parser, args)
+    return args
 
 
 class _Parser(argparse.ArgumentParser):
@@ -463,6 +481,22 @@ def _check_compress(parser, args):
             "--entropy_coding trellis quantizes the picture itself; leave out "
             "--quantization and --refine_steps, or take optimized"
         )
+
+
+def _add_bpp_range(group):
+    group.add_argument(
+        "--bpp_range",
+        type=_positive,
+        nargs=2,
+        default=[0.2, 1.2],
+        metavar=("LOW", "HIGH"),
+        help="rates over which BD-rates are taken, bits per pixel",
+    )
+
+
+def _check_bpp_range(parser, args):
+    if args.bpp_range[0] >= args.bpp_range[1]:
+        parser.error("--bpp_range: LOW has to be below HIGH")
 
 
 def _add_device(group):

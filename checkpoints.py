@@ -43,6 +43,15 @@ _OPTIMIZER = re.compile(r"/Adam(_1)?$|^beta[12]_power(_\d)?$")
 # Other variables that coding does without: the step, and the entropy model, which only
 # a refinement needs.
 _NOT_OF_THE_MODEL = re.compile(r"^global_step$|^rate_model/")
+# Of flags that a settings.json may lack, of an older version or a script without them.
+_DEFAULTS = {
+    "vgg": "vgg16",
+    "freeze_vgg": False,
+    "table_init": None,
+    "rate_model": "proxy",
+    "lpips_weight": 0.0,
+    "msssim_weight": 0.0,
+}
 # Flags that have no effect on the trained model.
 _INCIDENTAL = ("checkpoint_dir", "command", "device", "preprocess_threads")
 
@@ -95,15 +104,7 @@ def model_settings(folder, script):
             f"{folder}: holds a model of {found}.py, not of {script}.py; use "
             f"{found}.py or another folder"
         )
-    defaults = {
-        "vgg": "vgg16",
-        "freeze_vgg": False,
-        "table_init": None,
-        "rate_model": "proxy",
-        "lpips_weight": 0.0,
-        "msssim_weight": 0.0,
-    }
-    model = types.SimpleNamespace(**{**defaults, **settings})
+    model = types.SimpleNamespace(**{**_DEFAULTS, **settings})
     if model.vgg not in VGG_BLOCKS or not isinstance(model.freeze_vgg, bool):
         raise UserError(
             f"{os.path.join(folder, SETTINGS_FILE)}: --vgg {model.vgg}, --freeze_vgg "
@@ -122,6 +123,8 @@ def check_resume(folder, settings):
       UserError: a flag that defines the model or its loss contradicts the saved one.
     """
     saved = load_settings(folder)
+    if saved:
+        saved = {**_DEFAULTS, **saved}
     changed = {
         key: (saved[key], value)
         for key, value in settings.items()

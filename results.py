@@ -267,6 +267,22 @@ def _csv(results):
     return text.getvalue()
 
 
+def read_csv(path):
+    """The `DotResults` of a CSV file that `save` wrote.
+
+    Raises:
+      ValueError: it is no such file.
+      OSError: it cannot be read.
+    """
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        header, *rows = csv.reader(file)
+    if header != ["image", *LISTS] or any(len(row) != len(header) for row in rows):
+        raise ValueError(f"{path}: not a table of a dot")
+    images, *columns = zip(*rows, strict=True)
+    numbers = ([float(text) for text in column] for column in columns)
+    return DotResults(images, dict(zip(LISTS, numbers, strict=True)))
+
+
 def _why_not(folder, name, key, data, count):
     """Why a stored pickle does not answer for `key`; None if it does."""
     path = _path(folder, name, "json")

@@ -69,7 +69,10 @@ train() {
     attention_learned_q_w10_scale1e-5_lpips500) thesis "$1" 500 ;;
     attention_learned_q_w10_scale1e-5_lpips5000) thesis "$1" 5000 ;;
     google_baseline_lr_1e-5) google "$1" ;;
-    tables_rdoq_mse) tables "$1" RATE_MODEL=rdoq "$mse" ;;
+    # The search leaves some entries unused: the regularizer takes those up.
+    tables_rdoq_mse)
+      tables "$1" RATE_MODEL=rdoq TOTAL_WEIGHT_REGULARIZER=0.01 "$mse"
+      ;;
     tables_entropy_mse) entropy tables "$1" "$mse" ;;
     tables_entropy_lpips) entropy tables "$1" LPIPS_WEIGHT=5000 "$perceptual" ;;
     tables_entropy_ms-ssim) entropy tables "$1" "${ms_ssim[@]}" ;;

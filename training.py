@@ -117,8 +117,9 @@ class Trainer:
             "rate_model": getattr(args, "rate_lr", None) or 10 * args.lr,
         }
         updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
-        # No variable moves while another one's gradient is still to be computed.
-        with tf.control_dependencies([g for g in gradients if g is not None]):
+        # No variable moves while the loss or another one's gradient is computed.
+        computed = [self.graph.loss, *(g for g in gradients if g is not None)]
+        with tf.control_dependencies(computed):
             for kind, pairs in kinds.items():
                 rate = learning_rate(rates[kind], args.lr_decay, step)
                 optimizer = tf.train.AdamOptimizer(rate)

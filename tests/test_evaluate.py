@@ -500,6 +500,23 @@ def test_another_entropy_coding_is_measured_again(small):
         assert all(np.less(lists["bpp"], before[name]["bpp"]))
 
 
+def test_another_quantization_is_measured_again_but_for_plain_jpeg(small):
+    batch, images = small
+    assert run_evaluate(batch, images).status == 0
+    before = {name: lists_of(path) for name, path in dots_of(batch).items()}
+    changed, outcome = measured_again(batch, images, "--quantization", "rdoq")
+    assert changed == {"run-lambda_001", "run-lambda_01"}
+    lines = outcome.lines("measured again")
+    assert all("quantization (round -> rdoq)" in line for line in lines)
+    assert (
+        "Models: default entropy coding, quantization rdoq." in outcome.out.getvalue()
+    )
+    for name in changed:
+        lists = lists_of(dots_of(batch)[name])
+        assert all(np.less(lists["bpp"], before[name]["bpp"]))
+        assert all(np.greater(lists["mse"], before[name]["mse"]))
+
+
 def test_files_of_other_test_images_do_not_stay_behind(small):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
@@ -623,6 +640,26 @@ def test_a_batch_dir_that_is_a_run_itself_is_evaluated(small):
     batch, images = small
     assert run_evaluate(batch / "run", images).status == 0
     assert {"run-lambda_001", "run-lambda_01"} < set(dots_of(batch / "run"))
+
+
+def test_runs_that_are_named_are_evaluated_alone(small):
+    batch, images = small
+    save_tables(batch / "other" / "lambda_001", 20)
+    outcome = run_evaluate(batch, images, "--runs", "other", qualities=(20,))
+    assert outcome.status == 0
+    assert set(dots_of(batch)) == {"Q20", "other-lambda_001"}
+    with pytest.raises(UserError, match="--runs nobody: no such run"):
+        run_evaluate(batch, images, "--runs", "other", "nobody")
+
+
+def test_models_without_an_entropy_model_are_left_out_of_a_refinement(small):
+    batch, images = small
+    outcome = run_evaluate(batch, images, "--refine_steps", "1", qualities=(20,))
+    assert outcome.status == 0
+    assert set(dots_of(batch)) == {"Q20"}
+    for folder in ("lambda_001", "lambda_01"):
+        (line,) = outcome.lines(str(batch / "run" / folder) + ":")
+        assert "left out" in line and "--rate_model entropy" in line
 
 
 def test_a_batch_without_runs_gives_the_jpeg_curve_and_a_warning(small, tmp_path):

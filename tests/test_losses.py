@@ -150,7 +150,7 @@ def test_gradient_in_ac_entries_is_that_of_the_distortion_of_fixed_integers(sear
         expected[index] = (loss(q + change) - loss(q - change)) / (2 * delta)
     gradient = search.gradient.copy()
     gradient[0, 0] = expected[0, 0] = 0
-    assert np.count_nonzero(expected) > 40
+    assert np.count_nonzero(expected) > 20
     scale = np.abs(expected).max()
     np.testing.assert_allclose(gradient, expected, atol=1e-4 * scale)
 

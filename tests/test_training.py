@@ -350,7 +350,9 @@ def test_table_learning_rate_of_1e_5_moves_an_entry_by_1(parse, tmp_path):
     np.testing.assert_allclose(entries, 53, atol=0.05)
 
 
-def test_stripped_entropy_training_is_the_model_alone(parse, tmp_path, smooth_picture):
+def test_stripped_entropy_training_has_lost_all_optimizers(
+    parse, tmp_path, smooth_picture
+):
     model = ljpeg_attention.LJPEGAttention
     args = parse(model, last_step=2, rate_model="entropy", lr=1e-3)
     training.train(model, args)
@@ -359,7 +361,7 @@ def test_stripped_entropy_training_is_the_model_alone(parse, tmp_path, smooth_pi
     checkpoints.strip(args.checkpoint_dir, str(tmp_path / "stripped"))
     names = set(variables_in(tmp_path / "stripped"))
     assert {name.partition("/")[0] for name in names} == {
-        *("attention", "qtables", "global_step")
+        *("attention", "qtables", "rate_model", "global_step")
     }
     assert not [name for name in names if "Adam" in name]
     np.testing.assert_array_equal(edited_by(tmp_path / "stripped", picture), edited)
@@ -450,6 +452,13 @@ def loss_of(made, session, batch):
     step = tf.train.get_global_step()
     step.load(0, session)
     return session.run(made.graph.loss, {made.pixels: batch})
+
+
+def test_loss_of_a_step_is_computed_before_its_update(parse):
+    with trainer(ljpeg.LJPEG, parse(ljpeg.LJPEG)) as (made, _):
+        graph = tf.get_default_graph().as_graph_def()
+        needed = tf.graph_util.extract_sub_graph(graph, [made.train_op.op.name])
+        assert made.graph.loss.op.name in {node.name for node in needed.node}
 
 
 @pytest.mark.parametrize("model", MODELS)
