@@ -36,8 +36,24 @@ export TRAIN_GLOB="$dir/_split/train/*.png"
 export PATCHSIZE=128 BATCHSIZE=8 FREEZE_VGG=1 TABLE_INIT=50 TABLE_LR=1e-5 LR=1e-3
 export STEPS=1000 TOTAL_WEIGHT_REGULARIZER=0
 
+# A training saves a checkpoint when it is stopped, so the signal is passed on to it.
+child=
+stop() {
+  if [[ -n $child ]] && kill -TERM "$child" 2>/dev/null; then
+    wait "$child" || true
+  fi
+  exit 130
+}
+trap stop INT TERM
+run() {
+  "$@" &
+  child=$!
+  wait "$child"
+  child=
+}
+
 batch() {
-  env "${@:2}" bash "$here/batch_job_attention.sh" "$dir/$1"
+  run env "${@:2}" bash "$here/batch_job_attention.sh" "$dir/$1"
 }
 thesis() {
   batch "$1" STEPS=1200 LPIPS_WEIGHT="$2" TOTAL_WEIGHT_REGULARIZER=10
@@ -48,8 +64,8 @@ tables() {
 entropy() { # one of tables, batch
   "$1" "$2" RATE_MODEL=entropy RATE_LR=1e-2 "${@:3}"
 }
-mse="LAMBDAS=0.001 0.002 0.004 0.008 0.016 0.04"
-perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01"
+mse="LAMBDAS=0.001 0.002 0.004 0.008 0.016 0.04 0.08"
+perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
 ms_ssim=(MSSSIM_WEIGHT=5000 PATCHSIZE=176 BATCHSIZE=4 "$perceptual")
 
 google() {
@@ -57,7 +73,7 @@ google() {
   local rate steps
   for schedule in 1e-3:2500 1e-4:3500 1e-5:4000; do
     rate=${schedule%:*} steps=${schedule#*:}
-    "$python" "$here/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_005/train" \
+    run "$python" "$here/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_005/train" \
       train --train_glob "$TRAIN_GLOB" --patchsize 96 --batchsize 4 --lambda 0.05 \
       --lr "$rate" --rate_lr 1e-3 --last_step "$steps"
   done
