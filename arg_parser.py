@@ -25,10 +25,7 @@ def parse_ljpeg(argv=None):
     _add_machine(train)
     _add_compress(commands)
     _add_export(commands)
-    args = parser.parse_args(argv)
-    _check_train(parser, args)
-    _check_compress(parser, args)
-    return args
+    return _checked(parser, argv)
 
 
 def parse_ljpeg_attention(argv=None):
@@ -40,10 +37,7 @@ def parse_ljpeg_attention(argv=None):
     _add_machine(train)
     _add_precision(_add_compress(commands))
     _add_export(commands)
-    args = parser.parse_args(argv)
-    _check_train(parser, args)
-    _check_compress(parser, args)
-    return args
+    return _checked(parser, argv)
 
 
 def parse_ljpeg_pil(argv=None):
@@ -52,8 +46,7 @@ def parse_ljpeg_pil(argv=None):
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compress(commands, quality=75)
     _add_quality(_add_export(commands), default=75)
-    args = parser.parse_args(argv)
-    _check_compress(parser, args)
+    args = _checked(parser, argv)
     return argparse.Namespace(checkpoint_dir=None, **vars(args))
 
 
@@ -64,9 +57,7 @@ def parse_google_baseline(argv=None):
     _add_rate_lr(train)
     _add_machine(train)
     _add_precision(_add_compress(commands, quality=25))
-    args = parser.parse_args(argv)
-    _check_compress(parser, args)
-    return args
+    return _checked(parser, argv)
 
 
 def parse_evaluate(argv=None):
@@ -116,8 +107,7 @@ def parse_evaluate(argv=None):
         metavar="DIR",
         help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
-    args = parser.parse_args(argv)
-    _check_compress(parser, args)
+    args = _checked(parser, argv)
     if args.refine_steps and args.google_dir is not None:
         parser.error("--google_dir: the baseline cannot be refined; leave one out")
     _check_bpp_range(parser, args)
@@ -335,9 +325,17 @@ def _add_rate_lr(train):
     )
 
 
+def _checked(parser, argv):
+    """Parses, and refuses flags that contradict each other."""
+    args = parser.parse_args(argv)
+    if "rate_model" in args:
+        _check_train(parser, args)
+    if "quantization" in args:
+        _check_compress(parser, args)
+    return args
+
+
 def _check_train(parser, args):
-    if args.command != "train":
-        return
     if args.rate_lr and args.rate_model != "entropy":
         parser.error("--rate_lr has no effect without --rate_model entropy")
     if args.rate_model == "rdoq" and (args.lpips_weight or args.msssim_weight):
@@ -474,7 +472,7 @@ def _add_quantization(group, refine=True):
 
 def _check_compress(parser, args):
     """mozjpeg quantizes the picture anew: no other quantization has an effect."""
-    if getattr(args, "entropy_coding", None) == "trellis" and (
+    if args.entropy_coding == "trellis" and (
         args.quantization != "round" or getattr(args, "refine_steps", 0)
     ):
         parser.error(

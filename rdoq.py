@@ -108,9 +108,7 @@ def estimated_bits(integers):
     bits = 0.0
     ordered = _scan_order(integers)
     for components in ([0], [1, 2]):
-        dc, ac = np.zeros(16), np.zeros(256)
-        for component in ordered[components]:
-            _count(component, dc, ac)
+        dc, ac = _histograms(ordered[components])
         for counts, sizes in ((dc, np.arange(16)), (ac, np.arange(256) % 16)):
             present = counts > 0
             information = -np.log2(counts[present] / counts.sum())
@@ -167,7 +165,9 @@ def _measured_lengths(integers):
       and of one that has none. Progressive JPEG codes runs of the latter, so that they
       cost less than an end of block each.
     """
-    dc, ac, empty = _histograms(integers)
+    dc, ac = _histograms(integers)
+    has_some = integers[..., 1:].any(-1)
+    empty = np.array([has_some.sum(), (~has_some).sum()], np.float64)
     ac[0] -= empty[1]
     return (_huffman_lengths(dc), _self_information(ac), _self_information(empty))
 
@@ -197,12 +197,11 @@ def _huffman_lengths(counts):
 
 
 def _histograms(integers):
-    dc, ac, empty = np.zeros(16), np.zeros(256), np.zeros(2)
+    """How often each DC `[16]` and AC `[256]` symbol occurs in `[c, blocks, 64]`."""
+    dc, ac = np.zeros(16), np.zeros(256)
     for component in integers:
         _count(component, dc, ac)
-    has_none = np.count_nonzero(~integers[..., 1:].any(-1))
-    empty[:] = integers[..., 0].size - has_none, has_none
-    return dc, ac, empty
+    return dc, ac
 
 
 @numba.njit(cache=True, nogil=True)

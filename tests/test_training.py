@@ -474,6 +474,17 @@ def test_thirty_steps_lower_the_loss_on_a_fixed_batch(model, parse):
     assert after < 0.97 * before
 
 
+def loss_terms_and_mse(model, args):
+    """Loss and terms of the first batch, and the MSE of x_tilde, which is checked."""
+    with trainer(model, args) as (made, session):
+        graph, batch = made.graph, first_batch(args)
+        fetches = [graph.loss, graph.terms, graph.x_tilde]
+        loss, terms, x_tilde = session.run(fetches, {made.pixels: batch})
+    mse = np.mean((batch.astype(np.float64) - 255 * x_tilde) ** 2)
+    assert terms["mse"] == pytest.approx(mse, rel=1e-4)
+    return loss, terms, mse
+
+
 @pytest.mark.parametrize(
     "model, rate_model",
     [*((model, "entropy") for model in MODELS[:2]), (ljpeg.LJPEG, "rdoq")],
@@ -481,12 +492,7 @@ def test_thirty_steps_lower_the_loss_on_a_fixed_batch(model, parse):
 def test_loss_with_a_rate_is_distortion_and_bits_per_pixel(model, rate_model, parse):
     flags = {"lambda": 0.02, "total_weight_regularizer": 7, "table_init": 20}
     args = parse(model, rate_model=rate_model, **flags)
-    with trainer(model, args) as (made, session):
-        graph, batch = made.graph, first_batch(args)
-        fetches = [graph.loss, graph.terms, graph.x_tilde]
-        loss, terms, x_tilde = session.run(fetches, {made.pixels: batch})
-    mse = np.mean((batch.astype(np.float64) - 255 * x_tilde) ** 2)
-    assert terms["mse"] == pytest.approx(mse, rel=1e-4)
+    loss, terms, mse = loss_terms_and_mse(model, args)
     assert terms["estimated_bpp"] > 0
     expected = 0.02 * mse + terms["estimated_bpp"] + 7 * 128 / 20
     # The attention is no term of this loss: it is not the rate any more.
@@ -517,12 +523,7 @@ def test_loss_is_the_formula_of_the_paper(model, parse):
 def test_loss_of_the_baseline_is_distortion_and_rate(parse):
     model = google_baseline.GoogleBaseline
     args = parse(model, **{"lambda": 0.02})
-    with trainer(model, args) as (made, session):
-        graph, batch = made.graph, first_batch(args)
-        fetches = [graph.loss, graph.terms, graph.x_tilde]
-        loss, terms, x_tilde = session.run(fetches, {made.pixels: batch})
-    mse = np.mean((batch.astype(np.float64) - 255 * x_tilde) ** 2)
-    assert terms["mse"] == pytest.approx(mse, rel=1e-4)
+    loss, terms, mse = loss_terms_and_mse(model, args)
     assert terms["estimated_bpp"] > 0
     assert loss == pytest.approx(0.02 * mse + terms["estimated_bpp"], rel=1e-5)
 
