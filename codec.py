@@ -173,7 +173,10 @@ class Codec:
             for name in strips[0]
         }
         if self._search:
-            joined["integers"] = self._search.integers(joined["z"], joined["weights"])
+            joined["integers"], tables = self._search.integers(
+                joined["z"], joined["weights"], np.moveaxis(qtables, 0, -1)
+            )
+            qtables = np.moveaxis(tables, -1, 0)
         return QuantizedImage(
             integers=joined["integers"],
             qtables=qtables,

@@ -134,10 +134,22 @@ class Search:
         errors = (np.abs(z - expected) + _LEAST_ERROR) * scale
         return curvature(lambda dct: self._gradient(picture, dct), dct, errors)
 
-    def integers(self, z, weights):
-        """int16 integers of a whole picture, from what `prepare` returned."""
+    def integers(self, z, weights, qtables):
+        """Integers and tables of a whole picture.
+
+        Args:
+          z, weights: what `prepare` returned.
+          qtables: `[8, 8, 2]`, entries of the tables of `z`.
+
+        Returns:
+          int16, shaped as `z`, and `[8, 8, 2]`: tables made for the picture where it is
+          known what an error is worth, else the ones given.
+        """
         if self._quantization.method == "round":
             limit = int(jpeg.MAX_INTEGER)
-            return np.rint(z).clip(-limit, limit).astype(np.int16)
+            return np.rint(z).clip(-limit, limit).astype(np.int16), qtables
+        coding = self._quantization.entropy_coding
         weights = np.broadcast_to(weights, z.shape)
-        return rdoq.quantize(z, weights, self._quantization.entropy_coding)
+        if self._lmbda is None:
+            return rdoq.quantize(z, weights, coding), qtables
+        return rdoq.quantize_with_tables(z, weights, coding, qtables)

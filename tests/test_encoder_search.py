@@ -105,6 +105,24 @@ def test_a_model_without_a_rate_has_one_weight_for_all_steps(trained):
     assert (found.integers != plain.integers).any()
 
 
+def test_tables_are_those_of_the_picture_where_the_model_knows_its_rate(trained):
+    picture = picture_of(96, 104)
+    plain = quantized(trained, picture, codec.PLAIN)
+    found = quantized(trained, picture, codec.Quantization("rdoq"))
+    assert found.qtables.dtype == np.uint8
+    given = np.moveaxis(plain.qtables, 0, -1)
+    z = dct_of(picture) / given[..., [0, 1, 1]]
+    weights = rdoq.mse_weights(given, 0.01)
+    integers, tables = rdoq.quantize_with_tables(z, weights, "optimized", given)
+    assert (found.integers == integers).mean() > 0.999
+    np.testing.assert_allclose(found.qtables, np.moveaxis(tables, -1, 0), atol=1)
+    assert (tables != given).any()
+    without = quantized(
+        trained, picture, codec.Quantization("rdoq"), rate_model="proxy"
+    )
+    np.testing.assert_array_equal(without.qtables, plain.qtables)
+
+
 def test_weights_by_curvature_are_those_of_mse_where_the_distortion_is_mse():
     """A negligible weight of MS-SSIM takes the other way to the same weights."""
     picture = picture_of(168, 176) // 2 + 60  # nothing is clipped

@@ -368,6 +368,72 @@ def test_a_weight_stands_for_all_that_it_is_broadcast_to(natural, coding):
         )
 
 
+# Tables made for the picture
+
+
+def real_cost(z, qtables, weights, coding):
+    """Bits of the file and of its errors; both in units of the steps in `qtables`."""
+    integers, tables = rdoq.quantize_with_tables(z, weights, coding, qtables)
+    rest = z - integers * (tables / qtables)[..., [0, 1, 1]]
+    data = jpeg_file.encode(as_picture(integers), coding)
+    return np.sum(weights * rest**2) + 8 * len(data)
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_tables_of_the_picture_lower_its_cost(natural, coding):
+    qtables = np.random.default_rng(0).integers(8, 60, (8, 8, 2))
+    for weights in (6.0, random_weights(0)):
+        integers = rdoq.quantize(natural, weights, coding)
+        data = jpeg_file.encode(as_picture(integers), coding)
+        cost = error(natural, integers, weights) + 8 * len(data)
+        assert real_cost(natural, qtables, weights, coding) < 0.998 * cost
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_tables_are_a_regression_on_the_integers(natural, coding):
+    rng = np.random.default_rng(0)
+    qtables = rng.integers(8, 250, (8, 8, 2))
+    weights = rng.uniform(2, 9, natural.shape)
+    integers, tables = rdoq.quantize_with_tables(natural, weights, coding, qtables)
+    assert integers.dtype == np.int16 and tables.dtype == np.uint8
+    used = 0
+    for v, u, table in np.ndindex(8, 8, 2):
+        place = (..., v, u, [[0], [1, 2]][table])
+        k = integers[place].ravel().astype(np.float64)
+        if not k.any():
+            continue
+        used += 1
+        root = np.sqrt(weights[place].ravel())
+        dct = natural[place].ravel() * qtables[v, u, table]
+        step = np.linalg.lstsq((root * k)[:, np.newaxis], root * dct, rcond=None)[0]
+        assert abs(tables[v, u, table] - np.clip(step, 1, 255)) <= 0.5 + 1e-3
+    assert used > 30
+
+
+def test_tables_find_the_lattice_of_the_coefficients():
+    rng = np.random.default_rng(0)
+    true = rng.permutation(np.arange(20, 148)).reshape(8, 8, 2)
+    integers = rng.integers(-2, 3, (12, 13, 8, 8, 3))
+    given = np.rint(true * rng.uniform(0.92, 1.08, true.shape)).astype(int)
+    z = integers * (true / given)[..., [0, 1, 1]]
+    found, tables = rdoq.quantize_with_tables(z, 1e4, "optimized", given)
+    np.testing.assert_array_equal(found, integers)
+    np.testing.assert_array_equal(tables, true)
+
+
+def test_a_step_that_no_coefficient_uses_stays(natural):
+    qtables = np.random.default_rng(1).integers(1, 256, (8, 8, 2))
+    before = qtables.copy()
+    z = np.zeros((3, 4, 8, 8, 3))
+    z[:, :, 2, 5, 1] = 1.2 * np.resize([1, -1], (3, 4))
+    integers, tables = rdoq.quantize_with_tables(z, 1e3, "default", qtables)
+    assert np.count_nonzero(integers) == 12
+    np.testing.assert_array_equal(qtables, before)
+    expected = qtables.copy()
+    expected[2, 5, 1] = min(round(1.2 * qtables[2, 5, 1]), 255)
+    np.testing.assert_array_equal(tables, expected)
+
+
 # Slopes of DC
 
 
