@@ -156,6 +156,7 @@ class Trainer:
             )
             saved_at = time.monotonic()
             batches = dataset.batches(start)
+            losses = []  # since the last summary
             progress = tqdm.tqdm(
                 initial=start, total=args.last_step, unit="step", mininterval=1.0
             )
@@ -163,13 +164,15 @@ class Trainer:
                 while step < args.last_step and not stop.signal:
                     feeds = {self.pixels: self._next(batches, session, step > start)}
                     if step % SUMMARY_STEPS == 0:
-                        summaries.add(session, feeds, step)
+                        summaries.add(session, feeds, step, losses)
+                        losses = []
                     _, loss = session.run([self.train_op, self.graph.loss], feeds)
                     if not np.isfinite(loss):
                         raise UserError(
                             f"the loss is {loss} at step {step}; lower --lr or the "
                             f"weights of the loss; {self._what_is_left()}"
                         )
+                    losses.append(loss)
                     step += 1
                     progress.update()
                     progress.set_postfix(loss=f"{loss:.4g}", refresh=False)
@@ -178,7 +181,8 @@ class Trainer:
                         saved_at = time.monotonic()
                 if step > start:
                     self._save(session)
-                    summaries.add(session, {self.pixels: next(batches)}, step)
+                    feeds = {self.pixels: next(batches)}
+                    summaries.add(session, feeds, step, losses)
         return self._report(step, stop.signal)
 
     def _next(self, batches, session, is_trained):
@@ -299,9 +303,17 @@ class Summaries:
         self._report_failure()
         self._writer.close()
 
-    def add(self, session, feeds, step):
-        """Measures one batch now, and writes the summary of `step` later."""
+    def add(self, session, feeds, step, losses):
+        """Measures one batch now, and writes the summary of `step` later.
+
+        Args:
+          session, feeds: for the measurement.
+          step: the global step.
+          losses: of the batches since the last summary; one alone is noisy.
+        """
         values = session.run(self._tensors, feeds)
+        if losses:
+            values["scalars"]["mean_loss"] = np.mean(losses)
         self._report_failure()
         self._pending = self._executor.submit(self._write, values, step)
 

@@ -652,9 +652,10 @@ def attention_events(parse, tmp_path):
 def test_summaries_are_written_at_the_start_and_at_the_end(attention_events):
     _, found = attention_events
     assert set(found) == {0, 3}
-    for values in found.values():
+    for step, values in found.items():
         scalars = {t: v for t, v in values.items() if not isinstance(v, bytes)}
         assert set(scalars) == {
+            *(["mean_loss"] if step else []),
             "loss",
             "learning_rate",
             "loss_terms/mse",
@@ -668,6 +669,19 @@ def test_summaries_are_written_at_the_start_and_at_the_end(attention_events):
         }
         assert np.isfinite(list(scalars.values())).all()
         assert values["loss_terms/lpips"] > 0
+
+
+def test_summaries_hold_the_mean_loss_since_the_last_one(parse, tmp_path, monkeypatch):
+    model = ljpeg_attention.LJPEGAttention
+    for steps in (1, 2, 100):
+        monkeypatch.setattr(training, "SUMMARY_STEPS", steps)
+        training.train(model, parse(model, f"every_{steps}", last_step=4))
+    each, second, last = (events(tmp_path / f"every_{steps}") for steps in (1, 2, 100))
+    losses = [each[step]["loss"] for step in range(4)]
+    assert len(set(losses)) == 4
+    assert second[2]["mean_loss"] == pytest.approx(np.mean(losses[:2]), rel=1e-4)
+    assert second[4]["mean_loss"] == pytest.approx(np.mean(losses[2:]), rel=1e-4)
+    assert last[4]["mean_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
 def test_summaries_hold_pictures_of_four_images_and_of_the_tables(attention_events):
