@@ -150,14 +150,25 @@ def parse_compare(argv=None):
         help="--output_dir of a call of evaluate.py; JPEG of the first is the anchor",
     )
     parser.add_argument(
-        "--runs", nargs="+", metavar="RUN", help="runs to show (default: all)"
+        "--only",
+        nargs="+",
+        metavar="CURVE",
+        help="runs, or curves as the table calls them, to show in this order (default: "
+        "all)",
+    )
+    parser.add_argument(
+        "--published",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="curves of other codecs on the same images, in CompressAI's JSON",
     )
     _add_bpp_range(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
     )
     parser.add_argument(
-        "--figure_dir", metavar="DIR", help="folder to draw the four figures into"
+        "--figure_dir", metavar="DIR", help="folder to draw the figures into"
     )
     args = parser.parse_args(argv)
     _check_bpp_range(parser, args)

@@ -1,4 +1,4 @@
-"""Compares evaluations of different encodings against one anchor.
+"""Compares evaluations of different encodings, and published curves, in one table.
 
 `evaluate.py` measures with one encoding at a time and compares like with like. Here the
 results of several calls stand in one table, against JPEG of the first folder:
@@ -9,6 +9,7 @@ import tensorflow_log
 
 import glob
 import json
+import math
 import os
 import re
 from typing import NamedTuple
@@ -17,30 +18,38 @@ import arg_parser
 import results
 from errors import UserError, run_main
 from image_files import write_atomically
-from plots import Curve, plot_rate_distortion
+from plots import Curve, plot_overview, plot_rate_distortion
 
 METRICS = ("psnr", "ms-ssim", "lpips")
 
 
-class Evaluated(NamedTuple):
-    """One codec with one encoding: its dots, `results.DotResults`."""
+class Compared(NamedTuple):
+    """One codec with one encoding.
+
+    Attributes:
+      name: of the run or codec.
+      label: name and encoding, for tables and legends.
+      kind: of `plots.Curve`.
+      settings: of each dot, a word: lambda or quality.
+      means: of each dot, a dict with the keys `results.LISTS`, in the order of bpp.
+      dots: `results.DotResults` of each dot; empty for published curves, of which the
+        means alone are known.
+    """
 
     name: str
-    encoding: str
-    kind: str  # of `plots.Curve`
+    label: str
+    kind: str
+    settings: list
+    means: list
     dots: list
 
-    @property
-    def label(self):
-        """Name and encoding, for tables and legends."""
-        return f"{self.name}, {self.encoding}"
+    def points(self, metric):
+        """(bpp, metric) of each dot, means."""
+        return [(mean["bpp"], mean[metric]) for mean in self.means]
 
-    def points(self, metric, image=None):
-        """(bpp, metric) of each dot: means, or of one image (its index)."""
-        if image is None:
-            means = [dot.means() for dot in self.dots]
-            return [(mean["bpp"], mean[metric]) for mean in means]
-        return [(d.values["bpp"][image], d.values[metric][image]) for d in self.dots]
+    def points_of_image(self, metric, index):
+        """(bpp, metric) of each dot, of one image."""
+        return [(d.values["bpp"][index], d.values[metric][index]) for d in self.dots]
 
 
 def main():
@@ -54,14 +63,12 @@ def main():
     for curve in curves:
         if any(dot.images != images for dot in curve.dots):
             raise UserError(f"{curve.label}: of other test images than {anchor.label}")
-    if args.runs:
-        curves = [c for c in curves if c.kind == "jpeg" or c.name in args.runs]
-    rows = [
-        [curve.label, *_cells(anchor, curve, args.bpp_range)]
-        for curve in curves
-        if curve is not anchor
-    ]
+    curves += [curve for path in args.published for curve in read_published(path)]
+    curves.remove(anchor)
+    if args.only:
+        curves = _chosen(curves, args.only)
     low, high = args.bpp_range
+    rows = [[c.label, *_cells(anchor, c, args.bpp_range)] for c in curves]
     text = (
         f"BD-rate against {anchor.label}, {low:g} to {high:g} bpp, {len(images)} images"
         " (negative: fewer bits), and the image with the worst BD-rate for PSNR:\n\n"
@@ -69,21 +76,43 @@ def main():
             ["curve", "PSNR", "MS-SSIM", "LPIPS", "worst image"], rows
         )
     )
+    learned = [curve for curve in curves if curve.kind != "jpeg"]
+    if learned:
+        text += "\n\nMeans, by lambda (Google baseline: quality):\n\n"
+        header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
+        text += results.markdown_table(header, _mean_rows(learned))
     print(text)
     if args.output:
         write_atomically(args.output, f"{text}\n".encode())
         print(f"Written: {args.output}")
     if args.figure_dir:
-        figures = plot_rate_distortion(
-            [Curve(c.label, [d.means() for d in c.dots], c.kind) for c in curves],
-            args.figure_dir,
-        )
+        shown = [Curve(c.label, c.means, c.kind) for c in (anchor, *curves)]
+        figures = plot_rate_distortion(shown, args.figure_dir)
+        figures.append(plot_overview(shown, args.figure_dir))
         print("Written:", *figures, sep="\n  ")
     return 0
 
 
+def _chosen(curves, names):
+    """The curves of some names or labels, in the order of these."""
+    chosen = []
+    for name in names:
+        found = [curve for curve in curves if name in (curve.name, curve.label)]
+        if not found:
+            raise UserError(
+                f"--only {name}: no such run or curve; there are: "
+                + "; ".join(curve.label for curve in curves)
+            )
+        chosen += [curve for curve in found if curve not in chosen]
+    return chosen
+
+
 def read_curves(folder):
-    """The `Evaluated` curves in an `--output_dir` of evaluate.py, JPEG first."""
+    """The `Compared` curves in an `--output_dir` of evaluate.py, JPEG first.
+
+    Raises:
+      UserError: there are none, or one is damaged.
+    """
     found = {}
     for part in ("_output_PIL", "_output"):
         pattern = os.path.join(glob.escape(folder), part, "*.json")
@@ -91,19 +120,57 @@ def read_curves(folder):
             name, kind = _name_and_kind(os.path.basename(path), part)
             try:
                 with open(path, encoding="utf-8") as file:
-                    encoding = _encoding(json.load(file)["settings"])
+                    settings = json.load(file)["settings"]
+                label = f"{name}, {_encoding(settings)}"
                 dot = results.read_csv(path.removesuffix(".json") + ".csv")
+                setting = settings["quality"] if kind != "run" else settings["lmbda"]
             except (KeyError, ValueError, FileNotFoundError) as error:
                 raise UserError(
                     f"{path}: no whole record of evaluate.py; evaluate again"
                 ) from error
-            found.setdefault((name, encoding, kind), []).append(dot)
+            found.setdefault((name, label, kind), []).append((f"{setting:g}", dot))
     if not found:
         raise UserError(f"{folder}: no results of evaluate.py there")
-    return [
-        Evaluated(*key, sorted(dots, key=lambda dot: dot.means()["bpp"]))
-        for key, dots in found.items()
-    ]
+    curves = []
+    for key, pairs in found.items():
+        pairs.sort(key=lambda pair: pair[1].means()["bpp"])
+        settings, dots = map(list, zip(*pairs, strict=True))
+        curves.append(Compared(*key, settings, [dot.means() for dot in dots], dots))
+    return curves
+
+
+def read_published(path):
+    """The `Compared` curves in a JSON file of the form that CompressAI writes.
+
+    One object, or a list of them, with `name` and `results`: lists `bpp`, `psnr-rgb`,
+    `ms-ssim-rgb`, `lpips-alex` and `mse`, of which the latter three may be missing.
+
+    Raises:
+      UserError: the file cannot be read, or is not of that form.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            content = json.load(file)
+        entries = content if isinstance(content, list) else [content]
+        return [_published(entry) for entry in entries]
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"--published {path}: no curves in the form of CompressAI ({error!r})"
+        ) from error
+
+
+def _published(entry):
+    numbers = entry["results"]
+    bpp = numbers["bpp"]
+    columns = {
+        name: numbers.get(key, [math.nan] * len(bpp))
+        for name, key in results.JSON_NAMES.items()
+    }
+    rows = zip(*columns.values(), strict=True)
+    means = [dict(zip(columns, map(float, row), strict=True)) for row in rows]
+    means.sort(key=lambda mean: mean["bpp"])
+    name = str(entry["name"])
+    return Compared(name, name, "jpeg", [], means, [])
 
 
 def _name_and_kind(file_name, part):
@@ -131,9 +198,11 @@ def _cells(anchor, curve, bpp_range):
             anchor.points(metric), curve.points(metric), metric, bpp_range
         )
         cells.append(rate.reason if rate.percent is None else f"{rate.percent:+.1f} %")
+    if not curve.dots:
+        return [*cells, "not known"]
     worst = []
     for index, image in enumerate(anchor.dots[0].images):
-        pair = (c.points("psnr", index) for c in (anchor, curve))
+        pair = (c.points_of_image("psnr", index) for c in (anchor, curve))
         rate = results.bd_rate(*pair, "psnr")
         if rate.percent is not None:
             worst.append((rate.percent, image))
@@ -141,6 +210,21 @@ def _cells(anchor, curve, bpp_range):
         return [*cells, "no overlap"]
     percent, image = max(worst)
     return [*cells, f"{os.path.splitext(image)[0]} {percent:+.1f} %"]
+
+
+def _mean_rows(curves):
+    return [
+        [
+            curve.label,
+            setting,
+            f"{mean['bpp']:.3f}",
+            f"{mean['psnr']:.2f}",
+            f"{mean['ms-ssim']:.4f}",
+            f"{mean['lpips']:.4f}",
+        ]
+        for curve in curves
+        for setting, mean in zip(curve.settings, curve.means, strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -85,15 +85,41 @@ def plot_rate_distortion(curves, folder, title=""):
     Returns:
       The paths of the four files.
     """
-    os.makedirs(folder, exist_ok=True)
-    paths = []
-    for axis in _AXES:
-        figure = rate_distortion_figure(curves, axis.metric, title)
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
-        paths.append(os.path.join(folder, axis.file))
-        write_atomically(paths[-1], png.getvalue())
-    return paths
+    return [
+        save_figure(
+            rate_distortion_figure(curves, axis.metric, title),
+            os.path.join(folder, axis.file),
+        )
+        for axis in _AXES
+    ]
+
+
+def plot_overview(curves, folder):
+    """Writes `overview.png`: PSNR, MS-SSIM and LPIPS side by side, with one legend.
+
+    Args:
+      curves: list of `Curve`.
+      folder: where to write, made if it is missing.
+
+    Returns:
+      The path of the file.
+    """
+    figure = Figure(figsize=(13.5, 4.2))
+    panels = figure.subplots(1, 3)
+    for axes, metric in zip(panels, ("psnr", "ms-ssim", "lpips"), strict=True):
+        _draw(axes, curves, metric)
+    _add_legend(panels[1], curves, columns=3)
+    figure.subplots_adjust(wspace=0.22)
+    return save_figure(figure, os.path.join(folder, "overview.png"))
+
+
+def save_figure(figure, path):
+    """Writes a figure as PNG, its folder made if it is missing; returns the path."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    write_atomically(path, png.getvalue())
+    return path
 
 
 def rate_distortion_figure(curves, metric, title=""):
@@ -111,24 +137,30 @@ def rate_distortion_figure(curves, metric, title=""):
     Returns:
       `matplotlib.figure.Figure` with one pair of axes.
     """
-    axis = next(axis for axis in _AXES if axis.metric == metric)
     figure = Figure(figsize=(6.4, 4.2))
     axes = figure.add_subplot()
+    _draw(axes, curves, metric)
+    axes.set_title(title, fontsize=10, parse_math=False)
+    longest = max((len(curve.label) for curve in curves), default=0)
+    _add_legend(axes, curves, columns=max(1, min(3, 110 // (longest + 8))))
+    return figure
+
+
+def _draw(axes, curves, metric):
+    """One metric against bpp, without title and legend."""
+    axis = next(axis for axis in _AXES if axis.metric == metric)
     points = [_points(curve, axis) for curve in curves]
     for curve, xy, style in zip(curves, points, _styles(curves), strict=True):
         axes.plot(*xy, label=curve.label, **style)
     _set_limits(axes, curves, points)
     axes.set_xlabel("rate [bits per pixel]")
     axes.set_ylabel(axis.label)
-    axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    _add_legend(axes, curves)
     if not any(xy.size for xy in points):
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
-    return figure
 
 
 def _points(curve, axis):
@@ -212,17 +244,16 @@ def _join(points, wanted):
     return np.concatenate([np.empty((2, 0)), *chosen], axis=1)
 
 
-def _add_legend(axes, curves):
-    """Below the axes, where it covers no dot; as many columns as the labels allow."""
+def _add_legend(axes, curves, columns):
+    """Below the axes, where it covers no dot."""
     if not curves:
         return
-    longest = max(len(curve.label) for curve in curves)
     legend = axes.legend(
         axes.get_lines(),
         [str(index) for index in range(len(curves))],
         loc="upper center",
         bbox_to_anchor=(0.5, -0.14),
-        ncols=max(1, min(3, 110 // (longest + 8))),
+        ncols=columns,
         fontsize=8,
         frameon=False,
         handlelength=3,

@@ -34,7 +34,7 @@ from image_files import write_atomically
 LISTS = ("bpp", "mse", "lpips", "psnr", "ms-ssim")
 
 # Names of the means in the JSON file, those of CompressAI where it has one.
-_JSON_NAMES = {
+JSON_NAMES = {
     "bpp": "bpp",
     "psnr": "psnr-rgb",
     "ms-ssim": "ms-ssim-rgb",
@@ -238,18 +238,18 @@ def _json_means(results):
     means = results.means()
     return {
         json_name: [means[name] if np.isfinite(means[name]) else None]
-        for name, json_name in _JSON_NAMES.items()
+        for name, json_name in JSON_NAMES.items()
     }
 
 
 def _notes(results):
     notes = [
-        f"{_JSON_NAMES[name]} is null: its mean is {mean}"
+        f"{JSON_NAMES[name]} is null: its mean is {mean}"
         for name, mean in results.means().items()
         if not np.isfinite(mean)
     ]
     total = len(results.images)
-    for name, json_name in _JSON_NAMES.items():
+    for name, json_name in JSON_NAMES.items():
         if (defined := len(results.defined(name))) < total:
             notes.append(
                 f"{json_name} is the mean over {defined} of {total} images, the others "

@@ -62,7 +62,7 @@ tables() {
   batch "$1" SCRIPT=ljpeg.py "${@:2}"
 }
 entropy() { # one of tables, batch
-  "$1" "$2" RATE_MODEL=entropy RATE_LR=1e-2 "${@:3}"
+  "$1" "$2" STEPS=800 RATE_MODEL=entropy RATE_LR=1e-1 "${@:3}"
 }
 mse="LAMBDAS=0.001 0.002 0.004 0.008 0.016 0.04 0.08"
 perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
@@ -103,10 +103,10 @@ train() {
 }
 
 runs=(tables_rdoq_mse tables_entropy_mse tables_entropy_lpips tables_entropy_ms-ssim
-  attention_learned_q_w10_scale1e-5 attention_entropy_mse
+  attention_entropy_mse attention_entropy_lpips attention_entropy_ms-ssim
+  attention_learned_q_w10_scale1e-5
   attention_learned_q_w10_scale1e-5_lpips500
-  attention_learned_q_w10_scale1e-5_lpips5000 attention_entropy_lpips
-  google_baseline_lr_1e-5 attention_entropy_ms-ssim)
+  attention_learned_q_w10_scale1e-5_lpips5000 google_baseline_lr_1e-5)
 [[ $# -gt 0 ]] && runs=("$@")
 for run in "${runs[@]}"; do
   train "$run"

@@ -1,5 +1,6 @@
 """compare.py: curves of several evaluations against one anchor."""
 
+import json
 import re
 
 import numpy as np
@@ -32,8 +33,15 @@ def write_curve(folder, part, names, settings, factors, images=IMAGES):
             name,
             results.DotResults.from_rows(images, rows),
             {"images": [{"name": image} for image in images]},
-            settings=settings,
+            settings=settings | setting_of(name),
         )
+
+
+def setting_of(name):
+    """A lambda of the number in a run's name, or the quality of JPEG."""
+    if name.startswith("Q"):
+        return {"quality": int(name[1:])}
+    return {"lmbda": int(name[-1]) / 100}
 
 
 @pytest.fixture
@@ -60,35 +68,112 @@ def test_table_has_the_bd_rates_of_the_means_and_the_worst_image(
 ):
     text = run(monkeypatch, capsys, folders)
     assert "against JPEG, default, 0.2 to 1.2 bpp, 2 images" in text
-    (row,) = re.findall(r"\| my-run, optimized, rdoq +\|(.*)\|", text)
-    cells = [cell.strip() for cell in row.split("|")]
     # Every rate is 0.7 of the anchor's at the same quality; image b takes 0.9.
-    assert cells == ["-30.0 %", "-30.0 %", "-30.0 %", "b -10.0 %"]
+    assert rows_of(text, "my-run, optimized, rdoq")[0] == [
+        *["-30.0 %"] * 3,
+        "b -10.0 %",
+    ]
+
+
+def rows_of(text, label):
+    """The cells of every row of a curve."""
+    rows = re.findall(rf"\| {re.escape(label)} +\|(.*)\|", text)
+    return [[cell.strip() for cell in row.split("|")] for row in rows]
+
+
+def test_table_has_the_means_of_every_lambda(monkeypatch, capsys, folders):
+    text = run(monkeypatch, capsys, folders)
+    rows = rows_of(text, "my-run, optimized, rdoq")[1:]
+    assert len(rows) == 5
+    for index, (rate, row) in enumerate(zip(RATES, rows, strict=True)):
+        expected = [
+            f"{index / 100:g}",
+            f"{0.7 * rate:.3f}",
+            f"{30 + 10 * np.log10(rate):.2f}",
+            f"{1 - 0.05 / rate:.4f}",
+            f"{0.5 / (1 + rate):.4f}",
+        ]
+        assert row == expected
 
 
 def test_curves_are_read_in_the_order_of_their_rates(folders):
     (curve,) = compare.read_curves(folders[1])
     assert (curve.name, curve.kind) == ("my-run", "run")
+    assert curve.settings == ["0", "0.01", "0.02", "0.03", "0.04"]
     rates = [bpp for bpp, _ in curve.points("psnr")]
     np.testing.assert_allclose(rates, 0.7 * RATES)
     np.testing.assert_allclose(
-        [bpp for bpp, _ in curve.points("psnr", image=1)], 0.9 * RATES
+        [bpp for bpp, _ in curve.points_of_image("psnr", 1)], 0.9 * RATES
     )
 
 
-def test_runs_choose_and_figures_are_written(monkeypatch, capsys, folders, tmp_path):
+def test_figures_and_table_are_written(monkeypatch, capsys, folders, tmp_path):
     figures = tmp_path / "figures"
     table = tmp_path / "table.md"
     argv = [*folders, "--figure_dir", str(figures), "-o", str(table)]
-    text = run(monkeypatch, capsys, [*argv, "--runs", "another"])
-    assert "my-run" not in text
+    text = run(monkeypatch, capsys, argv)
     assert table.read_text() in text
     assert sorted(p.name for p in figures.iterdir()) == [
         "lpips.png",
         "ms_ssim.png",
         "mse.png",
+        "overview.png",
         "psnr.png",
     ]
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Two curves of other codecs, of 0.6 of JPEG's rates; the second has no LPIPS."""
+    numbers = {
+        "bpp": list(0.6 * RATES[::-1]),
+        "psnr-rgb": list(30 + 10 * np.log10(RATES[::-1])),
+        "ms-ssim-rgb": list(1 - 0.05 / RATES[::-1]),
+        "lpips-alex": list(0.5 / (1 + RATES[::-1])),
+    }
+    others = {key: value for key, value in numbers.items() if key != "lpips-alex"}
+    path = tmp_path / "others.json"
+    entries = [("mozjpeg", numbers), ("no LPIPS", others)]
+    path.write_text(json.dumps([{"name": n, "results": r} for n, r in entries]))
+    return str(path)
+
+
+def test_published_curves_stand_beside_ours(monkeypatch, capsys, folders, published):
+    text = run(monkeypatch, capsys, [*folders, "--published", published])
+    assert rows_of(text, "mozjpeg") == [[*["-40.0 %"] * 3, "not known"]]
+    (cells,) = rows_of(text, "no LPIPS")
+    assert cells == ["-40.0 %", "-40.0 %", "0 of 4 points", "not known"]
+
+
+def test_one_published_curve_may_stand_alone(tmp_path, published):
+    path = tmp_path / "one.json"
+    with open(published, encoding="utf-8") as file:
+        path.write_text(json.dumps(json.load(file)[0]))
+    (curve,) = compare.read_published(str(path))
+    np.testing.assert_allclose([b for b, _ in curve.points("lpips")], 0.6 * RATES)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[3]", '{"name": "a", "results": {"bpp": [1], "mse": []}}']
+)
+def test_published_file_of_another_form_is_a_user_error(tmp_path, text):
+    path = tmp_path / "curves.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"--published .*curves\.json"):
+        compare.read_published(str(path))
+
+
+def test_only_chooses_and_orders(monkeypatch, capsys, folders, published):
+    argv = [*folders, "--published", published, "--only"]
+    text = run(monkeypatch, capsys, [*argv, "no LPIPS", "my-run"])
+    labels = re.findall(r"^\| (\w.*?) +\|", text, re.M)
+    assert labels[:3] == ["curve", "no LPIPS", "my-run, optimized, rdoq"]
+    assert "mozjpeg" not in text
+    text = run(monkeypatch, capsys, [*argv, "my-run, optimized, rdoq"])
+    assert len(rows_of(text, "my-run, optimized, rdoq")) == 6
+    monkeypatch.setattr("sys.argv", ["compare.py", *argv, "my-ran"])
+    with pytest.raises(UserError, match="--only my-ran.*my-run, optimized, rdoq"):
+        compare.main()
 
 
 def test_first_folder_without_jpeg_is_a_user_error(monkeypatch, folders):
