@@ -175,6 +175,20 @@ def parse_compare(argv=None):
     return args
 
 
+def parse_loss_curves(argv=None):
+    """Parses the flags of loss_curves.py."""
+    parser = _Parser(
+        description="Loss curves of runs, from the events that training wrote."
+    )
+    parser.add_argument(
+        "batch_dir", metavar="RUNS_DIR", help="folder of runs, with events"
+    )
+    parser.add_argument(
+        "output_dir", metavar="DIR", help="folder of the figure and <run>/loss.csv"
+    )
+    return parser.parse_args(argv)
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose help shows the defaults, and whose flags are not abbreviated."""
 

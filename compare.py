@@ -88,7 +88,7 @@ def main():
     if args.figure_dir:
         shown = [Curve(c.label, c.means, c.kind) for c in (anchor, *curves)]
         figures = plot_rate_distortion(shown, args.figure_dir)
-        figures.append(plot_overview(shown, args.figure_dir))
+        figures.append(plot_overview(shown, args.figure_dir, args.bpp_range))
         print("Written:", *figures, sep="\n  ")
     return 0
 

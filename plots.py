@@ -94,12 +94,13 @@ def plot_rate_distortion(curves, folder, title=""):
     ]
 
 
-def plot_overview(curves, folder):
+def plot_overview(curves, folder, bpp_range):
     """Writes `overview.png`: PSNR, MS-SSIM and LPIPS side by side, with one legend.
 
     Args:
       curves: list of `Curve`.
       folder: where to write, made if it is missing.
+      bpp_range: (low, high), the rates to show.
 
     Returns:
       The path of the file.
@@ -107,7 +108,8 @@ def plot_overview(curves, folder):
     figure = Figure(figsize=(13.5, 4.2))
     panels = figure.subplots(1, 3)
     for axes, metric in zip(panels, ("psnr", "ms-ssim", "lpips"), strict=True):
-        _draw(axes, curves, metric)
+        points = _draw(axes, curves, metric)
+        _zoom(axes, points, bpp_range)
     _add_legend(panels[1], curves, columns=3)
     figure.subplots_adjust(wspace=0.22)
     return save_figure(figure, os.path.join(folder, "overview.png"))
@@ -147,7 +149,7 @@ def rate_distortion_figure(curves, metric, title=""):
 
 
 def _draw(axes, curves, metric):
-    """One metric against bpp, without title and legend."""
+    """One metric against bpp, without title and legend; returns the points."""
     axis = next(axis for axis in _AXES if axis.metric == metric)
     points = [_points(curve, axis) for curve in curves]
     for curve, xy, style in zip(curves, points, _styles(curves), strict=True):
@@ -161,6 +163,17 @@ def _draw(axes, curves, metric):
     if not any(xy.size for xy in points):
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
+    return points
+
+
+def _zoom(axes, points, bpp_range):
+    """Shows what lies within a range of rates."""
+    low, high = bpp_range
+    shown = np.concatenate([xy[1, (xy[0] >= low) & (xy[0] <= high)] for xy in points])
+    axes.set_xlim(low, high)
+    if shown.size > 1:
+        margin = _MARGIN * np.ptp(shown)
+        axes.set_ylim(shown.min() - margin, shown.max() + margin)
 
 
 def _points(curve, axis):

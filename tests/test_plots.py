@@ -190,3 +190,33 @@ def test_same_curves_give_the_same_bytes(tmp_path):
         assert (tmp_path / "a" / file).read_bytes() == (
             tmp_path / "b" / file
         ).read_bytes()
+
+
+def test_overview_shows_a_range_of_rates_in_three_panels(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, path: figures.append((figure, path))
+    )
+    plots.plot_overview([JPEG, RUN, GOOGLE], str(tmp_path), (0.3, 0.9))
+    ((figure, path),) = figures
+    assert path == str(tmp_path / "overview.png")
+    assert [axes.get_ylabel().split()[0] for axes in figure.axes] == [
+        "PSNR",
+        "MS-SSIM",
+        "LPIPS",
+    ]
+    for axes in figure.axes:
+        assert axes.get_xlim() == (0.3, 0.9)
+        bottom, top = axes.get_ylim()
+        values = [
+            y
+            for line in axes.get_lines()
+            for x, y in zip(*line.get_data(), strict=True)
+            if 0.3 <= x <= 0.9
+        ]
+        assert values and bottom < min(values) and max(values) < top
+        assert top - bottom < 1.2 * (max(values) - min(values))
+    legend = figure.axes[1].get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == [
+        curve.label for curve in (JPEG, RUN, GOOGLE)
+    ]

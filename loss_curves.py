@@ -1,0 +1,199 @@
+"""Loss curves of trained runs: have they flattened, and how long did they take?
+
+`python3 loss_curves.py runs example_experiments` reads TensorBoard's events of
+`runs/<run>/lambda_*/train`, keeps their numbers in `example_experiments/<run>/loss.csv`
+(events are large and stay with the training), and draws every such file there is into
+`example_experiments/loss_curves.png`.
+"""
+
+import tensorflow_log
+
+import csv
+import glob
+import io
+import os
+import re
+
+import tensorflow.compat.v1 as tf
+import tqdm
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+import arg_parser
+import checkpoints
+import results
+from errors import UserError, run_main
+from evaluate import find_lambda_dirs
+from image_files import write_atomically
+from plots import save_figure
+
+COLUMNS = ("lambda", "step", "mean_loss", "seconds")
+CSV_NAME = "loss.csv"
+FIGURE_NAME = "loss_curves.png"
+# Of the steps: the mean of the last ones is compared with that of as many before.
+TAIL = 0.25
+
+
+def main():
+    """Reads, writes and draws what the command line names; returns the exit status."""
+    args = arg_parser.parse_loss_curves()
+    folders = find_lambda_dirs(args.batch_dir)
+    for run, folder in tqdm.tqdm(folders, unit="model", disable=None):
+        train = os.path.join(folder, "train")
+        if points := read_events(train):
+            lmbda = checkpoints.load_settings(train)["lmbda"]
+            path = os.path.join(args.output_dir, run, CSV_NAME)
+            known = read_csv(path) if os.path.exists(path) else {}
+            write_csv(path, known | {lmbda: points})
+    pattern = os.path.join(glob.escape(args.output_dir), "*", CSV_NAME)
+    curves = {
+        os.path.basename(os.path.dirname(path)): read_csv(path)
+        for path in sorted(glob.glob(pattern))
+    }
+    if not curves:
+        raise UserError(
+            f"{args.batch_dir}: no events with a mean loss there; train first"
+        )
+    print(flatness_table(curves))
+    path = os.path.join(args.output_dir, FIGURE_NAME)
+    save_figure(loss_figure(curves), path)
+    print(f"Written: {path}")
+    return 0
+
+
+def read_events(folder):
+    """[(step, mean loss, seconds since the start)] of a checkpoint folder.
+
+    The loss is the mean since the entry before. After an interruption the entries of
+    the training that went on replace those that it repeats, and the time in between
+    counts too.
+    """
+    found, start = {}, None
+    for path in sorted(glob.glob(os.path.join(glob.escape(folder), "events.*"))):
+        for event in tf.train.summary_iterator(path):
+            for value in event.summary.value:
+                start = start or event.wall_time
+                if value.tag == "mean_loss":
+                    found[event.step] = value.simple_value, event.wall_time - start
+    return [(step, *found[step]) for step in sorted(found)]
+
+
+def write_csv(path, curves):
+    """Writes {lambda: as from `read_events`}."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for lmbda, points in sorted(curves.items()):
+        for step, loss, seconds in points:
+            writer.writerow([lmbda, step, f"{loss:.6g}", f"{seconds:.0f}"])
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    write_atomically(path, text.getvalue().encode())
+
+
+def read_csv(path):
+    """{lambda: as from `read_events`} of a file that `write_csv` wrote.
+
+    Raises:
+      UserError: it is no such file.
+    """
+    curves = {}
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            header, *rows = csv.reader(file)
+        if tuple(header) != COLUMNS:
+            raise ValueError(f"columns {header}")
+        for lmbda, *numbers in rows:
+            step, loss, seconds = map(float, numbers)
+            points = curves.setdefault(float(lmbda), [])
+            points.append((int(step), loss, seconds))
+    except ValueError as error:
+        raise UserError(
+            f"{path}: not written by loss_curves.py; delete it and call again"
+        ) from error
+    return curves
+
+
+def last_change(points):
+    """Relative change of the mean loss between the last quarter and that before it.
+
+    Args:
+      points: [(step, mean loss, seconds)].
+
+    Returns:
+      nan where a quarter holds no point.
+    """
+    first = _losses_within(points, 1 - 2 * TAIL, 1 - TAIL)
+    second = _losses_within(points, 1 - TAIL, 1)
+    if not first:
+        return float("nan")
+    return (sum(second) / len(second)) / (sum(first) / len(first)) - 1
+
+
+def _losses_within(points, low, high):
+    """Those of a part of the steps, such as (0.75, 1)."""
+    end = points[-1][0]
+    return [loss for step, loss, _ in points if low * end < step <= high * end]
+
+
+def flatness_table(curves):
+    """Markdown: steps, minutes and the last change of the loss of every run.
+
+    Args:
+      curves: {run: as from `read_csv`}.
+    """
+    rows = []
+    for run, by_lambda in curves.items():
+        changes = [last_change(points) for points in by_lambda.values()]
+        steps = max(points[-1][0] for points in by_lambda.values())
+        minutes = [points[-1][2] / 60 for points in by_lambda.values()]
+        rows.append(
+            [
+                run,
+                str(len(by_lambda)),
+                f"{steps:.0f}",
+                f"{sum(minutes) / len(minutes):.1f}",
+                f"{100 * min(changes):+.1f} to {100 * max(changes):+.1f} %",
+            ]
+        )
+    header = ["run", "lambdas", "steps", "minutes a lambda", "loss, last quarter"]
+    return results.markdown_table(header, rows)
+
+
+def loss_figure(curves):
+    """A panel for each run, a line for each lambda: loss relative to its end.
+
+    Args:
+      curves: {run: as from `read_csv`}.
+
+    Returns:
+      `matplotlib.figure.Figure`.
+    """
+    columns = min(4, len(curves))
+    lines = -(-len(curves) // columns)
+    figure = Figure(figsize=(3.4 * columns, 2.6 * lines))
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
+    for axes, (run, by_lambda) in zip(panels, curves.items(), strict=False):
+        for index, (lmbda, points) in enumerate(sorted(by_lambda.items())):
+            steps, losses, _ = zip(*points, strict=True)
+            tail = _losses_within(points, 1 - TAIL, 1)
+            relative = [loss * len(tail) / sum(tail) for loss in losses]
+            shade = str(0.75 * (1 - index / max(1, len(by_lambda) - 1)))
+            axes.plot(steps, relative, color=shade, label=f"{lmbda:g}", linewidth=1)
+        axes.set_title(re.sub("_(scale|ms)", r"\n_\1", run), fontsize=8)
+        axes.set_ylim(0.8, 2)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.grid(color="#DDDDDD", linewidth=0.6)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=8)
+        axes.legend(title="lambda", fontsize=6, title_fontsize=6, frameon=False)
+    for axes in panels[len(curves) :]:
+        axes.set_visible(False)
+    figure.supxlabel("step", fontsize=9)
+    figure.supylabel("mean loss of the last 100 steps, of that at the end", fontsize=9)
+    figure.tight_layout()
+    return figure
+
+
+if __name__ == "__main__":
+    run_main(main)
