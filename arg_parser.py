@@ -175,6 +175,44 @@ def parse_compare(argv=None):
     return args
 
 
+def parse_crops(argv=None):
+    """Parses the flags of crops.py."""
+    parser = _Parser(
+        description="Crops side by side: the original, JPEG, mozjpeg and models at "
+        "equal bits per pixel."
+    )
+    parser.add_argument(
+        "crops", nargs="+", metavar="FILE:X,Y,SIDE", help="a picture and a square of it"
+    )
+    for name, what in (
+        ("rdoq", "--quantization rdoq"),
+        ("refined", "30 refinement steps"),
+    ):
+        parser.add_argument(
+            f"--{name}",
+            nargs="+",
+            default=[],
+            metavar="RUN",
+            help=f"folders with lambda_* folders, coded with {what}",
+        )
+    parser.add_argument(
+        "--target_bpp",
+        type=_positive,
+        default=0.5,
+        metavar="BPP",
+        help="bits per pixel that the files of the models come close to",
+    )
+    parser.add_argument(
+        "-o", "--output", default="crops.png", metavar="FILE", help="the figure"
+    )
+    _add_device(parser)
+    _add_precision(parser)
+    args = parser.parse_args(argv)
+    if not args.rdoq and not args.refined:
+        parser.error("name the folder of a run: --rdoq or --refined")
+    return args
+
+
 def parse_loss_curves(argv=None):
     """Parses the flags of loss_curves.py."""
     parser = _Parser(

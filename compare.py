@@ -64,6 +64,13 @@ def main():
         if any(dot.images != images for dot in curve.dots):
             raise UserError(f"{curve.label}: of other test images than {anchor.label}")
     curves += [curve for path in args.published for curve in read_published(path)]
+    # Evaluations of one coding have the same JPEG.
+    labels = [curve.label for curve in curves]
+    curves = [
+        curve
+        for index, curve in enumerate(curves)
+        if curve.kind != "jpeg" or curve.label not in labels[:index]
+    ]
     curves.remove(anchor)
     if args.only:
         curves = _chosen(curves, args.only)

@@ -2,8 +2,9 @@
 # Evaluates the runs of a folder with every encoding, and compares them:
 #   bash evaluate_experiments.sh DIR "KODAK/*.png"
 # The publications' encoding (rounded, standard Huffman tables) goes into DIR itself, the
-# others into DIR/_<encoding>; the table of all into DIR/comparison.md. What is measured
-# already is not measured again.
+# others into DIR/_<encoding>; the table of all into DIR/comparison.md, beside the curves
+# in the file PUBLISHED (CompressAI's JSON) if that is set. What is measured already is
+# not measured again.
 set -euo pipefail
 
 if [[ $# -ne 2 || $1 == -* ]]; then
@@ -15,13 +16,29 @@ images=$2
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
 [[ -x $python ]] || python=python3
-refined=${REFINED:-tables_entropy_lpips attention_entropy_lpips} # runs
+# Runs to encode with a search of the integers, and with a refinement.
+searched=(tables_rdoq_mse {tables,attention}_entropy_{mse,lpips,ms-ssim})
+refined=({tables,attention}_entropy_lpips)
+[[ -n ${SEARCHED:-} ]] && read -ra searched <<<"$SEARCHED"
+[[ -n ${REFINED:-} ]] && read -ra refined <<<"$REFINED"
 google=${GOOGLE:-google_baseline_lr_1e-5/lambda_005}
 
-evaluate() {
+present() { # runs... : those of them that are in the folder, into the array runs
+  local run
+  runs=()
+  for run in "$@"; do
+    if [[ -d $dir/$run ]]; then runs+=("$run"); fi
+  done
+}
+evaluate() { # output folder, evaluate.py's flags...
   echo "== $1"
   "$python" "$here/evaluate.py" --batch_dir "$dir" --output_dir "$1" \
     --test_image_glob "$images" "${@:2}"
+}
+again() { # output folder, folder that holds JPEG of the same coding, flags...
+  mkdir -p "$1"
+  [[ -d $1/_output_PIL ]] || cp -r "$2/_output_PIL" "$1"
+  evaluate "$1" "${@:3}"
 }
 baseline=()
 [[ -d $dir/$google ]] && baseline=(--google_dir "$dir/$google")
@@ -29,19 +46,24 @@ baseline=()
 evaluate "$dir" "${baseline[@]}"
 evaluate "$dir/_optimized" --entropy_coding optimized "${baseline[@]}"
 evaluate "$dir/_trellis" --entropy_coding trellis
-evaluate "$dir/_rdoq" --quantization rdoq
-evaluate "$dir/_optimized_rdoq" --entropy_coding optimized --quantization rdoq
-folders=("$dir" "$dir"/_{optimized,trellis,rdoq,optimized_rdoq})
+folders=("$dir" "$dir"/_{optimized,trellis})
 
-runs=()
-for run in $refined; do
-  [[ -d $dir/$run ]] && runs+=("$run")
-done
+present "${searched[@]}"
 if [[ ${#runs[@]} -gt 0 ]]; then
-  evaluate "$dir/_optimized_refined" --entropy_coding optimized --refine_steps 30 \
-    --runs "${runs[@]}"
+  again "$dir/_rdoq" "$dir" --quantization rdoq --runs "${runs[@]}"
+  again "$dir/_optimized_rdoq" "$dir/_optimized" \
+    --entropy_coding optimized --quantization rdoq --runs "${runs[@]}"
+  folders+=("$dir"/_{rdoq,optimized_rdoq})
+  "$python" "$here/rate_check.py" --batch_dir "$dir" --test_image_glob "$images" \
+    --output "$dir/rate_check.md"
+fi
+present "${refined[@]}"
+if [[ ${#runs[@]} -gt 0 ]]; then
+  again "$dir/_optimized_refined" "$dir/_optimized" \
+    --entropy_coding optimized --refine_steps 30 --runs "${runs[@]}"
   folders+=("$dir/_optimized_refined")
 fi
-"$python" "$here/compare.py" "${folders[@]}" --output "$dir/comparison.md"
-"$python" "$here/rate_check.py" --batch_dir "$dir" --test_image_glob "$images" \
-  --output "$dir/rate_check.md"
+published=()
+[[ -n ${PUBLISHED:-} ]] && published=(--published "$PUBLISHED")
+"$python" "$here/compare.py" "${folders[@]}" "${published[@]}" \
+  --output "$dir/comparison.md"

@@ -176,6 +176,17 @@ def test_only_chooses_and_orders(monkeypatch, capsys, folders, published):
         compare.main()
 
 
+def test_jpeg_of_a_coding_stands_there_once(monkeypatch, capsys, folders, tmp_path):
+    for name, coding in (("again", "default"), ("third", "optimized")):
+        qualities = [f"Q{q}" for q in (5, 10, 20, 40, 70)]
+        settings = {"entropy_coding": coding}
+        write_curve(tmp_path / name, "_output_PIL", qualities, settings, (0.8, 0.8))
+    folders += [str(tmp_path / name) for name in ("again", "third", "third")]
+    text = run(monkeypatch, capsys, folders)
+    assert len(rows_of(text, "JPEG, optimized")) == 1
+    assert not rows_of(text, "JPEG, default")
+
+
 def test_first_folder_without_jpeg_is_a_user_error(monkeypatch, folders):
     monkeypatch.setattr("sys.argv", ["compare.py", folders[1]])
     with pytest.raises(UserError, match="no _output_PIL"):

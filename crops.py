@@ -1,0 +1,181 @@
+"""Crops of pictures side by side at equal size of their files: what the numbers mean.
+
+`python3 crops.py photo.png:180,60,128 --target_bpp 0.5 --rdoq runs/tables` shows the
+square of 128 px whose left upper corner is at x = 180, y = 60: of the original, of
+plain JPEG, of mozjpeg, and of the run's model whose file is closest to 0.5 bits per
+pixel. JPEG and mozjpeg get the lowest quality whose file is no smaller than ours.
+"""
+
+import tensorflow_log
+
+import os
+import re
+from typing import NamedTuple
+
+import numpy as np
+import tqdm
+from matplotlib.figure import Figure
+
+import arg_parser
+import checkpoints
+import hardware
+import jpeg_file
+from codec import CodecGraphs, Quantization
+from errors import UserError, run_main
+from evaluate import MODELS, find_lambda_dirs
+from image_files import read_image
+from metrics import PictureMetrics, bits_per_pixel
+from plots import save_figure
+
+REFINE_STEPS = 30
+CODING = "optimized"
+_INCHES = 2.2  # side of a crop
+
+
+class Crop(NamedTuple):
+    """A square of a picture: file, left upper corner and side in px."""
+
+    path: str
+    x: int
+    y: int
+    side: int
+
+    @classmethod
+    def parse(cls, text):
+        """From `FILE:X,Y,SIDE`.
+
+        Raises:
+          UserError: the text is another one.
+        """
+        match = re.fullmatch(r"(.+):(\d+),(\d+),(\d+)", text)
+        if not match or not int(match[4]):
+            raise UserError(
+                f"{text}: not of the form FILE:X,Y,SIDE, such as a.png:0,0,9"
+            )
+        return cls(match[1], *map(int, match.groups()[1:]))
+
+    def of(self, picture):
+        """The square of `picture`.
+
+        Raises:
+          UserError: it is not inside.
+        """
+        height, width = picture.shape[:2]
+        if self.x + self.side > width or self.y + self.side > height:
+            raise UserError(
+                f"{self.path}: {width}x{height} px, the crop {self.x},{self.y},"
+                f"{self.side} is not inside"
+            )
+        return picture[self.y : self.y + self.side, self.x : self.x + self.side]
+
+
+def main():
+    """Draws what the command line names; returns the exit status."""
+    args = arg_parser.parse_crops()
+    hardware.select_device(args.device)
+    precision, _ = hardware.choose_precision(args.precision)
+    crops = [Crop.parse(text) for text in args.crops]
+    pictures = [read_image(crop.path) for crop in crops]
+    for crop, picture in zip(crops, pictures, strict=True):
+        crop.of(picture)
+    columns = {}
+    for runs, quantization in (
+        (args.rdoq, Quantization("rdoq", CODING)),
+        (args.refined, Quantization("round", CODING, REFINE_STEPS)),
+    ):
+        graphs = CodecGraphs(precision, quantization)
+        for run in runs:
+            name = os.path.basename(os.path.abspath(run))
+            columns[name] = closest_files(graphs, run, pictures, args.target_bpp)
+    largest = [max(map(len, files)) for files in zip(*columns.values(), strict=True)]
+    for name, coding in (("JPEG", CODING), ("mozjpeg", "trellis")):
+        columns[name] = [
+            smallest_from(picture, coding, size)
+            for picture, size in zip(pictures, largest, strict=True)
+        ]
+    figure = crops_figure(crops, pictures, columns)
+    save_figure(figure, args.output)
+    print(f"Written: {args.output}")
+    return 0
+
+
+def closest_files(graphs, run, pictures, target_bpp):
+    """Files of that lambda of a run, for each picture, that come closest to a rate.
+
+    Raises:
+      UserError: the folder holds no run.
+    """
+    best = [None] * len(pictures)
+    folders = [folder for _, folder in find_lambda_dirs(run)]
+    if not folders:
+        raise UserError(f"{run}: no lambda_* folders there")
+    for folder in tqdm.tqdm(folders, unit="model", disable=None):
+        prefix = checkpoints.find_checkpoint(folder)
+        train = os.path.dirname(prefix)
+        script = checkpoints.load_settings(train).get("script")
+        if script not in MODELS:
+            raise UserError(f"{train}: no settings.json of a model there")
+        settings = checkpoints.model_settings(train, script)
+        with graphs.get(MODELS[script], settings).restore(prefix) as codec:
+            for index, picture in enumerate(pictures):
+                data = jpeg_file.encode(codec.quantize(picture), CODING)
+                height, width = picture.shape[:2]
+                bpp = bits_per_pixel(len(data), height, width)
+                found = abs(np.log(bpp / target_bpp)), data
+                best[index] = min(best[index] or found, found)
+    return [data for _, data in best]
+
+
+def smallest_from(picture, coding, size):
+    """The file of lowest quality that has at least `size` bytes; the last, if none."""
+    for quality in range(1, 101):
+        data = jpeg_file.encode_rgb(picture, quality, coding)
+        if len(data) >= size:
+            break
+    return data
+
+
+def crops_figure(crops, pictures, columns):
+    """A row for each crop: of the original, then of the files of every column.
+
+    Args:
+      crops: list of `Crop`.
+      pictures: the originals, uint8 `[h, w, 3]`.
+      columns: {name: files, one for each picture}.
+
+    Returns:
+      `matplotlib.figure.Figure`.
+    """
+    metrics = PictureMetrics()
+    size = (_INCHES * (1 + len(columns)), (_INCHES + 0.35) * len(crops) + 0.3)
+    figure = Figure(figsize=size)
+    panels = figure.subplots(len(crops), 1 + len(columns), squeeze=False)
+    for row, crop, picture, *files in zip(
+        panels, crops, pictures, *columns.values(), strict=True
+    ):
+        reference = metrics.reference(picture)
+        height, width = picture.shape[:2]
+        _show(row[0], crop.of(picture), os.path.basename(crop.path))
+        for axes, data in zip(row[1:], files, strict=True):
+            decoded = jpeg_file.decode(data)
+            values = metrics.compare(reference, decoded)
+            bpp = bits_per_pixel(len(data), height, width)
+            text = (
+                f"{bpp:.3f} bpp, {values['psnr']:.1f} dB, LPIPS {values['lpips']:.3f}"
+            )
+            _show(axes, crop.of(decoded), text)
+    for axes, name in zip(panels[0], ("original", *columns), strict=True):
+        axes.set_title(name, fontsize=9, parse_math=False)
+    figure.subplots_adjust(0, 0.04, 1, 0.95, wspace=0.02, hspace=0.14)
+    return figure
+
+
+def _show(axes, pixels, text):
+    axes.imshow(pixels, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.set_xlabel(text, fontsize=7, labelpad=2, parse_math=False)
+
+
+if __name__ == "__main__":
+    run_main(main)

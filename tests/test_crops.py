@@ -1,0 +1,111 @@
+"""crops.py: what stands side by side has about as many bits."""
+
+import types
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import crops
+import jpeg_file
+import ljpeg
+from arg_parser import parse_crops, parse_ljpeg
+from errors import UserError
+from training import train
+
+
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory, smooth_picture):
+    path = tmp_path_factory.mktemp("photo") / "a:b.png"
+    Image.fromarray(smooth_picture(3, 80, 104)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, photo):
+    """A folder with the models of two lambdas and of two tables."""
+    folder = tmp_path_factory.mktemp("my_run")
+    for name, entry in (("lambda_001", 20), ("lambda_01", 60)):
+        argv = (
+            f"--checkpoint_dir {folder}/{name}/train train --patchsize 32 "
+            f"--batchsize 2 --lambda 0.{name[8:]} --table_init {entry} --table_lr 1e-9 "
+            "--last_step 1 --rate_model rdoq --train_glob"
+        )
+        train(ljpeg.LJPEG, parse_ljpeg([*argv.split(), str(photo)]))
+    return folder
+
+
+def test_figure_is_of_the_files_it_says(monkeypatch, tmp_path, photo, run):
+    drawn = {}
+
+    def keep(shown, pictures, columns):
+        drawn.update(crops=shown, pictures=pictures, columns=columns)
+        return figure(shown, pictures, columns)
+
+    figure = crops.crops_figure
+    monkeypatch.setattr(crops, "crops_figure", keep)
+    output = tmp_path / "figures" / "crops.png"
+    argv = [f"{photo}:30,20,48", f"{photo}:0,0,80", "--rdoq", run, "-o", output]
+    monkeypatch.setattr("sys.argv", ["crops.py", *map(str, argv)])
+    assert crops.main() == 0
+    assert Image.open(output).width > 800
+    assert drawn["crops"] == [(str(photo), 30, 20, 48), (str(photo), 0, 0, 80)]
+    columns = drawn["columns"]
+    assert list(columns) == [run.name, "JPEG", "mozjpeg"]
+    for ours, plain, mozjpeg in zip(*columns.values(), strict=True):
+        # Files of another coding; qualities are less than 10 % apart at this size.
+        assert len(ours) <= len(plain) < 1.15 * len(ours)
+        assert len(ours) <= len(mozjpeg) < 1.15 * len(ours)
+
+
+@pytest.mark.parametrize("target_bpp, entry", [(9, 20), (0.1, 60)])
+def test_the_lambda_closest_to_the_target_is_taken(photo, run, target_bpp, entry):
+    graphs = crops.CodecGraphs("float32", crops.Quantization("rdoq", "optimized"))
+    pictures = [crops.read_image(str(photo))]
+    (data,) = crops.closest_files(graphs, str(run), pictures, target_bpp)
+    table = jpeg_file.read_coefficients(data).qtables
+    # Most entries of the picture's own tables stay near those of the model.
+    assert np.median(table) == pytest.approx(entry, abs=6)
+
+
+@pytest.mark.parametrize("text", ["a.png", "a.png:1,2", "a.png:1,2,0", ":1,2,3"])
+def test_other_forms_of_a_crop_are_user_errors(text):
+    with pytest.raises(UserError, match="FILE:X,Y,SIDE"):
+        crops.Crop.parse(text)
+
+
+@pytest.mark.parametrize("x, y", [(41, 0), (0, 21)])
+def test_a_crop_outside_is_a_user_error(x, y):
+    picture = np.zeros((60, 80, 3), np.uint8)
+    assert crops.Crop("a.png", 40, 20, 40).of(picture).shape == (40, 40, 3)
+    with pytest.raises(UserError, match="80x60 px"):
+        crops.Crop("a.png", x, y, 40).of(picture)
+
+
+def test_crop_has_its_corner_at_x_and_y():
+    picture = np.arange(60 * 80 * 3).reshape(60, 80, 3)
+    np.testing.assert_array_equal(
+        crops.Crop("a.png", 50, 7, 9).of(picture), picture[7:16, 50:59]
+    )
+
+
+def test_smallest_file_of_at_least_a_size(photo):
+    picture = crops.read_image(str(photo))
+    files = [jpeg_file.encode_rgb(picture, q, "optimized") for q in range(1, 101)]
+    size = sorted(map(len, files))[40]
+    found = crops.smallest_from(picture, "optimized", size)
+    assert found in files and len(found) >= size
+    assert all(len(data) < size for data in files[: files.index(found)])
+    assert crops.smallest_from(picture, "optimized", 10**9) == files[-1]
+
+
+def test_folder_without_lambdas_is_a_user_error(tmp_path):
+    graphs = types.SimpleNamespace()
+    with pytest.raises(UserError, match="no lambda_"):
+        crops.closest_files(graphs, str(tmp_path), [], 1.0)
+
+
+def test_a_run_has_to_be_named(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        parse_crops(["a.png:0,0,9"])
+    assert "--rdoq or --refined" in capsys.readouterr().err
