@@ -32,6 +32,7 @@ MEASUREMENTS = {
     "precision": training_speed.precision,
     "batch_size": training_speed.batch_size,
     "evaluation": coding_speed.evaluation,
+    "encoding": coding_speed.encoding,
     "compress": coding_speed.compress,
     "picture_size": coding_speed.picture_size,
     "start_up": start_up.start_up,

@@ -23,7 +23,7 @@ from benchmarks.measuring import (
     test_picture,
 )
 from benchmarks.training_speed import CASES
-from codec import CodecGraph
+from codec import PLAIN, CodecGraph, Quantization
 from differentiable_jpeg import LearnedTables
 from image_utils import get_std_jpeg_qtable
 from metrics import PictureMetrics, mean_squared_error
@@ -152,6 +152,38 @@ def _encode(codec, picture, coding):
     return jpeg_file.encode(quantized, coding)
 
 
+def encoding(options):
+    """Beyond rounding, an image of 768x512: pixels to bytes with ljpeg's tables"""
+    picture = test_picture(options)
+    round_, rdoq = Quantization(), Quantization("rdoq")
+    cases = {
+        "round": (round_, {}),
+        "rdoq, no rate": (rdoq, {}),
+        "rdoq, MSE": (rdoq, {"rate_model": "entropy"}),
+        "rdoq, LPIPS": (rdoq, {"rate_model": "entropy", "lpips_weight": 5000}),
+        "rdoq, MS-SSIM": (rdoq, {"rate_model": "entropy", "msssim_weight": 5000}),
+        "one refinement step, LPIPS": (
+            Quantization(refine_steps=1),
+            {"rate_model": "entropy", "lpips_weight": 5000},
+        ),
+    }
+    with contextlib.ExitStack() as stack:
+        functions = {}
+        for name, (quantization, flags) in cases.items():
+            # At quality 50 an MSE of 1 is worth about this many bits per pixel.
+            folder = os.path.join(options.folder, name)
+            prefix = _stand_in("ljpeg", folder, options, lmbda=0.01, **flags)
+            codec = _restored("ljpeg", prefix, options, quantization)
+            codec = stack.enter_context(codec)
+            functions[name] = functools.partial(_encode, codec, picture, "optimized")
+        timings = interleave(functions, options, "encoding")
+    rows = [
+        {"case": name, "ms": timing.ms, **timing.checks}
+        for name, timing in timings.items()
+    ]
+    return rows, []
+
+
 def picture_size(options):
     """Picture size, ljpeg_attention's codec and the metrics"""
     folder = os.path.join(options.folder, "size")
@@ -216,21 +248,23 @@ def _codec(name, options):
 
 
 @contextlib.contextmanager
-def _restored(name, prefix, options):
+def _restored(name, prefix, options, quantization=PLAIN):
     settings = checkpoints.model_settings(os.path.dirname(prefix), name)
-    graph = CodecGraph(CASES[name].model_class, settings, options.precision)
+    model_class = CASES[name].model_class
+    graph = CodecGraph(model_class, settings, options.precision, quantization)
     with graph.restore(prefix) as codec:
         yield codec
 
 
-def _stand_in(name, folder, options):
+def _stand_in(name, folder, options, **flags):
     """Writes a checkpoint as a training leaves it; returns its prefix.
 
     Weights as at the start of a training, ImageNet's in the trunk; but tables of
     quality 50, as those at the start (1 to 2) give files of a size that no one wants.
     """
     case = CASES[name]
-    args = case.args(options, patchsize=64, batchsize=1)
+    patchsize = 192 if flags.get("msssim_weight") else 64
+    args = case.args(options, patchsize=patchsize, batchsize=1, **flags)
     os.makedirs(folder, exist_ok=True)
     checkpoints.save_settings(folder, checkpoints.settings_of(args, name))
     with (
