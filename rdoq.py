@@ -125,15 +125,16 @@ def _search(z, weights, entropy_coding, passes, qtables=None):
             for c in components:
                 # Progressive JPEG has a scan, and tables, for AC of each component.
                 _, ac, empty = own or _measured_lengths(integers[c : c + 1])
-                scaled = (ordered[c] / ratio).clip(-1023, 1023)
-                costs = weights[c] * ratio**2
-                integers[c, :, 0] = _search_dc(scaled[:, 0], costs[:, 0], dc)
-                _search_ac(scaled, costs, ac, empty, integers[c])
+                of_component = ordered[c], weights[c], ratio
+                _search_dc(*of_component, dc, integers[c])
+                _search_ac(*of_component, ac, empty, integers[c])
             if qtables is not None:
-                old = qtables[..., table].ravel()[_ZIGZAG]
-                chosen = (x[components] for x in (ordered, weights, integers))
-                steps = _fitted_steps(*chosen, old * ratio, old, is_last=not left)
-                ratio = (steps / old).astype(np.float32)
+                units = qtables[..., table].ravel()[_ZIGZAG]
+                sums = sum(
+                    _regression(ordered[c], weights[c], integers[c]) for c in components
+                )
+                steps = _fitted_steps(sums, units * ratio, units, is_last=not left)
+                ratio = (steps / units).astype(np.float32)
         if qtables is not None:
             flat = np.empty(64, np.uint8)
             flat[_ZIGZAG] = steps
@@ -143,21 +144,18 @@ def _search(z, weights, entropy_coding, passes, qtables=None):
     return np.moveaxis(result.reshape(3, rows, cols, 8, 8), 0, -1), tables
 
 
-def _fitted_steps(z, weights, integers, steps, units, is_last):
+def _fitted_steps(sums, steps, units, is_last):
     """Steps of the least weighted error for integers; further that way but at last.
 
     Args:
-      z, weights, integers: `[components, blocks, 64]`.
+      sums: as from `_regression`.
       steps: the ones that the integers were chosen for, `[64]`.
       units: of z, `[64]`.
       is_last: whether the integers stay.
     """
-    k = integers.astype(np.float32)
-    errors = np.sum(weights * k * z, (0, 1), dtype=np.float64)
-    squares = np.sum(weights * k * k, (0, 1), dtype=np.float64)
-    enough = np.sum(integers != 0, (0, 1)) >= (1 if is_last else _LEAST_COUNT)
-    enough &= squares > 0
-    fitted = np.where(enough, units * errors / np.where(enough, squares, 1), steps)
+    products, squares, counts = sums
+    enough = (counts >= (1 if is_last else _LEAST_COUNT)) & (squares > 0)
+    fitted = np.where(enough, units * products / np.where(enough, squares, 1), steps)
     if not is_last:
         fitted = steps + _OVER_RELAXATION * (fitted - steps)
     return np.rint(fitted).clip(1, 255)
@@ -300,18 +298,42 @@ def _count(integers, dc, ac):
 
 
 @numba.njit(cache=True, nogil=True)
-def _search_dc(z, weights, lengths):
-    """DC integers of one component: each rounded down, to the nearest, or up.
+def _regression(z, weights, integers):
+    """Sums over blocks, `[n, 64]`, of the regression of z on the integers.
 
-    The Viterbi algorithm over the blocks in the order of the scan; `weights` are `[1]`
-    or one for each block.
+    Returns:
+      float64 `[3, 64]`: weight * z * integer, weight * integer^2, and the number of
+      integers other than 0.
     """
-    n = z.size
+    sums = np.zeros((3, 64))
+    for b in range(z.shape[0]):
+        own_weights = weights[b % weights.shape[0]]
+        for k in range(64):
+            value = integers[b, k]
+            if value:
+                weighted = own_weights[k] * value
+                sums[0, k] += weighted * z[b, k]
+                sums[1, k] += weighted * value
+                sums[2, k] += 1
+    return sums
+
+
+@numba.njit(cache=True, nogil=True)
+def _search_dc(z, weights, ratio, lengths, integers):
+    """Writes the DC integers of one component: rounded down, to the nearest, or up.
+
+    The Viterbi algorithm over the blocks in the order of the scan; arguments as for
+    `_search_ac`.
+    """
+    n = z.shape[0]
     came_from = np.zeros((n, 3), np.int8)
     cost = np.zeros(3, np.float32)
     before = np.zeros(3, np.int64)  # the DC before the first block is 0
     for i in range(n):
-        middle = int(np.rint(z[i]))
+        own = min(max(z[i, 0] / ratio[0], -1023), 1023)
+        weight = weights[i % weights.shape[0], 0] * ratio[0] ** 2
+        middle = int(np.rint(own))
+        integers[i, 0] = middle
         new_cost = np.empty(3, np.float32)
         for j in range(3):
             value = min(max(middle + j - 1, -1023), 1023)
@@ -322,55 +344,62 @@ def _search_dc(z, weights, lengths):
                 if total < best:
                     best = total
                     came_from[i, j] = p
-            new_cost[j] = best + weights[i % weights.size] * (z[i] - value) ** 2
+            new_cost[j] = best + weight * (own - value) ** 2
         for j in range(3):
             before[j] = min(max(middle + j - 1, -1023), 1023)
         # Kept small: float32 would lose the bits of one block in those of thousands.
         cost = new_cost - new_cost.min()
-    path = np.empty(n, np.int16)
     j = np.argmin(cost)
     for i in range(n - 1, -1, -1):
-        path[i] = min(max(int(np.rint(z[i])) + j - 1, -1023), 1023)
+        integers[i, 0] = min(max(integers[i, 0] + j - 1, -1023), 1023)
         j = came_from[i, j]
-    return path
 
 
 @numba.njit(cache=True, nogil=True)
-def _search_ac(z, weights, lengths, empty, integers):
-    """Writes the AC integers of blocks, `[n, 64]` in zigzag order.
-
-    `weights` are `[1, 64]`, or `[n, 64]`; `empty` are the bits of having coefficients
-    and of having none.
+def _search_ac(z, weights, ratio, lengths, empty, integers):
+    """Writes the AC integers of one component.
 
     For every block the cheapest path through the coefficients that stay nonzero: the
     cost up to one of them is that up to its predecessor, the error of the zeros between
     them, its symbol and extra bits, and its own error.
+
+    Args:
+      z: `[n, 64]`, blocks in zigzag order.
+      weights: `[1, 64]` or `[n, 64]`, of a squared error of 1 in z.
+      ratio: `[64]`, of the steps to the units of z.
+      lengths: `[256]`, bits of the symbols.
+      empty: bits of having coefficients, and of having none.
+      integers: `[n, 64]`, for the result.
     """
+    own = np.zeros(64, np.float32)  # z, in steps
+    own_weights = np.zeros(64, np.float32)
     places = np.zeros(64, np.int64)  # zigzag positions that may be nonzero; 0 stands
     costs = np.zeros(64, np.float32)  # for the start of the block
     origins = np.zeros(64, np.int64)
     values = np.zeros(64, np.int64)
     zeros = np.zeros(64, np.float32)  # error of all positions up to one, if zero
     for b in range(z.shape[0]):
-        own_weights = weights[b % weights.shape[0]]
         count = 1
         for k in range(1, 64):
-            zeros[k] = zeros[k - 1] + own_weights[k] * z[b, k] ** 2
-            if abs(z[b, k]) > 0.5:
+            own[k] = min(max(z[b, k] / ratio[k], -1023), 1023)
+            own_weights[k] = weights[b % weights.shape[0], k] * ratio[k] ** 2
+            zeros[k] = zeros[k - 1] + own_weights[k] * own[k] ** 2
+            if abs(own[k]) > 0.5:
                 places[count] = k
                 count += 1
         best, last = zeros[63] + empty[1], 0
         for i in range(1, count):
             k = places[i]
-            magnitude = abs(z[b, k])
+            magnitude = abs(own[k])
             nearest = int(magnitude + 0.5)
             costs[i] = np.inf
             for value in range(nearest, max(nearest - 3, 0), -1):
                 size = _size(value)
-                own = zeros[k - 1] + size + own_weights[k] * (magnitude - value) ** 2
+                error = own_weights[k] * (magnitude - value) ** 2
+                step_cost = zeros[k - 1] + size + error
                 for j in range(i - 1, -1, -1):
                     run = k - places[j] - 1
-                    total = costs[j] - zeros[places[j]] + own
+                    total = costs[j] - zeros[places[j]] + step_cost
                     total += lengths[_ZERO_RUN] * (run // 16)
                     total += lengths[16 * (run % 16) + size]
                     if total < costs[i]:
@@ -382,5 +411,5 @@ def _search_ac(z, weights, lengths, empty, integers):
         integers[b, 1:] = 0
         while last:
             k = places[last]
-            integers[b, k] = values[last] if z[b, k] > 0 else -values[last]
+            integers[b, k] = values[last] if own[k] > 0 else -values[last]
             last = origins[last]
