@@ -15,8 +15,7 @@ from losses import distortion
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from metrics import MS_SSIM_MIN_SIDE
 
-_PROBES = 2
-_SMOOTHING = 3  # blocks; neighbours look alike, and probes are noisy
+_SMOOTHING = 3  # blocks; neighbours look alike, and a probe is noisy
 _LEAST_PERCENTILE = 5  # of the blocks: below it an estimate is noise about 0
 _LARGEST_RATIO = 10.0  # of a frequency's curvature to the mean of all, and its inverse
 
@@ -84,10 +83,8 @@ def curvature(gradient, dct, errors):
       float32, shaped as `dct`, positive.
     """
     signs = np.random.default_rng(0)
-    products, squares = np.zeros_like(dct), _PROBES * errors**2
-    for _ in range(_PROBES):
-        e = errors * signs.choice(np.array([-1, 1], np.float32), dct.shape)
-        products += gradient(dct + e) * e
+    e = errors * signs.choice(np.array([-1, 1], np.float32), dct.shape)
+    products, squares = gradient(dct + e) * e, errors**2
     result = np.empty_like(dct)
     for kind in (slice(0, 1), slice(1, 3)):
         p, s = products[..., kind], squares[..., kind]

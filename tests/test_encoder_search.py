@@ -94,13 +94,19 @@ def test_rdoq_counts_the_bits_of_the_coding_that_follows(trained):
     assert costs["default", "default"] < 0.99 * costs["optimized", "default"]
 
 
-def test_a_model_without_a_rate_has_one_weight_for_all_steps(trained):
+@pytest.mark.parametrize(
+    "changes, bits", [({"rate_model": "proxy"}, 6.0), ({"lpips_weight": 9.0}, 48.0)]
+)
+def test_a_model_without_a_rate_or_with_lpips_has_one_weight_for_all_steps(
+    trained, changes, bits
+):
     picture = picture_of(64, 72)
     quantization = codec.Quantization("rdoq")
-    found = quantized(trained, picture, quantization, rate_model="proxy")
+    found = quantized(trained, picture, quantization, **changes)
     plain = quantized(trained, picture, codec.PLAIN)
+    np.testing.assert_array_equal(found.qtables, plain.qtables)
     z = dct_of(picture) / np.moveaxis(plain.qtables, 0, -1)[..., [0, 1, 1]]
-    wanted = rdoq.quantize(z, rdoq.BITS_PER_SQUARED_STEP, "optimized")
+    wanted = rdoq.quantize(z, bits, "optimized")
     assert (found.integers == wanted).mean() > 0.999
     assert (found.integers != plain.integers).any()
 
@@ -117,10 +123,6 @@ def test_tables_are_those_of_the_picture_where_the_model_knows_its_rate(trained)
     assert (found.integers == integers).mean() > 0.999
     np.testing.assert_allclose(found.qtables, np.moveaxis(tables, -1, 0), atol=1)
     assert (tables != given).any()
-    without = quantized(
-        trained, picture, codec.Quantization("rdoq"), rate_model="proxy"
-    )
-    np.testing.assert_array_equal(without.qtables, plain.qtables)
 
 
 def test_weights_by_curvature_are_those_of_mse_where_the_distortion_is_mse():
