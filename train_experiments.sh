@@ -55,14 +55,14 @@ run() {
 batch() {
   run env "${@:2}" bash "$here/batch_job_attention.sh" "$dir/$1"
 }
-thesis() {
-  batch "$1" STEPS=1200 LPIPS_WEIGHT="$2" TOTAL_WEIGHT_REGULARIZER=10
+thesis() { # run, weight of LPIPS, steps
+  batch "$1" STEPS="$3" LPIPS_WEIGHT="$2" TOTAL_WEIGHT_REGULARIZER=10
 }
 tables() {
   batch "$1" SCRIPT=ljpeg.py "${@:2}"
 }
-entropy() { # one of tables, batch
-  "$1" "$2" STEPS=800 RATE_MODEL=entropy RATE_LR=1e-1 "${@:3}"
+entropy() { # one of tables, batch; run; steps
+  "$1" "$2" STEPS="$3" RATE_MODEL=entropy RATE_LR=1e-1 "${@:4}"
 }
 mse="LAMBDAS=0.001 0.002 0.004 0.008 0.016 0.04 0.08"
 perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
@@ -81,20 +81,20 @@ google() {
 
 train() {
   case $1 in
-    attention_learned_q_w10_scale1e-5) thesis "$1" 0 ;;
-    attention_learned_q_w10_scale1e-5_lpips500) thesis "$1" 500 ;;
-    attention_learned_q_w10_scale1e-5_lpips5000) thesis "$1" 5000 ;;
+    attention_learned_q_w10_scale1e-5) thesis "$1" 0 1200 ;;
+    attention_learned_q_w10_scale1e-5_lpips500) thesis "$1" 500 800 ;;
+    attention_learned_q_w10_scale1e-5_lpips5000) thesis "$1" 5000 800 ;;
     google_baseline_lr_1e-5) google "$1" ;;
     # The search leaves some entries unused: the regularizer takes those up.
     tables_rdoq_mse)
       tables "$1" RATE_MODEL=rdoq TOTAL_WEIGHT_REGULARIZER=0.01 "$mse"
       ;;
-    tables_entropy_mse) entropy tables "$1" "$mse" ;;
-    tables_entropy_lpips) entropy tables "$1" LPIPS_WEIGHT=5000 "$perceptual" ;;
-    tables_entropy_ms-ssim) entropy tables "$1" "${ms_ssim[@]}" ;;
-    attention_entropy_mse) entropy batch "$1" "$mse" ;;
-    attention_entropy_lpips) entropy batch "$1" LPIPS_WEIGHT=5000 "$perceptual" ;;
-    attention_entropy_ms-ssim) entropy batch "$1" "${ms_ssim[@]}" ;;
+    tables_entropy_mse) entropy tables "$1" 800 "$mse" ;;
+    tables_entropy_lpips) entropy tables "$1" 800 LPIPS_WEIGHT=5000 "$perceptual" ;;
+    tables_entropy_ms-ssim) entropy tables "$1" 800 "${ms_ssim[@]}" ;;
+    attention_entropy_mse) entropy batch "$1" 600 "$mse" ;;
+    attention_entropy_lpips) entropy batch "$1" 600 LPIPS_WEIGHT=5000 "$perceptual" ;;
+    attention_entropy_ms-ssim) entropy batch "$1" 600 "${ms_ssim[@]}" ;;
     *)
       echo "train_experiments.sh: error: no run is called $1" >&2
       return 2
