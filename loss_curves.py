@@ -12,7 +12,6 @@ import csv
 import glob
 import io
 import os
-import re
 
 import tensorflow.compat.v1 as tf
 import tqdm
@@ -179,7 +178,7 @@ def loss_figure(curves):
             relative = [loss * len(tail) / sum(tail) for loss in losses]
             shade = str(0.75 * (1 - index / max(1, len(by_lambda) - 1)))
             axes.plot(steps, relative, color=shade, label=f"{lmbda:g}", linewidth=1)
-        axes.set_title(re.sub("_(scale|ms)", r"\n_\1", run), fontsize=8)
+        axes.set_title(run, fontsize=8, parse_math=False)
         axes.set_ylim(0.8, 2)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(color="#DDDDDD", linewidth=0.6)
@@ -190,7 +189,7 @@ def loss_figure(curves):
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
     figure.supxlabel("step", fontsize=9)
-    figure.supylabel("mean loss of the last 100 steps, of that at the end", fontsize=9)
+    figure.supylabel("loss / loss at the end", fontsize=9)
     figure.tight_layout()
     return figure
 
