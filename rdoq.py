@@ -214,7 +214,7 @@ def _scan_order(values):
 def _standard_lengths():
     """Those of the standard, for luma and chroma, as from `_measured_lengths`."""
     return [
-        (*map(np.float32, (dc, ac)), np.float32([0.0, ac[0]]))
+        (*map(np.float32, (dc, ac)), np.float32([[0.0, ac[0]]] * 2))
         for dc, ac in map(jpeg_file.standard_code_lengths, range(2))
     ]
 
@@ -223,15 +223,20 @@ def _measured_lengths(integers):
     """Self-information of the symbols of `[components, blocks, 64]`, in bits.
 
     Returns:
-      (DC `[16]`, AC `[256]`, `[2]`): the last are of a block that has AC coefficients
-      and of one that has none. Progressive JPEG codes runs of the latter, so that they
-      cost less than an end of block each.
+      (DC `[16]`, AC `[256]`, `[2, 2]`): the last are of a block that has AC
+      coefficients and of one that has none, after one with some and one with none.
+      Progressive JPEG codes runs of empty blocks, so that they cost less than an end of
+      block each, and the less the more of them stand together.
     """
     dc, ac = _histograms(integers)
-    has_some = integers[..., 1:].any(-1)
-    empty = np.array([has_some.sum(), (~has_some).sum()], np.float64)
-    ac[0] -= empty[1]
-    return (_huffman_lengths(dc), _self_information(ac), _self_information(empty))
+    is_empty = ~integers[..., 1:].any(-1)
+    ac[0] -= is_empty.sum()
+    pairs = np.zeros_like(is_empty, np.int64)
+    pairs[:, 1:] = 2 * is_empty[:, :-1]
+    pairs += is_empty
+    counts = np.bincount(pairs.ravel(), minlength=4).reshape(2, 2)
+    empty = np.stack([_self_information(after) for after in counts])
+    return (_huffman_lengths(dc), _self_information(ac), empty)
 
 
 def _self_information(counts):
@@ -361,14 +366,16 @@ def _search_ac(z, weights, ratio, lengths, empty, integers):
 
     For every block the cheapest path through the coefficients that stay nonzero: the
     cost up to one of them is that up to its predecessor, the error of the zeros between
-    them, its symbol and extra bits, and its own error.
+    them, its symbol and extra bits, and its own error. Then, along the blocks, the
+    cheapest sequence of ones that keep these coefficients and of empty ones.
 
     Args:
       z: `[n, 64]`, blocks in zigzag order.
       weights: `[1, 64]` or `[n, 64]`, of a squared error of 1 in z.
       ratio: `[64]`, of the steps to the units of z.
       lengths: `[256]`, bits of the symbols.
-      empty: bits of having coefficients, and of having none.
+      empty: `[2, 2]`, bits of having coefficients and of having none, after a block
+        that has some and after one that has none.
       integers: `[n, 64]`, for the result.
     """
     own = np.zeros(64, np.float32)  # z, in steps
@@ -378,7 +385,9 @@ def _search_ac(z, weights, ratio, lengths, empty, integers):
     origins = np.zeros(64, np.int64)
     values = np.zeros(64, np.int64)
     zeros = np.zeros(64, np.float32)  # error of all positions up to one, if zero
-    for b in range(z.shape[0]):
+    n = z.shape[0]
+    block_costs = np.zeros((n, 2), np.float32)  # with its coefficients, and empty
+    for b in range(n):
         count = 1
         for k in range(1, 64):
             own[k] = min(max(z[b, k] / ratio[k], -1023), 1023)
@@ -387,7 +396,7 @@ def _search_ac(z, weights, ratio, lengths, empty, integers):
             if abs(own[k]) > 0.5:
                 places[count] = k
                 count += 1
-        best, last = zeros[63] + empty[1], 0
+        best, last = np.float32(np.inf), 0
         for i in range(1, count):
             k = places[i]
             magnitude = abs(own[k])
@@ -405,7 +414,7 @@ def _search_ac(z, weights, ratio, lengths, empty, integers):
                     if total < costs[i]:
                         costs[i], origins[i], values[i] = total, j, value
             end = lengths[0] if k < 63 else 0.0
-            total = costs[i] + zeros[63] - zeros[k] + end + empty[0]
+            total = costs[i] + zeros[63] - zeros[k] + end
             if total < best:
                 best, last = total, i
         integers[b, 1:] = 0
@@ -413,3 +422,33 @@ def _search_ac(z, weights, ratio, lengths, empty, integers):
             k = places[last]
             integers[b, k] = values[last] if own[k] > 0 else -values[last]
             last = origins[last]
+        block_costs[b, 0], block_costs[b, 1] = best, zeros[63]
+    _empty_blocks(block_costs, empty, integers)
+
+
+@numba.njit(cache=True, nogil=True)
+def _empty_blocks(block_costs, empty, integers):
+    """Sets the AC integers of those blocks to 0 for which that costs less.
+
+    The Viterbi algorithm over the blocks in the order of the scan.
+
+    Args:
+      block_costs: `[n, 2]`, with the integers that are there, and with none.
+      empty: as for `_search_ac`.
+      integers: `[n, 64]`, to be changed.
+    """
+    n = block_costs.shape[0]
+    came_from = np.zeros((n, 2), np.int8)
+    costs = np.array([0.0, np.inf])  # the first block stands after a full one
+    for b in range(n):
+        new_costs = np.empty(2)
+        for state in range(2):
+            totals = costs + empty[:, state]
+            came_from[b, state] = np.argmin(totals)
+            new_costs[state] = totals.min() + block_costs[b, state]
+        costs = new_costs
+    state = np.argmin(costs)
+    for b in range(n - 1, -1, -1):
+        if state:
+            integers[b, 1:] = 0
+        state = came_from[b, state]

@@ -87,7 +87,7 @@ train() {
     google_baseline_lr_1e-5) google "$1" ;;
     # The search leaves some entries unused: the regularizer takes those up.
     tables_rdoq_mse)
-      tables "$1" RATE_MODEL=rdoq TOTAL_WEIGHT_REGULARIZER=0.01 "$mse"
+      tables "$1" RATE_MODEL=rdoq TOTAL_WEIGHT_REGULARIZER=1e-4 "$mse"
       ;;
     tables_entropy_mse) entropy tables "$1" 800 "$mse" ;;
     tables_entropy_lpips) entropy tables "$1" 800 LPIPS_WEIGHT=5000 "$perceptual" ;;

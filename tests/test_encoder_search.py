@@ -91,7 +91,7 @@ def test_rdoq_counts_the_bits_of_the_coding_that_follows(trained):
             bpp = 8 * len(jpeg_file.encode(coded, coding)) / picture[..., 0].size
             costs[counted, coding] = 0.01 * squared_error(coded, picture) + bpp
     # For the lengths of the picture itself the search only finds a local minimum.
-    assert costs["default", "default"] < 0.99 * costs["optimized", "default"]
+    assert costs["default", "default"] < 0.995 * costs["optimized", "default"]
 
 
 @pytest.mark.parametrize(

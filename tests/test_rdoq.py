@@ -211,6 +211,30 @@ def test_dc_integers_cost_the_least_of_all_sequences(seed):
     assert max(gains) > 1
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_empty_blocks_are_the_cheapest_sequence(seed):
+    rng = np.random.default_rng(seed)
+    count = 8
+    costs = rng.uniform(0, 6, (count, 2)).astype(np.float32)
+    bits = rng.uniform(0, 5, (2, 2)).astype(np.float32)
+    integers = rng.integers(1, 9, (count, 64)).astype(np.int16)
+    before = integers.copy()
+
+    def cost(states):
+        pairs = zip((0, *states), states, strict=False)
+        return sum(map(lambda pair: bits[pair], pairs)) + sum(
+            costs[block, state] for block, state in enumerate(states)
+        )
+
+    best = min(itertools.product((0, 1), repeat=count), key=cost)
+    rdoq._empty_blocks(costs, bits, integers)
+    assert 0 < sum(best) < count
+    for block, is_empty in enumerate(best):
+        expected = before[block].copy()
+        expected[1:] *= not is_empty
+        np.testing.assert_array_equal(integers[block], expected)
+
+
 @pytest.mark.parametrize("weights", [2.0, rdoq.mse_weights(STD_QTABLES / 2, 0.01)])
 def test_search_lowers_the_cost_in_real_files_of_its_coding(natural, weights):
     choices = {"round": np.rint(natural).astype(np.int16)}
