@@ -106,10 +106,31 @@ def straight_through_dc(z):
     return (z - tf.stop_gradient(z)) * _DC_MASK
 
 
-def round_for_entropy(z):
-    """`differentiable_round` for AC, straight through for DC: see above."""
-    ac = image_utils.differentiable_round(z * (1.0 - _DC_MASK))
-    return ac + tf.stop_gradient(tf.round(z) * _DC_MASK) + straight_through_dc(z)
+def round_with_slopes(dct, qtables, table_slope):
+    """Integers of coefficients, with the gradients that suit an estimated rate.
+
+    To the (edited) coefficients the gradient goes straight through: 1 is the mean slope
+    of rounding. (That of Shin and Song's polynomial is 1/4, so that against a rate a
+    network takes distortion for four times cheaper than it is.) To the tables it goes
+    straight through for DC, see `straight_through_dc`, and with a given slope for AC.
+    A squared error is continuous where an integer changes, so for MSE the gradient with
+    the integers held fixed, slope 0, is the exact one.
+
+    Args:
+      dct: `[b, rows, cols, 8, 8, 3]`.
+      qtables: float32 `[8, 8, 2]`.
+      table_slope: of the integers in `z = dct / qtables`, as the tables' gradient sees
+        it, for AC.
+
+    Returns:
+      float32 integers, shaped as `dct`.
+    """
+    of_tables = divide(tf.stop_gradient(dct), qtables)
+    of_edits = divide(dct, tf.stop_gradient(qtables))
+    integers = tf.stop_gradient(tf.round(of_tables))
+    integers += of_edits - tf.stop_gradient(of_edits)
+    integers += table_slope * (of_tables - tf.stop_gradient(of_tables)) * (1 - _DC_MASK)
+    return integers + straight_through_dc(of_tables)
 
 
 def reconstruct(integers, qtables, height, width):

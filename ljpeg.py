@@ -14,7 +14,7 @@ import differentiable_jpeg as jpeg
 import training
 from errors import run_main
 from image_utils import differentiable_round
-from losses import distortion, estimated_bpp, searched_integers
+from losses import distortion, estimated_bpp, searched_integers, table_slope
 
 
 class LJPEG:
@@ -46,11 +46,13 @@ class LJPEG:
         """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
         settings, qtables = self._settings, self.tables.entries
         height, width = jpeg.picture_size(x)
-        z = jpeg.divide(jpeg.rgb_to_dct(x), qtables)
+        dct = jpeg.rgb_to_dct(x)
+        z = jpeg.divide(dct, qtables)
         if settings.rate_model == "rdoq":
             integers, rate = searched_integers(z, qtables, settings.lmbda)
         elif settings.rate_model == "entropy":
-            integers = jpeg.round_for_entropy(z)
+            slope = table_slope(settings.lpips_weight)
+            integers = jpeg.round_with_slopes(dct, qtables, slope)
         else:
             integers = differentiable_round(z)
         x_tilde = jpeg.reconstruct(integers, qtables, height, width)

@@ -18,7 +18,7 @@ import training
 from conv_blocks import VGGAttention, imagenet_weights
 from errors import run_main
 from image_utils import differentiable_round, pad_to_blocks
-from losses import distortion, estimated_bpp
+from losses import distortion, estimated_bpp, table_slope
 
 
 class LJPEGAttention:
@@ -61,7 +61,11 @@ class LJPEGAttention:
         dct, attention = self._edit(x)
         z = jpeg.divide(dct, qtables)
         entropy = settings.rate_model == "entropy"
-        integers = jpeg.round_for_entropy(z) if entropy else differentiable_round(z)
+        if entropy:
+            slope = table_slope(settings.lpips_weight)
+            integers = jpeg.round_with_slopes(dct, qtables, slope)
+        else:
+            integers = differentiable_round(z)
         x_tilde = jpeg.reconstruct(integers, qtables, height, width)
 
         total, terms = distortion(

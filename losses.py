@@ -39,6 +39,14 @@ def distortion(x, x_tilde, dtype, lpips_weight=0.0, msssim_weight=0.0):
     return total, terms
 
 
+def table_slope(lpips_weight):
+    """The slope for `differentiable_jpeg.round_with_slopes` that suits a distortion.
+
+    LPIPS jumps where texture is rounded away, which integers held fixed do not see.
+    """
+    return 1.0 if lpips_weight else 0.0
+
+
 def estimated_bpp(z, x, seed):
     """Estimated bits per pixel of a batch, of an entropy model that is trained along.
 

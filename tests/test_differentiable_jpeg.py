@@ -191,18 +191,45 @@ def test_standard_model_decodes_like_pillows_encoder(session, smooth_picture, qu
 # Rounding for an entropy model
 
 
-def test_rounding_for_entropy_passes_dc_straight_through(session):
+@pytest.mark.parametrize("table_slope", [0.0, 1.0, 0.3])
+def test_rounding_has_a_slope_for_edits_and_one_for_tables(session, table_slope):
     rng = np.random.default_rng(0)
-    z = rng.normal(0, 20, (2, 3, 4, 8, 8, 3)).astype(np.float32)
-    upstream = rng.normal(0, 1, z.shape).astype(np.float32)
-    x = tf.constant(z)
-    rounded = jpeg.round_for_entropy(x)
-    gradient = tf.gradients(rounded, x, upstream)[0]
-    rounded, gradient = session.run([rounded, gradient])
-    np.testing.assert_array_equal(rounded, np.round(z))
-    slope = 3 * (z - np.round(z).astype(np.float64)) ** 2
-    slope[..., 0, 0, :] = 1
-    np.testing.assert_allclose(gradient, slope * upstream, rtol=1e-5, atol=1e-7)
+    dct = rng.normal(0, 60, (2, 3, 4, 8, 8, 3)).astype(np.float32)
+    qtables = rng.integers(5, 90, (8, 8, 2)).astype(np.float32)
+    upstream = rng.normal(0, 1, dct.shape).astype(np.float32)
+    inputs = tf.constant(dct), tf.constant(qtables)
+    integers = jpeg.round_with_slopes(*inputs, table_slope)
+    gradients = tf.gradients(integers, inputs, upstream)
+    integers, of_edits, of_tables = session.run([integers, *gradients])
+    steps = qtables[..., [0, 1, 1]].astype(np.float64)
+    np.testing.assert_allclose(integers, np.round(dct / steps), atol=1e-4)
+    np.testing.assert_allclose(of_edits, upstream / steps, rtol=1e-5)
+    slopes = np.full((8, 8, 1), table_slope)
+    slopes[0, 0] = 1
+    expected = np.sum(-upstream * slopes * dct / steps**2, (0, 1, 2))
+    expected = np.stack([expected[..., 0], expected[..., 1:].sum(-1)], -1)
+    np.testing.assert_allclose(of_tables, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_gradient_with_integers_held_fixed_is_exact_for_a_squared_error(session):
+    """By finite differences of the rounded error itself, over many coefficients."""
+    rng = np.random.default_rng(0)
+    dct = rng.laplace(0, 20, (1, 40, 50, 8, 8, 3)).astype(np.float32)
+    qtables = rng.integers(15, 60, (8, 8, 2)).astype(np.float32)
+    x = tf.constant(qtables)
+    z = jpeg.round_with_slopes(tf.constant(dct), x, 0.0)
+    error = tf.reduce_sum((z * jpeg.per_component(x) - dct) ** 2)
+    found = session.run(tf.gradients(error, x)[0])
+
+    def errors(tables):
+        steps = tables[..., [0, 1, 1]].astype(np.float64)
+        squares = np.sum((np.round(dct / steps) * steps - dct) ** 2, (0, 1, 2))
+        return np.stack([squares[..., 0], squares[..., 1:].sum(-1)], -1)
+
+    expected = (errors(qtables + 0.01) - errors(qtables - 0.01)) / 0.02
+    ac = np.ones((8, 8), bool)
+    ac[0, 0] = False
+    np.testing.assert_allclose(found[ac], expected[ac], rtol=0.03)
 
 
 def test_straight_through_dc_is_nothing_but_a_gradient(session):
