@@ -241,7 +241,8 @@ class _HelpFormatter(argparse.HelpFormatter):
     def _get_help_string(self, action):
         # By identity: 0 is a default to show, and equal to False.
         without = (None, False, argparse.SUPPRESS)
-        if not action.help or any(action.default is value for value in without):
+        is_empty = action.default == []
+        if not action.help or is_empty or any(action.default is v for v in without):
             return action.help
         return action.help + " (default: %(default)s)"
 

@@ -9,6 +9,7 @@ import tensorflow.compat.v1 as tf
 
 import checkpoints
 import hardware
+from errors import UserError
 from jpeg_file import QuantizedImage
 
 # A picture is coded in strips of whole block rows, so that a network's activations fit
@@ -58,6 +59,28 @@ class CodecGraphs:
                 model_class, settings, self._precision, self._quantization
             )
         return self._graphs[kind]
+
+    @contextlib.contextmanager
+    def restore(self, prefix, models):
+        """Yields the `Codec` of a checkpoint, by the settings beside it.
+
+        Args:
+          prefix: path prefix of the checkpoint.
+          models: dict from names to model classes.
+
+        Raises:
+          UserError: it is of no such model, or damaged.
+        """
+        folder = os.path.dirname(prefix)
+        script = checkpoints.load_settings(folder).get("script")
+        if script not in models:
+            raise UserError(
+                f"{folder}: no settings.json there of a model of "
+                + ", ".join(f"{name}.py" for name in models)
+            )
+        settings = checkpoints.model_settings(folder, script)
+        with self.get(models[script], settings).restore(prefix) as codec:
+            yield codec
 
 
 class CodecGraph:

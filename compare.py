@@ -55,23 +55,21 @@ class Compared(NamedTuple):
 def main():
     """Compares what the command line names; returns the exit status."""
     args = arg_parser.parse_compare()
-    curves = [curve for folder in args.folders for curve in read_curves(folder)]
-    anchor = next((c for c in curves if c.kind == "jpeg"), None)
+    by_folder = [read_curves(folder) for folder in args.folders]
+    anchor = next((c for c in by_folder[0] if c.kind == "jpeg"), None)
     if anchor is None:
         raise UserError(f"{args.folders[0]}: no _output_PIL of evaluate.py there")
+    # Evaluations of one coding have the same JPEG: it stands there once.
+    curves, labels = [], {anchor.label}
+    for curve in (curve for found in by_folder for curve in found):
+        if curve.kind != "jpeg" or curve.label not in labels:
+            curves.append(curve)
+            labels.add(curve.label)
     images = anchor.dots[0].images
     for curve in curves:
         if any(dot.images != images for dot in curve.dots):
             raise UserError(f"{curve.label}: of other test images than {anchor.label}")
     curves += [curve for path in args.published for curve in read_published(path)]
-    # Evaluations of one coding have the same JPEG.
-    labels = [curve.label for curve in curves]
-    curves = [
-        curve
-        for index, curve in enumerate(curves)
-        if curve.kind != "jpeg" or curve.label not in labels[:index]
-    ]
-    curves.remove(anchor)
     if args.only:
         curves = _chosen(curves, args.only)
     low, high = args.bpp_range
@@ -124,18 +122,21 @@ def read_curves(folder):
     for part in ("_output_PIL", "_output"):
         pattern = os.path.join(glob.escape(folder), part, "*.json")
         for path in sorted(glob.glob(pattern)):
+            stem = path.removesuffix(".json")
+            if not os.path.exists(f"{stem}.pickle"):
+                continue  # evaluate.py has begun to measure it anew
             name, kind = _name_and_kind(os.path.basename(path), part)
             try:
                 with open(path, encoding="utf-8") as file:
                     settings = json.load(file)["settings"]
                 label = f"{name}, {_encoding(settings)}"
-                dot = results.read_csv(path.removesuffix(".json") + ".csv")
-                setting = settings["quality"] if kind != "run" else settings["lmbda"]
-            except (KeyError, ValueError, FileNotFoundError) as error:
+                dot = results.read_csv(f"{stem}.csv")
+                setting = settings.get("lmbda" if kind == "run" else "quality")
+            except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
                 raise UserError(
                     f"{path}: no whole record of evaluate.py; evaluate again"
                 ) from error
-            found.setdefault((name, label, kind), []).append((f"{setting:g}", dot))
+            found.setdefault((name, label, kind), []).append((_word(setting), dot))
     if not found:
         raise UserError(f"{folder}: no results of evaluate.py there")
     curves = []
@@ -169,15 +170,25 @@ def read_published(path):
 def _published(entry):
     numbers = entry["results"]
     bpp = numbers["bpp"]
+    missing = [math.nan] * len(bpp)
     columns = {
-        name: numbers.get(key, [math.nan] * len(bpp))
+        name: numbers[key] if key == "psnr-rgb" else numbers.get(key, missing)
         for name, key in results.JSON_NAMES.items()
     }
     rows = zip(*columns.values(), strict=True)
-    means = [dict(zip(columns, map(float, row), strict=True)) for row in rows]
+    means = [dict(zip(columns, map(_number, row), strict=True)) for row in rows]
     means.sort(key=lambda mean: mean["bpp"])
     name = str(entry["name"])
     return Compared(name, name, "jpeg", [], means, [])
+
+
+def _number(value):
+    return math.nan if value is None else float(value)
+
+
+def _word(setting):
+    """A setting for the table; a model without settings.json has none."""
+    return "?" if setting is None else f"{setting:g}"
 
 
 def _name_and_kind(file_name, part):

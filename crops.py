@@ -1,9 +1,10 @@
 """Crops of pictures side by side at equal size of their files: what the numbers mean.
 
 `python3 crops.py photo.png:180,60,128 --target_bpp 0.5 --rdoq runs/tables` shows the
-square of 128 px whose left upper corner is at x = 180, y = 60: of the original, of
-plain JPEG, of mozjpeg, and of the run's model whose file is closest to 0.5 bits per
-pixel. JPEG and mozjpeg get the lowest quality whose file is no smaller than ours.
+square of 128 px whose left upper corner is at x = 180, y = 60: of the original, of the
+run's model whose file is closest to 0.5 bits per pixel, of plain JPEG, and of mozjpeg's
+trellis quantization with the same tables. The latter two get the lowest quality whose
+file is no smaller than ours.
 """
 
 import tensorflow_log
@@ -22,11 +23,14 @@ import hardware
 import jpeg_file
 from codec import CodecGraphs, Quantization
 from errors import UserError, run_main
-from evaluate import MODELS, find_lambda_dirs
+from evaluate import find_lambda_dirs
 from image_files import read_image
+from ljpeg import LJPEG
+from ljpeg_attention import LJPEGAttention
 from metrics import PictureMetrics, bits_per_pixel
 from plots import save_figure
 
+MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention)}
 REFINE_STEPS = 30
 CODING = "optimized"
 _INCHES = 2.2  # side of a crop
@@ -75,54 +79,69 @@ def main():
     hardware.select_device(args.device)
     precision, _ = hardware.choose_precision(args.precision)
     crops = [Crop.parse(text) for text in args.crops]
+    _check_output(args.output, crops)
     pictures = [read_image(crop.path) for crop in crops]
     for crop, picture in zip(crops, pictures, strict=True):
         crop.of(picture)
-    columns = {}
-    for runs, quantization in (
-        (args.rdoq, Quantization("rdoq", CODING)),
-        (args.refined, Quantization("round", CODING, REFINE_STEPS)),
+    columns = []  # title, and a file for each crop
+    for runs, quantization, how in (
+        (args.rdoq, Quantization("rdoq", CODING), "rdoq"),
+        (args.refined, Quantization("round", CODING, REFINE_STEPS), "refined"),
     ):
         graphs = CodecGraphs(precision, quantization)
         for run in runs:
+            try:
+                files = closest_files(graphs, run, pictures, args.target_bpp)
+            except UserError as error:
+                raise UserError(f"--{how} {run}: {error}") from error
             name = os.path.basename(os.path.abspath(run))
-            columns[name] = closest_files(graphs, run, pictures, args.target_bpp)
-    largest = [max(map(len, files)) for files in zip(*columns.values(), strict=True)]
-    for name, coding in (("JPEG", CODING), ("mozjpeg", "trellis")):
-        columns[name] = [
+            columns.append((f"{name}, {how}", files))
+    ours = [files for _, files in columns]
+    largest = [max(map(len, files)) for files in zip(*ours, strict=True)]
+    for title, coding in (("JPEG", CODING), ("mozjpeg, trellis", "trellis")):
+        files = [
             smallest_from(picture, coding, size)
             for picture, size in zip(pictures, largest, strict=True)
         ]
-    figure = crops_figure(crops, pictures, columns)
-    save_figure(figure, args.output)
+        columns.append((title, files))
+    save_figure(crops_figure(crops, pictures, columns), args.output)
     print(f"Written: {args.output}")
     return 0
+
+
+def _check_output(output, crops):
+    if not output.endswith(".png") or os.path.isdir(output):
+        raise UserError(f"-o {output}: name a file that ends with .png")
+    for crop in crops:
+        if os.path.realpath(crop.path) == os.path.realpath(output):
+            raise UserError(f"-o {output}: is one of the pictures; name another file")
 
 
 def closest_files(graphs, run, pictures, target_bpp):
     """Files of that lambda of a run, for each picture, that come closest to a rate.
 
+    Args:
+      graphs: `codec.CodecGraphs`.
+      run: folder with `lambda_*` folders.
+      pictures: list of uint8 `[h, w, 3]`.
+      target_bpp: bits per pixel.
+
     Raises:
-      UserError: the folder holds no run.
+      UserError: the folder is no run of a model with tables of its own.
     """
     best = [None] * len(pictures)
-    folders = [folder for _, folder in find_lambda_dirs(run)]
-    if not folders:
-        raise UserError(f"{run}: no lambda_* folders there")
-    for folder in tqdm.tqdm(folders, unit="model", disable=None):
+    found = find_lambda_dirs(run)
+    if not found or len({name for name, _ in found}) > 1:
+        raise UserError("name the folder of one run, with lambda_* folders")
+    for _, folder in tqdm.tqdm(found, unit="model", disable=None):
         prefix = checkpoints.find_checkpoint(folder)
-        train = os.path.dirname(prefix)
-        script = checkpoints.load_settings(train).get("script")
-        if script not in MODELS:
-            raise UserError(f"{train}: no settings.json of a model there")
-        settings = checkpoints.model_settings(train, script)
-        with graphs.get(MODELS[script], settings).restore(prefix) as codec:
+        with graphs.restore(prefix, MODELS) as codec:
             for index, picture in enumerate(pictures):
                 data = jpeg_file.encode(codec.quantize(picture), CODING)
                 height, width = picture.shape[:2]
                 bpp = bits_per_pixel(len(data), height, width)
-                found = abs(np.log(bpp / target_bpp)), data
-                best[index] = min(best[index] or found, found)
+                candidate = abs(np.log(bpp / target_bpp)), data
+                best[index] = min(best[index] or candidate, candidate)
     return [data for _, data in best]
 
 
@@ -141,7 +160,7 @@ def crops_figure(crops, pictures, columns):
     Args:
       crops: list of `Crop`.
       pictures: the originals, uint8 `[h, w, 3]`.
-      columns: {name: files, one for each picture}.
+      columns: list of (title, files, one for each picture).
 
     Returns:
       `matplotlib.figure.Figure`.
@@ -151,7 +170,7 @@ def crops_figure(crops, pictures, columns):
     figure = Figure(figsize=size)
     panels = figure.subplots(len(crops), 1 + len(columns), squeeze=False)
     for row, crop, picture, *files in zip(
-        panels, crops, pictures, *columns.values(), strict=True
+        panels, crops, pictures, *(files for _, files in columns), strict=True
     ):
         reference = metrics.reference(picture)
         height, width = picture.shape[:2]
@@ -164,8 +183,9 @@ def crops_figure(crops, pictures, columns):
                 f"{bpp:.3f} bpp, {values['psnr']:.1f} dB, LPIPS {values['lpips']:.3f}"
             )
             _show(axes, crop.of(decoded), text)
-    for axes, name in zip(panels[0], ("original", *columns), strict=True):
-        axes.set_title(name, fontsize=9, parse_math=False)
+    titles = ["original", *(title for title, _ in columns)]
+    for axes, title in zip(panels[0], titles, strict=True):
+        axes.set_title(title, fontsize=9, parse_math=False)
     figure.subplots_adjust(0, 0.04, 1, 0.95, wspace=0.02, hspace=0.14)
     return figure
 

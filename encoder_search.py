@@ -1,6 +1,6 @@
 """What an encoder does beyond rounding: refinement and `rdoq`, for any model.
 
-Both minimise the loss that the model was trained for, on the picture at hand.
+Both go by the loss that the model was trained for, on the picture at hand.
 """
 
 import numpy as np
@@ -49,7 +49,7 @@ class Searcher:
         # The lambda of any other loss says nothing about bits.
         self._has_rate = rate_model != "proxy"
         self._weighting = rdoq.BITS_PER_SQUARED_STEP
-        if self._has_rate and settings.lpips_weight:
+        if getattr(settings, "lpips_weight", 0):
             self._weighting = _LPIPS_BITS_PER_SQUARED_STEP
         elif self._has_rate:
             self._weighting = "curvature" if settings.msssim_weight else "mse"

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Evaluates the runs of a folder with every encoding, and compares them:
+# Evaluates the runs of a folder with the encodings that suit them, and compares them:
 #   bash evaluate_experiments.sh DIR "KODAK/*.png"
 # The publications' encoding (rounded, standard Huffman tables) goes into DIR itself, the
 # others into DIR/_<encoding>; the table of all into DIR/comparison.md, beside the curves
 # in the file PUBLISHED (CompressAI's JSON) if that is set. What is measured already is
-# not measured again.
+# not measured again. Of the environment: SEARCHED and REFINED name the runs that are
+# searched and refined as well, GOOGLE the folder of the baseline within DIR.
 set -euo pipefail
 
 if [[ $# -ne 2 || $1 == -* ]]; then
@@ -23,11 +24,11 @@ refined=({tables,attention}_entropy_lpips)
 [[ -n ${REFINED:-} ]] && read -ra refined <<<"$REFINED"
 google=${GOOGLE:-google_baseline_lr_1e-5/lambda_005}
 
-present() { # runs... : those of them that are in the folder, into the array runs
+present() { # runs... : those of them that are in the folder, as the array runs
   local run
   runs=()
   for run in "$@"; do
-    if [[ -d $dir/$run ]]; then runs+=("$run"); fi
+    if compgen -G "$dir/$run/lambda_*" >/dev/null; then runs+=("$run"); fi
   done
 }
 evaluate() { # output folder, evaluate.py's flags...
@@ -54,8 +55,6 @@ if [[ ${#runs[@]} -gt 0 ]]; then
   again "$dir/_optimized_rdoq" "$dir/_optimized" \
     --entropy_coding optimized --quantization rdoq --runs "${runs[@]}"
   folders+=("$dir"/_{rdoq,optimized_rdoq})
-  "$python" "$here/rate_check.py" --batch_dir "$dir" --test_image_glob "$images" \
-    --output "$dir/rate_check.md"
 fi
 present "${refined[@]}"
 if [[ ${#runs[@]} -gt 0 ]]; then
@@ -67,3 +66,7 @@ published=()
 [[ -n ${PUBLISHED:-} ]] && published=(--published "$PUBLISHED")
 "$python" "$here/compare.py" "${folders[@]}" "${published[@]}" \
   --output "$dir/comparison.md"
+if grep -qs '"rate_model": "entropy"' "$dir"/*/lambda_*/train/settings.json; then
+  "$python" "$here/rate_check.py" --batch_dir "$dir" --test_image_glob "$images" \
+    --output "$dir/rate_check.md"
+fi

@@ -11,6 +11,8 @@ import tensorflow_log
 import csv
 import glob
 import io
+import logging
+import math
 import os
 
 import tensorflow.compat.v1 as tf
@@ -26,6 +28,8 @@ from evaluate import find_lambda_dirs
 from image_files import write_atomically
 from plots import save_figure
 
+logger = logging.getLogger("loss_curves")
+
 COLUMNS = ("lambda", "step", "mean_loss", "seconds")
 CSV_NAME = "loss.csv"
 FIGURE_NAME = "loss_curves.png"
@@ -37,22 +41,26 @@ def main():
     """Reads, writes and draws what the command line names; returns the exit status."""
     args = arg_parser.parse_loss_curves()
     folders = find_lambda_dirs(args.batch_dir)
+    read = False
     for run, folder in tqdm.tqdm(folders, unit="model", disable=None):
         train = os.path.join(folder, "train")
         if points := read_events(train):
-            lmbda = checkpoints.load_settings(train)["lmbda"]
+            read = True
+            lmbda = checkpoints.load_settings(train).get("lmbda")
+            if lmbda is None:
+                raise UserError(f"{train}: events without settings.json; restore it")
             path = os.path.join(args.output_dir, run, CSV_NAME)
             known = read_csv(path) if os.path.exists(path) else {}
             write_csv(path, known | {lmbda: points})
+    if not read:
+        raise UserError(
+            f"{args.batch_dir}: no events with a mean loss there; train first"
+        )
     pattern = os.path.join(glob.escape(args.output_dir), "*", CSV_NAME)
     curves = {
         os.path.basename(os.path.dirname(path)): read_csv(path)
         for path in sorted(glob.glob(pattern))
     }
-    if not curves:
-        raise UserError(
-            f"{args.batch_dir}: no events with a mean loss there; train first"
-        )
     print(flatness_table(curves))
     path = os.path.join(args.output_dir, FIGURE_NAME)
     save_figure(loss_figure(curves), path)
@@ -64,16 +72,23 @@ def read_events(folder):
     """[(step, mean loss, seconds since the start)] of a checkpoint folder.
 
     The loss is the mean since the entry before. After an interruption the entries of
-    the training that went on replace those that it repeats, and the time in between
-    counts too.
+    the training that went on replace those that it repeats; the time from the last
+    event before it counts as none.
     """
-    found, start = {}, None
+    found, seconds = {}, 0.0
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "events.*"))):
-        for event in tf.train.summary_iterator(path):
-            for value in event.summary.value:
-                start = start or event.wall_time
-                if value.tag == "mean_loss":
-                    found[event.step] = value.simple_value, event.wall_time - start
+        last = None
+        try:
+            for event in tf.train.summary_iterator(path):
+                for value in event.summary.value:
+                    if value.tag == "mean_loss":
+                        seconds += event.wall_time - last
+                        last = event.wall_time
+                        found[event.step] = value.simple_value, seconds
+                if event.summary.value:
+                    last = last or event.wall_time
+        except tf.errors.DataLossError:
+            logger.warning("%s: cut off; what is before is used", path)
     return [(step, *found[step]) for step in sorted(found)]
 
 
@@ -105,7 +120,9 @@ def read_csv(path):
             step, loss, seconds = map(float, numbers)
             points = curves.setdefault(float(lmbda), [])
             points.append((int(step), loss, seconds))
-    except ValueError as error:
+        if not curves:
+            raise ValueError("no rows")
+    except (ValueError, csv.Error) as error:
         raise UserError(
             f"{path}: not written by loss_curves.py; delete it and call again"
         ) from error
@@ -151,11 +168,16 @@ def flatness_table(curves):
                 str(len(by_lambda)),
                 f"{steps:.0f}",
                 f"{sum(minutes) / len(minutes):.1f}",
-                f"{100 * min(changes):+.1f} to {100 * max(changes):+.1f} %",
+                _span(changes),
             ]
         )
     header = ["run", "lambdas", "steps", "minutes a lambda", "loss, last quarter"]
     return results.markdown_table(header, rows)
+
+
+def _span(changes):
+    known = [100 * change for change in changes if not math.isnan(change)]
+    return f"{min(known):+.1f} to {max(known):+.1f} %" if known else "too short"
 
 
 def loss_figure(curves):

@@ -72,12 +72,9 @@ def _models(batch_dir):
 
 def _rates(graphs, prefix, pictures):
     """A row for each picture: estimated bpp, and that of the files of `CODINGS`."""
-    folder = os.path.dirname(prefix)
-    model_class = MODELS[checkpoints.load_settings(folder)["script"]]
-    settings = checkpoints.model_settings(folder, model_class.NAME)
     bits = bits_of_checkpoint(prefix, _LIMIT)
     coefficients = np.arange(bits.shape[0]).reshape(8, 8, 3)
-    with graphs.get(model_class, settings).restore(prefix) as codec:
+    with graphs.restore(prefix, MODELS) as codec:
         for picture in pictures:
             quantized = codec.quantize(picture)
             height, width = picture.shape[:2]

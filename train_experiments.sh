@@ -95,10 +95,6 @@ train() {
     attention_entropy_mse) entropy batch "$1" 600 "$mse" ;;
     attention_entropy_lpips) entropy batch "$1" 600 LPIPS_WEIGHT=5000 "$perceptual" ;;
     attention_entropy_ms-ssim) entropy batch "$1" 600 "${ms_ssim[@]}" ;;
-    *)
-      echo "train_experiments.sh: error: no run is called $1" >&2
-      return 2
-      ;;
   esac
 }
 
@@ -107,6 +103,12 @@ runs=(tables_rdoq_mse tables_entropy_mse tables_entropy_lpips tables_entropy_ms-
   attention_learned_q_w10_scale1e-5
   attention_learned_q_w10_scale1e-5_lpips500
   attention_learned_q_w10_scale1e-5_lpips5000 google_baseline_lr_1e-5)
+for run in "$@"; do
+  if [[ " ${runs[*]} " != *" $run "* ]]; then
+    echo "train_experiments.sh: error: no run is called $run" >&2
+    exit 2
+  fi
+done
 [[ $# -gt 0 ]] && runs=("$@")
 for run in "${runs[@]}"; do
   train "$run"

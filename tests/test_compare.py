@@ -145,6 +145,23 @@ def test_published_curves_stand_beside_ours(monkeypatch, capsys, folders, publis
     assert cells == ["-40.0 %", "-40.0 %", "0 of 4 points", "not known"]
 
 
+def test_published_curves_of_one_name_all_stand_there(
+    monkeypatch, capsys, folders, published
+):
+    text = run(monkeypatch, capsys, [*folders, "--published", published, published])
+    assert len(rows_of(text, "mozjpeg")) == 2
+
+
+def test_a_mean_that_is_not_known_may_be_null(tmp_path, published):
+    with open(published, encoding="utf-8") as file:
+        content = json.load(file)[0]
+    content["results"]["lpips-alex"] = [None] * 5
+    path = tmp_path / "null.json"
+    path.write_text(json.dumps(content))
+    (curve,) = compare.read_published(str(path))
+    assert np.isnan([value for _, value in curve.points("lpips")]).all()
+
+
 def test_one_published_curve_may_stand_alone(tmp_path, published):
     path = tmp_path / "one.json"
     with open(published, encoding="utf-8") as file:
@@ -154,7 +171,14 @@ def test_one_published_curve_may_stand_alone(tmp_path, published):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[3]", '{"name": "a", "results": {"bpp": [1], "mse": []}}']
+    "text",
+    [
+        "",
+        "{}",
+        "[3]",
+        '{"name": "a", "results": {"bpp": [1], "mse": []}}',
+        '{"name": "a", "results": {"bpp": [1, 2], "psnr": [30, 31]}}',
+    ],
 )
 def test_published_file_of_another_form_is_a_user_error(tmp_path, text):
     path = tmp_path / "curves.json"
@@ -201,6 +225,30 @@ def test_other_test_images_are_a_user_error(monkeypatch, folders, tmp_path):
     monkeypatch.setattr("sys.argv", ["compare.py", folders[0], str(other)])
     with pytest.raises(UserError, match="other test images"):
         compare.main()
+
+
+def test_jpeg_of_another_folder_is_no_anchor(monkeypatch, folders):
+    monkeypatch.setattr("sys.argv", ["compare.py", *folders[::-1]])
+    with pytest.raises(UserError, match="rdoq: no _output_PIL"):
+        compare.main()
+
+
+def test_a_dot_that_is_being_measured_is_left_out(folders, tmp_path):
+    (tmp_path / "rdoq" / "_output" / "my-run-lambda_2.pickle").unlink()
+    (curve,) = compare.read_curves(folders[1])
+    assert curve.settings == ["0", "0.01", "0.03", "0.04"]
+
+
+def test_a_model_without_settings_has_no_lambda(tmp_path):
+    coding = {"entropy_coding": "default", "lmbda": None}
+    names = [f"old-lambda_{i}" for i in range(5)]
+    write_curve(tmp_path, "_output", names, coding, (1.0, 1.0))
+    for path in (tmp_path / "_output").glob("*.json"):
+        record = json.loads(path.read_text())
+        del record["settings"]["lmbda"]
+        path.write_text(json.dumps(record))
+    (curve,) = compare.read_curves(str(tmp_path))
+    assert curve.settings == ["?"] * 5
 
 
 def test_half_a_record_is_a_user_error(folders, tmp_path):

@@ -50,9 +50,9 @@ def test_figure_is_of_the_files_it_says(monkeypatch, tmp_path, photo, run):
     assert crops.main() == 0
     assert Image.open(output).width > 800
     assert drawn["crops"] == [(str(photo), 30, 20, 48), (str(photo), 0, 0, 80)]
-    columns = drawn["columns"]
-    assert list(columns) == [run.name, "JPEG", "mozjpeg"]
-    for ours, plain, mozjpeg in zip(*columns.values(), strict=True):
+    titles, files = zip(*drawn["columns"], strict=True)
+    assert titles == (f"{run.name}, rdoq", "JPEG", "mozjpeg, trellis")
+    for ours, plain, mozjpeg in zip(*files, strict=True):
         # Files of another coding; qualities are less than 10 % apart at this size.
         assert len(ours) <= len(plain) < 1.15 * len(ours)
         assert len(ours) <= len(mozjpeg) < 1.15 * len(ours)
@@ -99,10 +99,33 @@ def test_smallest_file_of_at_least_a_size(photo):
     assert crops.smallest_from(picture, "optimized", 10**9) == files[-1]
 
 
-def test_folder_without_lambdas_is_a_user_error(tmp_path):
+def test_a_folder_that_is_not_one_run_is_a_user_error(tmp_path):
     graphs = types.SimpleNamespace()
-    with pytest.raises(UserError, match="no lambda_"):
-        crops.closest_files(graphs, str(tmp_path), [], 1.0)
+    for name in ("one", "two"):
+        (tmp_path / "batch" / name / "lambda_01").mkdir(parents=True)
+    for folder in (tmp_path / "missing", tmp_path / "batch"):
+        with pytest.raises(UserError, match="folder of one run"):
+            crops.closest_files(graphs, str(folder), [], 1.0)
+
+
+def test_errors_of_a_run_name_it(monkeypatch, photo, run, tmp_path):
+    argv = [f"{photo}:0,0,9", "--refined", run, "-o", tmp_path / "a.png"]
+    monkeypatch.setattr("sys.argv", ["crops.py", *map(str, argv)])
+    with pytest.raises(UserError, match=f"--refined {run}: .*entropy"):
+        crops.main()
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "folder.png", "b.png"])
+def test_output_that_cannot_be_is_refused_before_any_work(monkeypatch, tmp_path, name):
+    (tmp_path / "folder.png").mkdir()
+    picture = tmp_path / "b.png"
+    Image.new("RGB", (9, 9)).save(picture)
+    before = picture.read_bytes()
+    argv = [f"{picture}:0,0,9", "--rdoq", tmp_path, "-o", tmp_path / name]
+    monkeypatch.setattr("sys.argv", ["crops.py", *map(str, argv)])
+    with pytest.raises(UserError, match=f"-o .*{name}"):
+        crops.main()
+    assert picture.read_bytes() == before
 
 
 def test_a_run_has_to_be_named(capsys):

@@ -1,5 +1,6 @@
 """evaluate_experiments.sh, as a user calls it, with a stand-in for the scripts."""
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -17,7 +18,11 @@ PARSERS = {
 def call(tmp_path, runs, **environment):
     """(status, stderr, [(script, parsed flags)]) of an evaluation of some runs."""
     for run in runs:
-        (tmp_path / "runs" / run).mkdir(parents=True)
+        train = tmp_path / "runs" / run / "lambda_001" / "train"
+        train.mkdir(parents=True)
+        rate_model = "entropy" if "entropy" in run else "proxy"
+        settings = json.dumps({"rate_model": rate_model}, indent=2)
+        (train / "settings.json").write_text(settings)
     # As evaluate.py leaves it; the others only note how they were called.
     python = tmp_path / "python"
     python.write_text(
@@ -82,7 +87,11 @@ def test_every_encoding_is_evaluated_and_compared(tmp_path):
 
 
 def test_jpeg_of_a_coding_is_measured_once(tmp_path):
-    call(tmp_path, ["tables_rdoq_mse"])
+    (tmp_path / "runs" / "attention_entropy_mse").mkdir(parents=True)  # no lambda
+    status, _, calls = call(tmp_path, ["tables_rdoq_mse"])
+    assert status == 0
+    # Without an entropy model there is nothing to check.
+    assert [name for name, _ in calls] == [*["evaluate.py"] * 5, "compare.py"]
     for folder, origin in (("_rdoq", ""), ("_optimized_rdoq", "/_optimized")):
         path = tmp_path / "runs" / folder / "_output_PIL" / "measured_in"
         assert path.read_text().splitlines()[0] == f"runs{origin}"

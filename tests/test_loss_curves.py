@@ -82,9 +82,18 @@ def test_a_training_that_went_on_replaces_what_it_repeats(tmp_path):
     assert loss_curves.read_events(str(folder)) == [
         (100, 9.0, 20.0),
         (200, 5.0, 40.0),
-        (300, 3.0, 1020.0),
-        (400, 2.0, 1040.0),
+        (300, 3.0, 80.0),
+        (400, 2.0, 100.0),
     ]
+
+
+def test_an_event_file_that_is_cut_off_counts_to_its_end(tmp_path, caplog):
+    folder = tmp_path / "lambda_001" / "train"
+    write_events(folder, [9, 5, 4.0])
+    (path,) = folder.glob("events.*")
+    path.write_bytes(path.read_bytes()[:-5])
+    assert [loss for _, loss, _ in loss_curves.read_events(str(folder))] == [9, 5]
+    assert "cut off" in caplog.text
 
 
 def test_lines_are_relative_to_the_mean_of_the_last_quarter():
@@ -97,13 +106,40 @@ def test_lines_are_relative_to_the_mean_of_the_last_quarter():
     np.testing.assert_allclose(second.get_ydata()[-1], 1.0)
 
 
-def test_no_events_are_a_user_error(monkeypatch, tmp_path):
-    monkeypatch.setattr("sys.argv", ["loss_curves.py", str(tmp_path), str(tmp_path)])
-    with pytest.raises(UserError, match="no events with a mean loss"):
+@pytest.mark.parametrize("name", ["empty", "missing"])
+def test_no_events_are_a_user_error(monkeypatch, capsys, tmp_path, name):
+    write_events(tmp_path / "old" / "one" / "lambda_001" / "train", [9, 5, 4, 3.0])
+    call(monkeypatch, capsys, tmp_path / "old", tmp_path)
+    (tmp_path / "empty").mkdir()
+    argv = ["loss_curves.py", str(tmp_path / name), str(tmp_path)]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(UserError, match=f"{name}: no events with a mean loss"):
         loss_curves.main()
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", "lambda,step,mean_loss,seconds\n1,2\n"])
+def test_events_without_settings_are_a_user_error(monkeypatch, tmp_path):
+    folder = tmp_path / "one" / "lambda_001" / "train"
+    write_events(folder, [9, 5.0])
+    (folder / "settings.json").unlink()
+    monkeypatch.setattr("sys.argv", ["loss_curves.py", str(tmp_path), str(tmp_path)])
+    with pytest.raises(UserError, match="without settings.json"):
+        loss_curves.main()
+
+
+def test_a_training_of_one_summary_is_too_short_to_tell():
+    curves = {"one": {0.01: [(100, 9.0, 20.0)]}}
+    assert "too short" in loss_curves.flatness_table(curves)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a,b\n",
+        "lambda,step,mean_loss,seconds\n",
+        "lambda,step,mean_loss,seconds\n1,2\n",
+    ],
+)
 def test_foreign_csv_is_a_user_error(tmp_path, text):
     path = tmp_path / "loss.csv"
     path.write_text(text)
