@@ -75,7 +75,7 @@ google() {
     rate=${schedule%:*} steps=${schedule#*:}
     run "$python" "$here/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_005/train" \
       train --train_glob "$TRAIN_GLOB" --patchsize 96 --batchsize 4 --lambda 0.05 \
-      --lr "$rate" --rate_lr 1e-3 --last_step "$steps"
+      --lr "$rate" --rate_lr 1e-2 --last_step "$steps"
   done
 }
 
