@@ -72,21 +72,21 @@ def read_events(folder):
     """[(step, mean loss, seconds since the start)] of a checkpoint folder.
 
     The loss is the mean since the entry before. After an interruption the entries of
-    the training that went on replace those that it repeats; the time from the last
-    event before it counts as none.
+    the training that went on replace those that it repeats; the time in between
+    does not count.
     """
     found, seconds = {}, 0.0
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "events.*"))):
         last = None
         try:
             for event in tf.train.summary_iterator(path):
+                last = last or event.wall_time  # the file's head
                 for value in event.summary.value:
                     if value.tag == "mean_loss":
                         seconds += event.wall_time - last
-                        last = event.wall_time
                         found[event.step] = value.simple_value, seconds
                 if event.summary.value:
-                    last = last or event.wall_time
+                    last = event.wall_time
         except tf.errors.DataLossError:
             logger.warning("%s: cut off; what is before is used", path)
     return [(step, *found[step]) for step in sorted(found)]

@@ -1,6 +1,7 @@
 """loss_curves.py on events that were written by hand."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -11,13 +12,15 @@ import loss_curves
 from errors import UserError
 
 
-def write_events(folder, losses, first_step=0, first_second=1000.0, name="a"):
-    """An event every 100 steps and 20 seconds; the first one has no mean yet."""
+def write_events(
+    folder, losses, first_step=0, first_second=1000.0, name="a", first_loss=None
+):
+    """An event every 100 steps and 20 seconds; the first one has no mean as a rule."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.json").write_text(json.dumps({"lmbda": lambda_of(folder)}))
     with tf.Graph().as_default():
         writer = tf.summary.FileWriter(str(folder), filename_suffix=f".{name}")
-        for index, loss in enumerate([None, *losses]):
+        for index, loss in enumerate([first_loss, *losses]):
             summary = tf.Summary()
             summary.value.add(tag="loss", simple_value=77.0)
             if loss is not None:
@@ -85,6 +88,17 @@ def test_a_training_that_went_on_replaces_what_it_repeats(tmp_path):
         (300, 3.0, 80.0),
         (400, 2.0, 100.0),
     ]
+
+
+def test_a_training_may_go_on_between_two_summaries(tmp_path):
+    folder = tmp_path / "lambda_001" / "train"
+    write_events(folder, [9, 5.0])
+    soon = time.time() + 100
+    write_events(folder, [], 300, soon, "b", first_loss=4.0)
+    *before, (step, loss, seconds) = loss_curves.read_events(str(folder))
+    assert before == [(100, 9.0, 20.0), (200, 5.0, 40.0)]
+    assert (step, loss) == (300, 4.0)
+    assert seconds == pytest.approx(140, abs=5)
 
 
 def test_an_event_file_that_is_cut_off_counts_to_its_end(tmp_path, caplog):
