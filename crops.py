@@ -23,14 +23,13 @@ import hardware
 import jpeg_file
 from codec import CodecGraphs, Quantization
 from errors import UserError, run_main
-from evaluate import find_lambda_dirs
+from evaluate import MODELS, find_lambda_dirs
 from image_files import read_image
-from ljpeg import LJPEG
-from ljpeg_attention import LJPEGAttention
 from metrics import PictureMetrics, bits_per_pixel
 from plots import save_figure
 
-MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention)}
+# Those that have a lambda for each rate; others take a quality.
+_WITH_TABLES = {n: model for n, model in MODELS.items() if not model.TAKES_QUALITY}
 REFINE_STEPS = 30
 CODING = "optimized"
 _INCHES = 2.2  # side of a crop
@@ -135,7 +134,7 @@ def closest_files(graphs, run, pictures, target_bpp):
         raise UserError("name the folder of one run, with lambda_* folders")
     for _, folder in tqdm.tqdm(found, unit="model", disable=None):
         prefix = checkpoints.find_checkpoint(folder)
-        with graphs.restore(prefix, MODELS) as codec:
+        with graphs.restore(prefix, _WITH_TABLES) as codec:
             for index, picture in enumerate(pictures):
                 data = jpeg_file.encode(codec.quantize(picture), CODING)
                 height, width = picture.shape[:2]

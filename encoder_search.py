@@ -46,12 +46,10 @@ class Searcher:
             )
         self._quantization = quantization
         self._gradient = None
-        # The lambda of any other loss says nothing about bits.
-        self._has_rate = rate_model != "proxy"
         self._weighting = rdoq.BITS_PER_SQUARED_STEP
         if getattr(settings, "lpips_weight", 0):
             self._weighting = _LPIPS_BITS_PER_SQUARED_STEP
-        elif self._has_rate:
+        elif rate_model != "proxy":  # The lambda of any other loss is not in bits.
             self._weighting = "curvature" if settings.msssim_weight else "mse"
         if quantization.refine_steps or self._weighting == "curvature":
             self._gradient = DistortionGradient(settings, dtype)
@@ -74,7 +72,7 @@ class Searcher:
 
         return Search(
             self._quantization,
-            lmbda if self._has_rate else None,
+            lmbda,
             gradient,
             bits,
             self._weighting,
@@ -89,7 +87,8 @@ class Search:
 
         Args:
           quantization: `codec.Quantization`.
-          lmbda: bits per pixel that a distortion of 1 is worth, None if not known.
+          lmbda: of the model's loss. For a refinement, and with "mse" or "curvature":
+            bits per pixel that a distortion of 1 is worth.
           gradient: function (picture, dct) as `DistortionGradient.at`, or None.
           bits: as for `refinement.refine`, or None.
           weighting: what tells the cost of an error: "mse", "curvature" (of the

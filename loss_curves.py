@@ -26,7 +26,7 @@ import results
 from errors import UserError, run_main
 from evaluate import find_lambda_dirs
 from image_files import write_atomically
-from plots import save_figure
+from plots import save_figure, style_axes
 
 logger = logging.getLogger("loss_curves")
 
@@ -203,9 +203,7 @@ def loss_figure(curves):
         axes.set_title(run, fontsize=8, parse_math=False)
         axes.set_ylim(0.8, 2)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
-        axes.grid(color="#DDDDDD", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        style_axes(axes)
         axes.tick_params(labelsize=8)
         axes.legend(title="lambda", fontsize=6, title_fontsize=6, frameon=False)
     for axes in panels[len(curves) :]:

@@ -157,13 +157,18 @@ def _draw(axes, curves, metric):
     _set_limits(axes, curves, points)
     axes.set_xlabel("rate [bits per pixel]")
     axes.set_ylabel(axis.label)
-    axes.grid(color="#DDDDDD", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    style_axes(axes)
     if not any(xy.size for xy in points):
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
     return points
+
+
+def style_axes(axes):
+    """The grid and frame that all figures share."""
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def _zoom(axes, points, bpp_range):

@@ -44,6 +44,7 @@ _ZIGZAG = np.array(
         for v, u in (diagonal if d % 2 else diagonal[::-1])
     ]
 )
+_COMPONENTS = ([0], [1, 2])  # of each table: Cb and Cr share theirs
 _ZERO_RUN = 0xF0  # the symbol of 16 zeros
 
 # Tables of a picture, chosen on held-out photographs. Integers chosen for the old step
@@ -117,14 +118,12 @@ def _search(z, weights, entropy_coding, passes, qtables=None):
     integers = np.rint(ordered).clip(-1023, 1023).astype(np.int16)
     lengths = _standard_lengths() if entropy_coding == "default" else None
     tables = qtables if qtables is None else np.array(qtables, np.uint8)
-    for table, components in enumerate(([0], [1, 2])):  # Cb and Cr share their tables.
+    for table, components in enumerate(_COMPONENTS):
         own = lengths and lengths[table]
         ratio = np.ones(64, np.float32)  # of the steps to those of z
         for left in range(passes - 1, -1, -1):
-            dc = own[0] if own else _measured_lengths(integers[components])[0]
-            for c in components:
-                # Progressive JPEG has a scan, and tables, for AC of each component.
-                _, ac, empty = own or _measured_lengths(integers[c : c + 1])
+            dc, by_component = own or _measured_lengths(integers[components])
+            for c, (ac, empty) in zip(components, by_component, strict=True):
                 of_component = ordered[c], weights[c], ratio
                 _search_dc(*of_component, dc, integers[c])
                 _search_ac(*of_component, ac, empty, integers[c])
@@ -169,7 +168,7 @@ def estimated_bits(integers):
     """
     bits = 0.0
     ordered = _scan_order(integers)
-    for components in ([0], [1, 2]):
+    for components in _COMPONENTS:
         dc, ac = _histograms(ordered[components])
         for counts, sizes in ((dc, np.arange(16)), (ac, np.arange(256) % 16)):
             present = counts > 0
@@ -198,7 +197,7 @@ def _dc_bits(dc):
     differences = np.diff(np.rint(dc), axis=1, prepend=0)
     sizes = np.ceil(np.log2(np.abs(differences) + 1)).astype(int)
     bits = []
-    for components in ([0], [1, 2]):
+    for components in _COMPONENTS:
         own = sizes[components].ravel()
         p = np.bincount(own) / own.size
         bits.append(own.sum() - own.size * np.sum(p[p > 0] * np.log2(p[p > 0])))
@@ -213,30 +212,36 @@ def _scan_order(values):
 @functools.cache
 def _standard_lengths():
     """Those of the standard, for luma and chroma, as from `_measured_lengths`."""
-    return [
-        (*map(np.float32, (dc, ac)), np.float32([[0.0, ac[0]]] * 2))
-        for dc, ac in map(jpeg_file.standard_code_lengths, range(2))
-    ]
+    lengths = []
+    for table, components in enumerate(_COMPONENTS):
+        dc, ac = map(np.float32, jpeg_file.standard_code_lengths(table))
+        empty = np.float32([[0.0, ac[0]]] * 2)
+        lengths.append((dc, [(ac, empty)] * len(components)))
+    return lengths
 
 
 def _measured_lengths(integers):
     """Self-information of the symbols of `[components, blocks, 64]`, in bits.
 
     Returns:
-      (DC `[16]`, AC `[256]`, `[2, 2]`): the last are of a block that has AC
+      (DC `[16]`, one (AC `[256]`, empty `[2, 2]`) for each component): progressive JPEG
+      has a scan, and tables, for AC of each. `empty` are of a block that has AC
       coefficients and of one that has none, after one with some and one with none.
       Progressive JPEG codes runs of empty blocks, so that they cost less than an end of
       block each, and the less the more of them stand together.
     """
-    dc, ac = _histograms(integers)
-    is_empty = ~integers[..., 1:].any(-1)
-    ac[0] -= is_empty.sum()
-    pairs = np.zeros_like(is_empty, np.int64)
-    pairs[:, 1:] = 2 * is_empty[:, :-1]
-    pairs += is_empty
-    counts = np.bincount(pairs.ravel(), minlength=4).reshape(2, 2)
-    empty = np.stack([_self_information(after) for after in counts])
-    return (_huffman_lengths(dc), _self_information(ac), empty)
+    all_dc, by_component = np.zeros(16), []
+    for component in integers:
+        dc, ac = _histograms(component[np.newaxis])
+        all_dc += dc
+        is_empty = ~component[:, 1:].any(-1)
+        ac[0] -= is_empty.sum()
+        pairs = is_empty.astype(np.int64)
+        pairs[1:] += 2 * is_empty[:-1]
+        counts = np.bincount(pairs, minlength=4).reshape(2, 2)
+        empty = np.stack([_self_information(after) for after in counts])
+        by_component.append((_self_information(ac), empty))
+    return _huffman_lengths(all_dc), by_component
 
 
 def _self_information(counts):
