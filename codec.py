@@ -61,18 +61,19 @@ class CodecGraphs:
         return self._graphs[kind]
 
     @contextlib.contextmanager
-    def restore(self, prefix, models):
+    def restore(self, prefix, models, script=None):
         """Yields the `Codec` of a checkpoint, by the settings beside it.
 
         Args:
           prefix: path prefix of the checkpoint.
           models: dict from names to model classes.
+          script: name of the model; None for the one in the settings.
 
         Raises:
           UserError: it is of no such model, or damaged.
         """
         folder = os.path.dirname(prefix)
-        script = checkpoints.load_settings(folder).get("script")
+        script = script or checkpoints.load_settings(folder).get("script")
         if script not in models:
             raise UserError(
                 f"{folder}: no settings.json there of a model of "

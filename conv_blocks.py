@@ -85,8 +85,8 @@ class BatchNorm:
     MOMENTUM = 0.99
     EPSILON = 1e-3
 
-    def __init__(self, name, channels):
-        """Creates gamma, beta and the moving moments, each `[channels]`."""
+    def __init__(self, name, channels, gamma_initializer=None):
+        """Creates gamma (ones unless told), beta and the moments, each `[channels]`."""
         zeros, ones = tf.zeros_initializer(), tf.ones_initializer()
 
         def variable(key, initializer, trainable=True):
@@ -99,7 +99,7 @@ class BatchNorm:
             )
 
         with tf.variable_scope(name):
-            self._gamma = variable("gamma", ones)
+            self._gamma = variable("gamma", gamma_initializer or ones)
             self._beta = variable("beta", zeros)
             self._mean = variable("moving_mean", zeros, trainable=False)
             self._variance = variable("moving_variance", ones, trainable=False)
@@ -146,9 +146,24 @@ class ResUnit:
         return x + self._norm1(tf.nn.relu(self._conv1(y)), training)
 
 
+def _passing_initializer(shape, dtype=tf.float32, **_):
+    """Glorot's uniform initializer, but the first three channels pass unchanged."""
+    size, _, in_channels, filters = shape
+    random, passed = np.ones(shape, np.float32), np.zeros(shape, np.float32)
+    random[..., :3] = 0
+    channels = np.arange(min(3, in_channels, filters))
+    passed[size // 2, size // 2, channels, channels] = 1
+    return tf.glorot_uniform_initializer()(shape, dtype) * random + passed
+
+
 class ResConvLayer:
     """The pre-editing network of Talebi et al., "Better Compression with Deep
     Pre-Editing", 2020 (arXiv 2002.00113): RGB to RGB, all convolutions `same`.
+
+    It starts as the identity, for pixels that are not negative: RGB passes every layer
+    in three channels of its own, and the residual branch is scaled by 0. From random
+    weights it would first have to learn to show a picture at all, for which learning
+    rates of 1e-5 are far too slow.
     """
 
     def __init__(self, name, filters=(64, 64, 64, 64, 128, 128, 3), dtype=tf.float32):
@@ -167,16 +182,17 @@ class ResConvLayer:
         first, *units, close, wide0, wide1, out = filters
         if set(units) | {close} != {first}:
             raise ValueError(f"residual channels differ in filters={tuple(filters)}")
+        passing = {"kernel_initializer": _passing_initializer}
         with tf.variable_scope(name):
-            self._first = Conv2D("first", 3, first, 7, dtype)
+            self._first = Conv2D("first", 3, first, 7, dtype, **passing)
             self._units = [
                 ResUnit(f"unit{i}", channels, dtype) for i, channels in enumerate(units)
             ]
             self._close = Conv2D("close", first, close, 3, dtype)
-            self._close_norm = BatchNorm("close_norm", close)
-            self._wide0 = Conv2D("wide0", close, wide0, 3, dtype)
-            self._wide1 = Conv2D("wide1", wide0, wide1, 3, dtype)
-            self._out = Conv2D("out", wide1, out, 7, dtype)
+            self._close_norm = BatchNorm("close_norm", close, tf.zeros_initializer())
+            self._wide0 = Conv2D("wide0", close, wide0, 3, dtype, **passing)
+            self._wide1 = Conv2D("wide1", wide0, wide1, 3, dtype, **passing)
+            self._out = Conv2D("out", wide1, out, 7, dtype, **passing)
 
     def __call__(self, x, training):
         """Maps float32 `[b, h, w, 3]` to float32 `[b, h, w, filters[-1]]`."""

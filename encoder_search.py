@@ -155,7 +155,8 @@ class Search:
             limit = int(jpeg.MAX_INTEGER)
             return np.rint(z).clip(-limit, limit).astype(np.int16), qtables
         coding = self._quantization.entropy_coding
-        weights = np.broadcast_to(weights, z.shape)
+        if self._weighting != "curvature":
+            weights = weights[0, 0]  # All blocks have the same ones.
         if isinstance(self._weighting, float):
             return rdoq.quantize(z, weights, coding), qtables
         return rdoq.quantize_with_tables(z, weights, coding, qtables)

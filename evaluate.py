@@ -315,11 +315,8 @@ class Evaluator:
         if dot.prefix is None:
             yield lambda picture: jpeg_file.encode_rgb(picture, dot.quality, coding)
             return
-        settings = checkpoints.model_settings(
-            os.path.dirname(dot.prefix), dot.settings["script"]
-        )
-        graph = self._graphs.get(MODELS[dot.settings["script"]], settings)
-        with graph.restore(dot.prefix) as codec:
+        script = dot.settings["script"]
+        with self._graphs.restore(dot.prefix, MODELS, script) as codec:
             yield lambda picture: jpeg_file.encode(
                 codec.quantize(picture, dot.quality, coding == "trellis"), coding
             )

@@ -69,13 +69,13 @@ perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
 ms_ssim=(MSSSIM_WEIGHT=5000 PATCHSIZE=176 BATCHSIZE=4 "$perceptual")
 
 google() {
-  # The filter has to learn the identity first, for which 1e-5 is too slow.
+  # The name says the last rate; from it alone the filter would be slow to learn.
   local rate steps
-  for schedule in 1e-3:2500 1e-4:3500 1e-5:4000; do
+  for schedule in 1e-4:1500 1e-5:2000; do
     rate=${schedule%:*} steps=${schedule#*:}
     run "$python" "$here/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_005/train" \
       train --train_glob "$TRAIN_GLOB" --patchsize 96 --batchsize 4 --lambda 0.05 \
-      --lr "$rate" --rate_lr 1e-2 --last_step "$steps"
+      --lr "$rate" --rate_lr 1e-1 --last_step "$steps"
   done
 }
 

@@ -190,6 +190,30 @@ def test_res_conv_layer_equals_numpy(session):
     assert_close(session.run(y), convolution(expected, "out"))
 
 
+@pytest.mark.parametrize("training", [False, True])
+def test_fresh_res_conv_layer_is_the_identity(session, training):
+    x = np.abs(values(2, 12, 10, 3))
+    edit = conv_blocks.ResConvLayer("editor", (4, 4, 4, 4, 6, 5, 3))
+    y = edit(tf.constant(x), training=training)
+    session.run(tf.global_variables_initializer())
+    np.testing.assert_allclose(session.run(y), x, rtol=1e-6)
+
+
+def test_fresh_res_conv_layer_can_learn_with_every_layer(session):
+    """After a few steps no kernel is as it was: the start is no dead point."""
+    x = tf.constant(np.abs(values(2, 12, 10, 3)))
+    edit = conv_blocks.ResConvLayer("editor", (8, 8, 8, 8, 8, 8, 3))
+    loss = tf.reduce_mean((edit(x, training=True) - x[:, ::-1]) ** 2)
+    step = tf.train.AdamOptimizer(1e-3).minimize(loss)
+    session.run(tf.global_variables_initializer())
+    kernels = [v for v in tf.trainable_variables() if v.op.name.endswith("kernel")]
+    before = session.run(kernels)
+    for _ in range(4):
+        session.run(step)
+    for old, new in zip(before, session.run(kernels), strict=True):
+        assert np.abs(new - old).max() > 1e-4
+
+
 def test_res_conv_layer_has_the_filters_of_the_paper():
     with tf.Graph().as_default():
         edit = conv_blocks.ResConvLayer("editor")
