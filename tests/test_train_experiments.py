@@ -11,7 +11,7 @@ RUNS = {
     "attention_learned_q_w10_scale1e-5": 6,
     "attention_learned_q_w10_scale1e-5_lpips500": 6,
     "attention_learned_q_w10_scale1e-5_lpips5000": 6,
-    "google_baseline_lr_1e-5": 3,
+    "google_baseline_lr_1e-5": 2,
     "tables_rdoq_mse": 7,
     "tables_entropy_mse": 7,
     "tables_entropy_lpips": 7,
