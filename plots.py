@@ -32,7 +32,8 @@ _RUN_COLOURS = (
 # One fewer than there are colours, so that the pairs repeat late.
 _RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _JPEG_COLOURS = ("#555555", "#888888", "#AAAAAA")
-_JPEG_DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (5, 1.5, 1, 1.5)))
+# One more than there are colours, so that the pairs repeat late.
+_JPEG_DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)))
 _GOOGLE_MARKERS = ("*", "p", "h")
 
 # The part of the height that stays free above and below what is shown.

@@ -146,6 +146,12 @@ def test_runs_of_the_same_colour_have_different_markers():
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 24
 
 
+def test_classical_codecs_of_the_same_grey_have_different_dashes():
+    curves = [Curve(f"codec {i}", JPEG.points, "jpeg") for i in range(12)]
+    looks = {(style["color"], style["linestyle"]) for style in plots._styles(curves)}
+    assert len(looks) == 12
+
+
 def test_legend_names_every_curve_and_covers_no_dot():
     runs = [Curve(f"a rather long name {i}", RUN.points, "run") for i in range(8)]
     figure = rate_distortion_figure([JPEG, GOOGLE, *runs], "psnr")
