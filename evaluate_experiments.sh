@@ -19,7 +19,7 @@ python=${PYTHON:-$here/.venv/bin/python}
 [[ -x $python ]] || python=python3
 # Runs to encode with a search of the integers, and with a refinement.
 searched=(tables_rdoq_mse {tables,attention}_entropy_{mse,lpips,ms-ssim})
-refined=({tables,attention}_entropy_lpips)
+refined=(tables_entropy_lpips)
 [[ -n ${SEARCHED:-} ]] && read -ra searched <<<"$SEARCHED"
 [[ -n ${REFINED:-} ]] && read -ra refined <<<"$REFINED"
 google=${GOOGLE:-google_baseline_lr_1e-5/lambda_005}
