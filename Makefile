@@ -12,7 +12,8 @@ INSTALLED := $(VENV)/installed
 
 demo: $(INSTALLED)
 	$(BIN)/python evaluate.py --batch_dir example_experiments \
-	  --test_image_glob "example_images/*.png" --output_dir demo_output
+	  --test_image_glob "example_images/*.png" --output_dir demo_output \
+	  --google_dir example_experiments/google_baseline_lr_1e-5/lambda_005
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
