@@ -221,7 +221,7 @@ def _cells(anchor, curve, bpp_range):
     worst = []
     for index, image in enumerate(anchor.dots[0].images):
         pair = (c.points_of_image("psnr", index) for c in (anchor, curve))
-        rate = results.bd_rate(*pair, "psnr")
+        rate = results.bd_rate(*pair, "psnr", bpp_range)
         if rate.percent is not None:
             worst.append((rate.percent, image))
     if not worst:

@@ -75,6 +75,26 @@ def test_table_has_the_bd_rates_of_the_means_and_the_worst_image(
     ]
 
 
+def test_worst_image_is_of_the_rates_that_are_compared():
+    """Image a is the worst one at low rates, b above 1 bpp."""
+    rates = np.geomspace(0.1, 10, 41)
+
+    def curve(factors):
+        means = []
+        for rate, *own in zip(rates, *factors, strict=True):
+            values = {"mse": 1.0, "psnr": 30 + 10 * np.log10(rate)}
+            values |= {"ms-ssim": 1 - 0.05 / (1 + rate), "lpips": 0.5 / (1 + rate)}
+            rows = [{**values, "bpp": rate * factor} for factor in own]
+            means.append(results.DotResults.from_rows(["a.png", "b.png"], rows))
+        return compare.Compared("x", "x", "run", [], [m.means() for m in means], means)
+
+    ones = np.ones(rates.size)
+    high = np.where(rates > 1, 0.95, 0.5)
+    anchor, other = curve([ones, ones]), curve([0.8 * ones, high])
+    assert compare._cells(anchor, other, (0.2, 0.8))[-1] == "a -20.0 %"
+    assert compare._cells(anchor, other, (1.5, 8))[-1] == "b -5.0 %"
+
+
 def rows_of(text, label):
     """The cells of every row of a curve."""
     rows = re.findall(rf"\| {re.escape(label)} +\|(.*)\|", text)
