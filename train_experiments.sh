@@ -69,7 +69,7 @@ perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
 ms_ssim=(MSSSIM_WEIGHT=5000 PATCHSIZE=176 BATCHSIZE=4 "$perceptual")
 
 google() {
-  # The name says the last rate; from it alone the filter would be slow to learn.
+  # The name says the last rate; ten times that before it, since the steps are few.
   local rate steps
   for schedule in 1e-4:1500 1e-5:2000; do
     rate=${schedule%:*} steps=${schedule#*:}
