@@ -11,7 +11,7 @@ import re
 
 from conv_blocks import VGG_BLOCKS
 from hardware import PRECISIONS
-from jpeg_file import ENTROPY_CODINGS, QUANTIZATIONS
+from jpeg import ENTROPY_CODINGS, QUANTIZATIONS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 RATE_MODELS = ("proxy", "entropy")

@@ -4,14 +4,17 @@ Plain TensorFlow variables and ops, NHWC. Variables are float32; with
 `dtype=tf.bfloat16` the convolutions alone run in bfloat16.
 """
 
+import concurrent.futures
 import os
 
 import numpy as np
-import tensorflow.compat.v1 as tf
 
+import tensorflow_v1 as tf
 import weights
 from errors import UserError
 from image_utils import split_last_axis
+
+NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
 # Convolutions in each block of the trunk; a 2x2 max-pool ends a block, so that three of
 # them give one feature vector for each 8x8 block of the picture.
@@ -39,7 +42,7 @@ class Conv2D:
         in_channels,
         filters,
         size,
-        dtype=tf.float32,
+        dtype="float32",
         *,
         kernel_initializer=None,
         bias_initializer=None,
@@ -132,7 +135,7 @@ class BatchNorm:
 class ResUnit:
     """3x3 conv, batch norm, LeakyReLU, 3x3 conv, ReLU, batch norm, plus the input."""
 
-    def __init__(self, name, channels, dtype=tf.float32):
+    def __init__(self, name, channels, dtype="float32"):
         """Creates two convolutions of `channels` filters and their batch norms."""
         with tf.variable_scope(name):
             self._conv0 = Conv2D("conv0", channels, channels, 3, dtype)
@@ -146,7 +149,7 @@ class ResUnit:
         return x + self._norm1(tf.nn.relu(self._conv1(y)), training)
 
 
-def _passing_initializer(shape, dtype=tf.float32, **_):
+def _passing_initializer(shape, dtype="float32", **_):
     """Glorot's uniform initializer, but the first three channels pass unchanged."""
     size, _, in_channels, filters = shape
     random, passed = np.ones(shape, np.float32), np.zeros(shape, np.float32)
@@ -166,7 +169,7 @@ class ResConvLayer:
     rates of 1e-5 are far too slow.
     """
 
-    def __init__(self, name, filters=(64, 64, 64, 64, 128, 128, 3), dtype=tf.float32):
+    def __init__(self, name, filters=(64, 64, 64, 64, 128, 128, 3), dtype="float32"):
         """Creates the layers.
 
         Args:
@@ -209,7 +212,7 @@ class VGGTrunk:
     """VGG through its third max-pool: stride 8, 256 channels."""
 
     def __init__(
-        self, name, trunk="vgg16", trainable=True, dtype=tf.float32, widths=VGG_WIDTHS
+        self, name, trunk="vgg16", trainable=True, dtype="float32", widths=VGG_WIDTHS
     ):
         """Creates the convolutions `conv0`, `conv1`, ...
 
@@ -264,7 +267,7 @@ class VGGTrunk:
 class VGGAttention:
     """Attention for every coefficient, from VGG features of the picture."""
 
-    def __init__(self, name, trunk="vgg16", freeze=False, dtype=tf.float32, **options):
+    def __init__(self, name, trunk="vgg16", freeze=False, dtype="float32", **options):
         """Creates the trunk and the 1x1 convolution.
 
         Args:
@@ -326,11 +329,16 @@ def imagenet_weights(trunk):
     return arrays
 
 
+def _load_keras_vgg19():
+    model = tf.keras.applications.VGG19(weights="imagenet", include_top=False)
+    return model.get_weights()
+
+
 def _keras_vgg19_weights():
     try:
-        with tf.Graph().as_default(), tf.Session().as_default():
-            model = tf.keras.applications.VGG19(weights="imagenet", include_top=False)
-            return model.get_weights()
+        # Keras 3 knows no graph mode, and in a thread of its own there is no graph.
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            return pool.submit(_load_keras_vgg19).result()
     except Exception as error:  # Keras raises a bare Exception where a download fails.
         cache = os.path.join(
             os.environ.get("KERAS_HOME", os.path.join("~", ".keras")), "models"

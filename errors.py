@@ -4,6 +4,17 @@ import os
 import sys
 
 
+def _report(kind, value, traceback):
+    """Ctrl-C while a script still loads, before `run_main`, shows no traceback."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, value, traceback)
+
+
+sys.excepthook = _report
+
+
 class UserError(Exception):
     """A mistake or a condition that the user can mend; its text is one line.
 

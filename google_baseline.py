@@ -3,21 +3,17 @@
 After Talebi et al., "Better Compression with Deep Pre-Editing", 2020
 (https://arxiv.org/abs/2002.00113), with MSE and an estimated rate as its only losses.
 Differs from the paper: the rate is estimated by the factorized prior of
-tensorflow-compression. TensorFlow 2.14, graph mode.
+tensorflow-compression. TensorFlow, graph mode.
 """
 
-import tensorflow_log
-
-import tensorflow.compat.v1 as tf
-
 import arg_parser
-import compression
-import differentiable_jpeg as jpeg
-import training
+import tensorflow_v1 as tf
 from conv_blocks import ResConvLayer
+from encoding import commands
 from errors import run_main
 from image_utils import add_gaussian_noise, differentiable_round, get_std_jpeg_qtable
-from losses import distortion, estimated_bpp
+from jpeg import differentiable
+from training.losses import distortion, estimated_bpp
 
 MAX_NOISE_STDDEV = 0.15
 TRAINING_QUALITIES = (8, 25)
@@ -28,6 +24,7 @@ class GoogleBaseline:
 
     NAME = "google_baseline"
     TAKES_QUALITY = True
+    TABLES_ALONE = False
 
     def __init__(self, settings, dtype):
         """Creates the variables.
@@ -39,6 +36,7 @@ class GoogleBaseline:
         self._settings = settings
         self._dtype = dtype
         self._edit = ResConvLayer("editor", dtype=dtype)
+        self.tables = None
         self.pretrained = []
         self.frozen = []
 
@@ -50,35 +48,38 @@ class GoogleBaseline:
           quality: int or scalar int32 tensor, 1..100.
 
         Returns:
-          `jpeg.Coded`.
+          `differentiable.Coded`.
         """
-        height, width = jpeg.picture_size(x)
-        dct = jpeg.rgb_to_dct(self._edit(x, training=False))
+        height, width = differentiable.picture_size(x)
+        dct = differentiable.rgb_to_dct(self._edit(x, training=False))
         qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
-        return jpeg.code(dct, qtables, height, width)
+        return differentiable.code(dct, qtables, height, width)
 
     def training_graph(self, x, seed):
-        """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
-        height, width = jpeg.picture_size(x)
+        """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
+        height, width = differentiable.picture_size(x)
         low, high = TRAINING_QUALITIES
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
         qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
         noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, seed + [0, 1])
-        dct = jpeg.rgb_to_dct(self._edit(noisy, training=True))
-        z = jpeg.divide(dct, qtables)
-        x_tilde = jpeg.reconstruct(differentiable_round(z), qtables, height, width)
+        dct = differentiable.rgb_to_dct(self._edit(noisy, training=True))
+        z = differentiable.divide(dct, qtables)
+        x_tilde = differentiable.reconstruct(
+            differentiable_round(z), qtables, height, width
+        )
 
         total, terms = distortion(x, x_tilde, self._dtype)
         terms["estimated_bpp"] = estimated_bpp(z, x, seed + [0, 3])
         loss = self._settings.lmbda * total + terms["estimated_bpp"]
-        return jpeg.TrainingGraph(loss, terms, x_tilde, self.code(x, quality), maps={})
+        return differentiable.TrainingGraph(
+            loss, terms, x_tilde, self.code(x, quality), maps={}
+        )
 
 
 def main():
     """Runs the command of the command line."""
     args = arg_parser.parse_google_baseline()
-    commands = {"train": training.train, "compress": compression.compress}
-    return commands[args.command](GoogleBaseline, args)
+    return commands.run(GoogleBaseline, args)
 
 
 if __name__ == "__main__":

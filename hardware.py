@@ -1,9 +1,10 @@
 """What the machine computes with: precision of the convolutions, session settings."""
 
+import glob
 import os
+import sys
 
-import tensorflow.compat.v1 as tf
-
+import tensorflow_v1 as tf
 from errors import UserError
 
 PRECISIONS = ("float32", "bfloat16")
@@ -20,7 +21,7 @@ def choose_precision(requested=None):
     """
     if requested:
         return requested, "asked for by --precision"
-    gpus = tf.config.list_physical_devices("GPU")
+    gpus = _may_have_gpu() and tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         capability = details.get("compute_capability", (0, 0))
@@ -32,6 +33,15 @@ def choose_precision(requested=None):
     if units:
         return "bfloat16", f"CPU with {', '.join(sorted(units))}"
     return "float32", "CPU without bfloat16 units"
+
+
+def _may_have_gpu():
+    """Whether it pays to ask TensorFlow, which takes seconds to load."""
+    if sys.platform != "linux":
+        return True
+    # The drivers of NVIDIA, of AMD, and of either under Windows (WSL).
+    devices = ("/dev/nvidia*", "/dev/kfd", "/dev/dxg")
+    return any(glob.glob(device) for device in devices)
 
 
 def _cpu_flags():

@@ -1,14 +1,14 @@
 """Pixels, 8x8 blocks, the DCT and the quantization tables, as TensorFlow graph code.
 
+What needs no graph (matrices, tables of a quality, crops) loads no TensorFlow.
+
 Conventions: pictures are NHWC float32 RGB in [0, 1] unless a docstring says otherwise;
 blocks are `[batch, rows, cols, 8 (v), 8 (u), channels]`, v vertical and u horizontal.
 """
 
-import io
-
 import numpy as np
-import tensorflow.compat.v1 as tf
-from PIL import Image
+
+import tensorflow_v1 as tf
 
 BLOCK = 8
 
@@ -154,25 +154,32 @@ def _constant(array):
     return tf.constant(array, tf.float32)
 
 
-@tf.custom_gradient
 def differentiable_round(z):
     """Rounds to the nearest integer, with a gradient that is not zero.
 
     The gradient is that of round(z) + (z - round(z))**3, so 3 (z - round(z))**2
     (Shin and Song, "JPEG-resistant adversarial images", 2017).
     """
-    rounded = tf.round(z)
-    return rounded, lambda upstream: upstream * 3.0 * tf.square(z - rounded)
+
+    def rounded_and_gradient(z):
+        rounded = tf.round(z)
+        return rounded, lambda upstream: upstream * 3.0 * tf.square(z - rounded)
+
+    return tf.custom_gradient(rounded_and_gradient)(z)
 
 
-@tf.custom_gradient
 def clip_to_unit(x):
     """Clips to [0, 1]; the gradient passes where nothing was clipped.
 
     Several times faster than the gradient of tf.clip_by_value.
     """
-    clipped = tf.clip_by_value(x, 0.0, 1.0)
-    return clipped, lambda upstream: upstream * tf.cast(tf.equal(x, clipped), x.dtype)
+
+    def clipped_and_gradient(x):
+        clipped = tf.clip_by_value(x, 0.0, 1.0)
+        inside = tf.cast(tf.equal(x, clipped), x.dtype)
+        return clipped, lambda upstream: upstream * inside
+
+    return tf.custom_gradient(clipped_and_gradient)(x)
 
 
 def get_std_jpeg_qtable(quality):
@@ -188,7 +195,7 @@ def get_std_jpeg_qtable(quality):
     Raises:
       ValueError: an int outside 1..100.
     """
-    if tf.is_tensor(quality):
+    if not isinstance(quality, int | np.integer):
         quality.shape.assert_has_rank(0)
         quality = tf.cast(quality, tf.int32)
         low = 5000 // tf.maximum(quality, 1)
@@ -233,11 +240,3 @@ def random_crops(picture, size, count, rng):
         picture[top : top + size, left : left + size].copy()
         for top, left in zip(tops, lefts, strict=True)
     ]
-
-
-def encode_png(picture):
-    """The bytes of a PNG file of uint8 `[h, w, 3]` (RGB) or `[h, w, 1]` (gray)."""
-    buffer = io.BytesIO()
-    pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()

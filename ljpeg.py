@@ -3,18 +3,15 @@
 After Strümpler, Yang and Timofte, "Learning to Improve Image Compression without
 Changing the Standard Decoder", ECCV Workshops 2020 (https://arxiv.org/abs/2009.12927).
 Gradient descent through a differentiable JPEG learns the 128 entries of the two tables;
-the files that come out open in any decoder. TensorFlow 2.14, graph mode.
+the files that come out open in any decoder. TensorFlow, graph mode.
 """
 
-import tensorflow_log
-
 import arg_parser
-import compression
-import differentiable_jpeg as jpeg
-import training
+from encoding import commands
 from errors import run_main
 from image_utils import differentiable_round
-from losses import distortion, estimated_bpp, searched_integers, table_slope
+from jpeg import differentiable
+from training.losses import distortion, estimated_bpp, searched_integers, table_slope
 
 
 class LJPEG:
@@ -22,6 +19,7 @@ class LJPEG:
 
     NAME = "ljpeg"
     TAKES_QUALITY = False
+    TABLES_ALONE = True
 
     def __init__(self, settings, dtype):
         """Creates the variables.
@@ -32,30 +30,32 @@ class LJPEG:
         """
         self._settings = settings
         self._dtype = dtype
-        self.tables = jpeg.LearnedTables("qtables", settings.table_init)
+        self.tables = differentiable.LearnedTables(settings.table_init)
         self.pretrained = []
         self.frozen = []
 
     def code(self, x, quality=None):
-        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `jpeg.Coded`."""
+        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `differentiable.Coded`."""
         del quality  # The tables are learned.
-        height, width = jpeg.picture_size(x)
-        return jpeg.code(jpeg.rgb_to_dct(x), self.tables.integers, height, width)
+        height, width = differentiable.picture_size(x)
+        return differentiable.code(
+            differentiable.rgb_to_dct(x), self.tables.integers, height, width
+        )
 
     def training_graph(self, x, seed):
-        """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
+        """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
         settings, qtables = self._settings, self.tables.entries
-        height, width = jpeg.picture_size(x)
-        dct = jpeg.rgb_to_dct(x)
-        z = jpeg.divide(dct, qtables)
+        height, width = differentiable.picture_size(x)
+        dct = differentiable.rgb_to_dct(x)
+        z = differentiable.divide(dct, qtables)
         if settings.rate_model == "rdoq":
             integers, rate = searched_integers(z, qtables, settings.lmbda)
         elif settings.rate_model == "entropy":
             slope = table_slope(settings.lpips_weight)
-            integers = jpeg.round_with_slopes(dct, qtables, slope)
+            integers = differentiable.round_with_slopes(dct, qtables, slope)
         else:
             integers = differentiable_round(z)
-        x_tilde = jpeg.reconstruct(integers, qtables, height, width)
+        x_tilde = differentiable.reconstruct(integers, qtables, height, width)
 
         total, terms = distortion(
             x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
@@ -69,18 +69,13 @@ class LJPEG:
         elif settings.rate_model == "rdoq":
             terms["estimated_bpp"] = rate
             loss += rate
-        return jpeg.TrainingGraph(loss, terms, x_tilde, self.code(x), maps={})
+        return differentiable.TrainingGraph(loss, terms, x_tilde, self.code(x), maps={})
 
 
 def main():
     """Runs the command of the command line."""
     args = arg_parser.parse_ljpeg()
-    commands = {
-        "train": training.train,
-        "compress": compression.compress,
-        "export": compression.export,
-    }
-    return commands[args.command](LJPEG, args)
+    return commands.run(LJPEG, args)
 
 
 if __name__ == "__main__":

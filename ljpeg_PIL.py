@@ -4,15 +4,12 @@ What the learned models are measured against, in our own coefficients; evaluate.
 its JPEG curve with Pillow's encoder, from which this one differs by its DCT's rounding.
 """
 
-import tensorflow_log
-
-import tensorflow.compat.v1 as tf
-
 import arg_parser
-import compression
-import differentiable_jpeg as jpeg
+import tensorflow_v1 as tf
+from encoding import commands
 from errors import run_main
 from image_utils import get_std_jpeg_qtable
+from jpeg import differentiable
 
 
 class StandardJPEG:
@@ -20,10 +17,12 @@ class StandardJPEG:
 
     NAME = "ljpeg_PIL"
     TAKES_QUALITY = True
+    TABLES_ALONE = True
 
     def __init__(self, settings, dtype):
         """Takes what every model takes, and needs none of it."""
         del settings, dtype
+        self.tables = None
         self.pretrained = []
         self.frozen = []
 
@@ -35,18 +34,17 @@ class StandardJPEG:
           quality: int or scalar int32 tensor, 1..100.
 
         Returns:
-          `jpeg.Coded`.
+          `differentiable.Coded`.
         """
-        height, width = jpeg.picture_size(x)
+        height, width = differentiable.picture_size(x)
         qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
-        return jpeg.code(jpeg.rgb_to_dct(x), qtables, height, width)
+        return differentiable.code(differentiable.rgb_to_dct(x), qtables, height, width)
 
 
 def main():
     """Runs the command of the command line."""
     args = arg_parser.parse_ljpeg_pil()
-    commands = {"compress": compression.compress, "export": compression.export}
-    return commands[args.command](StandardJPEG, args)
+    return commands.run(StandardJPEG, args)
 
 
 if __name__ == "__main__":

@@ -4,21 +4,17 @@ After Strümpler, Yang and Timofte, "Learning to Improve Image Compression witho
 Changing the Standard Decoder", ECCV Workshops 2020 (https://arxiv.org/abs/2009.12927).
 An attention network on VGG features scales every DCT coefficient before rounding, so
 that the content of the picture decides what is smoothed away. The thesis uses VGG-19;
-the default here is VGG-16. TensorFlow 2.14, graph mode.
+the default here is VGG-16. TensorFlow, graph mode.
 """
 
-import tensorflow_log
-
-import tensorflow.compat.v1 as tf
-
 import arg_parser
-import compression
-import differentiable_jpeg as jpeg
-import training
+import tensorflow_v1 as tf
 from conv_blocks import VGGAttention, imagenet_weights
+from encoding import commands
 from errors import run_main
 from image_utils import differentiable_round, pad_to_blocks
-from losses import distortion, estimated_bpp, table_slope
+from jpeg import differentiable
+from training.losses import distortion, estimated_bpp, table_slope
 
 
 class LJPEGAttention:
@@ -26,6 +22,7 @@ class LJPEGAttention:
 
     NAME = "ljpeg_attention"
     TAKES_QUALITY = False
+    TABLES_ALONE = False
 
     def __init__(self, settings, dtype):
         """Creates the variables.
@@ -36,7 +33,7 @@ class LJPEGAttention:
         """
         self._settings = settings
         self._dtype = dtype
-        self.tables = jpeg.LearnedTables("qtables", settings.table_init)
+        self.tables = differentiable.LearnedTables(settings.table_init)
         self._attention = VGGAttention(
             "attention", settings.vgg, settings.freeze_vgg, dtype
         )
@@ -46,27 +43,31 @@ class LJPEGAttention:
 
     def _edit(self, x):
         attention = self._attention(pad_to_blocks(x))
-        return jpeg.rgb_to_dct(x) * jpeg.per_component(attention), attention
+        return differentiable.rgb_to_dct(x) * differentiable.per_component(
+            attention
+        ), attention
 
     def code(self, x, quality=None):
-        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `jpeg.Coded`."""
+        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `differentiable.Coded`."""
         del quality  # The tables are learned.
-        height, width = jpeg.picture_size(x)
-        return jpeg.code(self._edit(x)[0], self.tables.integers, height, width)
+        height, width = differentiable.picture_size(x)
+        return differentiable.code(
+            self._edit(x)[0], self.tables.integers, height, width
+        )
 
     def training_graph(self, x, seed):
-        """The loss on a batch `x`, RGB in [0, 1]; returns `jpeg.TrainingGraph`."""
+        """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
         settings, qtables = self._settings, self.tables.entries
-        height, width = jpeg.picture_size(x)
+        height, width = differentiable.picture_size(x)
         dct, attention = self._edit(x)
-        z = jpeg.divide(dct, qtables)
+        z = differentiable.divide(dct, qtables)
         entropy = settings.rate_model == "entropy"
         if entropy:
             slope = table_slope(settings.lpips_weight)
-            integers = jpeg.round_with_slopes(dct, qtables, slope)
+            integers = differentiable.round_with_slopes(dct, qtables, slope)
         else:
             integers = differentiable_round(z)
-        x_tilde = jpeg.reconstruct(integers, qtables, height, width)
+        x_tilde = differentiable.reconstruct(integers, qtables, height, width)
 
         total, terms = distortion(
             x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
@@ -80,8 +81,10 @@ class LJPEGAttention:
             loss += terms["estimated_bpp"]
         else:
             loss += terms["attention"]
-        coded = jpeg.code(dct, self.tables.integers, height, width)
-        return jpeg.TrainingGraph(loss, terms, x_tilde, coded, _maps(attention))
+        coded = differentiable.code(dct, self.tables.integers, height, width)
+        return differentiable.TrainingGraph(
+            loss, terms, x_tilde, coded, _maps(attention)
+        )
 
 
 def _maps(attention):
@@ -95,12 +98,7 @@ def _maps(attention):
 def main():
     """Runs the command of the command line."""
     args = arg_parser.parse_ljpeg_attention()
-    commands = {
-        "train": training.train,
-        "compress": compression.compress,
-        "export": compression.export,
-    }
-    return commands[args.command](LJPEGAttention, args)
+    return commands.run(LJPEGAttention, args)
 
 
 if __name__ == "__main__":

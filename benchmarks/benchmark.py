@@ -15,12 +15,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import tensorflow_log  # noqa: F401
-
 import hardware
+from atomic_files import write_atomically
 from benchmarks import coding_speed, measuring, start_up, training_speed
 from errors import run_main
-from image_files import write_atomically
 
 logger = logging.getLogger("benchmark")
 

@@ -7,13 +7,11 @@ import glob
 import io
 import os
 
-import tensorflow.compat.v1 as tf
 from PIL import Image
 
-import checkpoints
 import evaluate
 import hardware
-import jpeg_file
+import tensorflow_v1 as tf
 from arg_parser import parse_evaluate
 from benchmarks.measuring import (
     in_own_process,
@@ -23,11 +21,13 @@ from benchmarks.measuring import (
     test_picture,
 )
 from benchmarks.training_speed import CASES
-from codec import PLAIN, CodecGraph, Quantization
-from differentiable_jpeg import LearnedTables
+from encoding.codec import PLAIN, CodecGraph, Quantization
 from image_utils import get_std_jpeg_qtable
-from metrics import PictureMetrics, mean_squared_error
-from training import Trainer
+from jpeg import file as jpeg_file
+from jpeg.differentiable import LearnedTables
+from metrics.pictures import PictureMetrics, mean_squared_error
+from training import checkpoints
+from training.loop import Trainer
 
 QUALITY = 50  # of plain JPEG, and of the tables in the stand-in for a trained model
 GROWTH_MEGAPIXELS = (1, 4, 12)

@@ -16,8 +16,8 @@ import tqdm
 from PIL import Image
 
 import hardware
-import image_files
-import results
+from evaluation import results
+from jpeg import image_files
 
 # A repeat calls a fast function so often that it runs as long as this.
 _MIN_SECONDS = 0.3

@@ -6,19 +6,18 @@ import itertools
 import os
 import time
 
-import tensorflow.compat.v1 as tf
-
 import arg_parser
-import checkpoints
 import hardware
+import tensorflow_v1 as tf
 from benchmarks.measuring import in_own_process, interleave, memory_gigabytes, ratio
 from conv_blocks import ResConvLayer, VGGTrunk, imagenet_weights
 from google_baseline import GoogleBaseline
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from lpips_tensorflow import lpips
-from training import Trainer
-from training_data import CROPS_PER_VISIT, VISITS_PER_POOL, CropDataset
+from training import checkpoints
+from training.crops import CROPS_PER_VISIT, VISITS_PER_POOL, CropDataset
+from training.loop import Trainer
 
 # The settings of the publication, see batch_job_attention.sh.
 _FLAGS = ("--lr", "1e-6")

@@ -7,8 +7,7 @@ graph imported from a file it can be read, is differentiable with respect to bot
 pictures, and takes pictures of any size.
 """
 
-import tensorflow.compat.v1 as tf
-
+import tensorflow_v1 as tf
 import weights
 
 MIN_SIDE = 31  # px: below it the second max-pool of AlexNet has no output.
@@ -29,7 +28,7 @@ _CONVOLUTIONS = (
 _COLLECTION = "lpips_weights"  # of the graph, and the scope of its tensors
 
 
-def lpips(input0, input1, model="net-lin", net="alex", dtype=tf.float32):
+def lpips(input0, input1, model="net-lin", net="alex", dtype="float32"):
     """LPIPS distance of two batches of pictures.
 
     Args:
@@ -52,7 +51,7 @@ def lpips(input0, input1, model="net-lin", net="alex", dtype=tf.float32):
         return distance(features(input0, dtype), features(input1, dtype))
 
 
-def features(x, dtype=tf.float32):
+def features(x, dtype="float32"):
     """Activations of AlexNet's five convolutions, normalised at each position.
 
     Args:

@@ -1,7 +1,5 @@
 """Shared by the tests: TensorFlow kept quiet, and small pictures."""
 
-import tensorflow_log  # noqa: F401
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf

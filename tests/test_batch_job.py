@@ -5,16 +5,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import arg_parser
-import checkpoints
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+from training import checkpoints
 
 
 @pytest.fixture(scope="module")

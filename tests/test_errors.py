@@ -8,8 +8,7 @@ import sys
 import pytest
 
 import errors
-
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+from tests.paths import ROOT
 
 
 def run(monkeypatch, capsys, main):
@@ -114,7 +113,7 @@ def test_process_with_a_bug_keeps_its_traceback():
 
 
 def test_ctrl_c_before_run_main_has_no_traceback():
-    code = "import tensorflow_log\nraise KeyboardInterrupt"
+    code = "import errors\nraise KeyboardInterrupt"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=os.path.dirname(errors.__file__),

@@ -1,6 +1,5 @@
 """End-to-end tests of evaluate.py on small pictures: every number from the files."""
 
-import ast
 import contextlib
 import csv
 import functools
@@ -22,21 +21,20 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 
 import arg_parser
-import checkpoints
-import codec
 import errors
 import evaluate
 import google_baseline
-import jpeg_file
 import lpips_tensorflow
-import results
-import training
+from encoding.codecs import Codecs
 from errors import UserError
+from evaluation import dots, evaluator, plots, results
+from jpeg import file as jpeg_file
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
-from metrics import PictureMetrics
+from metrics.pictures import PictureMetrics
+from tests.paths import ROOT
+from training import checkpoints, loop, variables
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 KODAK = os.path.join(ROOT, "..", "shared", "KODAK")
 LISTS = ("bpp", "mse", "lpips", "psnr", "ms-ssim")
 SIZES = {"a.png": (176, 168), "b.png": (169, 201), "c d.png": (163, 177)}
@@ -75,12 +73,12 @@ def save_checkpoint(folder, model_class, settings, arrays=None):
     folder.mkdir(parents=True, exist_ok=True)
     with tf.Graph().as_default(), tf.Session() as session:
         model_class(arg_parser.parse_ljpeg_attention(["train"]), tf.float32)
-        variables = tf.global_variables()
+        saved = tf.global_variables()
         session.run(tf.global_variables_initializer())
-        for variable in variables:
+        for variable in saved:
             if arrays:
                 variable.load(arrays[variable.op.name], session)
-        checkpoints.saver(variables).save(
+        variables.saver(saved).save(
             session, str(folder / "model.ckpt"), global_step=5, write_meta_graph=False
         )
     checkpoints.save_settings(str(folder), settings)
@@ -134,11 +132,11 @@ def run_evaluate(batch_dir, images, *flags, qualities=(5, 20), plot=False):
     root = logging.getLogger()
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setattr(sys, "argv", [str(word) for word in argv])
-        patch.setattr(evaluate, "JPEG_QUALITIES", qualities)
+        patch.setattr(dots, "JPEG_QUALITIES", qualities)
         patch.setattr(google_baseline, "ResConvLayer", StandInEditor)
         if not plot:
-            patch.setattr(evaluate, "plot_rate_distortion", lambda *a, **k: [])
-            patch.setattr(evaluate, "PictureMetrics", shared_metrics)
+            patch.setattr(plots, "plot_rate_distortion", lambda *a, **k: [])
+            patch.setattr(evaluator, "PictureMetrics", shared_metrics)
         patch.setattr(root, "level", logging.INFO)
         root.addHandler(handler)
         stack.callback(root.removeHandler, handler)
@@ -163,7 +161,7 @@ def complete(tmp_path_factory):
     argv += "--batchsize 2 --patchsize 64 --last_step 2 --lr 1e-6 "
     argv += f"--preprocess_threads 2 --train_glob {folder / 'images' / '[ab].png'}"
     args = arg_parser.parse_ljpeg_attention(argv.split())
-    assert training.train(LJPEGAttention, args) == 0
+    assert loop.train(LJPEGAttention, args) == 0
     shutil.copytree(
         batch / "attention" / "lambda_001", batch / "attention" / "lambda_01"
     )
@@ -346,9 +344,9 @@ def test_dots_of_the_attention_model_hold_its_integers(complete):
     folder, _ = complete
     train = str(folder / "batch" / "attention" / "lambda_001" / "train")
     settings = checkpoints.model_settings(train, "ljpeg_attention")
-    graph = codec.CodecGraph(LJPEGAttention, settings)
+    prefix = checkpoints.find_checkpoint(train)
     path = dots_of(folder / "batch")["attention-lambda_001"]
-    with graph.restore(checkpoints.find_checkpoint(train)) as model:
+    with Codecs("float32").make(LJPEGAttention, settings, prefix) as model:
         for name, jpg in jpgs_of(path).items():
             coded = jpeg_file.read_coefficients(jpg.read_bytes())
             wanted = model.quantize(picture_of(name))
@@ -427,8 +425,8 @@ def test_a_second_call_only_plots(complete, monkeypatch):
 
     monkeypatch.setattr(jpeg_file, "encode", refuse)
     monkeypatch.setattr(jpeg_file, "encode_rgb", refuse)
-    monkeypatch.setattr(codec.CodecGraph, "__init__", refuse)
-    monkeypatch.setattr(evaluate.PictureMetrics, "reference", refuse)
+    monkeypatch.setattr(Codecs, "make", refuse)
+    monkeypatch.setattr(evaluator.PictureMetrics, "reference", refuse)
     second = evaluate_complete(folder)
     assert second.status == first.status
     assert second.out.getvalue() == first.out.getvalue()
@@ -544,8 +542,8 @@ def test_an_evaluation_that_fails_half_way_leaves_no_old_results(small, monkeypa
 
 def test_a_test_image_that_changes_meanwhile_gives_no_results(small, monkeypatch):
     batch, images = small
-    listed = evaluate.TestImages([str(images)])
-    monkeypatch.setattr(evaluate, "TestImages", lambda patterns: listed)
+    listed = evaluator.TestImages([str(images)])
+    monkeypatch.setattr(evaluator, "TestImages", lambda patterns: listed)
     Image.fromarray(255 - picture_of("b.png")).save(images / "b.png")
     outcome = run_evaluate(batch, images)
     assert outcome.status == 1
@@ -571,47 +569,10 @@ def test_two_folders_of_one_name_are_a_user_error(small):
 def test_another_version_of_the_code_is_measured_again(small, monkeypatch):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
-    monkeypatch.setattr(results, "code_version", lambda paths: "0123456789ab")
+    monkeypatch.setattr(jpeg_file, "NUMBERS_VERSION", 1000)
     changed, outcome = measured_again(batch, images)
     assert len(changed) == 4
-    assert len(outcome.lines("other code")) == 4
-
-
-def imports_of(module):
-    """Names of the project's modules that `module` imports, directly or not."""
-    found, waiting = set(), [module]
-    while waiting:
-        name = waiting.pop()
-        paths = [
-            os.path.join(ROOT, name, "__init__.py"),
-            os.path.join(ROOT, f"{name}.py"),
-        ]
-        paths = [path for path in paths if os.path.exists(path)]
-        if name in found or not paths:
-            continue
-        found.add(name)
-        with open(paths[0], encoding="utf-8") as file:
-            tree = ast.parse(file.read())
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and not node.level:
-                waiting.append(node.module)
-    return found
-
-
-def test_the_code_version_covers_every_module_that_makes_the_numbers():
-    entries = ["codec", "jpeg_file", "metrics", "ljpeg_attention", "google_baseline"]
-    imported = set().union(*map(imports_of, entries))
-    # They train, parse, store or write messages.
-    others = {
-        *("arg_parser", "checkpoints", "compression", "errors", "hardware"),
-        *("results", "tensorflow_log", "training", "training_data"),
-    }
-    listed = {name.replace(f"{os.sep}__init__", "") for name in evaluate._CODE}
-    assert imported - others <= listed
-    assert {"codec", "jpeg_file", "metrics", "lpips_tensorflow"} <= imported
-    assert {"losses", "rate_models", "rdoq", "refinement"} <= imported
+    assert len(outcome.lines("code: other file (1 -> 1000)")) == 4
 
 
 def test_more_qualities_measure_only_the_new_ones(small):
@@ -837,8 +798,9 @@ def test_test_images_of_one_name_from_two_folders_do_not_collide(small, measure)
 def start_process(batch_dir, images, prelude="pass"):
     """Starts an evaluation as its own process; `prelude` is Python code before it."""
     code = (
-        "import sys, time, os, evaluate, errors, results\n"
-        "evaluate.JPEG_QUALITIES = (5, 20, 50)\n"
+        "import sys, time, os, evaluate, errors\n"
+        "from evaluation import dots, results\n"
+        "dots.JPEG_QUALITIES = (5, 20, 50)\n"
         f"{prelude}\n"
         "errors.run_main(evaluate.main)"
     )

@@ -319,11 +319,3 @@ def test_crops_reach_every_corner_and_no_further():
     )
     corners = {tuple(int(v) for v in crop[0, 0]) for crop in crops}
     assert corners == {(top, left) for top in range(3) for left in range(2)}
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_png_holds_the_pixels(channels):
-    picture = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
-    image = Image.open(io.BytesIO(image_utils.encode_png(picture)))
-    assert image.format == "PNG"
-    np.testing.assert_array_equal(np.asarray(image).reshape(5, 7, channels), picture)

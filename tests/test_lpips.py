@@ -1,7 +1,5 @@
 """LPIPS against a float64 implementation in numpy and the authors' own code."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -11,8 +9,7 @@ from PIL import Image
 import lpips_tensorflow
 import weights
 from lpips_tensorflow import MIN_SIDE, lpips
-
-EXAMPLES = Path(__file__).resolve().parents[1] / "example_images"
+from tests.paths import EXAMPLE_IMAGES
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +84,9 @@ GOLDEN = [
 
 @pytest.mark.parametrize("name, distortion, expected", GOLDEN)
 def test_lpips_equals_the_original_authors_code(name, distortion, expected):
-    picture = waves() if name == "waves" else np.asarray(Image.open(EXAMPLES / name))
+    picture = (
+        waves() if name == "waves" else np.asarray(Image.open(EXAMPLE_IMAGES / name))
+    )
     if distortion == "posterised":
         distorted = picture // 32 * 32 + 16
     else:

@@ -43,6 +43,7 @@ class ArrayUnpickler(pickle.Unpickler):
 
     ALLOWED = {
         ("numpy.core.multiarray", "_reconstruct"),
+        ("numpy._core.multiarray", "_reconstruct"),  # numpy 2
         ("numpy", "ndarray"),
         ("numpy", "dtype"),
     }

@@ -1,0 +1,107 @@
+"""The codec of a checkpoint: in numpy where tables are all of it, else of a graph."""
+
+import contextlib
+import os
+import types
+
+import hardware
+from encoding.codec import Codec, Quantization, TablesModel
+from errors import UserError
+from image_utils import get_std_jpeg_qtable
+from training import checkpoints, variables
+
+PLAIN = Quantization()
+
+
+class Codecs:
+    """Makes codecs; one graph serves all checkpoints of a kind."""
+
+    def __init__(self, precision=None, quantization=PLAIN):
+        """Takes what is the same for all; builds nothing yet.
+
+        Args:
+          precision: "float32" or "bfloat16", of the convolutions; None for what the
+            machine has units for.
+          quantization: `Quantization` of the pictures.
+        """
+        self._precision = precision
+        self._quantization = quantization
+        self._graphs = {}
+
+    @contextlib.contextmanager
+    def restore(self, prefix, models, script=None):
+        """Yields the `Codec` of a checkpoint, by the settings beside it.
+
+        Args:
+          prefix: path prefix of the checkpoint.
+          models: dict from names to model classes.
+          script: name of the model; None for the one in the settings.
+
+        Raises:
+          UserError: it is of no such model, or damaged; the model cannot be refined.
+        """
+        folder = os.path.dirname(prefix)
+        script = script or checkpoints.load_settings(folder).get("script")
+        if script not in models:
+            raise UserError(
+                f"{folder}: no settings.json there of a model of "
+                + ", ".join(f"{name}.py" for name in models)
+            )
+        settings = checkpoints.model_settings(folder, script)
+        with self.make(models[script], settings, prefix) as codec:
+            yield codec
+
+    @contextlib.contextmanager
+    def make(self, model_class, settings=None, prefix=None):
+        """Yields the `Codec` of a model class.
+
+        Args:
+          model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
+          settings: of the model, as attributes; None for a model without any.
+          prefix: path prefix of the checkpoint; None for a model without variables.
+
+        Raises:
+          UserError: the checkpoint is damaged, or of another model; the model cannot be
+            refined.
+        """
+        settings = settings or types.SimpleNamespace()
+        lmbda = getattr(settings, "lmbda", None)
+        searcher = None
+        if not self._quantization.is_plain:
+            # Compiles, which takes most of a second.
+            from encoding.search import Searcher
+
+            searcher = Searcher(settings, self._quantization)
+        needs_graph = searcher and searcher.needs_gradient
+        if model_class.TABLES_ALONE and not needs_graph:
+            model = TablesModel(_tables_of(model_class, prefix))
+            yield Codec(model, searcher and searcher.restored(prefix, lmbda))
+            return
+        graph, searcher = self._graph(model_class, settings, searcher)
+        with graph.restore(prefix) as model:
+            yield Codec(
+                model, searcher and searcher.restored(prefix, lmbda, model.session)
+            )
+
+    def _graph(self, model_class, settings, searcher):
+        """(graph, the searcher that is part of it) for a kind of checkpoints."""
+        # Imports TensorFlow.
+        from encoding.graph import CodecGraph
+
+        names = ["vgg", "freeze_vgg"]
+        if searcher:
+            names += ["rate_model", "lpips_weight", "msssim_weight"]
+        kind = (model_class, *(getattr(settings, name, None) for name in names))
+        if kind not in self._graphs:
+            precision, _ = hardware.choose_precision(self._precision)
+            graph = CodecGraph(model_class, settings, precision, searcher)
+            self._graphs[kind] = graph, searcher
+        return self._graphs[kind]
+
+
+def _tables_of(model_class, prefix):
+    """Function from a quality to the tables of a model that is nothing else."""
+    if model_class.TAKES_QUALITY:
+        return lambda quality: get_std_jpeg_qtable(quality).astype("uint8")
+    qtables = variables.learned_qtables(prefix, model_class)
+    return lambda quality: qtables

@@ -1,0 +1,61 @@
+"""Names of the files that a call writes: no two equal, none an input."""
+
+import collections
+import os
+
+from errors import UserError
+from jpeg.image_files import SUFFIXES
+
+
+def plan_outputs(inputs, output):
+    """A .jpg path for each input, no two equal, and none that is itself an input.
+
+    Args:
+      inputs: paths of images.
+      output: None for files beside the inputs; a folder; or for one input a path that
+        ends with .jpg or .jpeg.
+
+    Returns:
+      A list of paths. An input whose `<stem>.jpg` is not free for it keeps its suffix,
+      `<name>.jpg`, and after that gets a number.
+
+    Raises:
+      UserError: a .jpg for many inputs.
+    """
+    is_folder = output is None or os.path.isdir(output)
+    if not is_folder and output.lower().endswith((".jpg", ".jpeg")):
+        if len(inputs) > 1:
+            raise UserError(
+                f"--output {output}: one file for {len(inputs)} inputs; name a folder"
+            )
+        _refuse_input(output, inputs)
+        return [output]
+
+    if not is_folder and (os.path.exists(output) or output.lower().endswith(SUFFIXES)):
+        raise UserError(f"--output {output}: name a folder, or a .jpg file")
+
+    def target(path, name):
+        folder = os.path.dirname(path) if output is None else output
+        return os.path.join(folder, name)
+
+    def plain(path):
+        return target(path, os.path.splitext(os.path.basename(path))[0] + ".jpg")
+
+    counts = collections.Counter(os.path.realpath(plain(path)) for path in inputs)
+    taken = {os.path.realpath(path) for path in inputs}
+    outputs = []
+    for path in inputs:
+        candidate, number = plain(path), 1
+        if counts[os.path.realpath(candidate)] > 1:
+            candidate = target(path, os.path.basename(path) + ".jpg")
+        while os.path.realpath(candidate) in taken:
+            name = os.path.basename(path) + (f"-{number}" if number > 1 else "")
+            candidate, number = target(path, name + ".jpg"), number + 1
+        taken.add(os.path.realpath(candidate))
+        outputs.append(candidate)
+    return outputs
+
+
+def _refuse_input(output, inputs):
+    if os.path.realpath(output) in {os.path.realpath(path) for path in inputs}:
+        raise UserError(f"--output {output}: is the input itself; name another file")

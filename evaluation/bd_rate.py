@@ -1,0 +1,141 @@
+"""BD-rate: how many bits one curve needs more than another at equal quality.
+
+G. Bjontegaard, "Calculation of average PSNR differences between RD-curves", VCEG-M33,
+2001; interpolated as in https://github.com/FAU-LMS/bjontegaard (1.3.0).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metrics.basic import ms_ssim_db
+
+# Bjontegaard's method was defined on four points a curve.
+MIN_POINTS = 4
+
+
+# What is compared, larger is better.
+QUALITY = {
+    "psnr": lambda psnr: psnr,
+    "ms-ssim": ms_ssim_db,
+    "lpips": lambda lpips: -lpips,
+}
+
+
+@dataclass(frozen=True)
+class BdRate:
+    """A BD-rate and what it stands on.
+
+    Attributes:
+      percent: mean difference of the bit rate at equal quality, negative where the
+        curve needs fewer bits than the anchor; None if there is nothing to compare.
+      overlap: (worst, best) quality over which it is the mean, in dB for PSNR and
+        MS-SSIM, plain LPIPS for LPIPS; None if there is no number.
+      dropped: number of the curve's points that were left out, see `bd_rate`.
+      reason: why there is no number, empty otherwise.
+    """
+
+    percent: float | None
+    overlap: tuple[float, float] | None
+    dropped: int
+    reason: str = ""
+
+
+def bd_rate(anchor, curve, metric, bpp_range=None):
+    """Mean difference of the bit rate of `curve` against `anchor` at equal quality.
+
+    The convention: for each curve, log10(bpp) is a function of quality, interpolated by
+    PCHIP through all of its points; the mean difference of the two functions is taken
+    over the qualities that both reach (with `bpp_range`: that both reach at rates
+    inside of this range, the ends interpolated on the same functions). Quality is
+    PSNR [dB], -10 log10(1 - MS-SSIM) of the mean MS-SSIM, or -LPIPS (not its
+    logarithm). Nothing is extrapolated.
+
+    Only a curve that rises has one rate for each quality. A point that is not better
+    than another one of the same or a lower rate is left out (nobody would choose that
+    setting), as is a point that is not finite; `dropped` counts both.
+
+    Args:
+      anchor: list of (bpp, value); value is the mean of the metric itself, so MS-SSIM
+        in 0..1 and LPIPS with its sign.
+      curve: the same for the codec that is compared.
+      metric: "psnr", "ms-ssim" or "lpips".
+      bpp_range: (low, high) bits per pixel, or None for all of the curves.
+
+    Returns:
+      `BdRate`; without a number if the curves share no quality, or if one has fewer
+      than `MIN_POINTS` points left.
+    """
+    quality = QUALITY[metric]
+    curves = [_rising([(b, quality(v)) for b, v in c]) for c in (anchor, curve)]
+    dropped = len(curve) - len(curves[1])
+    if (fewest := min(len(points) for points in curves)) < MIN_POINTS:
+        return BdRate(None, None, dropped, f"{fewest} of {MIN_POINTS} points")
+    percent, low, high = _compare(*curves, bpp_range)
+    if percent is None:
+        return BdRate(None, None, dropped, "no overlap")
+    # LPIPS was negated, its overlap is told as LPIPS.
+    sign = -1 if metric == "lpips" else 1
+    return BdRate(float(percent), (float(sign * low), float(sign * high)), dropped)
+
+
+def _compare(anchor, curve, bpp_range):
+    """(percent, lowest, highest quality) of two rising curves; percent may be None."""
+    low, high = _shared([(points[0][1], points[-1][1]) for points in (anchor, curve)])
+    if low >= high:
+        return None, low, high
+    functions = _interpolate(anchor, curve)
+    if bpp_range is not None:
+        limits = np.log10(bpp_range)
+        low, high = _shared([_qualities_within(limits, f) for f in functions])
+        if low >= high:
+            return None, low, high
+    areas = [function.integrate(low, high) for function in functions]
+    return 100 * (10 ** ((areas[1] - areas[0]) / (high - low)) - 1), low, high
+
+
+def _rising(points):
+    """The finite points that are better than every point of no higher rate, sorted."""
+    kept = []
+    # Of several points with one rate the best comes first.
+    for bpp, quality in sorted(points, key=lambda point: (point[0], -point[1])):
+        is_better = not kept or quality > kept[-1][1]
+        if bpp > 0 and np.isfinite(bpp) and np.isfinite(quality) and is_better:
+            kept.append((bpp, quality))
+    return kept
+
+
+def _shared(ranges):
+    return max(low for low, _ in ranges), min(high for _, high in ranges)
+
+
+def _interpolate(anchor, curve):
+    """Two functions from quality to log10(bpp)."""
+    # Imported here, since it imports matplotlib.pyplot: 0.6 s that compress saves.
+    import bjontegaard
+
+    _, *functions = bjontegaard.bd_rate(
+        *np.transpose(anchor),
+        *np.transpose(curve),
+        method="pchip",
+        require_matching_points=False,
+        interpolators=True,
+        min_overlap=0,
+    )
+    return functions
+
+
+def _qualities_within(limits, function):
+    """(lowest, highest) quality at which log10(bpp) is within `limits`.
+
+    Equal, an empty range, if the curve lies outside.
+    """
+    ends = function.x[0], function.x[-1]
+    inside = np.clip(limits, *function(ends))
+    # Imported here, as it takes 0.2 s.
+    from scipy import optimize
+
+    return [
+        optimize.brentq(lambda quality, rate: function(quality) - rate, *ends, (rate,))
+        for rate in inside
+    ]

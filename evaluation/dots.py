@@ -1,0 +1,131 @@
+"""The dots of an evaluation: what there is to measure in a folder of runs."""
+
+import glob
+import logging
+import os
+from typing import NamedTuple
+
+from errors import UserError
+from google_baseline import GoogleBaseline
+from ljpeg import LJPEG
+from ljpeg_attention import LJPEGAttention
+from training import checkpoints
+
+logger = logging.getLogger(__name__)
+
+JPEG_QUALITIES = (*range(1, 10), *range(10, 91, 5))
+GOOGLE_QUALITIES = (5, 10, 15, 20, 25)
+MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention, GoogleBaseline)}
+
+
+class Dot(NamedTuple):
+    """One setting of one codec: a dot of a figure."""
+
+    name: str
+    folder: str
+    kind: str  # of `plots.Curve`
+    curve: str  # label of its curve
+    settings: dict
+    prefix: str | None = None  # of the checkpoint
+    quality: int = 0  # for codecs that take one
+
+
+def plan_dots(args):
+    """All dots of the command line.
+
+    Returns:
+      (list of `Dot`, number of checkpoints that cannot be used).
+
+    Raises:
+      UserError: `--google_dir` has no checkpoint of the baseline.
+    """
+    # Plain JPEG stays plain: it is what the others are measured against.
+    coding = {"entropy_coding": args.entropy_coding}
+    pil_folder = os.path.join(args.output_dir, "_output_PIL")
+    folder = os.path.join(args.output_dir, "_output")
+    dots = [
+        Dot(f"Q{q}", pil_folder, "jpeg", "JPEG", {**coding, "quality": q}, quality=q)
+        for q in JPEG_QUALITIES
+    ]
+    if args.google_dir is not None:
+        try:
+            prefix = checkpoints.find_checkpoint(args.google_dir)
+        except UserError as error:
+            raise UserError(f"--google_dir: {error}") from error
+        settings = _model_settings(prefix, GoogleBaseline.NAME, args)
+        for q in GOOGLE_QUALITIES:
+            own = {**settings, "quality": q}
+            name = f"google_Q{q}"
+            dots.append(Dot(name, folder, "google", "Google baseline", own, prefix, q))
+    failed = 0
+    found_dirs = find_lambda_dirs(args.batch_dir)
+    known = {run for run, _ in found_dirs}
+    for run in args.runs or ():
+        if run not in known:
+            raise UserError(f"--runs {run}: no such run in {args.batch_dir}")
+    for run, lambda_dir in found_dirs:
+        if args.runs and run not in args.runs:
+            continue
+        try:
+            prefix = checkpoints.find_checkpoint(lambda_dir)
+            found = checkpoints.load_settings(os.path.dirname(prefix)).get("script")
+            if found == GoogleBaseline.NAME:
+                logger.info("%s: pass it as --google_dir to evaluate it", lambda_dir)
+                continue
+            settings = _model_settings(prefix, found or args.jpeg_type, args)
+            if args.refine_steps and settings["rate_model"] != "entropy":
+                logger.info(
+                    "%s: left out, --refine_steps needs --rate_model entropy",
+                    lambda_dir,
+                )
+                continue
+        except UserError as error:
+            logger.error("error: %s", error)
+            failed += 1
+            continue
+        name = f"{run}-{os.path.basename(lambda_dir)}"
+        if any(dot.name == name for dot in dots):
+            raise UserError(
+                f"{lambda_dir}: two folders would be called {name}; rename one run"
+            )
+        dots.append(Dot(name, folder, "run", run, settings, prefix))
+    if not any(dot.kind == "run" for dot in dots):
+        logger.warning("%s: no run with lambda_*/train folders there", args.batch_dir)
+    return dots, failed
+
+
+def find_lambda_dirs(batch_dir):
+    """(run, folder) of every `lambda_*` folder of a batch, sorted.
+
+    Runs are the folders in `batch_dir` whose names do not start with `_`, and
+    `batch_dir` itself.
+    """
+    root = glob.escape(batch_dir)
+    own = os.path.basename(os.path.abspath(batch_dir))
+    found = [(own, path) for path in glob.glob(os.path.join(root, "lambda_*"))]
+    for path in glob.glob(os.path.join(root, "*", "lambda_*")):
+        run = os.path.basename(os.path.dirname(path))
+        if not run.startswith(("_", "lambda_")):
+            found.append((run, path))
+    return sorted(item for item in found if os.path.isdir(item[1]))
+
+
+def _model_settings(prefix, script, args):
+    """What defines a dot of a model, for its record."""
+    if script not in MODELS:
+        raise UserError(
+            f"{prefix}: trained by {script}.py, which evaluate.py does not know"
+        )
+    saved = vars(checkpoints.model_settings(os.path.dirname(prefix), script))
+    names = ("lmbda", "lpips_weight", "msssim_weight", "rate_model")
+    names += ("vgg", "freeze_vgg") if script == LJPEGAttention.NAME else ()
+    return {
+        "script": script,
+        "entropy_coding": args.entropy_coding,
+        "quantization": args.quantization,
+        "refine_steps": args.refine_steps,
+        # The tables alone are free of convolutions.
+        **({} if script == LJPEG.NAME else {"precision": args.precision}),
+        "step": checkpoints.checkpoint_step(prefix),
+        **{name: saved[name] for name in names if name in saved},
+    }

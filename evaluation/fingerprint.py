@@ -1,0 +1,42 @@
+"""What the numbers of a dot depend on, beside its checkpoint, settings and images.
+
+Each module that makes numbers declares `NUMBERS_VERSION`, a whole number that goes up
+whenever they change. So another layout of the files, a comment or another Python leave
+cached results as they are. A test holds golden numbers of every module against its
+version (tests/evaluation/test_fingerprint.py).
+"""
+
+import conv_blocks
+from encoding import distortion_gradient, refinement, search
+from evaluation import results
+from jpeg import file as jpeg_file
+from jpeg import image_files, rdoq, transform
+from metrics import pictures
+
+# Libraries that make the bytes of a file, or decode it.
+PACKAGES = ("pillow", "jpeglib", "mozjpeg-lossless-optimization")
+_NETWORKS = ("ljpeg_attention", "google_baseline")
+
+
+def of(settings):
+    """The versions that a dot depends on.
+
+    Args:
+      settings: dict of what defines the dot: `script` (of a model), `quantization`,
+        `refine_steps`.
+
+    Returns:
+      `{"code": {part: version}, "libraries": {package: version}}`.
+    """
+    modules = {"reading": image_files, "file": jpeg_file, "metrics": pictures}
+    script = settings.get("script")
+    if script:
+        modules["transform"] = transform
+    if script in _NETWORKS:
+        modules["network"] = conv_blocks
+    if settings.get("refine_steps"):
+        modules |= {"refinement": refinement, "gradient": distortion_gradient}
+    if settings.get("quantization", "round") != "round":
+        modules |= {"integers": rdoq, "search": search, "gradient": distortion_gradient}
+    versions = {part: module.NUMBERS_VERSION for part, module in modules.items()}
+    return {"code": versions, "libraries": results.library_versions(PACKAGES)}

@@ -1,0 +1,289 @@
+"""Figures: MSE, LPIPS, PSNR and MS-SSIM (dB) against bits per pixel.
+
+Classical codecs are dashed grey lines, each run of trainings has one colour and marker
+with a dot per lambda, and the Google baseline is black. The colours can be told apart
+with the common kinds of colour blindness: Okabe and Ito, "Color Universal Design",
+2008 (without its yellow), and two of Paul Tol's, https://sronpersonalpages.nl/~pault.
+"""
+
+import io
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomic_files import write_atomically
+from metrics.basic import ms_ssim_db
+
+DPI = 200
+
+_RUN_COLOURS = (
+    "#0072B2",  # blue
+    "#D55E00",  # vermillion
+    "#009E73",  # bluish green
+    "#CC79A7",  # reddish purple
+    "#E69F00",  # orange
+    "#56B4E9",  # sky blue
+    "#882255",  # wine
+    "#999933",  # olive
+)
+# One fewer than there are colours, so that the pairs repeat late.
+_RUN_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_JPEG_COLOURS = ("#555555", "#888888", "#AAAAAA")
+# One more than there are colours, so that the pairs repeat late.
+_JPEG_DASHES = ((0, (5, 2)), (0, (2, 1.5)), (0, (5, 1.5, 1, 1.5)), (0, (1, 1)))
+_GOOGLE_MARKERS = ("*", "p", "h")
+
+# The part of the height that stays free above and below what is shown.
+_MARGIN = 0.06
+
+
+def new_figure(size):
+    """A `matplotlib.figure.Figure` of (width, height) in inches."""
+    # Imported here, as it takes 0.4 s.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The dots of one codec.
+
+    Attributes:
+      label: its name in the legend.
+      points: list of dicts of means (keys `results.LISTS`), one per dot.
+      kind: "jpeg" (a classical codec), "run" or "google".
+    """
+
+    label: str
+    points: list
+    kind: str
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """One figure: which mean it shows, how, and in which file."""
+
+    metric: str
+    label: str
+    file: str
+    convert: Callable = float
+
+
+_AXES = (
+    _Axis("mse", "MSE (0–255 scale, lower is better)", "mse.png"),
+    _Axis("lpips", "LPIPS (AlexNet, lower is better)", "lpips.png"),
+    _Axis("psnr", "PSNR [dB] (higher is better)", "psnr.png"),
+    _Axis(
+        "ms-ssim", "MS-SSIM [dB] (higher is better)", "ms_ssim.png", convert=ms_ssim_db
+    ),
+)
+
+
+def plot_rate_distortion(curves, folder, title=""):
+    """Writes `mse.png`, `lpips.png`, `psnr.png` and `ms_ssim.png` into `folder`.
+
+    Args:
+      curves: list of `Curve`.
+      folder: where to write, made if it is missing.
+      title: a line above each figure, for example the test set.
+
+    Returns:
+      The paths of the four files.
+    """
+    return [
+        save_figure(
+            rate_distortion_figure(curves, axis.metric, title),
+            os.path.join(folder, axis.file),
+        )
+        for axis in _AXES
+    ]
+
+
+def plot_overview(curves, folder, bpp_range):
+    """Writes `overview.png`: PSNR, MS-SSIM and LPIPS side by side, with one legend.
+
+    Args:
+      curves: list of `Curve`.
+      folder: where to write, made if it is missing.
+      bpp_range: (low, high), the rates to show.
+
+    Returns:
+      The path of the file.
+    """
+    figure = new_figure((13.5, 4.2))
+    panels = figure.subplots(1, 3)
+    for axes, metric in zip(panels, ("psnr", "ms-ssim", "lpips"), strict=True):
+        points = _draw(axes, curves, metric)
+        _zoom(axes, points, bpp_range)
+    _add_legend(panels[1], curves, columns=3)
+    figure.subplots_adjust(wspace=0.22)
+    return save_figure(figure, os.path.join(folder, "overview.png"))
+
+
+def save_figure(figure, path):
+    """Writes a figure as PNG, its folder made if it is missing; returns the path."""
+    png = io.BytesIO()
+    figure.savefig(png, format="png", dpi=DPI, bbox_inches="tight")
+    os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+    write_atomically(path, png.getvalue())
+    return path
+
+
+def rate_distortion_figure(curves, metric, title=""):
+    """Draws one metric against bpp.
+
+    Dots that are not finite (MS-SSIM of small images, PSNR of equal ones) are left out.
+    The axes show every dot of the runs and of the Google baseline, and as much of the
+    classical codecs as is near to them; all of these if there is nothing else.
+
+    Args:
+      curves: list of `Curve`.
+      metric: "mse", "lpips", "psnr" or "ms-ssim".
+      title: a line above the figure.
+
+    Returns:
+      `matplotlib.figure.Figure` with one pair of axes.
+    """
+    figure = new_figure((6.4, 4.2))
+    axes = figure.add_subplot()
+    _draw(axes, curves, metric)
+    axes.set_title(title, fontsize=10, parse_math=False)
+    longest = max((len(curve.label) for curve in curves), default=0)
+    _add_legend(axes, curves, columns=max(1, min(3, 110 // (longest + 8))))
+    return figure
+
+
+def _draw(axes, curves, metric):
+    """One metric against bpp, without title and legend; returns the points."""
+    axis = next(axis for axis in _AXES if axis.metric == metric)
+    points = [_points(curve, axis) for curve in curves]
+    for curve, xy, style in zip(curves, points, _styles(curves), strict=True):
+        axes.plot(*xy, label=curve.label, **style)
+    _set_limits(axes, curves, points)
+    axes.set_xlabel("rate [bits per pixel]")
+    axes.set_ylabel(axis.label)
+    style_axes(axes)
+    if not any(xy.size for xy in points):
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, "no data", transform=axes.transAxes, ha="center")
+    return points
+
+
+def style_axes(axes):
+    """The grid and frame that all figures share."""
+    axes.grid(color="#DDDDDD", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _zoom(axes, points, bpp_range):
+    """Shows what lies within a range of rates."""
+    low, high = bpp_range
+    shown = np.concatenate([xy[1, (xy[0] >= low) & (xy[0] <= high)] for xy in points])
+    axes.set_xlim(low, high)
+    if shown.size > 1:
+        margin = _MARGIN * np.ptp(shown)
+        axes.set_ylim(shown.min() - margin, shown.max() + margin)
+
+
+def _points(curve, axis):
+    """[2 (bpp, metric), n], the finite points in order of their rates."""
+    pairs = [(dot["bpp"], axis.convert(dot[axis.metric])) for dot in curve.points]
+    xy = np.reshape(sorted(p for p in pairs if np.all(np.isfinite(p))), (-1, 2))
+    return xy.T
+
+
+def _styles(curves):
+    """Keyword arguments of `Axes.plot` for each curve."""
+    makers = {"jpeg": _jpeg_style, "run": _run_style, "google": _google_style}
+    counts = dict.fromkeys(makers, 0)
+    styles = []
+    for curve in curves:
+        styles.append(makers[curve.kind](counts[curve.kind]))
+        counts[curve.kind] += 1
+    return styles
+
+
+def _jpeg_style(index):
+    return {
+        "color": _JPEG_COLOURS[index % len(_JPEG_COLOURS)],
+        "linestyle": _JPEG_DASHES[index % len(_JPEG_DASHES)],
+        "linewidth": 1.4,
+        "marker": ".",
+        "markersize": 4,
+        "zorder": 2,
+    }
+
+
+def _run_style(index):
+    return {
+        "color": _RUN_COLOURS[index % len(_RUN_COLOURS)],
+        "marker": _RUN_MARKERS[index % len(_RUN_MARKERS)],
+        "linewidth": 0.9,
+        "markersize": 5.5,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+        "zorder": 3,
+    }
+
+
+def _google_style(index):
+    return {
+        "color": "black",
+        "marker": _GOOGLE_MARKERS[index % len(_GOOGLE_MARKERS)],
+        "linewidth": 0.9,
+        "markersize": 8,
+        "markeredgecolor": "white",
+        "markeredgewidth": 0.5,
+        "zorder": 3,
+    }
+
+
+def _set_limits(axes, curves, points):
+    """Shows all learned dots, and what of the classical codecs is near to them."""
+    learned = _join(points, [curve.kind != "jpeg" for curve in curves])
+    classical = _join(points, [curve.kind == "jpeg" for curve in curves])
+    shown = learned if learned.size else classical
+    if not shown.size:
+        return
+    # A third more rate on both sides, where the classical codecs go on, and a factor of
+    # four from end to end, so that one dot alone has its surroundings too; likewise a
+    # quarter of the value upwards and downwards.
+    left, right = shown[0].min(), shown[0].max()
+    wider = max(1.33 if learned.size else 1.05, np.sqrt(4 * left / right))
+    left, right = left / wider, right * wider
+    low, high = shown[1].min(), shown[1].max()
+    reach = max(0.5 * (high - low), 0.25 * abs(high))
+    near = classical[1, (classical[0] >= left) & (classical[0] <= right)]
+    near = near[(near >= low - reach) & (near <= high + reach)]
+    low, high = min([low, *near]), max([high, *near])
+    margin = max(_MARGIN * (high - low), 0.02 * abs(high)) or 1
+    axes.set_xlim(left, right)
+    axes.set_ylim(low - margin, high + margin)
+
+
+def _join(points, wanted):
+    chosen = [xy for xy, is_wanted in zip(points, wanted, strict=True) if is_wanted]
+    return np.concatenate([np.empty((2, 0)), *chosen], axis=1)
+
+
+def _add_legend(axes, curves, columns):
+    """Below the axes, where it covers no dot."""
+    if not curves:
+        return
+    legend = axes.legend(
+        axes.get_lines(),
+        [str(index) for index in range(len(curves))],
+        loc="upper center",
+        bbox_to_anchor=(0.5, -0.14),
+        ncols=columns,
+        fontsize=8,
+        frameon=False,
+        handlelength=3,
+    )
+    # Set afterwards, since `legend` leaves out labels that start with an underscore.
+    for text, curve in zip(legend.get_texts(), curves, strict=True):
+        text.set(text=curve.label, parse_math=False)

@@ -1,0 +1,103 @@
+"""How well the estimates of entropy models match the bytes of real files.
+
+Codes test images with every model of `--rate_model entropy` in a batch, rounded, and
+sets the bits that the entropy model estimates for the integers beside those of the
+files:
+`python3 -m evaluation.rate_check --batch_dir DIR --test_image_glob "KODAK/*.png"`.
+"""
+
+import logging
+import os
+
+import numpy as np
+import tqdm
+
+import arg_parser
+import hardware
+from atomic_files import write_atomically
+from encoding.codecs import Codecs
+from errors import UserError, run_main
+from evaluation import tables
+from evaluation.dots import MODELS, find_lambda_dirs
+from jpeg import file as jpeg_file
+from jpeg.image_files import find_images, read_image
+from metrics.basic import bits_per_pixel
+from training import checkpoints
+from training.rate_models import bits_of_checkpoint
+
+logger = logging.getLogger("rate_check")
+
+CODINGS = ("default", "optimized")
+_LIMIT = 1024  # of integers
+
+
+def main():
+    """Checks what the command line names; returns the exit status."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    args = arg_parser.parse_rate_check()
+    hardware.select_device(args.device)
+    precision, _ = hardware.choose_precision(args.precision)
+    pictures = [read_image(path) for path in find_images(args.test_image_glob)]
+    codecs = Codecs(precision)
+    rows = []
+    for run, folder in tqdm.tqdm(_models(args.batch_dir), unit="model", disable=None):
+        prefix = checkpoints.find_checkpoint(folder)
+        rates = np.array(list(_rates(codecs, prefix, pictures)))
+        rows.append([f"{run}-{os.path.basename(folder)}", *_columns(rates)])
+    header = ["model", "estimate [bpp]"]
+    for coding in CODINGS:
+        header += [f"{coding} [bpp]", "ratio", "correlation"]
+    text = tables.markdown_table(header, rows)
+    print(text)
+    if args.output:
+        write_atomically(args.output, f"{text}\n".encode())
+        print(f"Written: {args.output}")
+    return 0
+
+
+def _models(batch_dir):
+    """(run, folder) of the models of a batch that have an entropy model."""
+    found = []
+    for run, folder in find_lambda_dirs(batch_dir):
+        prefix = checkpoints.find_checkpoint(folder)
+        settings = checkpoints.load_settings(os.path.dirname(prefix))
+        if settings.get("rate_model") == "entropy":
+            found.append((run, folder))
+    if not found:
+        raise UserError(
+            f"--batch_dir {batch_dir}: no run of --rate_model entropy there"
+        )
+    return found
+
+
+def _rates(codecs, prefix, pictures):
+    """A row for each picture: estimated bpp, and that of the files of `CODINGS`."""
+    bits = bits_of_checkpoint(prefix, _LIMIT)
+    coefficients = np.arange(bits.shape[0]).reshape(8, 8, 3)
+    with codecs.restore(prefix, MODELS) as codec:
+        for picture in pictures:
+            quantized = codec.quantize(picture)
+            height, width = picture.shape[:2]
+            estimate = bits[coefficients, quantized.integers + _LIMIT].sum()
+            files = [jpeg_file.encode(quantized, coding) for coding in CODINGS]
+            yield (
+                estimate / (height * width),
+                *(bits_per_pixel(len(data), height, width) for data in files),
+            )
+
+
+def _columns(rates):
+    """The cells of one model."""
+    estimate, *real = rates.T
+    cells = [f"{estimate.mean():.4f}"]
+    for rate in real:
+        cells += [
+            f"{rate.mean():.4f}",
+            f"{estimate.mean() / rate.mean():.3f}",
+            f"{np.corrcoef(estimate, rate)[0, 1]:.4f}",
+        ]
+    return cells
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,301 @@
+"""Results of the evaluation, and their caches on the disk.
+
+One "dot" is one setting of one codec (such as `Q20` of plain JPEG), measured on a
+list of test images: five lists with one number per image, in the order of `LISTS`.
+A dot is kept in three files: `<name>.pickle` (a tuple of the five lists),
+`<name>.json` (means in the form that CompressAI writes, and the record of what was
+measured) and `<name>.csv` (a row per image).
+"""
+
+import contextlib
+import csv
+import hashlib
+import importlib.metadata
+import io
+import json
+import logging
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from atomic_files import write_atomically
+from evaluation.safe_pickle import LISTS, DamagedPickle, unpickle_lists
+from metrics.basic import defined, mean_of_defined
+
+# Names of the means in the JSON file, those of CompressAI where it has one.
+JSON_NAMES = {
+    "bpp": "bpp",
+    "psnr": "psnr-rgb",
+    "ms-ssim": "ms-ssim-rgb",
+    "lpips": "lpips-alex",
+    "mse": "mse",
+}
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DotResults:
+    """What was measured for one dot.
+
+    Attributes:
+      images: names of the test images.
+      values: dict from each name of `LISTS` to a list of floats, one per image: bits
+        per pixel, mean squared error (0..255 scale), LPIPS (AlexNet), PSNR [dB] and
+        MS-SSIM (0..1, nan for an image with a side below 161 px).
+
+    Raises:
+      ValueError: a list is missing or its length is not the number of images.
+    """
+
+    images: Sequence[str]
+    values: dict
+
+    def __post_init__(self):
+        if set(self.values) != set(LISTS):
+            raise ValueError(f"need the lists {LISTS}, got {sorted(self.values)}")
+        for name, numbers in self.values.items():
+            if len(numbers) != len(self.images):
+                raise ValueError(
+                    f"{len(numbers)} values of {name} for {len(self.images)} images"
+                )
+        plain = {name: [float(v) for v in self.values[name]] for name in LISTS}
+        object.__setattr__(self, "values", plain)
+        object.__setattr__(self, "images", list(self.images))
+
+    @classmethod
+    def from_rows(cls, images, rows):
+        """Makes the results from one dict (with the keys `LISTS`) per image."""
+        return cls(images, {name: [row[name] for row in rows] for name in LISTS})
+
+    def means(self):
+        """Mean of the per-image values, a dict with the keys `LISTS`.
+
+        MS-SSIM and LPIPS are undefined (nan) for small images; those are left out of
+        the mean, which is nan if none is left. The other lists hold no nan.
+        """
+        return {name: mean_of_defined(self.values[name]) for name in LISTS}
+
+    def defined(self, name):
+        """The values of a list for those images that are large enough to have one."""
+        return defined(self.values[name])
+
+
+def save(folder, name, results, key, *, description="", settings=None, versions=None):
+    """Writes `<name>.json`, `<name>.csv` and `<name>.pickle` into `folder`.
+
+    The record (JSON) holds the SHA-256 of the pickle, and the pickle comes last: after
+    an interruption, or with two evaluations of one folder at once, the two either
+    belong together or `load` sees that they do not. A pickle without a record is thus
+    never left behind.
+
+    Args:
+      folder: where to write, made if it is missing.
+      name: the dot's name, such as `Q20`.
+      results: `DotResults`.
+      key: JSON-able dict, everything that the numbers depend on; see `load`.
+      description: a sentence for the JSON file.
+      settings: JSON-able dict of the codec's settings.
+      versions: dict of library versions, see `library_versions`.
+    """
+    data = pickle.dumps(tuple(results.values[n] for n in LISTS), protocol=4)
+    record = {
+        "name": name,
+        "description": description,
+        "results": _json_means(results),
+        "notes": _notes(results),
+        "settings": settings or {},
+        "versions": versions or {},
+        "key": key,
+        "pickle_sha256": hashlib.sha256(data).hexdigest(),
+    }
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    os.makedirs(folder, exist_ok=True)
+    write_atomically(_path(folder, name, "json"), text.encode())
+    write_atomically(
+        _path(folder, name, "csv"), _csv(results).encode(errors="surrogateescape")
+    )
+    write_atomically(_path(folder, name, "pickle"), data)
+
+
+def discard(folder, name):
+    """Forgets a dot, before its files are measured anew; its pickle may be missing."""
+    with contextlib.suppress(FileNotFoundError):
+        os.remove(_path(folder, name, "pickle"))
+
+
+def load(folder, name, key):
+    """Returns the stored results if they are those of `key`, otherwise None.
+
+    Args:
+      folder: the folder of the dot's files.
+      name: the dot's name.
+      key: JSON-able dict of everything that the numbers depend on. `key["images"]` is
+        required: a list of dicts, one per test image, each with its `"name"`.
+
+    Returns:
+      `DotResults`, or None if the dot has to be measured (again); the log says why. A
+      pickle without a record (of an older program) is used, with a warning, if it
+      holds as many values as there are test images.
+
+    Raises:
+      UserError: the pickle asks for code that a list of numbers does not need.
+    """
+    path = _path(folder, name, "pickle")
+    images = [image["name"] for image in key["images"]]
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except FileNotFoundError:
+        logger.info("%s: not measured before", path)
+        return None
+    try:
+        lists = unpickle_lists(data, path)
+        reason = _why_not(folder, name, key, data, len(lists[0]))
+    except DamagedPickle as error:
+        reason = error.reason
+    if reason:
+        logger.warning("%s: measured again: %s", path, reason)
+        return None
+    return DotResults(images, dict(zip(LISTS, lists, strict=True)))
+
+
+def library_versions(packages):
+    """Versions of those of the `packages` that are installed."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def file_sha256(path):
+    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _path(folder, name, suffix):
+    return os.path.join(folder, f"{name}.{suffix}")
+
+
+def _json_means(results):
+    """Each mean as a list of one; null where JSON has no such number (nan, inf)."""
+    means = results.means()
+    return {
+        json_name: [means[name] if np.isfinite(means[name]) else None]
+        for name, json_name in JSON_NAMES.items()
+    }
+
+
+def _notes(results):
+    notes = [
+        f"{JSON_NAMES[name]} is null: its mean is {mean}"
+        for name, mean in results.means().items()
+        if not np.isfinite(mean)
+    ]
+    total = len(results.images)
+    for name, json_name in JSON_NAMES.items():
+        if (defined := len(results.defined(name))) < total:
+            notes.append(
+                f"{json_name} is the mean over {defined} of {total} images, the others "
+                "are too small for it"
+            )
+    return notes
+
+
+def _csv(results):
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("image", *LISTS))
+    columns = (results.values[name] for name in LISTS)
+    writer.writerows(zip(results.images, *columns, strict=True))
+    return text.getvalue()
+
+
+def read_csv(path):
+    """The `DotResults` of a CSV file that `save` wrote.
+
+    Raises:
+      ValueError: it is no such file.
+      OSError: it cannot be read.
+    """
+    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+        header, *rows = csv.reader(file)
+    if header != ["image", *LISTS] or any(len(row) != len(header) for row in rows):
+        raise ValueError(f"{path}: not a table of a dot")
+    images, *columns = zip(*rows, strict=True)
+    numbers = ([float(text) for text in column] for column in columns)
+    return DotResults(images, dict(zip(LISTS, numbers, strict=True)))
+
+
+def _why_not(folder, name, key, data, count):
+    """Why a stored pickle does not answer for `key`; None if it does."""
+    path = _path(folder, name, "json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+    except FileNotFoundError:
+        return _why_not_without_record(folder, name, len(key["images"]), count)
+    except ValueError:
+        return f"{path} is damaged"
+    if not isinstance(record, dict) or not isinstance(record.get("key"), dict):
+        return f"{path} does not say what was measured"
+    # Compared as JSON gives it back: tuples are lists, keys are strings.
+    wanted = json.loads(json.dumps(key))
+    if record["key"] != wanted:
+        return "; ".join(_differences(record["key"], wanted))
+    if record.get("pickle_sha256") != hashlib.sha256(data).hexdigest():
+        return f"{path} is the record of another pickle"
+    if count != len(key["images"]):
+        return f"it holds {count} images instead of {len(key['images'])}"
+    return None
+
+
+def _why_not_without_record(folder, name, wanted, count):
+    if count != wanted:
+        return f"no record, and {count} images instead of {wanted}"
+    logger.warning(
+        "%s: used without a record: nothing shows which checkpoint and images it was "
+        "measured with (delete it to measure again)",
+        _path(folder, name, "pickle"),
+    )
+    return None
+
+
+def _differences(old, new):
+    """One phrase for each part in which two keys differ."""
+    phrases = []
+    for part in sorted(set(old) | set(new)):
+        before, after = old.get(part), new.get(part)
+        if before == after:
+            continue
+        if part == "images" and isinstance(before, list):
+            phrases.append(f"other test images ({_image_difference(before, after)})")
+        elif isinstance(before, dict) and isinstance(after, dict):
+            phrases += [f"{part}: {text}" for text in _differences(before, after)]
+        else:
+            phrases.append(f"other {part} ({_short(before)} -> {_short(after)})")
+    return phrases
+
+
+def _image_difference(before, after):
+    if len(before) != len(after):
+        return f"{len(before)} -> {len(after)}"
+    pairs = zip(before, after, strict=True)
+    changed = [new["name"] for old, new in pairs if old != new]
+    others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+    return f"{changed[0]}{others}"
+
+
+def _short(value):
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:12]}..."

@@ -1,0 +1,85 @@
+"""Tables of results as aligned Markdown: means of dots, BD-rates of curves."""
+
+from evaluation.bd_rate import QUALITY, bd_rate
+from metrics.basic import ms_ssim_db
+
+
+def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
+    """BD-rates of several curves against one anchor, as aligned Markdown text.
+
+    Args:
+      anchor_name: name of the anchor, for the heading.
+      anchor: list of dicts of means (keys `LISTS`), one per dot.
+      curves: dict from a name to such a list.
+      bpp_range: as in `bd_rate`.
+
+    Returns:
+      Text: a heading that says what was compared, a row per curve, and a note on
+      points that were left out.
+    """
+    where = f", {bpp_range[0]:g} to {bpp_range[1]:g} bpp" if bpp_range else ""
+    rows = []
+    for name, dots in curves.items():
+        rates = [_bd_rate_of_dots(anchor, dots, m, bpp_range) for m in QUALITY]
+        rows.append([name, *map(_bd_rate_cell, rates)])
+    text = (
+        f"BD-rate against {anchor_name}{where} (negative: fewer bits; in brackets the "
+        "qualities compared):\n\n"
+        + markdown_table(["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS"], rows)
+    )
+    if any("*" in cell for row in rows for cell in row[1:]):
+        text += (
+            "\n\n* without the dots that are no better than one of fewer bits, or not "
+            "finite"
+        )
+    return text
+
+
+def summary_table(dots):
+    """Means of every dot as aligned Markdown text.
+
+    Args:
+      dots: dict from the dot's name to its means (keys `LISTS`).
+    """
+    header = ["dot", "bpp", "PSNR [dB]", "MS-SSIM", "MS-SSIM [dB]", "LPIPS", "MSE"]
+    rows = [
+        [
+            name,
+            f"{means['bpp']:.4f}",
+            f"{means['psnr']:.2f}",
+            f"{means['ms-ssim']:.4f}",
+            f"{ms_ssim_db(means['ms-ssim']):.2f}",
+            f"{means['lpips']:.4f}",
+            f"{means['mse']:.2f}",
+        ]
+        for name, means in dots.items()
+    ]
+    return markdown_table(header, rows)
+
+
+def _bd_rate_of_dots(anchor, dots, metric, bpp_range):
+    points = [[(dot["bpp"], dot[metric]) for dot in curve] for curve in (anchor, dots)]
+    return bd_rate(*points, metric, bpp_range)
+
+
+def _bd_rate_cell(rate):
+    mark = "*" if rate.dropped else ""
+    if rate.percent is None:
+        return rate.reason + mark
+    digits = 3 if max(rate.overlap) < 1 else 1
+    worst, best = (f"{quality:.{digits}f}" for quality in rate.overlap)
+    return f"{rate.percent:+.1f} %{mark} ({worst} to {best})"
+
+
+def markdown_table(header, rows):
+    """Aligned Markdown: the first column to the left, numbers to the right."""
+    lines = [header, *rows]
+    widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+
+    def aligned(cells):
+        first, *others = zip(cells, widths, strict=True)
+        texts = [first[0].ljust(first[1]), *(cell.rjust(w) for cell, w in others)]
+        return "| " + " | ".join(texts) + " |"
+
+    return "\n".join(aligned(line) for line in (header, rule, *rows))

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Trains every run of example_experiments into DIR, on the photographs of IMAGES:
+#   bash example_experiments/train.sh DIR IMAGES [RUN...]
+# Finished checkpoints are skipped, an interrupted one goes on. Every twelfth photograph,
+# from the sixth, is held out for choosing settings (DIR/_split/held_out). Without RUN,
+# all of them are trained, one after the other.
+set -euo pipefail
+
+if [[ $# -lt 2 || $1 == -* ]]; then
+  echo "usage: bash example_experiments/train.sh DIR IMAGES [RUN...]" >&2
+  exit 2
+fi
+dir=$1
+images=$2
+shift 2
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=${PYTHON:-$project/.venv/bin/python}
+[[ -x $python ]] || python=python3
+
+shopt -s nullglob
+photographs=("$images"/*.png)
+if [[ ${#photographs[@]} -eq 0 ]]; then
+  echo "train.sh: error: no .png files in $images" >&2
+  exit 1
+fi
+mkdir -p "$dir/_split/train" "$dir/_split/held_out"
+for index in "${!photographs[@]}"; do
+  part=train
+  [[ $((index % 12)) -eq 5 ]] && part=held_out
+  ln -sfn "$(realpath "${photographs[index]}")" "$dir/_split/$part/"
+done
+
+# 2 cores allow crops of 128 px (MS-SSIM needs 161), a frozen trunk, and tables that
+# start at 50: those settle within a thousand steps.
+export TRAIN_GLOB="$dir/_split/train/*.png"
+export PATCHSIZE=128 BATCHSIZE=8 FREEZE_VGG=1 TABLE_INIT=50 TABLE_LR=1e-5 LR=1e-3
+export STEPS=1000 TOTAL_WEIGHT_REGULARIZER=0
+
+# A training saves a checkpoint when it is stopped, so the signal is passed on to it.
+child=
+stop() {
+  if [[ -n $child ]] && kill -TERM "$child" 2>/dev/null; then
+    wait "$child" || true
+  fi
+  exit 130
+}
+trap stop INT TERM
+run() {
+  "$@" &
+  child=$!
+  wait "$child"
+  child=
+}
+
+batch() {
+  run env "${@:2}" bash "$project/batch_job_attention.sh" "$dir/$1"
+}
+thesis() { # run, weight of LPIPS, steps
+  batch "$1" STEPS="$3" LPIPS_WEIGHT="$2" TOTAL_WEIGHT_REGULARIZER=10
+}
+tables() {
+  batch "$1" SCRIPT=ljpeg.py "${@:2}"
+}
+entropy() { # one of tables, batch; run; steps
+  "$1" "$2" STEPS="$3" RATE_MODEL=entropy RATE_LR=1e-1 "${@:4}"
+}
+mse="LAMBDAS=0.001 0.002 0.004 0.008 0.016 0.04 0.08"
+perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
+ms_ssim=(MSSSIM_WEIGHT=5000 PATCHSIZE=176 BATCHSIZE=4 "$perceptual")
+
+google() {
+  # The name says the last rate; ten times that before it, since the steps are few.
+  local rate steps
+  for schedule in 1e-4:1500 1e-5:2000; do
+    rate=${schedule%:*} steps=${schedule#*:}
+    run "$python" "$project/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_005/train" \
+      train --train_glob "$TRAIN_GLOB" --patchsize 96 --batchsize 4 --lambda 0.05 \
+      --lr "$rate" --rate_lr 1e-1 --last_step "$steps"
+  done
+}
+
+train() {
+  case $1 in
+    attention_learned_q_w10_scale1e-5) thesis "$1" 0 1200 ;;
+    attention_learned_q_w10_scale1e-5_lpips500) thesis "$1" 500 800 ;;
+    attention_learned_q_w10_scale1e-5_lpips5000) thesis "$1" 5000 800 ;;
+    google_baseline_lr_1e-5) google "$1" ;;
+    # The search leaves some entries unused: the regularizer takes those up.
+    tables_rdoq_mse)
+      tables "$1" RATE_MODEL=rdoq TOTAL_WEIGHT_REGULARIZER=1e-4 "$mse"
+      ;;
+    tables_entropy_mse) entropy tables "$1" 800 "$mse" ;;
+    tables_entropy_lpips) entropy tables "$1" 800 LPIPS_WEIGHT=5000 "$perceptual" ;;
+    tables_entropy_ms-ssim) entropy tables "$1" 800 "${ms_ssim[@]}" ;;
+    attention_entropy_mse) entropy batch "$1" 600 "$mse" ;;
+    attention_entropy_lpips) entropy batch "$1" 600 LPIPS_WEIGHT=5000 "$perceptual" ;;
+    attention_entropy_ms-ssim) entropy batch "$1" 600 "${ms_ssim[@]}" ;;
+  esac
+}
+
+runs=(tables_rdoq_mse tables_entropy_mse tables_entropy_lpips tables_entropy_ms-ssim
+  attention_entropy_mse attention_entropy_lpips attention_entropy_ms-ssim
+  attention_learned_q_w10_scale1e-5
+  attention_learned_q_w10_scale1e-5_lpips500
+  attention_learned_q_w10_scale1e-5_lpips5000 google_baseline_lr_1e-5)
+for run in "$@"; do
+  if [[ " ${runs[*]} " != *" $run "* ]]; then
+    echo "train.sh: error: no run is called $run" >&2
+    exit 2
+  fi
+done
+[[ $# -gt 0 ]] && runs=("$@")
+for run in "${runs[@]}"; do
+  train "$run"
+done

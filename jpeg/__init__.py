@@ -1,0 +1,7 @@
+"""The format: reading pictures, transform, differentiable pipeline, search, bytes.
+
+Nothing here knows of training, checkpoints or results, nor of any model.
+"""
+
+ENTROPY_CODINGS = ("default", "optimized", "trellis")  # see file.py
+QUANTIZATIONS = ("round", "rdoq")  # of our own; `trellis` quantizes by itself

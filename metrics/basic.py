@@ -1,0 +1,38 @@
+"""Rate, squared error and decibels: numbers that every part of the project shares."""
+
+import math
+
+import numpy as np
+
+
+def bits_per_pixel(num_bytes, height, width):
+    """Rate of a file of `num_bytes` bytes that holds `height` x `width` pixels."""
+    return 8 * num_bytes / (height * width)
+
+
+def mean_squared_error(original, decoded):
+    """Mean squared error of two uint8 arrays of one shape, exact up to the division."""
+    difference = np.subtract(original, decoded, dtype=np.int16)
+    squares = np.square(difference, dtype=np.int32)
+    return int(np.sum(squares, dtype=np.int64)) / squares.size
+
+
+def psnr(mse):
+    """PSNR in dB of pictures in 0..255 from their mean squared error: inf for 0."""
+    return 10 * math.log10(255**2 / mse) if mse else math.inf
+
+
+def ms_ssim_db(ms_ssim):
+    """MS-SSIM in decibels, -10 log10(1 - ms_ssim): inf for 1, nan for nan."""
+    return math.inf if ms_ssim >= 1 else -10 * np.log10(1 - ms_ssim)
+
+
+def defined(values):
+    """Those of the values that are numbers: a metric of a small picture is nan."""
+    return [value for value in values if not np.isnan(value)]
+
+
+def mean_of_defined(values):
+    """Mean of the values without nan; nan if none is left."""
+    values = defined(values)
+    return float(np.mean(values)) if values else math.nan

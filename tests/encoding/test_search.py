@@ -1,0 +1,179 @@
+"""Search and refinement by the codec of trained models, on the files' own terms."""
+
+import types
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+from PIL import Image
+from scipy.fft import dctn
+
+import arg_parser
+import ljpeg
+from encoding import codec, search
+from encoding.codecs import PLAIN, Codecs
+from errors import UserError
+from jpeg import file as jpeg_file
+from jpeg import rdoq
+from training import checkpoints, loop, rate_models, strip
+
+
+def picture_of(height, width):
+    rng = np.random.default_rng(height)
+    v, u = (i[..., np.newaxis] for i in np.mgrid[:height, :width])
+    smooth = 120 + 70 * np.sin(v / 15) * np.cos(u / [9, 12, 15])
+    return (smooth + rng.normal(0, 15, smooth.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(checkpoint folder, original) of a few steps of `--rate_model entropy`."""
+    folder = tmp_path_factory.mktemp("entropy")
+    Image.fromarray(picture_of(64, 64)).save(folder / "a.png")
+    argv = (
+        f"--checkpoint_dir {folder}/model train --train_glob {folder}/*.png "
+        "--patchsize 32 --batchsize 2 --rate_model entropy --lambda 0.01 "
+        "--table_init 30 --table_lr 1e-6 --rate_lr 1e-2 --last_step 150"
+    )
+    loop.train(ljpeg.LJPEG, arg_parser.parse_ljpeg(argv.split()))
+    return str(folder / "model")
+
+
+def quantized(folder, picture, quantization, **changes):
+    """What a checkpoint makes of a picture, with other settings beside it."""
+    if changes:
+        saved = checkpoints.load_settings(folder)
+        checkpoints.save_settings(folder, {**saved, **changes})
+    try:
+        settings = checkpoints.model_settings(folder, "ljpeg")
+        prefix = checkpoints.find_checkpoint(folder)
+        codecs = Codecs("float32", quantization)
+        with codecs.make(ljpeg.LJPEG, settings, prefix) as made:
+            return made.quantize(picture)
+    finally:
+        if changes:
+            checkpoints.save_settings(folder, saved)
+
+
+def dct_of(picture):
+    """Coefficients `[rows, cols, 8, 8, 3]` by scipy; sides are multiples of 8."""
+    r, g, b = np.moveaxis(picture.astype(np.float64), -1, 0)
+    y = 0.299 * r + 0.587 * g + 0.114 * b
+    ycc = np.stack([y - 128, (b - y) / 1.772, (r - y) / 1.402], -1)
+    rows, cols = picture.shape[0] // 8, picture.shape[1] // 8
+    blocks = ycc.reshape(rows, 8, cols, 8, 3).transpose(0, 2, 1, 3, 4)
+    return dctn(blocks, axes=(2, 3), norm="ortho").astype(np.float32)
+
+
+def squared_error(coded, picture):
+    decoded = jpeg_file.decode(jpeg_file.encode(coded))
+    return np.mean((decoded.astype(float) - picture) ** 2)
+
+
+def test_rdoq_of_an_mse_model_lowers_its_own_loss_on_the_file(trained):
+    picture = picture_of(72, 88)
+    costs = []
+    for method in ("round", "rdoq"):
+        coded = quantized(trained, picture, codec.Quantization(method))
+        size = len(jpeg_file.encode(coded, "optimized"))
+        bpp = 8 * size / picture[..., 0].size
+        costs.append(0.01 * squared_error(coded, picture) + bpp)
+    assert costs[1] < 0.97 * costs[0]
+
+
+def test_rdoq_counts_the_bits_of_the_coding_that_follows(trained):
+    picture = picture_of(136, 128)
+    costs = {}
+    for counted in ("default", "optimized"):
+        coded = quantized(trained, picture, codec.Quantization("rdoq", counted))
+        for coding in ("default", "optimized"):
+            bpp = 8 * len(jpeg_file.encode(coded, coding)) / picture[..., 0].size
+            costs[counted, coding] = 0.01 * squared_error(coded, picture) + bpp
+    # For the lengths of the picture itself the search only finds a local minimum.
+    assert costs["default", "default"] < 0.995 * costs["optimized", "default"]
+
+
+@pytest.mark.parametrize(
+    "changes, bits", [({"rate_model": "proxy"}, 6.0), ({"lpips_weight": 9.0}, 48.0)]
+)
+def test_a_model_without_a_rate_or_with_lpips_has_one_weight_for_all_steps(
+    trained, changes, bits
+):
+    picture = picture_of(64, 72)
+    quantization = codec.Quantization("rdoq")
+    found = quantized(trained, picture, quantization, **changes)
+    plain = quantized(trained, picture, PLAIN)
+    np.testing.assert_array_equal(found.qtables, plain.qtables)
+    z = dct_of(picture) / np.moveaxis(plain.qtables, 0, -1)[..., [0, 1, 1]]
+    wanted = rdoq.quantize(z, bits, "optimized")
+    assert (found.integers == wanted).mean() > 0.999
+    assert (found.integers != plain.integers).any()
+
+
+def test_tables_are_those_of_the_picture_where_the_model_knows_its_rate(trained):
+    picture = picture_of(96, 104)
+    plain = quantized(trained, picture, PLAIN)
+    found = quantized(trained, picture, codec.Quantization("rdoq"))
+    assert found.qtables.dtype == np.uint8
+    given = np.moveaxis(plain.qtables, 0, -1)
+    z = dct_of(picture) / given[..., [0, 1, 1]]
+    weights = rdoq.mse_weights(given, 0.01)
+    integers, tables = rdoq.quantize_with_tables(z, weights, "optimized", given)
+    assert (found.integers == integers).mean() > 0.999
+    np.testing.assert_allclose(found.qtables, np.moveaxis(tables, -1, 0), atol=1)
+    assert (tables != given).any()
+
+
+def test_weights_by_curvature_are_those_of_mse_where_the_distortion_is_mse():
+    """A negligible weight of MS-SSIM takes the other way to the same weights."""
+    picture = picture_of(168, 176) // 2 + 60  # nothing is clipped
+    settings = types.SimpleNamespace(
+        rate_model="entropy", lpips_weight=0.0, msssim_weight=1e-9
+    )
+    with tf.Graph().as_default(), tf.Session() as session:
+        searcher = search.Searcher(settings, codec.Quantization("rdoq"))
+        searcher.build(tf.float32)
+        restored = searcher.restored(None, 0.02, session)
+        qtables = np.random.default_rng(0).integers(10, 40, (8, 8, 2))
+        _, weights = restored.prepare(picture, dct_of(picture), qtables)
+    ratio = weights / rdoq.mse_weights(qtables, 0.02)
+    assert np.median(ratio) == pytest.approx(1.0, rel=0.1)
+    assert np.median(np.abs(np.log(ratio))) < 0.2
+
+
+def test_refinement_lowers_the_loss_and_keeps_the_tables(trained):
+    picture = picture_of(96, 80)
+    bits = rate_models.bits_of_checkpoint(checkpoints.find_checkpoint(trained), 1024)
+    index = np.arange(192).reshape(8, 8, 3)
+
+    def cost(coded):
+        estimate = bits[index, coded.integers + 1024].sum() / picture[..., 0].size
+        # The lambda of the refinement, a fifth of the training's.
+        return 0.002 * squared_error(coded, picture) + estimate
+
+    plain = quantized(trained, picture, PLAIN)
+    refined = quantized(
+        trained, picture, codec.Quantization("round", "optimized", refine_steps=25)
+    )
+    np.testing.assert_array_equal(refined.qtables, plain.qtables)
+    assert cost(refined) < 0.97 * cost(plain)
+
+
+def test_refinement_of_a_model_without_entropy_model_is_a_user_error(trained):
+    quantization = codec.Quantization("round", "optimized", refine_steps=5)
+    with pytest.raises(UserError, match="--refine_steps.*--rate_model entropy"):
+        quantized(trained, picture_of(16, 16), quantization, rate_model="proxy")
+
+
+def test_a_stripped_checkpoint_can_still_be_refined(trained, tmp_path):
+    target = str(tmp_path / "copy")
+    strip.strip(trained, target)
+    picture = picture_of(40, 48)
+    quantization = codec.Quantization("round", "optimized", refine_steps=3)
+    first, second = (quantized(f, picture, quantization) for f in (trained, target))
+    np.testing.assert_array_equal(first.integers, second.integers)
+    assert not [
+        name
+        for name, _ in tf.train.list_variables(checkpoints.find_checkpoint(target))
+        if "Adam" in name or "power" in name
+    ]

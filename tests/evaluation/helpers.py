@@ -1,0 +1,60 @@
+"""Results of a dot, made up."""
+
+import os
+
+from evaluation import results
+
+IMAGES = ["a.png", "b, c.png"]
+
+
+VALUES = {
+    "bpp": [0.1, 1 / 3],
+    "mse": [20.25, 91.0],
+    "lpips": [0.1, 0.25],
+    "psnr": [35.066, 28.54],
+    "ms-ssim": [0.98, 0.9],
+}
+
+
+def make_results(**changes):
+    return results.DotResults(IMAGES, {**VALUES, **changes})
+
+
+def make_key(**changes):
+    images = [
+        {"name": name, "height": 512, "width": 768, "sha256": name[0] * 64}
+        for name in IMAGES
+    ]
+    key = {"checkpoint": "c" * 64, "images": images, "settings": {"quality": 20}}
+    return {**key, "code": "0123456789ab", **changes}
+
+
+def lists_of(dot):
+    return [dot.values[name] for name in results.LISTS]
+
+
+def write_pickle(folder, data):
+    path = os.path.join(folder, "Q20.pickle")
+    with open(path, "wb") as file:
+        file.write(data)
+    return path
+
+
+class Call:
+    """Pickles as a call of a function, as an attacker writes it."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+BPP = [0.25, 0.4, 0.6, 0.9, 1.3, 2.0]
+
+
+MEANS = {
+    "psnr": [24.0, 27.1, 29.4, 31.5, 33.6, 36.4],
+    "ms-ssim": [0.81, 0.9, 0.95, 0.973, 0.986, 0.993],
+    "lpips": [0.45, 0.3, 0.17, 0.1, 0.05, 0.02],
+}

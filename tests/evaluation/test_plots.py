@@ -1,0 +1,228 @@
+"""Tests of plots.py: what is drawn equals the means, and nothing that counts is cut."""
+
+import os
+
+import matplotlib.colors
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
+
+from evaluation import plots
+from evaluation.plots import Curve, rate_distortion_figure
+
+METRICS = ("mse", "lpips", "psnr", "ms-ssim")
+
+
+def dots(rates, gain=0.0):
+    """Dots that lie about where those of JPEG lie."""
+    return [
+        {
+            "bpp": rate,
+            "mse": 60 / rate,
+            "lpips": 0.1 / rate,
+            "psnr": 31 + gain + 6 * np.log2(rate),
+            "ms-ssim": 1 - 0.03 / rate,
+        }
+        for rate in rates
+    ]
+
+
+JPEG = Curve("JPEG", dots([0.1, 0.27, 0.5, 1.0, 2.8, 40.0]), "jpeg")
+RUN = Curve("run", dots([0.9, 0.3, 0.5], 1.0), "run")
+GOOGLE = Curve("Google", dots([0.45, 0.7], 0.5), "google")
+
+
+def axes_of(curves, metric):
+    return rate_distortion_figure(curves, metric).axes[0]
+
+
+def assert_inside(axes, points):
+    left, right = axes.get_xlim()
+    low, high = axes.get_ylim()
+    for x, y in points:
+        assert left < x < right and low < y < high
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_lines_hold_the_means_in_order_of_their_rates(metric):
+    drawn = axes_of([JPEG, RUN, GOOGLE], metric).get_lines()
+    for line, curve in zip(drawn, [JPEG, RUN, GOOGLE], strict=True):
+        ordered = sorted(curve.points, key=lambda dot: dot["bpp"])
+        values = [dot[metric] for dot in ordered]
+        if metric == "ms-ssim":
+            values = [-10 * np.log10(1 - value) for value in values]
+        assert line.get_label() == curve.label
+        np.testing.assert_allclose(line.get_xdata(), [d["bpp"] for d in ordered])
+        np.testing.assert_allclose(line.get_ydata(), values)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize(
+    "curves",
+    [
+        [RUN],
+        [JPEG, RUN, GOOGLE],
+        [JPEG, Curve("one dot", dots([0.5]), "run")],
+        [JPEG, Curve("far away", dots([0.01, 60.0], 30.0), "run")],
+        [Curve("flat", 2 * dots([0.5]), "run")],
+        [JPEG, GOOGLE],
+        [JPEG],
+    ],
+    ids=lambda curves: curves[-1].label,
+)
+def test_axes_hold_every_dot_of_the_runs(curves, metric):
+    axes = axes_of(curves, metric)
+    learned = [curve for curve in curves if curve.kind != "jpeg"] or curves
+    for line in axes.get_lines():
+        if line.get_label() in {curve.label for curve in learned}:
+            assert_inside(axes, line.get_xydata())
+
+
+def test_axes_zoom_to_the_runs_where_jpeg_goes_much_further():
+    steep = Curve("JPEG", [{**dots([0.3])[0], "mse": 5000.0}, *JPEG.points], "jpeg")
+    axes = axes_of([steep, RUN], "mse")
+    assert axes.get_xlim()[1] < 1.5
+    # JPEG goes up to an MSE of 5000 at 0.3 bpp, the runs up to 200.
+    assert axes.get_ylim()[1] < 400
+
+
+def test_axes_of_jpeg_alone_show_all_of_it():
+    axes = axes_of([JPEG], "mse")
+    assert_inside(axes, axes.get_lines()[0].get_xydata())
+
+
+def test_points_that_are_not_finite_are_left_out():
+    broken = [
+        {**dots([0.4])[0], "psnr": np.inf, "ms-ssim": np.nan},
+        {**dots([0.6])[0], "psnr": np.nan, "ms-ssim": 1.0},
+    ]
+    curve = Curve("run", dots([0.5]) + broken, "run")
+    for metric, count in (("psnr", 1), ("ms-ssim", 1), ("mse", 3), ("lpips", 3)):
+        axes = axes_of([JPEG, curve], metric)
+        assert len(axes.get_lines()[1].get_xdata()) == count
+        assert np.all(np.isfinite([*axes.get_xlim(), *axes.get_ylim()]))
+
+
+@pytest.mark.parametrize(
+    "curves",
+    [
+        [],
+        [Curve("empty", [], "run")],
+        [Curve("nan", [{**dots([0.4])[0], "psnr": np.nan}], "run")],
+    ],
+)
+def test_figure_without_any_point_says_so(curves):
+    assert [text.get_text() for text in axes_of(curves, "psnr").texts] == ["no data"]
+
+
+def test_axes_name_units_and_direction():
+    words = {
+        "mse": "lower is better",
+        "lpips": "lower is better",
+        "psnr": "PSNR [dB] (higher",
+        "ms-ssim": "MS-SSIM [dB] (higher",
+    }
+    for metric, text in words.items():
+        axes = axes_of([JPEG, RUN], metric)
+        assert text in axes.get_ylabel()
+        assert axes.get_xlabel() == "rate [bits per pixel]"
+
+
+def test_eight_runs_have_eight_colours_and_jpeg_is_dashed_grey():
+    runs = [Curve(f"run {i}", dots([0.3, 0.6], i / 4), "run") for i in range(8)]
+    jpeg, google, *others = axes_of([JPEG, GOOGLE, *runs], "psnr").get_lines()
+    colours = {line.get_color() for line in others}
+    assert len(colours) == 8 and google.get_color() not in colours
+    assert jpeg.is_dashed() and not any(line.is_dashed() for line in others)
+    red, green, blue = matplotlib.colors.to_rgb(jpeg.get_color())
+    assert red == green == blue
+    assert google.get_marker() not in {line.get_marker() for line in others}
+
+
+def test_runs_of_the_same_colour_have_different_markers():
+    runs = [Curve(f"run {i}", dots([0.3, 0.6]), "run") for i in range(24)]
+    lines = axes_of(runs, "psnr").get_lines()
+    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 24
+
+
+def test_classical_codecs_of_the_same_grey_have_different_dashes():
+    curves = [Curve(f"codec {i}", JPEG.points, "jpeg") for i in range(12)]
+    looks = {(style["color"], style["linestyle"]) for style in plots._styles(curves)}
+    assert len(looks) == 12
+
+
+def test_legend_names_every_curve_and_covers_no_dot():
+    runs = [Curve(f"a rather long name {i}", RUN.points, "run") for i in range(8)]
+    figure = rate_distortion_figure([JPEG, GOOGLE, *runs], "psnr")
+    axes = figure.axes[0]
+    figure.draw_without_rendering()
+    legend = axes.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [
+        curve.label for curve in [JPEG, GOOGLE, *runs]
+    ]
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    box = legend.get_window_extent(renderer)
+    assert not box.overlaps(axes.get_window_extent(renderer))
+    assert not box.overlaps(axes.xaxis.label.get_window_extent(renderer))
+
+
+def test_labels_with_special_characters_are_drawn_as_they_are():
+    curves = [Curve("_output $x_1$ 100%", RUN.points, "run")]
+    legend = axes_of(curves, "psnr").get_legend()
+    assert not any(text.get_parse_math() for text in legend.get_texts())
+    assert [text.get_text() for text in legend.get_texts()] == ["_output $x_1$ 100%"]
+
+
+def test_four_files_are_png_of_at_least_150_dpi(tmp_path):
+    folder = str(tmp_path / "new" / "folder")
+    paths = plots.plot_rate_distortion([JPEG, RUN, GOOGLE], folder, "two images")
+    names = ["mse.png", "lpips.png", "psnr.png", "ms_ssim.png"]
+    assert paths == [os.path.join(folder, name) for name in names]
+    # Nothing else stays, no temporary file either.
+    assert sorted(os.listdir(folder)) == sorted(names)
+    for path in paths:
+        with Image.open(path) as image:
+            assert image.format == "PNG"
+            assert min(image.info["dpi"]) >= 150
+            assert image.width >= 150 * 5
+            assert len(image.convert("RGB").getcolors(1 << 24)) > 10
+
+
+def test_same_curves_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        plots.plot_rate_distortion([JPEG, RUN], str(tmp_path / name))
+    for file in os.listdir(tmp_path / "a"):
+        assert (tmp_path / "a" / file).read_bytes() == (
+            tmp_path / "b" / file
+        ).read_bytes()
+
+
+def test_overview_shows_a_range_of_rates_in_three_panels(monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, path: figures.append((figure, path))
+    )
+    plots.plot_overview([JPEG, RUN, GOOGLE], str(tmp_path), (0.3, 0.9))
+    ((figure, path),) = figures
+    assert path == str(tmp_path / "overview.png")
+    assert [axes.get_ylabel().split()[0] for axes in figure.axes] == [
+        "PSNR",
+        "MS-SSIM",
+        "LPIPS",
+    ]
+    for axes in figure.axes:
+        assert axes.get_xlim() == (0.3, 0.9)
+        bottom, top = axes.get_ylim()
+        values = [
+            y
+            for line in axes.get_lines()
+            for x, y in zip(*line.get_data(), strict=True)
+            if 0.3 <= x <= 0.9
+        ]
+        assert values and bottom < min(values) and max(values) < top
+        assert top - bottom < 1.2 * (max(values) - min(values))
+    legend = figure.axes[1].get_legend()
+    assert [t.get_text() for t in legend.get_texts()] == [
+        curve.label for curve in (JPEG, RUN, GOOGLE)
+    ]

@@ -1,0 +1,253 @@
+"""Tests of results.py: what is stored, what is refused, BD-rates with known answers."""
+
+import csv
+import json
+import logging
+import os
+import pickle
+import pickletools
+
+import numpy as np
+import pytest
+
+from errors import UserError
+from evaluation import results
+from tests.evaluation.helpers import (
+    IMAGES,
+    VALUES,
+    Call,
+    lists_of,
+    make_key,
+    make_results,
+    write_pickle,
+)
+
+
+def save(folder, **changes):
+    results.save(folder, "Q20", make_results(**changes), make_key())
+
+
+def test_means_are_means_of_per_image_values():
+    assert make_results().means() == pytest.approx(
+        {"bpp": 13 / 60, "mse": 55.625, "lpips": 0.175, "psnr": 31.803, "ms-ssim": 0.94}
+    )
+
+
+def test_means_leave_out_images_that_are_too_small_for_a_metric():
+    means = make_results(**{"ms-ssim": [np.nan, 0.9]}, lpips=[0.25, np.nan]).means()
+    assert means["ms-ssim"] == 0.9
+    assert means["lpips"] == 0.25
+
+
+def test_ms_ssim_of_small_images_only_is_nan_without_a_warning():
+    assert np.isnan(make_results(**{"ms-ssim": [np.nan] * 2}).means()["ms-ssim"])
+
+
+def test_lists_of_another_length_than_the_images_are_refused():
+    with pytest.raises(ValueError, match="1 values of mse for 2 images"):
+        make_results(mse=[1.0])
+
+
+def test_from_rows_equals_the_lists():
+    columns = zip(*VALUES.values(), strict=True)
+    rows = [dict(zip(VALUES, row, strict=True)) for row in columns]
+    assert results.DotResults.from_rows(IMAGES, rows) == make_results()
+
+
+def test_saved_results_load_exactly(tmp_path):
+    save(tmp_path)
+    assert results.load(tmp_path, "Q20", make_key()) == make_results()
+
+
+def test_pickle_is_five_plain_lists_for_any_script(tmp_path):
+    save(tmp_path, mse=np.array([20.25, 91.0], np.float32))
+    data = (tmp_path / "Q20.pickle").read_bytes()
+    bpp, mse, lpips, psnr, ms_ssim = pickle.loads(data)
+    assert (bpp, mse, lpips) == (VALUES["bpp"], VALUES["mse"], VALUES["lpips"])
+    assert (psnr, ms_ssim) == (VALUES["psnr"], VALUES["ms-ssim"])
+    # No global at all: the pickle needs neither numpy nor anything else.
+    opcodes = {opcode.name for opcode, _, _ in pickletools.genops(data)}
+    assert not opcodes & {"GLOBAL", "STACK_GLOBAL", "REDUCE"}
+
+
+def test_csv_has_a_row_per_image_in_full_precision(tmp_path):
+    save(tmp_path)
+    with open(tmp_path / "Q20.csv", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["image", *results.LISTS]
+    assert [row[0] for row in rows] == IMAGES
+    columns = list(zip(*(map(float, row[1:]) for row in rows), strict=True))
+    assert [list(column) for column in columns] == lists_of(make_results())
+
+
+def test_json_has_compressai_form_with_the_means(tmp_path):
+    settings = {"quality": 20}
+    results.save(
+        tmp_path,
+        "Q20",
+        make_results(),
+        make_key(),
+        description="plain JPEG",
+        settings=settings,
+        versions={"numpy": "1"},
+    )
+    record = json.loads((tmp_path / "Q20.json").read_text())
+    assert (record["name"], record["description"]) == ("Q20", "plain JPEG")
+    assert record["results"] == {
+        "bpp": [pytest.approx(13 / 60)],
+        "psnr-rgb": [pytest.approx(31.803)],
+        "ms-ssim-rgb": [pytest.approx(0.94)],
+        "lpips-alex": [pytest.approx(0.175)],
+        "mse": [55.625],
+    }
+    assert record["settings"] == settings
+    assert record["versions"] == {"numpy": "1"}
+    assert record["key"] == make_key()
+    assert record["notes"] == []
+
+
+def test_json_is_strict_and_says_what_is_not_finite(tmp_path):
+    save(tmp_path, psnr=[np.inf, 30.0], **{"ms-ssim": [np.nan, 0.9]})
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    record = json.loads((tmp_path / "Q20.json").read_text(), parse_constant=refuse)
+    assert record["results"]["psnr-rgb"] == [None]
+    assert record["results"]["ms-ssim-rgb"] == [0.9]
+    assert "psnr-rgb is null: its mean is inf" in record["notes"]
+    assert any("mean over 1 of 2 images" in note for note in record["notes"])
+    loaded = results.load(tmp_path, "Q20", make_key())
+    assert loaded.values["psnr"] == [np.inf, 30.0]
+    assert np.isnan(loaded.values["ms-ssim"][0])
+
+
+def test_key_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ValueError):
+        results.save(tmp_path, "Q20", make_results(), make_key(scale=np.nan))
+    assert os.listdir(tmp_path) == []
+
+
+def test_library_versions_leave_out_what_is_not_installed():
+    versions = results.library_versions(["numpy", "no-such-package"])
+    assert versions.keys() == {"numpy"}
+    assert versions["numpy"] == np.__version__
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"images": make_key()["images"] + [{"name": "c"}]}, "test images (2 -> 3)"),
+        (
+            {"images": [make_key()["images"][0], {"name": "b, c.png", "sha256": "0"}]},
+            "other test images (b, c.png)",
+        ),
+        ({"checkpoint": "d" * 64}, "other checkpoint (cccccccccccc... -> dddddddddddd"),
+        ({"checkpoint": None}, "other checkpoint"),
+        ({"settings": {"quality": 21}}, "settings: other quality (20 -> 21)"),
+        ({"settings": {"quality": 20, "more": 1}}, "settings: other more (null -> 1)"),
+        ({"code": "ba9876543210"}, "other code (0123456789ab -> ba9876543210)"),
+        ({"unknown": 1}, "other unknown"),
+    ],
+)
+def test_other_key_is_measured_again_and_the_log_says_why(
+    tmp_path, caplog, changes, reason
+):
+    save(tmp_path)
+    assert results.load(tmp_path, "Q20", make_key(**changes)) is None
+    assert "Q20.pickle: measured again" in caplog.text
+    assert reason in caplog.text
+
+
+def test_key_with_tuples_equals_what_json_gives_back(tmp_path):
+    key = make_key(settings={"range": (1, 2)})
+    results.save(tmp_path, "Q20", make_results(), key)
+    assert results.load(tmp_path, "Q20", key) == make_results()
+
+
+def test_missing_pickle_is_not_measured_yet(tmp_path, caplog):
+    save(tmp_path)
+    os.remove(tmp_path / "Q20.pickle")
+    with caplog.at_level(logging.INFO, logger="evaluation.results"):
+        assert results.load(tmp_path, "Q20", make_key()) is None
+    assert "not measured before" in caplog.text
+
+
+@pytest.mark.parametrize("newer", ["Q20.pickle", "Q20.json"])
+def test_pickle_and_record_of_different_moments_are_not_taken_together(
+    tmp_path, caplog, newer
+):
+    save(tmp_path / "old")
+    save(tmp_path / "new", mse=[1.0, 2.0])
+    os.replace(tmp_path / "new" / newer, tmp_path / "old" / newer)
+    assert results.load(tmp_path / "old", "Q20", make_key()) is None
+    assert "the record of another pickle" in caplog.text
+
+
+@pytest.mark.parametrize("writes_done", [0, 1, 2])
+def test_interrupted_save_never_leaves_results_that_lie(
+    tmp_path, monkeypatch, writes_done
+):
+    """Whatever was written before the end, neither key finds wrong numbers."""
+    old, new = make_key(), make_key(checkpoint="d" * 64)
+    write, calls = results.write_atomically, []
+
+    def write_then_die(path, data):
+        if len(calls) == writes_done:
+            raise KeyboardInterrupt
+        calls.append(path)
+        write(path, data)
+
+    for folder, is_there in ((tmp_path / "fresh", False), (tmp_path / "again", True)):
+        calls.clear()
+        if is_there:
+            results.save(folder, "Q20", make_results(), old)
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(results, "write_atomically", write_then_die)
+            results.save(folder, "Q20", make_results(mse=[1.0, 2.0]), new)
+        assert results.load(folder, "Q20", new) is None
+        assert results.load(folder, "Q20", old) in (None, make_results())
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "Q20"}', "\xff"])
+def test_damaged_record_is_measured_again(tmp_path, caplog, text):
+    save(tmp_path)
+    (tmp_path / "Q20.json").write_bytes(text.encode("latin1"))
+    assert results.load(tmp_path, "Q20", make_key()) is None
+    assert "Q20.json" in caplog.text
+
+
+def test_old_pickle_without_record_is_used_with_a_warning(tmp_path, caplog):
+    save(tmp_path)
+    os.remove(tmp_path / "Q20.json")
+    assert results.load(tmp_path, "Q20", make_key()) == make_results()
+    assert caplog.records[-1].levelno == logging.WARNING
+    assert "Q20.pickle: used without a record" in caplog.text
+
+
+def test_old_pickle_of_another_number_of_images_is_measured_again(tmp_path, caplog):
+    save(tmp_path)
+    os.remove(tmp_path / "Q20.json")
+    assert results.load(tmp_path, "Q20", make_key(images=[{"name": "a"}])) is None
+    assert "no record, and 2 images instead of 1" in caplog.text
+
+
+def test_damaged_pickle_is_measured_again(tmp_path, caplog):
+    save(tmp_path)
+    write_pickle(tmp_path, (tmp_path / "Q20.pickle").read_bytes()[:-20])
+    assert results.load(tmp_path, "Q20", make_key()) is None
+    assert "Q20.pickle: measured again: the pickle is damaged" in caplog.text
+
+
+def test_refused_pickle_beside_a_record_is_an_error_too(tmp_path):
+    save(tmp_path)
+    write_pickle(tmp_path, pickle.dumps(Call(os.system, "true")))
+    with pytest.raises(UserError, match="refused"):
+        results.load(tmp_path, "Q20", make_key())
+
+
+def test_file_sha256_is_the_published_one_of_abc(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")
+    assert results.file_sha256(tmp_path / "abc") == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    )

@@ -1,0 +1,54 @@
+"""Tests of tables: what stands in the cells."""
+
+from evaluation import tables
+from tests.evaluation.helpers import (
+    BPP,
+    MEANS,
+)
+
+
+def dots_of(factor=1.0, points=slice(None)):
+    names = ("bpp", "psnr", "ms-ssim", "lpips")
+    rows = zip([factor * bpp for bpp in BPP], *MEANS.values(), strict=True)
+    return [{**dict(zip(names, row, strict=True)), "mse": 1.0} for row in rows][points]
+
+
+def cells(table):
+    lines = [line for line in table.splitlines() if line.startswith("|")]
+    assert len({len(line) for line in lines}) == 1, "not aligned"
+    return [[c.strip() for c in line.strip("|").split("|")] for line in lines]
+
+
+def test_bd_rate_table_tells_percent_overlap_and_what_is_missing():
+    curves = {
+        "run": dots_of(0.8),
+        "short": dots_of(points=slice(2)),
+        "far": [{**dot, "psnr": dot["psnr"] + 50} for dot in dots_of()],
+    }
+    table = tables.bd_rate_table("JPEG", dots_of(), curves)
+    header, rule, run, short, far = cells(table)
+    assert header == ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS"]
+    assert set("".join(rule)) == {"-", ":"}
+    assert run[1:] == [
+        "-20.0 % (24.0 to 36.4)",
+        "-20.0 % (7.2 to 21.5)",
+        "-20.0 % (0.450 to 0.020)",
+    ]
+    assert short[1:] == ["2 of 4 points"] * 3
+    assert far[1] == "no overlap" and far[2].startswith("+0.0 % ")
+    assert "against JPEG" in table and "*" not in table
+
+
+def test_bd_rate_table_marks_curves_with_points_left_out():
+    dots = [*dots_of(0.8), {**dots_of()[0], "bpp": 1.9}]
+    table = tables.bd_rate_table("JPEG", dots_of(), {"run": dots}, (0.3, 1.2))
+    assert all(cell.startswith("-20.0 %* (") for cell in cells(table)[2][1:])
+    assert "0.3 to 1.2 bpp" in table and "\n\n* without" in table
+
+
+def test_summary_table_shows_the_means():
+    dot = {"bpp": 0.5, "psnr": 30.126, "ms-ssim": 0.95, "lpips": 0.125, "mse": 63.9}
+    small = {**dot, "ms-ssim": float("nan")}
+    _, _, row, undefined = cells(tables.summary_table({"Q20": dot, "small": small}))
+    assert row == ["Q20", "0.5000", "30.13", "0.9500", "13.01", "0.1250", "63.90"]
+    assert undefined[3] == "nan"

@@ -1,0 +1,638 @@
+"""Tests of jpeg_file: what is written is exactly what any decoder reads back."""
+
+import concurrent.futures
+import dataclasses
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+import jpeglib
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from scipy.fft import dctn, idctn
+
+from errors import UserError
+from jpeg import file as jpeg_file
+from jpeg.file import ENTROPY_CODINGS, QuantizedImage
+from jpeg.image_files import Metadata
+from tests.paths import ROOT
+
+FEW = settings(max_examples=25, deadline=None)
+
+# Order in which T.81 (figure A.6) stores the 64 entries: (row, column).
+ZIGZAG = sorted(
+    ((row, column) for row in range(8) for column in range(8)),
+    key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),
+)
+
+
+def random_quantized(seed, height, width):
+    """Any integers that baseline JPEG can code, any tables (not symmetric)."""
+    rng = np.random.default_rng(seed)
+    rows, cols = -(-height // 8), -(-width // 8)
+    scale = rng.choice([1, 3, 30, 1024])  # sparse pictures and the whole range
+    integers = rng.integers(-scale, scale, (rows, cols, 8, 8, 3))
+    integers = np.clip(integers, -1023, 1023)
+    integers[:, :, 0, 0] = rng.integers(-1024, 1024, (rows, cols, 3))
+    qtables = rng.integers(1, 256, (2, 8, 8))
+    return QuantizedImage(
+        integers.astype(np.int16), qtables.astype(np.uint8), height, width
+    )
+
+
+def smooth_picture(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8))
+    return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def reference_quantized(rgb, qtables):
+    """Quantizes with scipy's DCT, JFIF colours and float64: no code of ours."""
+    height, width, _ = rgb.shape
+    padded = np.pad(rgb, ((0, -height % 8), (0, -width % 8), (0, 0)), "edge")
+    y, cb, cr = np.moveaxis(
+        padded.astype(np.float64)
+        @ np.array(
+            [
+                [0.299, 0.587, 0.114],
+                [-0.168735892, -0.331264108, 0.5],
+                [0.5, -0.418687589, -0.081312411],
+            ]
+        ).T,
+        -1,
+        0,
+    )
+    shifted = np.stack([y - 128, cb, cr], -1)
+    rows, cols = shifted.shape[0] // 8, shifted.shape[1] // 8
+    blocks = shifted.reshape(rows, 8, cols, 8, 3).transpose(0, 2, 1, 3, 4)
+    steps = np.stack([qtables[0], qtables[1], qtables[1]], -1)
+    integers = np.rint(dctn(blocks, axes=(2, 3), norm="ortho") / steps)
+    return QuantizedImage(
+        integers.astype(np.int16), qtables.astype(np.uint8), height, width, rgb
+    )
+
+
+def reference_ycbcr(quantized):
+    """float64 `[h, w, 3]` in 0..255 before rounding and clipping, by scipy."""
+    luma, chroma = quantized.qtables.astype(np.float64)
+    blocks = quantized.integers * np.stack([luma, chroma, chroma], -1)
+    samples = idctn(blocks, axes=(2, 3), norm="ortho") + 128
+    rows, cols = samples.shape[:2]
+    planes = samples.transpose(0, 2, 1, 3, 4).reshape(rows * 8, cols * 8, 3)
+    return planes[: quantized.height, : quantized.width]
+
+
+def jfif_rgb(ycbcr):
+    y, cb, cr = np.moveaxis(ycbcr.astype(np.float64), -1, 0)
+    rgb = [
+        y + 1.402 * (cr - 128),
+        y - 0.344136286 * (cb - 128) - 0.714136286 * (cr - 128),
+        y + 1.772 * (cb - 128),
+    ]
+    return np.clip(np.stack(rgb, -1), 0, 255)
+
+
+def decoded_ycbcr(data):
+    """Pillow's decoder without its colour conversion."""
+    image = Image.open(io.BytesIO(data))
+    image.draft("YCbCr", image.size)
+    assert image.mode == "YCbCr"
+    return np.array(image)
+
+
+def file_segments(data):
+    """(marker, payload) up to the first scan, read by the letter of T.81, annex B."""
+    assert data[:2] == b"\xff\xd8"
+    position, found = 2, []
+    while True:
+        marker, length = (
+            data[position + 1],
+            int.from_bytes(data[position + 2 :][:2], "big"),
+        )
+        found.append((marker, data[position + 4 : position + 2 + length]))
+        if marker == 0xDA:
+            return found
+        position += 2 + length
+
+
+def file_qtables(data):
+    """{number: `[8, 8]`} from the DQT segments, all of 8-bit precision."""
+    tables = {}
+    for marker, payload in file_segments(data):
+        while marker == 0xDB and payload:
+            assert payload[0] >> 4 == 0, "16-bit tables are not baseline JPEG"
+            table = np.zeros((8, 8), int)
+            for (row, column), entry in zip(ZIGZAG, payload[1:65], strict=True):
+                table[row, column] = entry
+            tables[payload[0] & 15] = table
+            payload = payload[65:]
+    return tables
+
+
+def ijg_qtables(quality):
+    """The tables of T.81, annex K, scaled by the integer formula of libjpeg."""
+    luma = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55
+              14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
+              18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92
+              49 64 78 87 103 121 120 101 72 92 95 98 112 100 103 99"""
+    chroma = np.full((8, 8), 99)
+    chroma[:4, :4] = [
+        [17, 18, 24, 47],
+        [18, 21, 26, 66],
+        [24, 26, 56, 99],
+        [47, 66, 99, 99],
+    ]
+    base = np.stack([np.array(luma.split(), int).reshape(8, 8), chroma])
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((base * scale + 50) // 100, 1, 255)
+
+
+def assert_same_coefficients(read, written):
+    np.testing.assert_array_equal(read.integers, written.integers)
+    np.testing.assert_array_equal(read.qtables, written.qtables)
+    assert (read.height, read.width) == (written.height, written.width)
+
+
+# Coefficients
+
+
+@FEW
+@given(st.integers(0, 2**32), st.integers(1, 70), st.integers(1, 70))
+def test_every_integer_and_table_reads_back_equal(seed, height, width):
+    quantized = random_quantized(seed, height, width)
+    for entropy_coding in ("default", "optimized"):
+        data = jpeg_file.encode(quantized, entropy_coding)
+        read = jpeg_file.read_coefficients(data)
+        assert_same_coefficients(read, quantized)
+        assert read.integers.dtype == np.int16
+        assert read.edited is None
+
+
+@FEW
+@given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40))
+def test_pillow_decodes_what_a_float_idct_gives(seed, height, width):
+    """Pillow's planes against scipy's, then its colours against JFIF's formulas.
+
+    The integers come from a picture whose samples the rounding moves by no more
+    than 8 * 30 / 2 = 120, so all stay within -384..639: beyond, the range table of
+    libjpeg's decoder wraps and decoders disagree. Its fixed-point inverse DCT keeps
+    two extra bits between its passes, off by at most 0.2 in the end: away from
+    halves the rounded samples must be equal, near a half they may differ by 1.
+    """
+    rng = np.random.default_rng(seed)
+    rgb = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    quantized = reference_quantized(rgb, rng.integers(1, 31, (2, 8, 8)))
+    data = jpeg_file.encode(quantized)
+
+    exact = reference_ycbcr(quantized)
+    ycbcr = decoded_ycbcr(data)
+    difference = np.abs(ycbcr - np.clip(np.rint(exact), 0, 255))
+    away_from_half = np.abs(exact - np.floor(exact) - 0.5) > 0.2
+    assert difference.max() <= 1
+    assert difference[away_from_half].max(initial=0) == 0
+
+    colours = np.abs(jpeg_file.decode(data) - jfif_rgb(ycbcr))
+    assert colours.max() <= 0.51  # rounding, and fixed-point factors of 16 bits
+
+
+def test_transposed_tables_would_be_noticed():
+    quantized = reference_quantized(
+        smooth_picture(40, 48), np.arange(1, 129).reshape(2, 8, 8)
+    )
+    data = jpeg_file.encode(quantized)
+    swapped = dataclasses.replace(
+        quantized, qtables=quantized.qtables.transpose(0, 2, 1)
+    )
+    right = np.abs(decoded_ycbcr(data) - np.clip(reference_ycbcr(quantized), 0, 255))
+    wrong = np.abs(decoded_ycbcr(data) - np.clip(reference_ycbcr(swapped), 0, 255))
+    assert right.max() <= 1 < wrong.max()
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+def test_tables_stand_in_the_file_in_zigzag_order(entropy_coding):
+    qtables = np.stack([np.arange(1, 65), np.arange(255, 191, -1)]).reshape(2, 8, 8)
+    quantized = reference_quantized(smooth_picture(20, 30), qtables)
+    tables = file_qtables(jpeg_file.encode(quantized, entropy_coding))
+    assert sorted(tables) == [0, 1]
+    np.testing.assert_array_equal(tables[0], qtables[0])
+    np.testing.assert_array_equal(tables[1], qtables[1])
+
+
+def test_zigzag_of_these_tests_is_that_of_the_standard():
+    assert ZIGZAG[:6] == [(0, 0), (0, 1), (1, 0), (2, 0), (1, 1), (0, 2)]
+    assert ZIGZAG[-3:] == [(6, 7), (7, 6), (7, 7)]
+
+
+@pytest.mark.parametrize("layout", ["transposed", "sliced", "int64", "fortran"])
+def test_memory_layout_of_the_arrays_does_not_matter(layout):
+    quantized = random_quantized(3, 24, 40)
+    integers = quantized.integers
+    other = {
+        "transposed": np.ascontiguousarray(integers.transpose(4, 3, 2, 1, 0)).T,
+        "sliced": np.repeat(integers, 2, axis=1)[:, ::2],
+        "int64": integers.astype(np.int64),
+        "fortran": np.asfortranarray(integers),
+    }[layout]
+    same = dataclasses.replace(
+        quantized, integers=other, qtables=np.asfortranarray(quantized.qtables)
+    )
+    assert jpeg_file.encode(same) == jpeg_file.encode(quantized)
+
+
+def test_arguments_are_left_unchanged():
+    quantized = reference_quantized(smooth_picture(17, 9), ijg_qtables(30))
+    copies = {
+        field: getattr(quantized, field).copy()
+        for field in ("integers", "qtables", "edited")
+    }
+    for entropy_coding in ENTROPY_CODINGS:
+        jpeg_file.encode(quantized, entropy_coding)
+    for field, copy in copies.items():
+        np.testing.assert_array_equal(getattr(quantized, field), copy)
+
+
+# Codings
+
+
+@pytest.mark.parametrize("quality", [1, 10, 49, 50, 90, 100])
+def test_default_bytes_equal_those_of_pillow(quality):
+    rgb = smooth_picture(50, 67)
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0)
+    assert jpeg_file.encode_rgb(rgb, quality) == buffer.getvalue()
+    # The same integers through the other writer: Huffman tables, headers, all.
+    quantized = jpeg_file.read_coefficients(buffer.getvalue())
+    assert jpeg_file.encode(quantized) == buffer.getvalue()
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+@pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 95, 100])
+def test_plain_jpeg_holds_the_ijg_tables(quality, entropy_coding):
+    data = jpeg_file.encode_rgb(smooth_picture(16, 24), quality, entropy_coding)
+    tables = file_qtables(data)
+    np.testing.assert_array_equal([tables[0], tables[1]], ijg_qtables(quality))
+
+
+def test_optimized_keeps_every_pixel_in_fewer_bytes():
+    rgb = smooth_picture(120, 90)
+    plain = jpeg_file.encode_rgb(rgb, 40)
+    optimized = jpeg_file.encode_rgb(rgb, 40, "optimized")
+    assert len(optimized) < len(plain)
+    np.testing.assert_array_equal(jpeg_file.decode(optimized), jpeg_file.decode(plain))
+    assert_same_coefficients(
+        jpeg_file.read_coefficients(optimized), jpeg_file.read_coefficients(plain)
+    )
+
+
+def test_trellis_quantizes_the_edited_picture_with_the_given_tables():
+    rng = np.random.default_rng(1)
+    rgb = smooth_picture(96, 104) // 2 + rng.integers(0, 90, (96, 104, 3), np.uint8)
+    quantized = reference_quantized(rgb, ijg_qtables(50))
+    rounded = jpeg_file.encode(quantized, "optimized")
+    trellis = jpeg_file.encode(quantized, "trellis")
+    assert len(trellis) < 0.95 * len(rounded)
+
+    luma = rgb @ [0.299, 0.587, 0.114]
+
+    def error(data):
+        return np.mean((decoded_ycbcr(data)[..., 0] - luma) ** 2)
+
+    assert error(rounded) < error(trellis) < 1.5 * error(rounded)
+    np.testing.assert_array_equal(
+        jpeg_file.read_coefficients(trellis).qtables, quantized.qtables
+    )
+
+
+def test_trellis_does_not_look_at_the_integers():
+    quantized = reference_quantized(smooth_picture(24, 32), ijg_qtables(50))
+    zeros = dataclasses.replace(quantized, integers=0 * quantized.integers)
+    data = jpeg_file.encode(quantized, "trellis")
+    assert jpeg_file.encode(zeros, "trellis") == data
+    assert jpeg_file.encode_rgb(quantized.edited, 50, "trellis") == data
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+@pytest.mark.parametrize("size", [(1, 1), (7, 5), (8, 8), (1, 33), (1000, 3)])
+def test_every_size_is_444_jfif_of_that_size(size, entropy_coding):
+    data = jpeg_file.encode_rgb(smooth_picture(*size), 30, entropy_coding)
+    assert jpeg_file.decode(data).shape == (*size, 3)
+    assert data.startswith(b"\xff\xd8\xff\xe0") and data.endswith(b"\xff\xd9")
+    segments = file_segments(data)
+    assert segments[0][1].startswith(b"JFIF\0")
+    (frame,) = [payload for marker, payload in segments if marker in (0xC0, 0xC2)]
+    # precision, height, width, then number, sampling, table of each component
+    assert frame[0] == 8 and frame[5] == 3
+    assert frame[6::3] == b"\1\2\3"
+    assert frame[7::3] == b"\x11\x11\x11"
+    assert frame[8::3] == b"\0\1\1"
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+def test_threads_write_and_read_the_same_as_serial_calls(entropy_coding):
+    pictures = [
+        reference_quantized(smooth_picture(40 + n, 70 - n, n), ijg_qtables(20 + n))
+        for n in range(12)
+    ]
+
+    def round_trip(quantized):
+        data = jpeg_file.encode(quantized, entropy_coding)
+        read = jpeg_file.read_coefficients(data)
+        return data, read.integers.tobytes(), jpeg_file.decode(data).tobytes()
+
+    serial = [round_trip(quantized) for quantized in pictures]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(round_trip, pictures * 3)) == serial * 3
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+def test_jpeglib_keeps_its_version_and_no_file_is_left(
+    entropy_coding, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    quantized = reference_quantized(smooth_picture(9, 9), ijg_qtables(50))
+    with jpeglib.version("9f"):
+        data = jpeg_file.encode(quantized, entropy_coding)
+        jpeg_file.read_coefficients(data)
+        assert jpeglib.version.get() == "9f"
+    assert os.listdir(tmp_path) == []
+    assert jpeglib.dct_jpeg.tempfile is tempfile
+
+
+# Huffman tables of the standard
+
+
+@pytest.mark.parametrize(
+    ("table", "dc", "ac"),
+    [
+        # T.81, tables K.3 and K.5: run in the high nibble, size in the low one.
+        (
+            0,
+            [2, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9],
+            {0x00: 4, 0xF0: 11, 0x01: 2, 0x02: 2, 0x03: 3, 0x04: 4, 0x08: 10}
+            | {0x0A: 16, 0x11: 4, 0x12: 5, 0x21: 5, 0x31: 6, 0x82: 15, 0xFA: 16},
+        ),
+        # Tables K.4 and K.6.
+        (
+            1,
+            [2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+            {0x00: 2, 0xF0: 10, 0x01: 2, 0x02: 3, 0x03: 4, 0x04: 5, 0x08: 9}
+            | {0x0A: 12, 0x11: 4, 0x12: 6, 0x21: 5, 0x31: 5, 0xE1: 14, 0xFA: 16},
+        ),
+    ],
+)
+def test_code_lengths_are_those_of_annex_k(table, dc, ac):
+    dc_lengths, ac_lengths = jpeg_file.standard_code_lengths(table)
+    assert dc_lengths == dc + [16] * 4
+    assert len(ac_lengths) == 256
+    assert {symbol: ac_lengths[symbol] for symbol in ac} == ac
+    coded = [16 * run + size for run in range(16) for size in range(1, 11)]
+    coded += [0x00, 0xF0]
+    # Every code but that of 16 ones, which T.81 reserves.
+    assert sum(2 ** (16 - ac_lengths[symbol]) for symbol in coded) == 2**16 - 1
+    others = {ac_lengths[symbol] for symbol in set(range(256)) - set(coded)}
+    assert others == {16}
+
+
+# Refusals
+
+
+@pytest.mark.parametrize("entry", [0, 256, -1, 1000])
+def test_tables_outside_8_bits_are_refused(entry):
+    qtables = np.full((2, 8, 8), 16, np.int64)
+    qtables[1, 7, 7] = entry
+    quantized = dataclasses.replace(random_quantized(0, 8, 8), qtables=qtables)
+    with pytest.raises(ValueError, match=r"1\.\.255"):
+        jpeg_file.encode(quantized)
+
+
+@pytest.mark.parametrize("entropy_coding", ["default", "optimized"])
+@pytest.mark.parametrize(
+    ("position", "value"),
+    [((0, 0), 1024), ((0, 0), -1025), ((0, 1), 1024), ((7, 7), -1024)],
+)
+def test_integers_beyond_8_bit_jpeg_are_refused(position, value, entropy_coding):
+    integers = np.zeros((1, 1, 8, 8, 3), np.int16)
+    integers[0, 0, position[0], position[1], 2] = value
+    qtables = np.ones((2, 8, 8), np.uint8)
+    with pytest.raises(ValueError, match="integers must lie"):
+        jpeg_file.encode(QuantizedImage(integers, qtables, 8, 8), entropy_coding)
+
+
+def test_extreme_integers_side_by_side_read_back():
+    integers = np.full((1, 2, 8, 8, 3), -1023, np.int16)
+    integers[0, 1] = 1023
+    integers[0, 0, 0, 0] = -1024
+    quantized = QuantizedImage(integers, np.ones((2, 8, 8), np.uint8), 8, 16)
+    for entropy_coding in ("default", "optimized"):
+        data = jpeg_file.encode(quantized, entropy_coding)
+        assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)
+
+
+@pytest.mark.parametrize("size", [(9, 8), (8, 17), (16, 8), (0, 8)])
+def test_blocks_that_do_not_cover_the_size_are_refused(size):
+    quantized = dataclasses.replace(
+        random_quantized(0, 8, 16), height=size[0], width=size[1]
+    )
+    with pytest.raises(ValueError, match="px"):
+        jpeg_file.encode(quantized)
+
+
+@pytest.mark.parametrize("field", ["integers", "qtables"])
+def test_float_arrays_are_refused(field):
+    quantized = random_quantized(0, 8, 8)
+    floats = getattr(quantized, field).astype(np.float32)
+    with pytest.raises(ValueError, match=field):
+        jpeg_file.encode(dataclasses.replace(quantized, **{field: floats}))
+
+
+def test_trellis_without_a_matching_edited_picture_is_refused():
+    quantized = random_quantized(0, 8, 8)
+    with pytest.raises(ValueError, match="edited"):
+        jpeg_file.encode(quantized, "trellis")
+    other = np.zeros((8, 9, 3), np.uint8)
+    with pytest.raises(ValueError, match="edited"):
+        jpeg_file.encode(dataclasses.replace(quantized, edited=other), "trellis")
+
+
+@pytest.mark.parametrize("quality", [0, 101, -5, 50.5])
+def test_quality_outside_1_to_100_is_refused(quality):
+    with pytest.raises(ValueError, match="quality"):
+        jpeg_file.encode_rgb(smooth_picture(8, 8), quality)
+
+
+def test_unknown_coding_is_refused():
+    with pytest.raises(ValueError, match="entropy_coding"):
+        jpeg_file.encode(random_quantized(0, 8, 8), "arithmetic")
+    with pytest.raises(ValueError, match="entropy_coding"):
+        jpeg_file.encode_rgb(smooth_picture(8, 8), 50, "optimised")
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+def test_a_side_that_jpeg_cannot_hold_is_the_users_error(entropy_coding):
+    with pytest.raises(UserError, match="65500"):
+        jpeg_file.encode_rgb(np.zeros((1, 65501, 3), np.uint8), 50, entropy_coding)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (3, 8, 8)])
+def test_pixels_that_are_not_rgb_are_refused(shape):
+    with pytest.raises(ValueError, match="RGB"):
+        jpeg_file.encode_rgb(np.zeros(shape, np.uint8), 50)
+    with pytest.raises(ValueError, match="uint8"):
+        jpeg_file.encode_rgb(np.zeros((8, 8, 3), np.float32), 50)
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3, 30, 300, 700, -2, -1])
+def test_coefficients_of_cut_files_are_refused(kept):
+    data = jpeg_file.encode_rgb(smooth_picture(60, 60), 50)
+    with pytest.raises(ValueError, match="complete"):
+        jpeg_file.read_coefficients(data[:kept])
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3, 30, 300, 700])
+def test_pixels_of_cut_files_are_refused(kept):
+    data = jpeg_file.encode_rgb(smooth_picture(60, 60), 50)
+    with pytest.raises(ValueError, match="readable"):
+        jpeg_file.decode(data[:kept])
+
+
+@pytest.mark.parametrize("options", [{"subsampling": 2}, {"subsampling": 1}])
+def test_coefficients_of_subsampled_files_are_refused(options):
+    buffer = io.BytesIO()
+    Image.fromarray(smooth_picture(32, 32)).save(buffer, "JPEG", **options)
+    with pytest.raises(ValueError, match="4:4:4"):
+        jpeg_file.read_coefficients(buffer.getvalue())
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_coefficients_of_files_without_three_components_are_refused(mode):
+    buffer = io.BytesIO()
+    Image.fromarray(smooth_picture(32, 32)).convert(mode).save(buffer, "JPEG")
+    with pytest.raises(ValueError, match="colour"):
+        jpeg_file.read_coefficients(buffer.getvalue())
+    assert jpeg_file.decode(buffer.getvalue()).shape == (32, 32, 3)
+
+
+def test_coefficients_of_rgb_jpeg_files_are_refused():
+    buffer = io.BytesIO()
+    Image.fromarray(smooth_picture(32, 32)).save(buffer, "JPEG", keep_rgb=True)
+    with pytest.raises(ValueError, match="YCbCr"):
+        jpeg_file.read_coefficients(buffer.getvalue())
+
+
+# Metadata
+
+
+def exif_block(size=0):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker" + "x" * size
+    return exif.tobytes()
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+@pytest.mark.parametrize("size", [128, 65519, 65520, 200_000])
+def test_pillow_reads_profile_and_exif_back_equal(size, entropy_coding):
+    profile = np.random.default_rng(size).bytes(size)
+    exif = exif_block()
+    rgb = smooth_picture(20, 20)
+    plain = jpeg_file.encode_rgb(rgb, 50, entropy_coding)
+    data = jpeg_file.encode_rgb(rgb, 50, entropy_coding, Metadata(profile, exif))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["icc_profile"] == profile
+        assert image.info["exif"] == exif
+        assert image.getexif()[0x010F] == "Maker"
+    np.testing.assert_array_equal(jpeg_file.decode(data), jpeg_file.decode(plain))
+    assert data.startswith(plain[:20]) and data.endswith(plain[20:])
+    parts = [payload for marker, payload in file_segments(data) if marker == 0xE2]
+    for number, part in enumerate(parts, start=1):  # ICC.1:2010, annex B.4
+        assert part[:14] == b"ICC_PROFILE\0" + bytes([number, len(parts)])
+    assert b"".join(part[14:] for part in parts) == profile
+
+
+def test_metadata_goes_into_model_files_and_coefficients_read_back():
+    quantized = random_quantized(5, 30, 20)
+    profile = np.random.default_rng(0).bytes(4_000_000)  # 62 segments
+    data = jpeg_file.encode(quantized, "optimized", Metadata(profile, exif_block()))
+    assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["icc_profile"] == profile
+
+
+def test_exif_without_its_label_is_stored_with_it():
+    exif = exif_block()
+    data = jpeg_file.encode_rgb(
+        smooth_picture(8, 8), 50, metadata=Metadata(exif=exif[6:])
+    )
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["exif"] == exif
+
+
+def test_metadata_too_large_for_jpeg_is_left_out():
+    rgb = smooth_picture(8, 8)
+    plain = jpeg_file.encode_rgb(rgb, 50)
+    largest = b"Exif\0\0" + bytes(65533 - 6)
+    with_largest = jpeg_file.encode_rgb(rgb, 50, metadata=Metadata(exif=largest))
+    assert len(with_largest) == len(plain) + 4 + 65533
+    assert (0xE1, largest) in file_segments(with_largest)
+    too_large = Metadata(bytes(255 * 65519 + 1), largest + b"x")
+    assert jpeg_file.encode_rgb(rgb, 50, metadata=too_large) == plain
+
+
+def test_empty_metadata_changes_nothing():
+    rgb = smooth_picture(8, 8)
+    assert jpeg_file.encode_rgb(rgb, 50, metadata=Metadata()) == (
+        jpeg_file.encode_rgb(rgb, 50)
+    )
+
+
+# Full disks
+
+
+@pytest.mark.parametrize("action", ["default", "trellis", "read"])
+@pytest.mark.parametrize("limit", [0, 100, 2000])
+def test_full_disk_is_an_os_error_and_leaves_no_file(action, limit, tmp_path):
+    code = f"""
+        import numpy as np, resource, signal
+        from jpeg import file as jpeg_file
+        rng = np.random.default_rng(0)
+        rgb = rng.integers(0, 256, (64, 64, 3), np.uint8)
+        data = jpeg_file.encode_rgb(rgb, 50)
+        quantized = jpeg_file.read_coefficients(data)
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+        try:
+            if {action!r} == "read":
+                jpeg_file.read_coefficients(data)
+            elif {action!r} == "trellis":
+                jpeg_file.encode_rgb(rgb, 50, "trellis")
+            else:
+                jpeg_file.encode(quantized)
+        except OSError as error:
+            print(error)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = "File too large" if action == "read" else f"{tmp_path}: is the disk full"
+    assert expected in result.stdout
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_temporary_folder_is_an_os_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError, match="gone"):
+        jpeg_file.encode(random_quantized(0, 8, 8))
+
+
+def test_import_does_not_load_tensorflow():
+    code = "import sys, jpeg.file; sys.exit('tensorflow' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -1,0 +1,198 @@
+"""Checkpoint folders: settings, restoring, stripping, and all that may be amiss."""
+
+import argparse
+import json
+import os
+
+import pytest
+
+from errors import UserError
+from tests.training.helpers import (
+    SETTINGS,
+    SUFFIXES,
+    assert_one_line,
+    run_script,
+    write_checkpoint,
+)
+from training import checkpoints
+
+
+def test_settings_are_the_flags_that_matter():
+    args = argparse.Namespace(
+        lmbda=0.1, lr=1e-4, checkpoint_dir="a", command="train", preprocess_threads=3
+    )
+    assert checkpoints.settings_of(args, "ljpeg") == {
+        "script": "ljpeg",
+        "lmbda": 0.1,
+        "lr": 1e-4,
+    }
+
+
+def test_settings_come_back_as_they_were_saved(tmp_path):
+    checkpoints.save_settings(tmp_path, SETTINGS)
+    assert checkpoints.load_settings(tmp_path) == SETTINGS
+    text = (tmp_path / "settings.json").read_text(encoding="utf-8")
+    assert json.loads(text) == SETTINGS
+
+
+def test_missing_settings_are_empty(tmp_path):
+    assert checkpoints.load_settings(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"{", b"[1, 2]", b"null", b"\xff\xfe{}", b'{"lmbda": 0.01']
+)
+def test_damaged_settings_are_a_user_error_that_names_the_file(tmp_path, data):
+    path = tmp_path / "settings.json"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as caught:
+        checkpoints.load_settings(tmp_path)
+    assert_one_line(caught, str(path))
+
+
+def test_model_settings_have_defaults_for_what_old_folders_lack(tmp_path):
+    settings = checkpoints.model_settings(tmp_path, "ljpeg_attention")
+    assert (settings.vgg, settings.freeze_vgg) == ("vgg16", False)
+    checkpoints.save_settings(
+        tmp_path, {"script": "ljpeg_attention", "vgg": "vgg19", "freeze_vgg": True}
+    )
+    settings = checkpoints.model_settings(tmp_path, "ljpeg_attention")
+    assert (settings.vgg, settings.freeze_vgg) == ("vgg19", True)
+
+
+def test_folder_of_another_script_is_a_user_error(tmp_path):
+    checkpoints.save_settings(tmp_path, {"script": "google_baseline"})
+    with pytest.raises(UserError) as caught:
+        checkpoints.model_settings(tmp_path, "ljpeg")
+    assert_one_line(caught, str(tmp_path), "google_baseline.py", "ljpeg.py")
+
+
+@pytest.mark.parametrize(
+    "key, value, flag",
+    [
+        ("script", "ljpeg_attention", "ljpeg_attention.py"),
+        ("lmbda", 0.02, "--lambda"),
+        ("vgg", "vgg19", "--vgg"),
+        ("lpips_weight", 3.0, "--lpips_weight"),
+        ("total_weight_regularizer", 1.0, "--total_weight_regularizer"),
+    ],
+)
+def test_resume_with_another_model_or_loss_is_a_user_error(tmp_path, key, value, flag):
+    saved = SETTINGS | {
+        "freeze_vgg": False,
+        "lpips_weight": 0.0,
+        "total_weight_regularizer": 10.0,
+    }
+    checkpoints.save_settings(tmp_path, saved)
+    with pytest.raises(UserError) as caught:
+        checkpoints.check_resume(tmp_path, saved | {key: value})
+    assert_one_line(caught, str(tmp_path), flag, str(saved[key]), str(value))
+
+
+@pytest.mark.parametrize("saved, remedy", [(True, "pass it"), (False, "leave it out")])
+def test_resume_with_the_trunk_frozen_otherwise_names_the_remedy(
+    tmp_path, saved, remedy
+):
+    checkpoints.save_settings(tmp_path, SETTINGS | {"freeze_vgg": saved})
+    with pytest.raises(UserError) as caught:
+        checkpoints.check_resume(tmp_path, SETTINGS | {"freeze_vgg": not saved})
+    assert_one_line(caught, str(tmp_path), "--freeze_vgg", remedy)
+
+
+def test_second_training_in_a_folder_is_a_user_error(tmp_path):
+    with (
+        checkpoints.locked(tmp_path),
+        pytest.raises(UserError) as caught,
+        checkpoints.locked(tmp_path),
+    ):
+        pass
+    assert_one_line(caught, str(tmp_path), "another training")
+    with checkpoints.locked(tmp_path):  # Free again.
+        pass
+
+
+def test_run_folder_in_place_of_a_checkpoint_folder_says_so(tmp_path):
+    (tmp_path / "lambda_001").mkdir()
+    with pytest.raises(UserError) as caught:
+        checkpoints.find_checkpoint(str(tmp_path))
+    assert_one_line(caught, str(tmp_path), "lambda_*")
+
+
+@pytest.mark.parametrize("bad", [{"vgg": "vgg17"}, {"freeze_vgg": "yes"}])
+def test_settings_of_an_unknown_model_are_a_user_error(tmp_path, bad):
+    checkpoints.save_settings(tmp_path, SETTINGS | bad)
+    with pytest.raises(UserError) as caught:
+        checkpoints.model_settings(str(tmp_path), SETTINGS["script"])
+    assert_one_line(caught, str(tmp_path), "settings.json", str(*bad.values()))
+
+
+def test_resume_with_other_harmless_flags_is_reported(tmp_path):
+    checkpoints.save_settings(tmp_path, SETTINGS)
+    changed = SETTINGS | {"lr": 1e-5, "new_flag": 3}
+    [line] = checkpoints.check_resume(tmp_path, changed)
+    assert "--lr" in line and "0.0001" in line and "1e-05" in line
+
+
+def test_resume_with_equal_flags_is_silent(tmp_path):
+    assert checkpoints.check_resume(tmp_path, SETTINGS) == []
+    checkpoints.save_settings(tmp_path, SETTINGS)
+    assert checkpoints.check_resume(tmp_path, SETTINGS) == []
+
+
+def test_checkpoint_is_found_in_the_train_folder_below(folder, checkpoint):
+    assert checkpoints.find_checkpoint(os.path.dirname(folder)) == checkpoint[0]
+    assert checkpoints.latest_checkpoint(os.path.dirname(folder)) is None
+
+
+def test_newest_checkpoint_is_taken(folder, checkpoint):
+    newer, _ = write_checkpoint(folder, steps=12)
+    assert checkpoints.find_checkpoint(folder) == newer
+    assert checkpoints.checkpoint_step(newer) == 12
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_folder_without_checkpoint_is_a_user_error(folder, exists):
+    if exists:
+        os.makedirs(folder)
+    with pytest.raises(UserError) as caught:
+        checkpoints.find_checkpoint(folder)
+    assert_one_line(caught, folder, "no checkpoint there")
+    assert checkpoints.latest_checkpoint(folder) is None
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_checkpoint_without_one_of_its_files_is_a_user_error(
+    folder, checkpoint, suffix
+):
+    os.remove(checkpoint[0] + suffix)
+    for find in (checkpoints.find_checkpoint, checkpoints.latest_checkpoint):
+        with pytest.raises(UserError) as caught:
+            find(folder)
+        assert_one_line(caught, checkpoint[0] + suffix)
+
+
+@pytest.mark.parametrize("text", ["", "model_checkpoint_path", "\x00\x01", 'x: "y"'])
+def test_damaged_state_file_is_a_user_error(folder, checkpoint, text):
+    with open(os.path.join(folder, "checkpoint"), "w", encoding="utf-8") as file:
+        file.write(text)
+    with pytest.raises(UserError) as caught:
+        checkpoints.find_checkpoint(folder)
+    assert_one_line(caught, os.path.join(folder, "checkpoint"))
+
+
+def test_hash_changes_with_either_file_alone(checkpoint):
+    prefix, _ = checkpoint
+    hashes = {checkpoints.checkpoint_hash(prefix)}
+    assert hashes == {checkpoints.checkpoint_hash(prefix)}
+    for suffix in SUFFIXES:
+        with open(prefix + suffix, "ab") as file:
+            file.write(b"x")
+        hashes.add(checkpoints.checkpoint_hash(prefix))
+    assert len(hashes) == 3
+
+
+def test_script_fails_with_one_line(tmp_path, monkeypatch, capsys):
+    absent = str(tmp_path / "absent")
+    status, _, lines = run_script(monkeypatch, capsys, absent, str(tmp_path / "a"))
+    assert status == 1
+    assert len(lines) == 1 and absent in lines[0]

@@ -1,0 +1,293 @@
+"""Checkpoint folders, without TensorFlow: settings, newest checkpoint, tables, lock.
+
+A folder holds TensorFlow's checkpoint files, `settings.json`, the flags that the model
+was trained with, and `qtables.json`, the tables of a model that has learned ones.
+"""
+
+import ast
+import contextlib
+import fcntl
+import glob
+import hashlib
+import json
+import os
+import re
+import types
+
+import numpy as np
+
+from atomic_files import write_atomically
+from conv_blocks import VGG_BLOCKS
+from errors import UserError
+
+SETTINGS_FILE = "settings.json"
+QTABLES_FILE = "qtables.json"
+CHECKPOINT_NAME = "model.ckpt"
+LOCK_FILE = ".lock"
+
+# Flags that a run cannot change half-way: the model, or what it is trained for.
+DEFINING = (
+    "script",
+    "vgg",
+    "freeze_vgg",
+    "lmbda",
+    "lpips_weight",
+    "msssim_weight",
+    "total_weight_regularizer",
+    "rate_model",
+)
+# In the file `checkpoint`, a text protocol buffer (tensorflow.CheckpointState).
+_NEWEST = re.compile(r'^model_checkpoint_path: "((?:[^"\\]|\\.)+)"', re.MULTILINE)
+# Of flags that a settings.json may lack, of an older version or a script without them.
+_DEFAULTS = {
+    "vgg": "vgg16",
+    "freeze_vgg": False,
+    "table_init": None,
+    "rate_model": "proxy",
+    "lpips_weight": 0.0,
+    "msssim_weight": 0.0,
+}
+# Flags that have no effect on the trained model.
+_INCIDENTAL = ("checkpoint_dir", "command", "device", "preprocess_threads")
+
+
+def settings_of(args, script):
+    """The flags that are saved beside a checkpoint, as a dict."""
+    flags = {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
+    return {"script": script, **flags}
+
+
+def save_settings(folder, settings):
+    """Writes `settings` (a JSON-able dict) beside the checkpoint."""
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    write_atomically(os.path.join(folder, SETTINGS_FILE), text.encode())
+
+
+def load_settings(folder):
+    """The settings saved in `folder` as a dict; empty where there are none.
+
+    Raises:
+      UserError: the file is damaged.
+    """
+    path = os.path.join(folder, SETTINGS_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            settings = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise UserError(f"{path}: not JSON ({error}); restore or delete it") from error
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: not a JSON object; restore or delete it")
+    return settings
+
+
+def model_settings(folder, script):
+    """The settings of the model in a checkpoint folder, as attributes.
+
+    Args:
+      folder: checkpoint folder.
+      script: name of the model that is expected there, for example "ljpeg".
+
+    Raises:
+      UserError: the folder holds a model of another script.
+    """
+    settings = load_settings(folder)
+    found = settings.get("script", script)
+    if found != script:
+        raise UserError(
+            f"{folder}: holds a model of {found}.py, not of {script}.py; use "
+            f"{found}.py or another folder"
+        )
+    model = types.SimpleNamespace(**{**_DEFAULTS, **settings})
+    if model.vgg not in VGG_BLOCKS or not isinstance(model.freeze_vgg, bool):
+        raise UserError(
+            f"{os.path.join(folder, SETTINGS_FILE)}: --vgg {model.vgg}, --freeze_vgg "
+            f"{model.freeze_vgg} are not of this program; restore the file"
+        )
+    return model
+
+
+def check_resume(folder, settings):
+    """Compares the flags of a resumed training with those saved beside its checkpoint.
+
+    Returns:
+      Lines about flags that changed and may (learning rate, data, last step, ...).
+
+    Raises:
+      UserError: a flag that defines the model or its loss contradicts the saved one.
+    """
+    saved = load_settings(folder)
+    if saved:
+        saved = {**_DEFAULTS, **saved}
+    changed = {
+        key: (saved[key], value)
+        for key, value in settings.items()
+        if key in saved and saved[key] != value
+    }
+    for key in DEFINING:
+        if key in changed:
+            raise UserError(_contradiction(folder, key, *changed[key]))
+    return [
+        f"{_flag(key)} was {old} until now, goes on with {new}"
+        for key, (old, new) in sorted(changed.items())
+    ]
+
+
+def _flag(key):
+    return "--lambda" if key == "lmbda" else f"--{key}"
+
+
+def _contradiction(folder, key, old, new):
+    if key == "script":
+        return (
+            f"{folder}: holds a model of {old}.py, not of {new}.py; train it with "
+            f"{old}.py, or use another --checkpoint_dir"
+        )
+    if isinstance(old, bool):
+        was, remedy = ("with", "pass it") if old else ("without", "leave it out")
+        return (
+            f"{folder}: was trained {was} {_flag(key)}; {remedy}, or use another "
+            "--checkpoint_dir"
+        )
+    return (
+        f"{folder}: was trained with {_flag(key)} {old}, not {new}; pass {_flag(key)} "
+        f"{old}, or use another --checkpoint_dir"
+    )
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Makes `folder` and keeps other trainings out of it.
+
+    Raises:
+      UserError: another training is in it.
+    """
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, LOCK_FILE), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"{folder}: another training is running there; wait for it or use "
+                "another --checkpoint_dir"
+            ) from error
+        yield
+
+
+def find_checkpoint(folder):
+    """Path prefix of the newest checkpoint in `folder` or in its subfolder `train`.
+
+    Raises:
+      UserError: there is none, or it is incomplete.
+    """
+    prefix = latest_checkpoint(folder)
+    if prefix:
+        return prefix
+    inner = os.path.join(folder, "train")
+    if os.path.isdir(inner):
+        return find_checkpoint(inner)
+    if glob.glob(os.path.join(glob.escape(folder), "lambda_*")):
+        raise UserError(
+            f"{folder}: holds lambda_* folders; name one of them (or pass --target_bpp "
+            "to compress, which chooses among them)"
+        )
+    raise UserError(
+        f"{folder}: no checkpoint there; train a model first, or name its folder"
+    )
+
+
+def latest_checkpoint(folder):
+    """Path prefix of the newest checkpoint in `folder`, None where there is none.
+
+    Raises:
+      UserError: the newest checkpoint lacks one of its files.
+    """
+    state_file = os.path.join(folder, "checkpoint")
+    if not os.path.exists(state_file):
+        return None
+    with open(state_file, encoding="utf-8", errors="replace") as file:
+        found = _NEWEST.search(file.read())
+    if not found:
+        raise UserError(f"{state_file}: damaged; restore it or delete it")
+    prefix = os.path.join(folder, _unescaped(found[1]))
+    for suffix in (".index", ".data-00000-of-00001"):
+        if not os.path.isfile(prefix + suffix):
+            raise UserError(
+                f"{prefix + suffix}: missing, the checkpoint is incomplete; copy the "
+                "folder again or train anew in another one"
+            )
+    return prefix
+
+
+def _unescaped(text):
+    """A string of a text protocol buffer, whose escapes are those of C, as a path."""
+    return os.fsdecode(ast.literal_eval(f'b"{text}"'))
+
+
+def checkpoint_step(prefix):
+    """The step in the name of a checkpoint, `.../model.ckpt-500` -> 500.
+
+    Raises:
+      UserError: the name does not end with a step.
+    """
+    step = prefix.rpartition("-")[2]
+    if not step.isdecimal():
+        raise UserError(
+            f"{prefix}: no step at the end of the checkpoint's name; rename its files "
+            "to model.ckpt-STEP"
+        )
+    return int(step)
+
+
+def checkpoint_hash(prefix):
+    """SHA-256 over both files of a checkpoint, hexadecimal."""
+    digest = hashlib.sha256()
+    for suffix in (".index", ".data-00000-of-00001"):
+        try:
+            with open(prefix + suffix, "rb") as file:
+                digest.update(file.read())
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{prefix + suffix}: gone, a running training has replaced it; try "
+                "again"
+            ) from error
+    return digest.hexdigest()
+
+
+def save_qtables(prefix, script, qtables):
+    """Writes the tables of a checkpoint beside it, for coding without TensorFlow.
+
+    Args:
+      prefix: path prefix of the checkpoint, complete on the disk.
+      script: name of the model, for example "ljpeg".
+      qtables: whole numbers `[8 (v), 8 (u), 2 (luma, chroma)]`, 1..255.
+    """
+    luma, chroma = np.moveaxis(np.asarray(qtables, int), -1, 0).tolist()
+    record = {"script": script, "checkpoint_sha256": checkpoint_hash(prefix)}
+    record |= {"luma": luma, "chroma": chroma}
+    path = os.path.join(os.path.dirname(prefix), QTABLES_FILE)
+    write_atomically(path, f"{json.dumps(record)}\n".encode())
+
+
+def load_qtables(prefix, script):
+    """The tables that `save_qtables` wrote for a checkpoint of a model.
+
+    Returns:
+      uint8 `[8 (v), 8 (u), 2 (luma, chroma)]`, or None: there is no such file, or it is
+      not of this model and checkpoint (replaced by hand, or older than that file).
+    """
+    path = os.path.join(os.path.dirname(prefix), QTABLES_FILE)
+    try:
+        with open(path, encoding="utf-8") as file:
+            record = json.load(file)
+        tables = np.stack([record["luma"], record["chroma"]], -1)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    if record.get("script") != script:
+        return None
+    if record.get("checkpoint_sha256") != checkpoint_hash(prefix):
+        return None
+    if tables.shape != (8, 8, 2) or tables.dtype.kind != "i":
+        return None
+    return tables.astype(np.uint8) if 1 <= tables.min() <= tables.max() <= 255 else None

@@ -1,0 +1,172 @@
+"""Random crops of training images: shuffled, bounded in memory, exactly resumable.
+
+The n-th batch is a function of the files, the sizes and the seed alone, so that a
+resumed training sees what it would have seen without the break.
+"""
+
+import collections
+import concurrent.futures
+import logging
+import queue
+import threading
+
+import numpy as np
+
+from errors import UserError
+from image_utils import random_crops
+from jpeg.image_files import find_images, image_size, read_image
+
+logger = logging.getLogger(__name__)
+
+# An image is decoded once a visit, which gives this many crops.
+CROPS_PER_VISIT = 12
+# Crops of this many images are shuffled together and make up the buffer: 384 crops,
+# 75 MB at 256x256, of which at most three are alive (used, made, waiting).
+VISITS_PER_POOL = 32
+BATCHES_AHEAD = 8
+
+
+class CropDataset:
+    """Batches of random crops from a list of image files."""
+
+    def __init__(self, pattern, batchsize, patchsize, threads, seed):
+        """Lists the images and reads their headers.
+
+        Args:
+          pattern: glob, folder or file, as for `find_images`.
+          batchsize: crops in a batch.
+          patchsize: side of the crops in px.
+          threads: number of images decoded at a time.
+          seed: int, of the order of the images and of the crops.
+
+        Raises:
+          UserError: no image, or none that is readable and large enough.
+        """
+        self._batchsize = batchsize
+        self._patchsize = patchsize
+        self._threads = threads
+        self._seed = seed
+        self._reported = set()
+        try:
+            paths = find_images([pattern])
+        except UserError as error:
+            raise UserError(f"--train_glob: {error}") from error
+        self.paths = self._usable(paths)
+        if not self.paths:
+            raise UserError(
+                f"--train_glob {pattern}: none of {len(paths)} files is a readable "
+                f"image of at least {patchsize}x{patchsize} px (--patchsize)"
+            )
+
+    def _usable(self, paths):
+        usable, small = [], []
+        for path in paths:
+            try:
+                size = image_size(path)
+            except UserError as error:
+                self._report(path, error)
+                continue
+            (usable if min(size) >= self._patchsize else small).append(path)
+        if small:
+            logger.warning(
+                "%d training images left out, smaller than --patchsize %d: %s%s",
+                len(small),
+                self._patchsize,
+                ", ".join(small[:5]),
+                ", ..." if len(small) > 5 else "",
+            )
+        return usable
+
+    def _report(self, path, error):
+        if path not in self._reported:
+            self._reported.add(path)
+            logger.warning("training image left out: %s", error)
+
+    def batches(self, start=0):
+        """Yields the batches `start`, `start + 1`, ... without end.
+
+        Each is a uint8 array `[batchsize, patchsize, patchsize, 3]`. A thread makes
+        them ahead of their use; close the generator to end it.
+        """
+        ready = queue.Queue(BATCHES_AHEAD)
+        stop = threading.Event()
+        worker = threading.Thread(
+            target=self._produce, args=(start, ready, stop), daemon=True
+        )
+        worker.start()
+        try:
+            while True:
+                item = ready.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            stop.set()
+            worker.join()
+
+    def _produce(self, start, ready, stop):
+        """Puts batches, or the exception that ended them, into the queue `ready`."""
+        with concurrent.futures.ThreadPoolExecutor(self._threads) as executor:
+            try:
+                for batch in self._make_batches(start, executor):
+                    if not _put(ready, batch, stop):
+                        break
+            except Exception as error:
+                _put(ready, error, stop)
+            executor.shutdown(cancel_futures=True)
+
+    def _make_batches(self, start, executor):
+        per_pool = VISITS_PER_POOL * CROPS_PER_VISIT
+        pool, skip = divmod(start * self._batchsize, per_pool)
+        crops = collections.deque()
+        futures = self._submit_pool(pool, executor)
+        while True:
+            made = self._collect_pool(pool, futures)
+            crops.extend(made[skip:])
+            pool, skip = pool + 1, 0
+            futures = self._submit_pool(pool, executor)
+            while len(crops) >= self._batchsize:
+                yield np.stack([crops.popleft() for _ in range(self._batchsize)])
+
+    def _submit_pool(self, pool, executor):
+        visits = range(pool * VISITS_PER_POOL, (pool + 1) * VISITS_PER_POOL)
+        return [executor.submit(self._visit, visit) for visit in visits]
+
+    def _collect_pool(self, pool, futures):
+        crops = [crop for future in futures for crop in future.result()]
+        order = self._rng(1, pool).permutation(len(crops))
+        return [crops[i] for i in order]
+
+    def _visit(self, visit):
+        """The crops of one visit; the next readable image stands in for a bad one."""
+        epoch, position = divmod(visit, len(self.paths))
+        order = self._rng(0, epoch).permutation(len(self.paths))
+        for index in np.roll(order, -position):
+            try:
+                picture = self._read(self.paths[index])
+            except UserError as error:
+                self._report(self.paths[index], error)
+                continue
+            rng = self._rng(2, visit)
+            return random_crops(picture, self._patchsize, CROPS_PER_VISIT, rng)
+        raise UserError("--train_glob: none of the training images can be read")
+
+    def _read(self, path):
+        picture = read_image(path)
+        if min(picture.shape[:2]) < self._patchsize:
+            raise UserError(f"{path}: has become smaller than --patchsize")
+        return picture
+
+    def _rng(self, stream, index):
+        return np.random.default_rng([self._seed, stream, index])
+
+
+def _put(ready, item, stop):
+    """Puts an item into the queue; False if the reader has stopped."""
+    while not stop.is_set():
+        try:
+            ready.put(item, timeout=0.1)
+            return True
+        except queue.Full:
+            continue
+    return False

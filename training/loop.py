@@ -1,0 +1,289 @@
+"""The training loop of every model: schedule, checkpoints, summaries, resuming."""
+
+import contextlib
+import logging
+import os
+import signal
+import time
+
+import numpy as np
+import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+import hardware
+import tensorflow_v1 as tf
+from errors import UserError
+from jpeg.differentiable import LearnedTables
+from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
+from lpips_tensorflow import lpips
+from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from training import checkpoints, variables
+from training.crops import CropDataset
+from training.summaries import Summaries
+
+logger = logging.getLogger(__name__)
+
+DECAY_STEPS = 10000
+CHECKPOINT_SECONDS = 180
+SUMMARY_STEPS = 100
+SUMMARY_IMAGES = 4
+
+
+def train(model_class, args):
+    """Trains a model up to `args.last_step`, or goes on where a training stopped.
+
+    Args:
+      model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
+      args: flags of the `train` command.
+
+    Returns:
+      Exit status: 0, or 128 + the number of the signal that ended the training.
+
+    Raises:
+      UserError: no usable training image, flags that contradict the checkpoint.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    hardware.select_device(args.device)
+    args.precision, reason = hardware.choose_precision(args.precision)
+    logger.info("%s convolutions: %s", args.precision, reason)
+    settings = checkpoints.settings_of(args, model_class.NAME)
+    prefix = checkpoints.latest_checkpoint(args.checkpoint_dir)
+    # Settings of a training that never came to a checkpoint bind nobody.
+    if prefix:
+        for line in checkpoints.check_resume(args.checkpoint_dir, settings):
+            logger.warning("%s", line)
+    if prefix and checkpoints.checkpoint_step(prefix) >= args.last_step:
+        logger.info("%s: already at --last_step %d", prefix, args.last_step)
+        return 0
+    for name, flag, side in (
+        ("LPIPS", "lpips_weight", LPIPS_MIN_SIDE),
+        ("MS-SSIM", "msssim_weight", MS_SSIM_MIN_SIDE),
+    ):
+        if getattr(args, flag, 0) and args.patchsize < side:
+            raise UserError(
+                f"--patchsize {args.patchsize}: {name} (--{flag}) needs crops of at "
+                f"least {side} px"
+            )
+    dataset = CropDataset(
+        args.train_glob,
+        args.batchsize,
+        args.patchsize,
+        args.preprocess_threads,
+        args.seed,
+    )
+    with checkpoints.locked(args.checkpoint_dir), tf.Graph().as_default():
+        checkpoints.save_settings(args.checkpoint_dir, settings)
+        trainer = Trainer(model_class, args)
+        return trainer.run(dataset, prefix)
+
+
+class Trainer:
+    """Graph, session and loop of one training."""
+
+    def __init__(self, model_class, args):
+        """Builds the training graph in the default graph."""
+        self._args = args
+        tf.set_random_seed(args.seed)
+        dtype = tf.as_dtype(args.precision)
+        self._global_step = tf.train.get_or_create_global_step()
+        self._model = model_class(args, dtype)
+        shape = [args.batchsize, args.patchsize, args.patchsize, 3]
+        self.pixels = tf.placeholder(tf.uint8, shape)
+        self._x = tf.cast(self.pixels, tf.float32) / 255.0
+        # 16 seeds a step, for a model to draw from.
+        seed = tf.stack([args.seed, 16 * tf.cast(self._global_step, tf.int32)])
+        self.graph = self._model.training_graph(self._x, seed)
+        self.learning_rate = learning_rate(args.lr, args.lr_decay, self._global_step)
+        self.train_op = self._minimize()
+        self._finite = tf.reduce_all(
+            [tf.reduce_all(tf.math.is_finite(v)) for v in tf.trainable_variables()]
+        )
+        self._summaries = self._summary_tensors(dtype)
+        self._variables = variables.saved_variables(self._model)
+        self._saver = variables.saver(self._variables, max_to_keep=1)
+
+    def _minimize(self):
+        """One Adam for each kind of variables, each at its own learning rate."""
+        args, step = self._args, self._global_step
+        trained = tf.trainable_variables()
+        gradients = tf.gradients(self.graph.loss, trained)
+        kinds = {}
+        for variable, gradient in zip(trained, gradients, strict=True):
+            kinds.setdefault(_kind(variable), []).append((gradient, variable))
+        rates = {
+            "network": args.lr,
+            "tables": getattr(args, "table_lr", None) or args.lr,
+            "rate_model": getattr(args, "rate_lr", None) or 10 * args.lr,
+        }
+        updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
+        # No variable moves while the loss or another one's gradient is computed.
+        computed = [self.graph.loss, *(g for g in gradients if g is not None)]
+        with tf.control_dependencies(computed):
+            for kind, pairs in kinds.items():
+                rate = learning_rate(rates[kind], args.lr_decay, step)
+                optimizer = tf.train.AdamOptimizer(rate)
+                updates.append(optimizer.apply_gradients(pairs))
+        with tf.control_dependencies(updates):
+            return tf.assign_add(step, 1)
+
+    def initialize(self, session, prefix):
+        """Sets every variable: from the checkpoint `prefix`, or anew if it is None."""
+        session.run(tf.global_variables_initializer())
+        variables.load_pretrained(session, self._model, frozen_only=bool(prefix))
+        if prefix:
+            variables.restore(session, self._variables, prefix)
+            self._saver.recover_last_checkpoints([prefix])  # To be replaced as well.
+
+    def run(self, dataset, prefix):
+        """Trains; returns the exit status."""
+        args = self._args
+        config = hardware.session_config()
+        with (
+            tf.Session(config=config) as session,
+            Summaries(args.checkpoint_dir, self._summaries) as summaries,
+            StopSignals() as stop,
+            logging_redirect_tqdm(),
+        ):
+            self.initialize(session, prefix)
+            start = step = session.run(self._global_step)
+            logger.info(
+                "%s step %d of %d; checkpoints and TensorBoard's events in %s",
+                "Going on from" if prefix else "Starting at",
+                start,
+                args.last_step,
+                args.checkpoint_dir,
+            )
+            saved_at = time.monotonic()
+            batches = dataset.batches(start)
+            losses = []  # since the last summary
+            progress = tqdm.tqdm(
+                initial=start, total=args.last_step, unit="step", mininterval=1.0
+            )
+            with contextlib.closing(batches), progress:
+                while step < args.last_step and not stop.signal:
+                    feeds = {self.pixels: self._next(batches, session, step > start)}
+                    if step % SUMMARY_STEPS == 0:
+                        summaries.add(session, feeds, step, losses)
+                        losses = []
+                    _, loss = session.run([self.train_op, self.graph.loss], feeds)
+                    if not np.isfinite(loss):
+                        raise UserError(
+                            f"the loss is {loss} at step {step}; lower --lr or the "
+                            f"weights of the loss; {self._what_is_left()}"
+                        )
+                    losses.append(loss)
+                    step += 1
+                    progress.update()
+                    progress.set_postfix(loss=f"{loss:.4g}", refresh=False)
+                    if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                        self._save(session)
+                        saved_at = time.monotonic()
+                if step > start:
+                    self._save(session)
+                    feeds = {self.pixels: next(batches)}
+                    summaries.add(session, feeds, step, losses)
+        return self._report(step, stop.signal)
+
+    def _next(self, batches, session, is_trained):
+        """The next batch; if the data end in an error, what was trained is saved."""
+        try:
+            return next(batches)
+        except UserError:
+            if is_trained:
+                self._save(session)
+            raise
+
+    def _what_is_left(self):
+        folder = self._args.checkpoint_dir
+        if checkpoints.latest_checkpoint(folder):
+            return f"the last checkpoint in {folder} is still good"
+        return "nothing was saved yet"
+
+    def _save(self, session):
+        path = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
+        # A gradient may be nan where the loss before it was not yet.
+        if not session.run(self._finite):
+            raise UserError(
+                f"a weight is not finite at step {session.run(self._global_step)}; "
+                f"lower --lr or the weights of the loss; {self._what_is_left()}"
+            )
+        try:
+            prefix = self._saver.save(
+                session, path, self._global_step, write_meta_graph=False
+            )
+        except tf.errors.OpError as error:
+            raise UserError(
+                f"{path}: cannot be written, is the disk full? Free some space, then "
+                "the same command goes on from the last checkpoint"
+            ) from error
+        if self._model.tables:
+            qtables = session.run(self._model.tables.integers)
+            checkpoints.save_qtables(prefix, self._model.NAME, qtables)
+
+    def _report(self, step, stop_signal):
+        saved = checkpoints.latest_checkpoint(self._args.checkpoint_dir)
+        if not stop_signal:
+            logger.info("Done: step %d saved as %s", step, saved)
+            return 0
+        if saved:
+            logger.info("Stopped; the same command goes on from %s", saved)
+        else:
+            logger.info("Stopped before the first step; nothing was saved")
+        return 128 + stop_signal
+
+    def _summary_tensors(self, dtype):
+        """What a summary needs, as one structure for a single run."""
+        graph = self.graph
+        scalars = {"loss": graph.loss, "learning_rate": self.learning_rate}
+        scalars.update({f"loss_terms/{k}": v for k, v in graph.terms.items()})
+        if "lpips" not in graph.terms and self._args.patchsize >= LPIPS_MIN_SIDE:
+            distance = tf.reduce_mean(lpips(self._x, graph.x_tilde, dtype=dtype))
+            scalars["loss_terms/lpips"] = distance
+        images = {"original": self._x, "reconstruction": graph.x_tilde}
+        images = {k: v[:SUMMARY_IMAGES] for k, v in images.items()}
+        for name, values in graph.maps.items():
+            values = values[:SUMMARY_IMAGES]
+            size = 8 * tf.shape(values)[1:3]
+            images[name] = tf.image.resize_nearest_neighbor(values, size)
+        return {
+            "scalars": scalars,
+            "images": {
+                k: tf.cast(tf.round(255 * v), tf.uint8) for k, v in images.items()
+            },
+            "integers": tf.cast(graph.coded.integers[:SUMMARY_IMAGES], tf.int16),
+            "qtables": tf.cast(graph.coded.qtables, tf.uint8),
+        }
+
+
+def _kind(variable):
+    """What a variable belongs to; each kind has its own learning rate."""
+    if variable.op.name == LearnedTables.NAME:
+        return "tables"
+    return "rate_model" if variable.op.name.startswith("rate_model/") else "network"
+
+
+def learning_rate(initial, decay, step):
+    """`initial * decay ** (step // 10000)`, of the global step: a resume keeps it."""
+    return tf.train.exponential_decay(initial, step, DECAY_STEPS, decay, staircase=True)
+
+
+class StopSignals:
+    """Turns Ctrl-C and SIGTERM into a flag, so that a step ends and is saved."""
+
+    def __init__(self):
+        self.signal = None
+
+    def __enter__(self):
+        signals = (signal.SIGINT, signal.SIGTERM)
+        self._previous = {s: signal.signal(s, self._handle) for s in signals}
+        return self
+
+    def _handle(self, number, frame):
+        del frame
+        self.signal = int(number)
+        # A second one ends the process at once.
+        signal.signal(number, self._previous[number])
+
+    def __exit__(self, *error):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,100 @@
+"""Distortion and rate, as the models' losses use them."""
+
+import numpy as np
+
+import tensorflow_v1 as tf
+from jpeg import differentiable
+from lpips_tensorflow import lpips
+from training.rate_models import FactorizedRate
+
+
+def mse_255(x, x_tilde):
+    """Mean squared error of two pictures in [0, 1], on the 0..255 scale."""
+    # l2_loss (half the sum of squares) has a gradient without a tiled tensor.
+    scale = 2 * 255.0**2 / tf.cast(tf.size(x), tf.float32)
+    return scale * tf.nn.l2_loss(x - x_tilde)
+
+
+def distortion(x, x_tilde, dtype, lpips_weight=0.0, msssim_weight=0.0):
+    """MSE_255 + lpips_weight * LPIPS + msssim_weight * (1 - MS-SSIM), batch means.
+
+    Args:
+      x, x_tilde: RGB in [0, 1], `[b, h, w, 3]`.
+      dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
+      lpips_weight: float; at 0, LPIPS (as costly as the rest of ljpeg) is left out.
+      msssim_weight: float; MS-SSIM needs sides of at least 161 px, and is left out at
+        0.
+
+    Returns:
+      The distortion, a scalar, and its terms as `{name: scalar}`.
+    """
+    terms = {"mse": mse_255(x, x_tilde)}
+    total = terms["mse"]
+    if lpips_weight:
+        terms["lpips"] = tf.reduce_mean(lpips(x, x_tilde, dtype=dtype))
+        total += lpips_weight * terms["lpips"]
+    if msssim_weight:
+        similarity = tf.image.ssim_multiscale(x, x_tilde, max_val=1.0)
+        terms["ms-ssim"] = tf.reduce_mean(similarity)
+        total += msssim_weight * (1.0 - terms["ms-ssim"])
+    return total, terms
+
+
+def table_slope(lpips_weight):
+    """The slope for `differentiable_jpeg.round_with_slopes` that suits a distortion.
+
+    LPIPS jumps where texture is rounded away, which integers held fixed do not see.
+    """
+    return 1.0 if lpips_weight else 0.0
+
+
+def estimated_bpp(z, x, seed):
+    """Estimated bits per pixel of a batch, of an entropy model that is trained along.
+
+    Args:
+      z: coefficients in units of their step, before rounding, as for
+        `rate_models.FactorizedRate`.
+      x: the pictures, `[b, h, w, 3]`.
+      seed: int32 tensor `[2]` of the noise that stands for rounding.
+    """
+    return FactorizedRate().bits_per_pixel(z, tf.size(x) // 3, seed)
+
+
+def searched_integers(z, qtables, lmbda):
+    """Integers of the rate-distortion search, see jpeg/rdoq.py, in place of rounding.
+
+    They minimise `lmbda * MSE_255 + bits per pixel`, so that (by the envelope theorem)
+    the gradient of the minimum in the tables is that of the distortion with the
+    integers held fixed: none flows through the integers of AC or their bits. For DC see
+    `differentiable_jpeg.straight_through_dc`: there the rate has a slope in the step.
+
+    Args:
+      z: coefficients in units of their step, `[b, rows, cols, 8, 8, 3]`.
+      qtables: float32 `[8, 8, 2]`.
+      lmbda: bits per pixel that an MSE_255 of 1 is worth.
+
+    Returns:
+      float32 integers, shaped as `z`, and their bits per pixel, a scalar.
+    """
+    # Compiles for a second, and only this rate needs it.
+    from jpeg import rdoq
+
+    def search(z, qtables):
+        blocks = z.reshape(-1, *z.shape[2:])
+        weights = rdoq.mse_weights(qtables, lmbda)
+        integers = rdoq.quantize(blocks, weights, "optimized")
+        num_pixels = z.size / 3
+        bpp = rdoq.estimated_bits(integers) / num_pixels
+        slopes = rdoq.dc_slopes(blocks) / num_pixels
+        return (
+            integers.reshape(z.shape).astype(np.float32),
+            np.float32(bpp),
+            slopes.astype(np.float32),
+        )
+
+    outputs = tf.numpy_function(search, [z, qtables], [tf.float32] * 3)
+    integers, bpp, slopes = map(tf.stop_gradient, outputs)
+    integers.set_shape(z.shape)
+    log_steps = tf.log(qtables[0, 0])
+    bpp += tf.reduce_sum(slopes * (log_steps - tf.stop_gradient(log_steps)))
+    return integers + differentiable.straight_through_dc(z), bpp

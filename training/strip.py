@@ -1,0 +1,68 @@
+"""Copies a checkpoint without the optimizer's state, a third of the size.
+
+`python3 -m training.strip SOURCE_DIR TARGET_DIR`
+"""
+
+import argparse
+import os
+import sys
+
+import tensorflow_v1 as tf
+from errors import UserError, run_main
+from jpeg.differentiable import LearnedTables
+from training import checkpoints, variables
+
+
+def strip(source, target):
+    """Copies the newest checkpoint of `source` without the optimizer's state.
+
+    Args:
+      source: checkpoint folder.
+      target: folder, created; gets the checkpoint, settings and nothing else.
+
+    Returns:
+      Path prefix of the new checkpoint.
+    """
+    prefix = checkpoints.find_checkpoint(source)
+    if os.path.isdir(target) and checkpoints.latest_checkpoint(target):
+        raise UserError(f"{target}: holds a checkpoint already; name another folder")
+    with variables.reading(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        names = reader.get_variable_to_shape_map()
+        values = {
+            name: reader.get_tensor(name)
+            for name in sorted(names)
+            if not variables.OPTIMIZER.search(name)
+        }
+    os.makedirs(target, exist_ok=True)
+    with tf.Graph().as_default(), tf.Session() as session:
+        copies = [
+            tf.get_variable(name, initializer=value, use_resource=True)
+            for name, value in values.items()
+        ]
+        session.run(tf.global_variables_initializer())
+        path = variables.saver(copies).save(
+            session,
+            os.path.join(target, checkpoints.CHECKPOINT_NAME),
+            global_step=checkpoints.checkpoint_step(prefix),
+            write_meta_graph=False,
+        )
+    settings = checkpoints.load_settings(os.path.dirname(prefix))
+    checkpoints.save_settings(target, settings)
+    if LearnedTables.NAME in values and "script" in settings:
+        qtables = LearnedTables.integers_of(values[LearnedTables.NAME])
+        checkpoints.save_qtables(path, settings["script"], qtables)
+    return path
+
+
+def main():
+    """Copies a checkpoint without the optimizer's state."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("source", metavar="SOURCE_DIR", help="of the checkpoint")
+    parser.add_argument("target", metavar="TARGET_DIR", help="for the copy")
+    args = parser.parse_args()
+    print(f"Wrote {strip(args.source, args.target)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run_main(main)

@@ -1,0 +1,112 @@
+"""TensorBoard's events of a training: scalars, pictures, rate of real files."""
+
+import concurrent.futures
+import io
+import logging
+
+import numpy as np
+from PIL import Image
+
+import tensorflow_v1 as tf
+from jpeg import file as jpeg_file
+from metrics.basic import bits_per_pixel, mean_squared_error, psnr
+
+logger = logging.getLogger(__name__)
+
+
+class Summaries:
+    """Writes TensorBoard's events; files are coded and written in another thread."""
+
+    def __init__(self, folder, tensors):
+        """Writes into `folder` the values of `tensors`, see `Trainer`."""
+        self._writer = tf.summary.FileWriter(folder, filename_suffix=".train")
+        self._tensors = tensors
+        self._executor = concurrent.futures.ThreadPoolExecutor(1)
+        self._pending = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._executor.shutdown()
+        self._report_failure()
+        self._writer.close()
+
+    def add(self, session, feeds, step, losses):
+        """Measures one batch now, and writes the summary of `step` later.
+
+        Args:
+          session, feeds: for the measurement.
+          step: the global step.
+          losses: of the batches since the last summary; one alone is noisy.
+        """
+        values = session.run(self._tensors, feeds)
+        if losses:
+            values["scalars"]["mean_loss"] = np.mean(losses)
+        self._report_failure()
+        self._pending = self._executor.submit(self._write, values, step)
+
+    def _report_failure(self):
+        """Says what went wrong in the thread; a training does not end for it."""
+        error = self._pending and self._pending.exception()
+        if error:
+            logger.warning("a summary was not written: %s", error)
+
+    def _write(self, values, step):
+        scalars = dict(values["scalars"])
+        scalars["psnr"], scalars["bpp"] = _psnr_and_bpp(values)
+        for table, name in enumerate(("luma", "chroma")):
+            scalars[f"qtables/{name}_mean"] = values["qtables"][..., table].mean()
+        summary = tf.Summary()
+        for name, value in scalars.items():
+            summary.value.add(tag=name, simple_value=float(value))
+        images = dict(values["images"])
+        images["qtables"] = _table_picture(values["qtables"])[np.newaxis]
+        for name, pictures in images.items():
+            for index, picture in enumerate(pictures):
+                summary.value.add(tag=f"{name}/{index}", image=_image_summary(picture))
+        self._writer.add_summary(summary, step)
+        self._writer.flush()
+
+
+def _psnr_and_bpp(values):
+    """Mean PSNR [dB] and bits per pixel of real files, standard Huffman tables."""
+    originals = values["images"]["original"]
+    height, width = originals.shape[1:3]
+    qtables = values["qtables"].transpose(2, 0, 1)
+    psnrs, rates = [], []
+    for original, integers in zip(originals, values["integers"], strict=True):
+        coded = jpeg_file.QuantizedImage(integers, qtables, height, width)
+        data = jpeg_file.encode(coded)
+        mse = mean_squared_error(original, jpeg_file.decode(data))
+        psnrs.append(psnr(mse))
+        rates.append(bits_per_pixel(len(data), height, width))
+    return np.mean(psnrs), np.mean(rates)
+
+
+def _table_picture(qtables):
+    """Both tables side by side, 16x16 px an entry, [128, 272, 1]."""
+    # Brightest where the largest step is; the numbers stand in the scalars.
+    shades = (qtables * (255.0 / qtables.max())).astype(np.uint8)
+    tables = np.kron(shades.transpose(2, 0, 1), np.ones([1, 16, 16], np.uint8))
+    gap = np.zeros([tables.shape[1], 16], np.uint8)
+    return np.concatenate([tables[0], gap, tables[1]], 1)[..., np.newaxis]
+
+
+def _image_summary(picture):
+    """A `tf.Summary.Image` of uint8 `[h, w, 1 or 3]`."""
+    height, width, channels = picture.shape
+    return tf.Summary.Image(
+        height=height,
+        width=width,
+        colorspace=channels,
+        encoded_image_string=_encode_png(picture),
+    )
+
+
+def _encode_png(picture):
+    """The bytes of a PNG file of uint8 `[h, w, 3]` (RGB) or `[h, w, 1]` (gray)."""
+    buffer = io.BytesIO()
+    pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

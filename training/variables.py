@@ -1,0 +1,148 @@
+"""Variables of models: which a checkpoint holds, restoring them, pretrained ones."""
+
+import contextlib
+import re
+
+import tensorflow_v1 as tf
+from errors import UserError
+from jpeg.differentiable import LearnedTables
+from training import checkpoints
+
+# The optimizer's, and others that coding does without: the step, and the entropy
+# model, which only a refinement needs.
+OPTIMIZER = re.compile(r"/Adam(_1)?$|^beta[12]_power(_\d)?$")
+_NOT_OF_THE_MODEL = re.compile(r"^global_step$|^rate_model/")
+
+
+def saver(variables, **options):
+    """A Saver whose folders may be moved (paths in them are relative)."""
+    return tf.train.Saver(variables, save_relative_paths=True, **options)
+
+
+def restore(session, variables, prefix):
+    """Restores `variables` from the checkpoint `prefix`.
+
+    The checkpoint may hold more than they only in what belongs to a training alone:
+    attention restored as tables would be another codec.
+
+    Raises:
+      UserError: the checkpoint is damaged, or of another model.
+    """
+    if not variables:
+        return
+    with reading(prefix):
+        saved = _restore(session, variables, prefix)
+        _refuse_unknown(saved)
+
+
+def _refuse_unknown(names):
+    """Raises NotFoundError if one is of neither a model nor a training."""
+    unknown = [
+        n for n in names if not (OPTIMIZER.search(n) or _NOT_OF_THE_MODEL.search(n))
+    ]
+    if unknown:
+        raise tf.errors.NotFoundError(None, None, f"unknown variables: {unknown}")
+
+
+def restore_some(session, variables, prefix):
+    """Restores `variables` from a checkpoint that may hold any others.
+
+    Raises:
+      UserError: the checkpoint is damaged, or does not hold them.
+    """
+    with reading(prefix):
+        _restore(session, variables, prefix)
+
+
+def _restore(session, variables, prefix):
+    """Restores `variables`; returns the shapes of the others, by name."""
+    saver(variables).restore(session, prefix)
+    saved = dict(tf.train.list_variables(prefix))
+    # The restore op gives a resource variable a value of any shape.
+    for variable in variables:
+        if saved.pop(variable.op.name) != variable.shape.as_list():
+            raise tf.errors.InvalidArgumentError(None, None, "another shape")
+    return saved
+
+
+@contextlib.contextmanager
+def reading(prefix):
+    """Turns what TensorFlow raises on a bad checkpoint into a `UserError`."""
+    try:
+        yield
+    except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
+        raise UserError(
+            f"{prefix}: does not hold this model (another script, other --vgg or "
+            "--freeze_vgg, or to be trained further and a copy without the "
+            "optimizer's state?); use the script and the flags that trained it"
+        ) from error
+    except (tf.errors.OpError, RuntimeError, IndexError) as error:
+        # The reader of single tensors raises the latter two.
+        raise UserError(
+            f"{prefix}: damaged or truncated; copy it again or train anew"
+        ) from error
+
+
+def saved_variables(model):
+    """The variables of the default graph that a checkpoint of `model` holds."""
+    frozen = {variable.ref() for variable in model.frozen}
+    return [v for v in tf.global_variables() if v.ref() not in frozen]
+
+
+def load_pretrained(session, model, frozen_only):
+    """Gives a model's variables the pretrained weights that they start from.
+
+    Args:
+      session: the session of the model's graph.
+      model: has `pretrained`, a list of (variables, function to their arrays), and
+        `frozen`, the variables that a checkpoint leaves out.
+      frozen_only: leaves out what a checkpoint holds, and does not load it.
+
+    Raises:
+      UserError: the weights cannot be had.
+    """
+    frozen = {variable.ref() for variable in model.frozen}
+    for variables, load in model.pretrained:
+        if not frozen_only or frozen & {variable.ref() for variable in variables}:
+            assign(session, variables, load())
+
+
+def assign(session, variables, arrays):
+    """Sets variables to numpy arrays, without constants in the graph.
+
+    Raises:
+      UserError: the arrays do not fit.
+    """
+    for variable, array in zip(variables, arrays, strict=True):
+        if tuple(variable.shape.as_list()) != array.shape:
+            raise UserError(
+                f"{variable.op.name}: pretrained weights have the shape {array.shape}, "
+                f"not {tuple(variable.shape.as_list())}"
+            )
+        initializer = variable.initializer
+        session.run(initializer, {initializer.inputs[1]: array})
+
+
+def learned_qtables(prefix, model_class):
+    """The integer tables of a checkpoint.
+
+    Args:
+      prefix: path prefix of the checkpoint.
+      model_class: of the model scripts, one with learned tables.
+
+    Returns:
+      uint8 `[8 (v), 8 (u), 2 (luma, chroma)]`, of the file beside the checkpoint if
+      that is there, else of the checkpoint itself, for which TensorFlow is loaded.
+
+    Raises:
+      UserError: the checkpoint is damaged, or of another model.
+    """
+    qtables = checkpoints.load_qtables(prefix, model_class.NAME)
+    if qtables is not None:
+        return qtables
+    with reading(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        names = set(reader.get_variable_to_shape_map())
+        if model_class.TABLES_ALONE:
+            _refuse_unknown(names - {LearnedTables.NAME})
+        return LearnedTables.integers_of(reader.get_tensor(LearnedTables.NAME))
