@@ -1,5 +1,6 @@
 # make demo         rate-distortion curves of the example experiments
 # make test         every test
+# make quick-test   those that take less than seconds, on Python VERSION (3.13)
 # make bench        speed: benchmarks/README.md (half an hour)
 # make lint         style
 # make constraints  new versions for what requirements.txt needs (takes uv)
@@ -7,8 +8,10 @@
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+VERSION := 3.13
+ENVIRONMENT := requirements.txt constraints.txt make_venv.sh
 
-.PHONY: demo test bench lint venv constraints clean
+.PHONY: demo test quick-test bench lint venv constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/python evaluate.py --batch_dir example_experiments \
@@ -17,6 +20,9 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest
+
+quick-test: $(VENV)-$(VERSION)/installed
+	$(VENV)-$(VERSION)/bin/python -m pytest -m "not slow"
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/benchmark.py
@@ -27,13 +33,17 @@ lint: $(INSTALLED)
 
 venv: $(INSTALLED)
 
-$(INSTALLED): requirements.txt constraints.txt make_venv.sh
+$(INSTALLED): $(ENVIRONMENT)
 	bash make_venv.sh $(VENV)
 	touch $@
 
+$(VENV)-$(VERSION)/installed: $(ENVIRONMENT)
+	bash make_venv.sh $(VENV)-$(VERSION) $(VERSION)
+	touch $@
+
 constraints:
-	uv pip compile --universal --python-version 3.10 --no-header --no-annotate \
-	  --upgrade requirements.txt --output-file constraints.txt
+	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
+	  --no-annotate --upgrade requirements.txt --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) demo_output
+	rm -rf $(VENV) $(VENV)-* demo_output

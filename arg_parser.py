@@ -9,12 +9,12 @@ import math
 import os
 import re
 
-from conv_blocks import VGG_BLOCKS
-from hardware import PRECISIONS
 from jpeg import ENTROPY_CODINGS, QUANTIZATIONS
+from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 RATE_MODELS = ("proxy", "entropy")
+PRECISIONS = ("float32", "bfloat16")  # of the convolutions
 
 
 def parse_ljpeg(argv=None):

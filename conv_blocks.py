@@ -16,9 +16,6 @@ from image_utils import split_last_axis
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
-# Convolutions in each block of the trunk; a 2x2 max-pool ends a block, so that three of
-# them give one feature vector for each 8x8 block of the picture.
-VGG_BLOCKS = {"vgg16": (2, 2, 3), "vgg19": (2, 2, 4)}
 VGG_WIDTHS = (64, 128, 256)
 
 # What the weights expect of RGB in [0, 1]: (x - mean) / stddev. torchvision's VGG-16;
@@ -229,7 +226,7 @@ class VGGTrunk:
         self._blocks = []
         channels = 3
         with tf.variable_scope(name):
-            for count, width in zip(VGG_BLOCKS[trunk], widths, strict=True):
+            for count, width in zip(weights.VGG_BLOCKS[trunk], widths, strict=True):
                 block = []
                 for _ in range(count):
                     index = sum(map(len, self._blocks)) + len(block)
@@ -316,7 +313,7 @@ def imagenet_weights(trunk):
     Raises:
       UserError: the weights cannot be had; the text says what to do.
     """
-    count = sum(VGG_BLOCKS[trunk])
+    count = sum(weights.VGG_BLOCKS[trunk])
     if trunk == "vgg16":
         arrays = weights.load("vgg16")
         return [

@@ -7,8 +7,6 @@ import sys
 import tensorflow_v1 as tf
 from errors import UserError
 
-PRECISIONS = ("float32", "bfloat16")
-
 
 def choose_precision(requested=None):
     """The precision of the convolutions, and why.

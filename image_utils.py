@@ -1,7 +1,5 @@
 """Pixels, 8x8 blocks, the DCT and the quantization tables, as TensorFlow graph code.
 
-What needs no graph (matrices, tables of a quality, crops) loads no TensorFlow.
-
 Conventions: pictures are NHWC float32 RGB in [0, 1] unless a docstring says otherwise;
 blocks are `[batch, rows, cols, 8 (v), 8 (u), channels]`, v vertical and u horizontal.
 """
@@ -9,41 +7,14 @@ blocks are `[batch, rows, cols, 8 (v), 8 (u), channels]`, v vertical and u horiz
 import numpy as np
 
 import tensorflow_v1 as tf
-
-BLOCK = 8
-
-# JFIF 1.02: full-range YCbCr (ITU-R BT.601 weights), without the offset of 128.
-RGB_TO_YCBCR = np.array(
-    [
-        [0.299, 0.587, 0.114],
-        [-0.299 / 1.772, -0.587 / 1.772, 0.5],
-        [0.5, -0.587 / 1.402, -0.114 / 1.402],
-    ]
+from jpeg_standard import (
+    BLOCK,
+    RGB_TO_YCBCR,
+    STD_QTABLES,
+    YCBCR_TO_RGB,
+    dct_matrix,
+    ijg_qtables,
 )
-YCBCR_TO_RGB = np.linalg.inv(RGB_TO_YCBCR)
-
-# ITU-T T.81, annex K, tables K.1 (luma) and K.2 (chroma), natural order.
-STD_LUMA_QTABLE = np.array(
-    [
-        [16, 11, 10, 16, 24, 40, 51, 61],
-        [12, 12, 14, 19, 26, 58, 60, 55],
-        [14, 13, 16, 24, 40, 57, 69, 56],
-        [14, 17, 22, 29, 51, 87, 80, 62],
-        [18, 22, 37, 56, 68, 109, 103, 77],
-        [24, 35, 55, 64, 81, 104, 113, 92],
-        [49, 64, 78, 87, 103, 121, 120, 101],
-        [72, 92, 95, 98, 112, 100, 103, 99],
-    ],
-    np.int32,
-)
-STD_CHROMA_QTABLE = np.full((8, 8), 99, np.int32)
-STD_CHROMA_QTABLE[:4, :4] = [
-    [17, 18, 24, 47],
-    [18, 21, 26, 66],
-    [24, 26, 56, 99],
-    [47, 66, 99, 99],
-]
-STD_QTABLES = np.stack([STD_LUMA_QTABLE, STD_CHROMA_QTABLE], -1)  # [8, 8, 2]
 
 
 def rgb_to_ycbcr(x):
@@ -108,14 +79,6 @@ def merge_last_axes(x, count):
     """Reshapes the last `count` axes, whose sizes are static, into one."""
     size = int(np.prod(x.shape.as_list()[-count:]))
     return tf.reshape(x, tf.concat([tf.shape(x)[:-count], [size]], 0))
-
-
-def dct_matrix(size=BLOCK):
-    """The orthonormal DCT-II, a float64 matrix `[size (frequency), size (sample)]`."""
-    k, n = np.mgrid[:size, :size]
-    matrix = np.sqrt(2.0 / size) * np.cos(np.pi * (2 * n + 1) * k / (2 * size))
-    matrix[0] /= np.sqrt(2.0)
-    return matrix
 
 
 def dct_2D(patches):
@@ -195,16 +158,13 @@ def get_std_jpeg_qtable(quality):
     Raises:
       ValueError: an int outside 1..100.
     """
-    if not isinstance(quality, int | np.integer):
-        quality.shape.assert_has_rank(0)
-        quality = tf.cast(quality, tf.int32)
-        low = 5000 // tf.maximum(quality, 1)
-        scale = tf.where(quality < 50, low, 200 - 2 * quality)
-        return tf.clip_by_value((STD_QTABLES * scale + 50) // 100, 1, 255)
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality is {quality}, but must lie in 1..100")
-    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
-    return np.clip((STD_QTABLES * scale + 50) // 100, 1, 255)
+    if isinstance(quality, int | np.integer):
+        return ijg_qtables(quality)
+    quality.shape.assert_has_rank(0)
+    quality = tf.cast(quality, tf.int32)
+    low = 5000 // tf.maximum(quality, 1)
+    scale = tf.where(quality < 50, low, 200 - 2 * quality)
+    return tf.clip_by_value((STD_QTABLES * scale + 50) // 100, 1, 255)
 
 
 def add_gaussian_noise(x, max_stddev, seed):
@@ -219,24 +179,3 @@ def add_gaussian_noise(x, max_stddev, seed):
     shape = tf.shape(x)
     stddev = tf.random.stateless_uniform([shape[0], 1, 1, 1], seed, 0.0, max_stddev)
     return x + stddev * tf.random.stateless_normal(shape, seed + [0, 1])
-
-
-def random_crops(picture, size, count, rng):
-    """Cuts `count` random squares out of one picture.
-
-    Args:
-      picture: array `[h, w, c]`, both sides at least `size`.
-      size: side of the crops in px.
-      count: number of crops.
-      rng: `numpy.random.Generator` that draws the corners.
-
-    Returns:
-      A list of contiguous copies `[size, size, c]`, which do not keep the picture.
-    """
-    height, width = picture.shape[:2]
-    tops = rng.integers(0, height - size + 1, count)
-    lefts = rng.integers(0, width - size + 1, count)
-    return [
-        picture[top : top + size, left : left + size].copy()
-        for top, left in zip(tops, lefts, strict=True)
-    ]

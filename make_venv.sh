@@ -1,21 +1,39 @@
 #!/usr/bin/env bash
-# Makes the virtual environment DIR with Python 3.10 or 3.11, which TensorFlow 2.14
-# needs, and installs requirements.txt. Where no such Python is found, uv brings one.
+# Makes the virtual environment DIR and installs constraints.txt, the pinned versions of
+# all that requirements.txt needs: bash make_venv.sh DIR [VERSION]
+# The Python is that of the environment's PYTHON or else python3 where it is 3.10 to
+# 3.13 (or VERSION, such as 3.13), else another one that is found, else uv brings one.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-if [[ $# -ne 1 || $1 == -* ]]; then
-  echo "usage: bash make_venv.sh DIR" >&2
+if [[ $# -lt 1 || $# -gt 2 || $1 == -* ]]; then
+  echo "usage: bash make_venv.sh DIR [VERSION]" >&2
   exit 2
 fi
 venv=$1
+versions=(3.13 3.12 3.11 3.10)
+if [[ $# -eq 2 ]]; then
+  if [[ " ${versions[*]} " != *" $2 "* ]]; then
+    echo "make_venv.sh: error: VERSION $2 is none of ${versions[*]}" >&2
+    exit 2
+  fi
+  versions=("$2")
+fi
 if [[ -e $venv && ! -e $venv/pyvenv.cfg ]]; then
   echo "make_venv.sh: error: $venv is there and no virtual environment" >&2
   exit 1
 fi
 
-fits='import sys, venv, ensurepip; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))'
-for python in ${PYTHON:-python3.11 python3.10 python3 python}; do
-  if command -v "$python" >/dev/null && "$python" -c "$fits" 2>/dev/null; then
+fits='import sys, venv, ensurepip
+sys.exit("%d.%d" % sys.version_info[:2] not in sys.argv[1:])'
+shopt -s nullglob
+found=(python3 python "${versions[@]/#/python}")
+for version in "${versions[@]}"; do
+  found+=("${PYENV_ROOT:-$HOME/.pyenv}/versions/$version".*/bin/python)
+done
+[[ -n ${PYTHON:-} ]] && found=("$PYTHON")
+for python in "${found[@]}"; do
+  if command -v "$python" >/dev/null &&
+    "$python" -c "$fits" "${versions[@]}" 2>/dev/null; then
     echo "Making $venv with $("$python" --version)"
     "$python" -m venv --clear "$venv"
     made=1
@@ -23,23 +41,23 @@ for python in ${PYTHON:-python3.11 python3.10 python3 python}; do
   fi
 done
 if [[ -z ${made:-} ]]; then
-  echo "No Python 3.10 or 3.11 with venv here; making $venv with uv"
+  echo "No Python ${versions[*]} with venv here; making $venv with uv"
   uv=$(command -v uv || true)
   if [[ -z $uv ]]; then
     tools=$(mktemp -d)
     trap 'rm -rf "$tools"' EXIT
     if ! { python3 -m venv "$tools" && "$tools/bin/pip" install --quiet uv; }; then
-      echo "make_venv.sh: error: install uv or Python 3.11, then try again" >&2
+      echo "make_venv.sh: error: install uv or Python ${versions[0]}, then try again" >&2
       exit 1
     fi
     uv=$tools/bin/uv
   fi
-  if ! "$uv" venv --clear --seed --python 3.11 "$venv"; then
-    echo "make_venv.sh: error: uv could not bring Python 3.11; install Python 3.10" \
-      "or 3.11, or name one: PYTHON=/path/to/python3.11" >&2
+  if ! "$uv" venv --clear --seed --python "${versions[0]}" "$venv"; then
+    echo "make_venv.sh: error: uv could not bring Python ${versions[0]}; install one" \
+      "of ${versions[*]}, or name it: PYTHON=/path/to/python${versions[0]}" >&2
     exit 1
   fi
 fi
-echo "Installing requirements.txt (about 2 GB, mostly TensorFlow)"
+echo "Installing constraints.txt (about 2 GB, mostly TensorFlow)"
 "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-  --requirement requirements.txt --constraint constraints.txt
+  --require-hashes --requirement constraints.txt

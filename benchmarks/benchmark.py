@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import arg_parser
 import hardware
 from atomic_files import write_atomically
 from benchmarks import coding_speed, measuring, start_up, training_speed
@@ -80,7 +81,7 @@ def parse_args(argv=None):
     )
     parser.add_argument(
         "--precision",
-        choices=hardware.PRECISIONS,
+        choices=arg_parser.PRECISIONS,
         default=hardware.choose_precision()[0],
         help="of the convolutions (default: bfloat16 if the machine has units for it)",
     )

@@ -22,9 +22,9 @@ from benchmarks.measuring import (
 )
 from benchmarks.training_speed import CASES
 from encoding.codec import PLAIN, CodecGraph, Quantization
-from image_utils import get_std_jpeg_qtable
 from jpeg import file as jpeg_file
 from jpeg.differentiable import LearnedTables
+from jpeg_standard import ijg_qtables
 from metrics.pictures import PictureMetrics, mean_squared_error
 from training import checkpoints
 from training.loop import Trainer
@@ -274,7 +274,7 @@ def _stand_in(name, folder, options, **flags):
         Trainer(case.model_class, args).initialize(session, None)
         variables = tf.global_variables()
         (tables,) = [v for v in variables if v.op.name == "qtables"]
-        scaled = get_std_jpeg_qtable(QUALITY) * LearnedTables.SCALE
+        scaled = ijg_qtables(QUALITY) * LearnedTables.SCALE
         checkpoints.assign(session, [tables], [scaled])
         path = os.path.join(folder, checkpoints.CHECKPOINT_NAME)
         saver = checkpoints.saver(variables)

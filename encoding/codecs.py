@@ -7,7 +7,7 @@ import types
 import hardware
 from encoding.codec import Codec, Quantization, TablesModel
 from errors import UserError
-from image_utils import get_std_jpeg_qtable
+from jpeg_standard import ijg_qtables
 from training import checkpoints, variables
 
 PLAIN = Quantization()
@@ -102,6 +102,6 @@ class Codecs:
 def _tables_of(model_class, prefix):
     """Function from a quality to the tables of a model that is nothing else."""
     if model_class.TAKES_QUALITY:
-        return lambda quality: get_std_jpeg_qtable(quality).astype("uint8")
+        return lambda quality: ijg_qtables(quality).astype("uint8")
     qtables = variables.learned_qtables(prefix, model_class)
     return lambda quality: qtables

@@ -8,7 +8,7 @@ import numpy as np
 
 from atomic_files import write_atomically
 from errors import UserError
-from image_utils import get_std_jpeg_qtable
+from jpeg_standard import ijg_qtables
 from training import checkpoints, variables
 
 
@@ -38,7 +38,7 @@ def export(model_class, args):
     if quality:
         about["quality"] = quality
     if quality:
-        qtables = get_std_jpeg_qtable(quality)
+        qtables = ijg_qtables(quality)
     else:
         qtables = variables.learned_qtables(prefix, model_class)
     write = {"cjpeg": cjpeg_text, "json": json_text}[args.format]

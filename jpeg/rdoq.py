@@ -25,8 +25,8 @@ import heapq
 import numba
 import numpy as np
 
-from image_utils import YCBCR_TO_RGB
 from jpeg import file as jpeg_file
+from jpeg_standard import YCBCR_TO_RGB
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 

@@ -6,7 +6,7 @@ code. Both multiply blocks by the matrices of this module.
 
 import numpy as np
 
-from image_utils import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, dct_matrix
+from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, dct_matrix
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 

@@ -1,6 +1,7 @@
 """The networks against numpy and Keras in float64, and what is trained of them."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -273,31 +274,35 @@ def test_imagenet_weights_come_in_the_order_of_the_variables(session):
         np.testing.assert_array_equal(array, arrays[name])
 
 
+def in_eager_mode(function, *args):
+    """What a function returns in a thread of its own, which no graph reaches."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(function, *args).result()
+
+
 @pytest.fixture
 def keras_vgg19(monkeypatch):
     """Keras' VGG-19 with random weights, which stand for those of ImageNet."""
-    with tf.Graph().as_default(), tf.Session() as session:
-        model = tf.keras.applications.VGG19(weights=None, include_top=False)
+    random = np.random.default_rng(0).normal
+
+    def make():
+        model = vgg19(weights=None, include_top=False)
+        shapes = [array.shape for array in model.get_weights()]
+        scales = [5 if len(s) == 1 else np.sqrt(2 / np.prod(s[:3])) for s in shapes]
+        arrays = [random(0, *pair) for pair in zip(scales, shapes, strict=True)]
+        model.set_weights([array.astype(np.float32) for array in arrays])
+        return model
+
+    def features(x):
         output = model.get_layer("block3_pool").output
-        rng = np.random.default_rng(0)
-        arrays = [
-            rng.normal(0, 5 if v.ndim == 1 else np.sqrt(2 / v[..., 0].size), v.shape)
-            for v in model.get_weights()[:16]
-        ]
-        arrays = [array.astype(np.float32) for array in arrays]
-        for variable, array in zip(model.weights, arrays, strict=False):
-            variable.load(array, session)
-        monkeypatch.setattr(
-            conv_blocks,
-            "_keras_vgg19_weights",
-            lambda: [array.copy() for array in arrays] + [None] * 16,
-        )
+        first_blocks = tf.keras.Model(model.input, output)
+        preprocess = tf.keras.applications.vgg19.preprocess_input
+        return first_blocks(preprocess(255 * x)).numpy()
 
-        def features(x):
-            preprocess = tf.keras.applications.vgg19.preprocess_input
-            return session.run(output, {model.input: preprocess(255 * x)})
-
-        yield features
+    vgg19 = tf.keras.applications.VGG19
+    model = in_eager_mode(make)
+    monkeypatch.setattr(tf.keras.applications, "VGG19", lambda **options: model)
+    return lambda x: in_eager_mode(features, x)
 
 
 def test_vgg19_equals_keras_with_its_preprocessing(keras_vgg19, smooth_picture):

@@ -291,31 +291,3 @@ def test_noise_is_a_function_of_the_seed():
     np.testing.assert_array_equal(first, noise([1, 32], batch=2))
     for other in ([1, 48], [2, 32]):
         assert np.abs(first - noise(other, batch=2)).max() > 1e-3
-
-
-# Crops and PNG
-
-
-def coordinates(height, width):
-    """A picture that says where each of its pixels is."""
-    y, x = np.mgrid[:height, :width]
-    return np.stack([y, x], -1).astype(np.uint8)
-
-
-def test_crops_are_parts_of_the_picture_and_own_their_memory():
-    picture = coordinates(40, 50)
-    crops = image_utils.random_crops(picture, 16, 30, np.random.default_rng(0))
-    assert len(crops) == 30
-    for crop in crops:
-        top, left = crop[0, 0].astype(int)
-        expected = coordinates(40, 50)[top : top + 16, left : left + 16]
-        np.testing.assert_array_equal(crop, expected)
-        assert crop.base is None
-
-
-def test_crops_reach_every_corner_and_no_further():
-    crops = image_utils.random_crops(
-        coordinates(18, 17), 16, 500, np.random.default_rng(0)
-    )
-    corners = {tuple(int(v) for v in crop[0, 0]) for crop in crops}
-    assert corners == {(top, left) for top in range(3) for left in range(2)}

@@ -17,8 +17,8 @@ import types
 import numpy as np
 
 from atomic_files import write_atomically
-from conv_blocks import VGG_BLOCKS
 from errors import UserError
+from weights import VGG_BLOCKS
 
 SETTINGS_FILE = "settings.json"
 QTABLES_FILE = "qtables.json"

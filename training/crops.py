@@ -13,7 +13,6 @@ import threading
 import numpy as np
 
 from errors import UserError
-from image_utils import random_crops
 from jpeg.image_files import find_images, image_size, read_image
 
 logger = logging.getLogger(__name__)
@@ -148,7 +147,7 @@ class CropDataset:
                 self._report(self.paths[index], error)
                 continue
             rng = self._rng(2, visit)
-            return random_crops(picture, self._patchsize, CROPS_PER_VISIT, rng)
+            return _random_crops(picture, self._patchsize, CROPS_PER_VISIT, rng)
         raise UserError("--train_glob: none of the training images can be read")
 
     def _read(self, path):
@@ -170,3 +169,24 @@ def _put(ready, item, stop):
         except queue.Full:
             continue
     return False
+
+
+def _random_crops(picture, size, count, rng):
+    """Cuts `count` random squares out of one picture.
+
+    Args:
+      picture: array `[h, w, c]`, both sides at least `size`.
+      size: side of the crops in px.
+      count: number of crops.
+      rng: `numpy.random.Generator` that draws the corners.
+
+    Returns:
+      A list of contiguous copies `[size, size, c]`, which do not keep the picture.
+    """
+    height, width = picture.shape[:2]
+    tops = rng.integers(0, height - size + 1, count)
+    lefts = rng.integers(0, width - size + 1, count)
+    return [
+        picture[top : top + size, left : left + size].copy()
+        for top, left in zip(tops, lefts, strict=True)
+    ]

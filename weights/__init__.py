@@ -14,6 +14,10 @@ SHA256 = {
     "vgg16": "1d21dd9af75632ae76a892503e47a65f45a86f60479b02e85fdeb2709b0b5a8c",
 }
 
+# Convolutions in each block of a VGG; a 2x2 max-pool ends a block, so that three of
+# them give one feature vector for each 8x8 block of the picture.
+VGG_BLOCKS = {"vgg16": (2, 2, 3), "vgg19": (2, 2, 4)}
+
 
 def path_of(name):
     """Path of the file that holds `name`, a key of `SHA256`."""

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn, idctn
 
-from image_utils import STD_QTABLES
 from jpeg import file as jpeg_file
 from jpeg import rdoq
+from jpeg_standard import STD_QTABLES
 
 # Order in which T.81 (figure A.6) stores the 64 entries: (row, column).
 ZIGZAG = sorted(

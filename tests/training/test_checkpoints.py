@@ -4,7 +4,9 @@ import argparse
 import json
 import os
 
+import numpy as np
 import pytest
+import tensorflow.compat.v1 as tf
 
 from errors import UserError
 from tests.training.helpers import (
@@ -196,3 +198,70 @@ def test_script_fails_with_one_line(tmp_path, monkeypatch, capsys):
     status, _, lines = run_script(monkeypatch, capsys, absent, str(tmp_path / "a"))
     assert status == 1
     assert len(lines) == 1 and absent in lines[0]
+
+
+@pytest.mark.parametrize("name", ["model.ckpt", "mödel 'q\"\\ \n.ckpt", "a\tb[1]*?"])
+def test_state_file_is_read_as_tensorflow_reads_it(tmp_path, name):
+    prefix = f"{name}-7"
+    tf.train.update_checkpoint_state(str(tmp_path), prefix, ["old", prefix])
+    expected = tf.train.get_checkpoint_state(str(tmp_path)).model_checkpoint_path
+    for suffix in SUFFIXES:
+        (tmp_path / f"{prefix}{suffix}").touch()
+    assert checkpoints.latest_checkpoint(str(tmp_path)) == expected
+
+
+# Tables beside a checkpoint
+
+
+def random_qtables():
+    return np.random.default_rng(0).integers(1, 256, (8, 8, 2))
+
+
+def test_tables_come_back_as_they_were_saved(checkpoint):
+    prefix, _ = checkpoint
+    checkpoints.save_qtables(prefix, "ljpeg", random_qtables())
+    found = checkpoints.load_qtables(prefix, "ljpeg")
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, random_qtables())
+
+
+def test_tables_of_another_model_or_checkpoint_are_none(checkpoint):
+    prefix, _ = checkpoint
+    assert checkpoints.load_qtables(prefix, "ljpeg") is None
+    checkpoints.save_qtables(prefix, "ljpeg", random_qtables())
+    assert checkpoints.load_qtables(prefix, "ljpeg_attention") is None
+    with open(prefix + ".index", "ab") as file:
+        file.write(b"x")
+    assert checkpoints.load_qtables(prefix, "ljpeg") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"luma": [[1] * 8] * 7},
+        {"luma": [[0] * 8] * 8},
+        {"chroma": [[256] * 8] * 8},
+        {"chroma": [[1.5] * 8] * 8},
+        {"chroma": [["1"] * 8] * 8},
+        {"luma": None},
+        {"luma": [[10**30] * 8] * 8},
+    ],
+)
+def test_tables_that_are_none_are_not_taken(checkpoint, change):
+    prefix, _ = checkpoint
+    checkpoints.save_qtables(prefix, "ljpeg", random_qtables())
+    path = os.path.join(os.path.dirname(prefix), checkpoints.QTABLES_FILE)
+    with open(path, encoding="utf-8") as file:
+        record = json.load(file)
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(record | change, file)
+    assert checkpoints.load_qtables(prefix, "ljpeg") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"luma": 1}'])
+def test_damaged_file_of_tables_is_not_taken(checkpoint, text):
+    prefix, _ = checkpoint
+    path = os.path.join(os.path.dirname(prefix), checkpoints.QTABLES_FILE)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(text)
+    assert checkpoints.load_qtables(prefix, "ljpeg") is None

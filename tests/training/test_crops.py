@@ -269,3 +269,28 @@ def test_reader_is_no_more_than_a_few_batches_ahead(
         assert waiting.wait(20)
     # 8 waiting and 2 in hand, of 4 crops; 3 crops a visit, and three pools of 2.
     assert len(visits) <= (10 * 4) // 3 + 6
+
+
+def pixel_positions(height, width):
+    """A picture that says where each of its pixels is."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([y, x], -1).astype(np.uint8)
+
+
+def test_crops_are_parts_of_the_picture_and_own_their_memory():
+    picture = pixel_positions(40, 50)
+    found = crops._random_crops(picture, 16, 30, np.random.default_rng(0))
+    assert len(found) == 30
+    for crop in found:
+        top, left = crop[0, 0].astype(int)
+        expected = picture[top : top + 16, left : left + 16]
+        np.testing.assert_array_equal(crop, expected)
+        assert crop.base is None
+
+
+def test_crops_reach_every_corner_and_no_further():
+    found = crops._random_crops(
+        pixel_positions(18, 17), 16, 500, np.random.default_rng(0)
+    )
+    corners = {tuple(int(v) for v in crop[0, 0]) for crop in found}
+    assert corners == {(top, left) for top in range(3) for left in range(2)}

@@ -22,10 +22,11 @@ import google_baseline
 import hardware
 import ljpeg
 import ljpeg_attention
+import weights
 from encoding.codecs import Codecs
 from errors import UserError
 from jpeg import file as jpeg_file
-from training import checkpoints, crops, loop, strip, summaries
+from training import checkpoints, crops, loop, strip, summaries, variables
 
 PATCH, BATCH = 24, 2
 LPIPS_PATCH = 32  # Smaller ones are trained without LPIPS in the summaries.
@@ -42,7 +43,7 @@ def tiny_imagenet_weights(trunk="vgg16"):
     """Stands for the weights of ImageNet, for a trunk of the widths 4, 8, 8."""
     rng = np.random.default_rng(5)
     arrays, channels = [], 3
-    for count, width in zip(conv_blocks.VGG_BLOCKS[trunk], (4, 8, 8), strict=True):
+    for count, width in zip(weights.VGG_BLOCKS[trunk], (4, 8, 8), strict=True):
         for _ in range(count):
             kernel = rng.normal(0, np.sqrt(2 / (9 * channels)), (3, 3, channels, width))
             arrays += [kernel.astype(np.float32), np.full(width, 0.1, np.float32)]
@@ -185,6 +186,18 @@ def test_resume_leaves_one_checkpoint_in_the_folder(parse, tmp_path):
         loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=last_step))
     found = sorted(path.name for path in (tmp_path / "train").glob("model.ckpt-*"))
     assert found == ["model.ckpt-4.data-00000-of-00001", "model.ckpt-4.index"]
+
+
+@pytest.mark.parametrize("model", [ljpeg.LJPEG, ljpeg_attention.LJPEGAttention])
+def test_tables_beside_a_checkpoint_are_those_in_it(model, parse, tmp_path):
+    loop.train(model, parse(model, last_step=3))
+    prefix = checkpoints.find_checkpoint(str(tmp_path / "train"))
+    entries = variables_in(tmp_path / "train")["qtables"] / np.float32(1e-5)
+    expected = np.rint(entries).clip(1, 255)
+    found = checkpoints.load_qtables(prefix, model.NAME)
+    np.testing.assert_array_equal(found, expected)
+    os.remove(tmp_path / "train" / checkpoints.QTABLES_FILE)
+    np.testing.assert_array_equal(variables.learned_qtables(prefix, model), expected)
 
 
 def test_seed_changes_the_training(parse, tmp_path):

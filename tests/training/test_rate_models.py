@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from scipy import integrate
 
 from training import rate_models
 
@@ -32,7 +33,7 @@ def noisy_entropy(scale):
 
     density = cumulative(x + 0.5) - cumulative(x - 0.5)
     density = np.maximum(density, 1e-300)
-    return np.trapz(-density * np.log2(density), x)
+    return integrate.trapezoid(-density * np.log2(density), x)
 
 
 @pytest.fixture(scope="module")

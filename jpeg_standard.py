@@ -1,0 +1,61 @@
+"""What the standards lay down: blocks, colours, the DCT, quantization tables."""
+
+import numpy as np
+
+BLOCK = 8
+
+# JFIF 1.02: full-range YCbCr (ITU-R BT.601 weights), without the offset of 128.
+RGB_TO_YCBCR = np.array(
+    [
+        [0.299, 0.587, 0.114],
+        [-0.299 / 1.772, -0.587 / 1.772, 0.5],
+        [0.5, -0.587 / 1.402, -0.114 / 1.402],
+    ]
+)
+YCBCR_TO_RGB = np.linalg.inv(RGB_TO_YCBCR)
+
+# ITU-T T.81, annex K, tables K.1 (luma) and K.2 (chroma), natural order.
+STD_LUMA_QTABLE = np.array(
+    [
+        [16, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ],
+    np.int32,
+)
+STD_CHROMA_QTABLE = np.full((8, 8), 99, np.int32)
+STD_CHROMA_QTABLE[:4, :4] = [
+    [17, 18, 24, 47],
+    [18, 21, 26, 66],
+    [24, 26, 56, 99],
+    [47, 66, 99, 99],
+]
+STD_QTABLES = np.stack([STD_LUMA_QTABLE, STD_CHROMA_QTABLE], -1)  # [8, 8, 2]
+
+
+def dct_matrix(size=BLOCK):
+    """The orthonormal DCT-II, a float64 matrix `[size (frequency), size (sample)]`."""
+    k, n = np.mgrid[:size, :size]
+    matrix = np.sqrt(2.0 / size) * np.cos(np.pi * (2 * n + 1) * k / (2 * size))
+    matrix[0] /= np.sqrt(2.0)
+    return matrix
+
+
+def ijg_qtables(quality):
+    """The IJG quantization tables of a quality 1..100, integers as in libjpeg.
+
+    Returns:
+      int32 `[8 (v), 8 (u), 2 (luma, chroma)]`, values 1..255.
+
+    Raises:
+      ValueError: a quality outside 1..100.
+    """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is {quality}, but must lie in 1..100")
+    scale = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((STD_QTABLES * scale + 50) // 100, 1, 255)

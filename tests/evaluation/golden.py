@@ -1,0 +1,218 @@
+"""Golden numbers of every module that makes those of the evaluation.
+
+`python3 -m tests.evaluation.golden` writes golden.json anew, for versions that have gone
+up on purpose: see evaluation/fingerprint.py.
+"""
+
+import hashlib
+import io
+import json
+import types
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms
+from scipy import ndimage
+
+import conv_blocks
+import tensorflow_v1 as tf
+from encoding import distortion_gradient, refinement, search
+from encoding.codec import Quantization
+from evaluation import fingerprint
+from jpeg import file as jpeg_file
+from jpeg import image_files, rdoq, transform
+from jpeg.file import QuantizedImage
+from metrics.pictures import PictureMetrics
+
+PATH = Path(__file__).with_name("golden.json")
+
+
+def picture(seed=0, height=171, width=166):
+    """uint8 RGB, smooth with some noise and full black and white."""
+    noise = np.random.default_rng(seed).standard_normal((height, width, 3))
+    smooth = ndimage.gaussian_filter(noise, (3, 2, 0)) + 0.03 * noise
+    return np.clip(128 + 400 * smooth, 0, 255).astype(np.uint8)
+
+
+def quantized():
+    """A coded picture whose tables and integers are no symmetric ones."""
+    rng = np.random.default_rng(1)
+    qtables = rng.integers(3, 60, (8, 8, 2))
+    z = transform.picture_to_dct(picture()) / transform.per_component(qtables)
+    integers = transform.round_to_integers(z)
+    return QuantizedImage(integers, np.moveaxis(qtables, -1, 0), 171, 166, picture())
+
+
+def digest(*arrays):
+    """First digits of the SHA-256 of whole numbers, as one number."""
+    data = b"".join(np.ascontiguousarray(array, np.int64).tobytes() for array in arrays)
+    return [int(hashlib.sha256(data).hexdigest()[:12], 16)]
+
+
+def bytes_digest(*files):
+    return digest(*(np.frombuffer(data, np.uint8) for data in files))
+
+
+def reading(folder):
+    """Pixels of a 16-bit gray, a palette, a transparent and a turned picture."""
+    rgb = picture(2, 20, 30)
+    gray = rgb[..., 0].astype(np.uint16) * 257
+    alpha = np.dstack([rgb, rgb[..., 1]])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    images = {
+        "gray.png": (Image.fromarray(gray), {}),
+        "alpha.png": (Image.fromarray(alpha), {}),
+        "palette.gif": (Image.fromarray(rgb).quantize(16, dither=0), {}),
+        "turned.png": (Image.fromarray(rgb), {"exif": exif, "icc_profile": profile}),
+    }
+    arrays = []
+    for name, (image, options) in images.items():
+        image.save(folder / name, **options)
+        arrays.append(image_files.read_image(str(folder / name)))
+    return digest(*arrays)
+
+
+def file(folder):
+    """Bytes of every coding, and pixels."""
+    coded = quantized()
+    files = [jpeg_file.encode(coded, coding) for coding in jpeg_file.ENTROPY_CODINGS]
+    files += [jpeg_file.encode_rgb(picture(), 30)]
+    return bytes_digest(*files) + digest(jpeg_file.decode(files[0]))
+
+
+def metrics(folder):
+    """Of a picture and its JPEG."""
+    metrics = PictureMetrics()
+    data = io.BytesIO()
+    Image.fromarray(picture()).save(data, "JPEG", quality=20)
+    decoded = jpeg_file.decode(data.getvalue())
+    values = metrics.compare(metrics.reference(picture()), decoded)
+    return [values[name] for name in ("mse", "psnr", "ms-ssim", "lpips")]
+
+
+def transformed(folder):
+    """Coefficients, and how many are rounded away from 0."""
+    dct = transform.picture_to_dct(picture(3, 24, 33))
+    integers = transform.round_to_integers(dct / 16)
+    return [*dct[1, 2].ravel()[:12].astype(float), int(np.abs(integers).sum())]
+
+
+def network(folder):
+    """Features of VGG-16, attention and filter with seeded weights."""
+    x = picture(4, 40, 48)[np.newaxis] / np.float32(255)
+    rng = np.random.default_rng(0)
+    with tf.Graph().as_default(), tf.Session() as session:
+        attention = conv_blocks.VGGAttention("a", "vgg16", True, "float32")
+        edit = conv_blocks.ResConvLayer("e", (4, 4, 4, 4, 6, 6, 3))
+        outputs = [attention(tf.constant(x)), edit(tf.constant(x), training=False)]
+        session.run(tf.global_variables_initializer())
+        for variable in tf.global_variables():
+            shape = variable.shape.as_list()
+            scale = 1 / np.sqrt(np.prod(shape[:-1])) if shape[1:] else 0.1
+            values = rng.normal(0, scale, shape).astype(np.float32)
+            variable.load(np.abs(values) if "variance" in variable.name else values)
+        trunk = conv_blocks.imagenet_weights("vgg16")
+        for variable, array in zip(attention.trunk.variables, trunk, strict=True):
+            variable.load(array, session)
+        return [float(v) for o in session.run(outputs) for v in (o.mean(), o.std())]
+
+
+def integers(folder):
+    """Of the search, for both kinds of code lengths."""
+    qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2))
+    z = transform.picture_to_dct(picture()) / transform.per_component(qtables)
+    z = np.rint(z * 64).astype(np.float32) / 64
+    weights = rdoq.mse_weights(qtables, 0.02)
+    numbers = []
+    for coding in ("default", "optimized"):
+        found, tables = rdoq.quantize_with_tables(z, weights, coding, qtables)
+        numbers += digest(found, tables)
+    return numbers
+
+
+def searched(folder):
+    """Weights of the search: of MSE, of MS-SSIM's curvature, of a plain model."""
+    dct = transform.picture_to_dct(picture())
+    qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2))
+    means = []
+    for rate_model, lpips_weight, msssim_weight in (
+        ("entropy", 0.0, 0.0),
+        ("entropy", 0.0, 5000.0),
+        ("entropy", 5000.0, 0.0),
+        ("proxy", 0.0, 0.0),
+    ):
+        settings = types.SimpleNamespace(
+            rate_model=rate_model,
+            lpips_weight=lpips_weight,
+            msssim_weight=msssim_weight,
+        )
+        with tf.Graph().as_default(), tf.Session() as session:
+            searcher = search.Searcher(settings, Quantization("rdoq"))
+            searcher.build(tf.float32)
+            restored = searcher.restored(None, 0.01, session)
+            _, weights = restored.prepare(picture(), dct, qtables)
+        means.append(float(np.exp(np.log(weights).mean(dtype=np.float64))))
+    return means
+
+
+def refined(folder):
+    """Coefficients after a few steps on a quadratic distortion."""
+    rng = np.random.default_rng(5)
+    z = rng.normal(0, 2, (3, 4, 8, 8, 3)).astype(np.float32)
+    qtables = rng.integers(3, 60, (8, 8, 2))
+    dct = z * transform.per_component(qtables)
+    bits = np.abs(np.arange(-8, 9, dtype=np.float32)) + np.zeros((192, 1), np.float32)
+    found = refinement.refine(z, qtables, lambda x: (x - dct) / 768, bits, 0.1, 5, 768)
+    return [float(np.abs(found).mean()), float(np.abs(found - z).mean())]
+
+
+def gradient(folder):
+    """Of MSE with MS-SSIM."""
+    settings = types.SimpleNamespace(lpips_weight=0.0, msssim_weight=5000.0)
+    dct = transform.picture_to_dct(picture())
+    moved = np.rint(dct / 20) * 20
+    with tf.Graph().as_default(), tf.Session() as session:
+        graph = distortion_gradient.DistortionGradient(settings, "float32")
+        found = graph.at(session, picture(), moved)
+    return [float(found.std()), float((found * (moved - dct)).mean())]
+
+
+# In the order of fingerprint.of: part -> its numbers, a function of a folder.
+PARTS = {
+    "reading": reading,
+    "file": file,
+    "metrics": metrics,
+    "transform": transformed,
+    "network": network,
+    "refinement": refined,
+    "gradient": gradient,
+    "integers": integers,
+    "search": searched,
+}
+
+
+def versions():
+    """{part: version} of all parts."""
+    found = {}
+    for script in ("ljpeg", "ljpeg_attention"):
+        settings = {"script": script, "quantization": "rdoq", "refine_steps": 1}
+        found |= fingerprint.of(settings)["code"]
+    return found
+
+
+def main():
+    """Writes golden.json."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        golden = {
+            part: {"version": versions()[part], "numbers": numbers(Path(folder))}
+            for part, numbers in PARTS.items()
+        }
+    PATH.write_text(json.dumps(golden, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
