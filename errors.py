@@ -1,5 +1,6 @@
 """Errors that a user can mend: one line, no traceback, exit status 1."""
 
+import gc
 import os
 import sys
 
@@ -32,6 +33,9 @@ def run_main(main):
     permission) or too little memory, 130 for Ctrl-C.
     """
     script = os.path.basename(sys.argv[0])
+    # A start makes very many objects that stay; to look for garbage among them 700 at a
+    # time, as Python does, takes a tenth of it.
+    gc.set_threshold(100_000)
     try:
         status = main() or 0
     except UserError as error:

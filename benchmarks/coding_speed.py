@@ -9,7 +9,6 @@ import os
 
 from PIL import Image
 
-import evaluate
 import hardware
 import tensorflow_v1 as tf
 from arg_parser import parse_evaluate
@@ -21,12 +20,15 @@ from benchmarks.measuring import (
     test_picture,
 )
 from benchmarks.training_speed import CASES
-from encoding.codec import PLAIN, CodecGraph, Quantization
+from encoding.codec import Quantization
+from encoding.codecs import PLAIN, Codecs
+from evaluation.dots import plan_dots
+from evaluation.evaluator import Evaluator, TestImages
 from jpeg import file as jpeg_file
 from jpeg.differentiable import LearnedTables
 from jpeg_standard import ijg_qtables
 from metrics.pictures import PictureMetrics, mean_squared_error
-from training import checkpoints
+from training import checkpoints, variables
 from training.loop import Trainer
 
 QUALITY = 50  # of plain JPEG, and of the tables in the stand-in for a trained model
@@ -89,9 +91,9 @@ def _whole_dots(options):
     _stand_in("ljpeg_attention", folder, options)
     flags = ["--batch_dir", batch_dir, "--test_image_glob", options.test_images]
     args = parse_evaluate([*flags, "--precision", options.precision])
-    images = evaluate.TestImages(args.test_image_glob)
-    evaluator = evaluate.Evaluator(images, args)
-    dots = {dot.name: dot for dot in evaluate.plan_dots(args)[0]}
+    images = TestImages(args.test_image_glob)
+    evaluator = Evaluator(images, args)
+    dots = {dot.name: dot for dot in plan_dots(args)[0]}
     fresh = functools.partial(_evaluate_anew, evaluator, options.folder)
     functions = {
         "whole dot, JPEG": lambda: fresh(dots[f"Q{QUALITY}"]),
@@ -251,8 +253,8 @@ def _codec(name, options):
 def _restored(name, prefix, options, quantization=PLAIN):
     settings = checkpoints.model_settings(os.path.dirname(prefix), name)
     model_class = CASES[name].model_class
-    graph = CodecGraph(model_class, settings, options.precision, quantization)
-    with graph.restore(prefix) as codec:
+    codecs = Codecs(options.precision, quantization)
+    with codecs.make(model_class, settings, prefix) as codec:
         yield codec
 
 
@@ -272,10 +274,12 @@ def _stand_in(name, folder, options, **flags):
         tf.Session(config=hardware.session_config()) as session,
     ):
         Trainer(case.model_class, args).initialize(session, None)
-        variables = tf.global_variables()
-        (tables,) = [v for v in variables if v.op.name == "qtables"]
+        saved = tf.global_variables()
+        (tables,) = [v for v in saved if v.op.name == LearnedTables.NAME]
         scaled = ijg_qtables(QUALITY) * LearnedTables.SCALE
-        checkpoints.assign(session, [tables], [scaled])
+        variables.assign(session, [tables], [scaled])
         path = os.path.join(folder, checkpoints.CHECKPOINT_NAME)
-        saver = checkpoints.saver(variables)
-        return saver.save(session, path, global_step=0, write_meta_graph=False)
+        saver = variables.saver(saved)
+        prefix = saver.save(session, path, global_step=0, write_meta_graph=False)
+    checkpoints.save_qtables(prefix, name, ijg_qtables(QUALITY))
+    return prefix

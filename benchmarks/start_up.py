@@ -7,9 +7,18 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.measuring import interleave, test_picture, write_pictures
+from benchmarks.measuring import (
+    interleave,
+    ratio,
+    test_picture,
+    write_pictures,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = ROOT / "example_experiments"
+# What every start is compared with.
+_TENSORFLOW = "import tensorflow"
+_RDOQ = ("--quantization", "rdoq")
 
 
 def start_up(options):
@@ -18,39 +27,59 @@ def start_up(options):
     tiny = write_pictures(os.path.join(folder, "train"), 4, 64, 64)
     picture = os.path.join(folder, "picture.png")
     Image.fromarray(test_picture(options)).save(picture)
-    output = os.path.join(folder, "picture.jpg")
+
+    def compress(script, checkpoint_dir=None, *flags):
+        words = (
+            ["--checkpoint_dir", EXAMPLES / checkpoint_dir] if checkpoint_dir else []
+        )
+        output = os.path.join(folder, "picture.jpg")
+        words += ["compress", "--force", picture, "-o", output, *flags]
+        return lambda: _run(ROOT / script, *words)
 
     def train_one_step():
         # A folder of its own for each call: in a used one nothing is left to train.
         run = os.path.join(folder, f"run{len(os.listdir(folder))}")
         os.makedirs(run)
-        command = ["ljpeg_attention.py", "--checkpoint_dir", run, "train"]
+        command = [ROOT / "ljpeg_attention.py", "--checkpoint_dir", run, "train"]
         flags = ["--train_glob", tiny, "--last_step", "1", "--patchsize", "64"]
         _run(*command, *flags)
 
+    tables, attention = (
+        f"{run}/lambda_0008" for run in ("tables_rdoq_mse", "attention_entropy_mse")
+    )
     functions = {
-        "ljpeg.py --help": lambda: _run("ljpeg.py", "--help"),
+        _TENSORFLOW: lambda: _run("-c", _TENSORFLOW),
+        "ljpeg.py --help": lambda: _run(ROOT / "ljpeg.py", "--help"),
+        "evaluate.py --help": lambda: _run(ROOT / "evaluate.py", "--help"),
+        "ljpeg_PIL.py compress": compress("ljpeg_PIL.py"),
+        "ljpeg.py compress": compress("ljpeg.py", tables),
+        "ljpeg.py compress, rdoq": compress("ljpeg.py", tables, *_RDOQ),
+        "ljpeg_attention.py compress": compress("ljpeg_attention.py", attention),
         "ljpeg_attention.py train, one step of 64 px": train_one_step,
-        "ljpeg_PIL.py compress, one picture of 768x512": lambda: _run(
-            "ljpeg_PIL.py", "compress", "--force", picture, "-o", output
-        ),
     }
     timings = interleave(functions, options, "start-up")
+    base = timings[_TENSORFLOW]
     rows = [
-        {"case": name, "s": timing.median, "spread": timing.checks["spread"]}
+        {
+            "case": name,
+            "s": timing.median,
+            "spread": timing.checks["spread"],
+            "of import tensorflow": ratio(timing, base),
+        }
         for name, timing in timings.items()
     ]
     return rows, []
 
 
-def _run(script, *arguments):
-    """Runs a script of the project; its output is shown if it fails."""
+def _run(*command):
+    """Runs Python in the project's folder; its output is shown if it fails."""
     done = subprocess.run(
-        [sys.executable, str(ROOT / script), *arguments],
+        [sys.executable, *map(str, command)],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"{script} ended with {done.returncode}:\n{done.stdout}")
+        raise RuntimeError(f"{command[0]} ended with {done.returncode}:\n{done.stdout}")

@@ -15,7 +15,7 @@ from google_baseline import GoogleBaseline
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from lpips_tensorflow import lpips
-from training import checkpoints
+from training import variables
 from training.crops import CROPS_PER_VISIT, VISITS_PER_POOL, CropDataset
 from training.loop import Trainer
 
@@ -193,7 +193,7 @@ def _part(build, batch):
                 fetch = tf.train.AdamOptimizer(1e-6).minimize(loss)
         with tf.Session(graph=graph, config=hardware.session_config()) as session:
             session.run(tf.global_variables_initializer())
-            checkpoints.assign(session, *pretrained)
+            variables.assign(session, *pretrained)
             yield lambda: session.run(fetch, {pixels: batch})
 
 
@@ -274,7 +274,7 @@ def precision(options):
             name: stack.enter_context(
                 _step(case.args(options, precision=name), case, batch)
             )
-            for name in hardware.PRECISIONS
+            for name in arg_parser.PRECISIONS
         }
         timings = interleave(functions, options, "precision")
     rows = [

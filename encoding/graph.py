@@ -36,7 +36,6 @@ class CodecGraph:
             }
             if searcher:
                 searcher.build(dtype)
-            self._initializer = tf.global_variables_initializer()
             self._variables = variables.saved_variables(self._model)
 
     @contextlib.contextmanager
@@ -54,7 +53,7 @@ class CodecGraph:
             self._graph.as_default(),
             tf.Session(graph=self._graph, config=hardware.session_config()) as session,
         ):
-            session.run(self._initializer)
+            # Together these set every variable, so that none is initialised before.
             variables.load_pretrained(session, self._model, frozen_only=True)
             variables.restore(session, self._variables, prefix)
             yield RestoredGraph(session, self._pixels, self._quality, self._outputs)
