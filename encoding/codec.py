@@ -69,8 +69,8 @@ class Codec:
             joined["integers"], qtables = self._search.integers(
                 joined["z"], joined["weights"], qtables
             )
-        return QuantizedImage(
-            integers=joined["integers"],
+        return QuantizedImage.of_integers(
+            joined["integers"],
             qtables=np.moveaxis(qtables, -1, 0),
             height=height,
             width=width,

@@ -26,7 +26,8 @@ import numba
 import numpy as np
 
 from jpeg import file as jpeg_file
-from jpeg_standard import YCBCR_TO_RGB
+from jpeg.huffman import size_of
+from jpeg_standard import YCBCR_TO_RGB, ZIGZAG
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -36,16 +37,6 @@ NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 # lower one did best on held-out photographs (see example_experiments/README.md).
 BITS_PER_SQUARED_STEP = 6.0
 
-
-# zigzag position -> place in the block, row by row.
-_DIAGONALS = [[(i, d - i) for i in range(8) if 0 <= d - i < 8] for d in range(15)]
-_ZIGZAG = np.array(
-    [
-        8 * v + u
-        for d, diagonal in enumerate(_DIAGONALS)
-        for v, u in (diagonal if d % 2 else diagonal[::-1])
-    ]
-)
 _COMPONENTS = ([0], [1, 2])  # of each table: Cb and Cr share theirs
 _ZERO_RUN = 0xF0  # the symbol of 16 zeros
 
@@ -130,7 +121,7 @@ def _search(z, weights, entropy_coding, passes, qtables=None):
                 _search_dc(*of_component, dc, integers[c])
                 _search_ac(*of_component, ac, empty, integers[c])
             if qtables is not None:
-                units = qtables[..., table].ravel()[_ZIGZAG]
+                units = qtables[..., table].ravel()[ZIGZAG]
                 sums = sum(
                     _regression(ordered[c], weights[c], integers[c]) for c in components
                 )
@@ -138,10 +129,10 @@ def _search(z, weights, entropy_coding, passes, qtables=None):
                 ratio = (steps / units).astype(np.float32)
         if qtables is not None:
             flat = np.empty(64, np.uint8)
-            flat[_ZIGZAG] = steps
+            flat[ZIGZAG] = steps
             tables[..., table] = flat.reshape(8, 8)
     result = np.empty_like(integers)
-    result[..., _ZIGZAG] = integers
+    result[..., ZIGZAG] = integers
     return np.moveaxis(result.reshape(3, rows, cols, 8, 8), 0, -1), tables
 
 
@@ -208,7 +199,7 @@ def _dc_bits(dc):
 
 def _scan_order(values):
     """`[rows, cols, 8, 8, 3]` as `[component, block, zigzag position]`."""
-    return np.moveaxis(values, -1, 0).reshape(3, -1, 64)[..., _ZIGZAG]
+    return np.moveaxis(values, -1, 0).reshape(3, -1, 64)[..., ZIGZAG]
 
 
 @functools.cache
@@ -279,21 +270,11 @@ def _histograms(integers):
 
 
 @numba.njit(cache=True, nogil=True)
-def _size(magnitude):
-    """Number of bits of a magnitude: its category in T.81, tables F.1 and F.2."""
-    size = 0
-    while magnitude:
-        magnitude >>= 1
-        size += 1
-    return size
-
-
-@numba.njit(cache=True, nogil=True)
 def _count(integers, dc, ac):
     """Adds to histograms the symbols of blocks, int16 `[n, 64]` in zigzag order."""
     previous = 0
     for block in integers:
-        dc[_size(abs(block[0] - previous))] += 1
+        dc[size_of(abs(block[0] - previous))] += 1
         previous = block[0]
         run = 0
         for k in range(1, 64):
@@ -303,7 +284,7 @@ def _count(integers, dc, ac):
             while run > 15:
                 ac[_ZERO_RUN] += 1
                 run -= 16
-            ac[16 * run + _size(abs(block[k]))] += 1
+            ac[16 * run + size_of(abs(block[k]))] += 1
             run = 0
         if run:
             ac[0] += 1
@@ -351,7 +332,7 @@ def _search_dc(z, weights, ratio, lengths, integers):
             value = min(max(middle + j - 1, -1023), 1023)
             best = np.float32(np.inf)
             for p in range(3):
-                size = _size(abs(value - before[p]))
+                size = size_of(abs(value - before[p]))
                 total = cost[p] + lengths[size] + size
                 if total < best:
                     best = total
@@ -410,7 +391,7 @@ def _search_ac(z, weights, ratio, lengths, empty, integers):
             nearest = int(magnitude + 0.5)
             costs[i] = np.inf
             for value in range(nearest, max(nearest - 3, 0), -1):
-                size = _size(value)
+                size = size_of(value)
                 error = own_weights[k] * (magnitude - value) ** 2
                 step_cost = zeros[k - 1] + size + error
                 for j in range(i - 1, -1, -1):

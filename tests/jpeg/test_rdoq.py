@@ -134,7 +134,7 @@ def random_weights(seed, shape=(8, 8, 3)):
 def as_picture(integers):
     """`QuantizedImage` of integers, with tables of ones."""
     rows, cols = integers.shape[:2]
-    return jpeg_file.QuantizedImage(
+    return jpeg_file.QuantizedImage.of_integers(
         integers, np.ones((2, 8, 8), int), 8 * rows, 8 * cols
     )
 
