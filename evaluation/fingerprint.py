@@ -10,7 +10,7 @@ import conv_blocks
 from encoding import distortion_gradient, refinement, search
 from evaluation import results
 from jpeg import file as jpeg_file
-from jpeg import image_files, rdoq, transform
+from jpeg import image_files, progressive, rdoq, transform
 from metrics import pictures
 
 # Libraries that make the bytes of a file, or decode it.
@@ -22,13 +22,15 @@ def of(settings):
     """The versions that a dot depends on.
 
     Args:
-      settings: dict of what defines the dot: `script` (of a model), `quantization`,
-        `refine_steps`.
+      settings: dict of what defines the dot: `entropy_coding`, `script` (of a model),
+        `quantization`, `refine_steps`.
 
     Returns:
       `{"code": {part: version}, "libraries": {package: version}}`.
     """
     modules = {"reading": image_files, "file": jpeg_file, "metrics": pictures}
+    if settings.get("entropy_coding") == "optimized":
+        modules["scans"] = progressive
     script = settings.get("script")
     if script:
         modules["transform"] = transform

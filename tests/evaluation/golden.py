@@ -22,6 +22,7 @@ from evaluation import fingerprint
 from jpeg import file as jpeg_file
 from jpeg import image_files, rdoq, transform
 from jpeg.file import QuantizedImage
+from jpeg.progressive import encode_progressive
 from metrics.pictures import PictureMetrics
 
 PATH = Path(__file__).with_name("golden.json")
@@ -76,11 +77,19 @@ def reading(folder):
 
 
 def file(folder):
-    """Bytes of every coding, and pixels."""
+    """Bytes of the codings but for `optimized`, and pixels."""
     coded = quantized()
-    files = [jpeg_file.encode(coded, coding) for coding in jpeg_file.ENTROPY_CODINGS]
+    files = [jpeg_file.encode(coded, coding) for coding in ("default", "trellis")]
     files += [jpeg_file.encode_rgb(picture(), 30)]
     return bytes_digest(*files) + digest(jpeg_file.decode(files[0]))
+
+
+def scans(folder):
+    """Bytes of the smaller progressive file, and of ours."""
+    subsampled = jpeg_file.encode_rgb(picture(), 30, sampling="4:2:0")
+    subsampled = jpeg_file.read_coefficients(subsampled)
+    ours = [encode_progressive(coded) for coded in (quantized(), subsampled)]
+    return bytes_digest(jpeg_file.encode(quantized(), "optimized"), *ours)
 
 
 def metrics(folder):
@@ -184,6 +193,7 @@ def gradient(folder):
 PARTS = {
     "reading": reading,
     "file": file,
+    "scans": scans,
     "metrics": metrics,
     "transform": transformed,
     "network": network,
@@ -198,7 +208,8 @@ def versions():
     """{part: version} of all parts."""
     found = {}
     for script in ("ljpeg", "ljpeg_attention"):
-        settings = {"script": script, "quantization": "rdoq", "refine_steps": 1}
+        settings = {"script": script, "entropy_coding": "optimized"}
+        settings |= {"quantization": "rdoq", "refine_steps": 1}
         found |= fingerprint.of(settings)["code"]
     return found
 

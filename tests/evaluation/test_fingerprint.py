@@ -30,6 +30,14 @@ def test_every_part_has_golden_numbers():
     "settings, parts",
     [
         ({"quality": 20}, {"reading", "file", "metrics"}),
+        (
+            {"quality": 20, "entropy_coding": "optimized"},
+            {"reading", "file", "scans", "metrics"},
+        ),
+        (
+            {"quality": 20, "entropy_coding": "trellis"},
+            {"reading", "file", "metrics"},
+        ),
         ({"script": "ljpeg"}, {"reading", "file", "metrics", "transform"}),
         (
             {"script": "google_baseline", "quantization": "round"},

@@ -3,6 +3,7 @@
 import base64
 import io
 import itertools
+import re
 import shutil
 import subprocess
 
@@ -203,15 +204,15 @@ def test_any_integers_show_as_those_of_the_baseline_file(seed, sampling):
 
 PAGE = """<!DOCTYPE html><body><script>
 const image = new Image();
-image.src = "data:image/jpeg;base64,{data}";
-image.decode().then(() => {{
+image.onload = () => {{
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
   const context = canvas.getContext("2d");
   context.drawImage(image, 0, 0);
   const pixels = context.getImageData(0, 0, canvas.width, canvas.height).data;
-  document.body.textContent = "pixels " + Array.from(pixels).join(" ") + " end";
-}});
+  document.body.textContent = "pixels: " + Array.from(pixels).join(" ");
+}};
+image.src = "data:image/jpeg;base64,{data}";
 </script></body>"""
 
 
@@ -231,7 +232,7 @@ def test_a_browser_shows_the_pixels_that_pillow_shows(sampling, tmp_path):
         timeout=120,
         check=True,
     )
-    text = done.stdout.partition("pixels ")[2].partition(" end")[0]
+    text = re.search(r"pixels: ([\d ]+)<", done.stdout).group(1)
     shown = np.array(text.split(), int).reshape(61, 83, 4)
     np.testing.assert_array_equal(shown[..., :3], decoded_by_pillow(data))
 
