@@ -823,6 +823,7 @@ def wait_for(path, process):
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_an_evaluation_killed_while_it_saves_goes_on_where_it_was(
     small, tmp_path, measure
 ):
@@ -884,6 +885,7 @@ def test_two_evaluations_of_one_folder_at_a_time_are_both_right(small, tmp_path)
 # --- Published numbers ---------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.isdir(KODAK), reason="../shared/KODAK is not there")
 def test_jpeg_of_quality_20_on_kodak_has_the_published_means(tmp_path):
     (tmp_path / "batch").mkdir()

@@ -1,7 +1,7 @@
 """Golden numbers of every module that makes those of the evaluation.
 
-`python3 -m tests.evaluation.golden` writes golden.json anew, for versions that have gone
-up on purpose: see evaluation/fingerprint.py.
+`python3 -m tests.evaluation.golden` writes golden.json anew, for versions that have
+gone up on purpose: see evaluation/fingerprint.py.
 """
 
 import hashlib

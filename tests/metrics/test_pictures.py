@@ -166,6 +166,7 @@ def test_undefined_metrics_of_small_pictures_are_nan(
     assert math.isfinite(result["ms-ssim"]) == has_ms_ssim
 
 
+@pytest.mark.slow
 def test_threads_get_the_same_numbers_bit_for_bit():
     shared = PictureMetrics()
     sizes = [(161, 170), (240, 161), (200, 1500), (50, 60)]
@@ -216,6 +217,7 @@ def test_rate_counts_bits_of_the_true_size():
     assert bits_per_pixel(1000, 10, 16) == 50
 
 
+@pytest.mark.slow
 # Measured with Pillow 13.0 and, for LPIPS and MS-SSIM, other implementations.
 @pytest.mark.skipif(not KODAK.is_dir(), reason=f"no Kodak pictures in {KODAK}")
 def test_kodak_at_quality_20_has_the_known_means(picture_metrics):

@@ -158,6 +158,7 @@ def first_batch(args):
 # Resuming
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, flags",
     [
@@ -682,6 +683,7 @@ def test_summaries_are_written_at_the_start_and_at_the_end(attention_events):
         assert values["loss_terms/lpips"] > 0
 
 
+@pytest.mark.slow
 def test_summaries_hold_the_mean_loss_since_the_last_one(parse, tmp_path, monkeypatch):
     model = ljpeg_attention.LJPEGAttention
     for steps in (1, 2, 100):
