@@ -275,6 +275,25 @@ class CodedPicture:
         return filter_energies(self.sampling if component else "4:4:4")
 
 
+def shown_rgb(coded):
+    """What a decoder shows of a `CodedPicture`: RGB minus 128, float32 `[3, h, w]`."""
+    matrix = YCBCR_TO_RGB.astype(np.float32)
+    return _shown_rgb(*coded.shown, matrix)
+
+
+@numba.njit(cache=True, nogil=True)
+def _shown_rgb(luma, cb, cr, matrix):
+    height, width = luma.shape
+    out = np.empty((3, height, width), np.float32)
+    for channel in range(3):
+        row = matrix[channel]
+        for y in range(height):
+            for x in range(width):
+                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
+                out[channel, y, x] = min(max(value, np.float32(-128)), np.float32(127))
+    return out
+
+
 def error_slope(coded, component):
     """Half the slope of the mean squared error in RGB, times the number of pixels.
 

@@ -25,7 +25,6 @@ from jpeg.planes import (
     error_slope,
 )
 
-PASSES = 6
 DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
 LEAST = 0.5  # steps: smaller coefficients become zero
 # Ends of the bands that a component's scans may have, zigzag.
@@ -78,6 +77,7 @@ class SquaredError:
     """
 
     STEPS = Steps(2.8, 3.6, 0.4, 1.15)
+    PASSES = 6
 
     def __init__(self, lmbda):
         """Takes the bits per pixel that a mean squared error of 1 is worth."""
@@ -109,6 +109,8 @@ class SquaredSteps:
     For tables that say by themselves what an error costs, as those of a standard do.
     """
 
+    PASSES = 5
+
     def __init__(self, qtables, bits):
         """Takes `[8, 8, 2]`, and the bits of a squared step."""
         tables = np.asarray(qtables, np.float32).reshape(64, 2)[ZIGZAG]
@@ -136,8 +138,8 @@ def search(
       entropy_coding: "default" counts the bits of the standard's Huffman tables in a
         sequential scan; any other coding those of tables made for the picture's
         progressive scans.
-      distortion: such as `SquaredError`: has `weights`, `form`, and for a search
-        without tables `STEPS`.
+      distortion: such as `SquaredError`: has `PASSES`, `weights`, `form`, and for a
+        search without tables `STEPS`.
       qtables: whole numbers `[8, 8, 2]`, 1..255, to start from; None for those that
         follow from the distortion.
       moves_tables: whether the tables may become the picture's own.
@@ -148,7 +150,7 @@ def search(
     """
     coded = CodedPicture(picture, sampling)
     state = _State(coded, entropy_coding, _first_steps(coded, distortion, qtables))
-    for number in range(PASSES):
+    for number in range(distortion.PASSES):
         state.measure(number)
         sums = 0
         for component in (1, 2, 0):
@@ -156,7 +158,7 @@ def search(
             found = state.choose(component, form)
             sums = found + (sums if component == 2 else 0)
             if component != 1 and moves_tables:
-                is_last = number == PASSES - 1
+                is_last = number == distortion.PASSES - 1
                 state.move_steps(min(component, 1), sums, is_last)
             if component != 1 or not moves_tables:
                 state.show(component)
