@@ -85,9 +85,9 @@ def _responses(factors):
     """Energies of a coefficient's basis function at each scale of MS-SSIM.
 
     Returns:
-      float32 `[6, 64]`, zigzag: local variance, `sum(x^2) - sum((G * x)^2)`, at the five
-      scales, and the squared local mean at the coarsest; G is the Gaussian window. Both
-      sums are products of one factor for each axis.
+      float32 `[6, 64]`, zigzag: local variance, `sum(x^2) - sum((G * x)^2)`, at the
+      five scales, and the squared local mean at the coarsest; G is the Gaussian window.
+      Both sums are products of one factor for each axis.
     """
     (plain_v, blurred_v), (plain_h, blurred_h) = (_axis_energies(f) for f in factors)
     plain = plain_v[:, :, np.newaxis] * plain_h[:, np.newaxis]

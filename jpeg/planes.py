@@ -52,16 +52,23 @@ def blocks_of(height, width):
 
 
 @functools.cache
-def filter_energies(sampling):
+def filter_energies(sampling, width):
     """What the decoder's filter makes of a chroma coefficient's squared error.
 
+    Args:
+      sampling: a key of `FACTORS`.
+      width: of the component, in samples.
+
     Returns:
-      float64 `[64]`, zigzag: sum of squares, over the full-size samples, of the filtered
-      basis function; away from the edges `f(v) f(u)`, `f(n) = 1.25 + 0.75 cos(pi n / 8)`
-      on a subsampled axis, else 1.
+      float64 `[64]`, zigzag: sum of squares, over the full-size samples, of the
+      filtered basis function, as if its wave went on beyond the block: `f(v) f(u)`,
+      with `f(n) = 1.25 + 0.75 cos(pi n / 8)` on a subsampled axis, else 1. Samples
+      that are only repeated count twice.
     """
     frequency = np.arange(BLOCK)
     subsampled = 1.25 + 0.75 * np.cos(np.pi * frequency / BLOCK)
+    if width <= _UNFILTERED_WIDTH:
+        subsampled = np.full(BLOCK, 2.0)
     v, h = (subsampled if f == 2 else np.ones(BLOCK) for f in FACTORS[sampling])
     return np.outer(v, h).ravel()[ZIGZAG]
 
@@ -272,7 +279,8 @@ class CodedPicture:
 
     def filter_energies(self, component):
         """`filter_energies` of a component: ones for luma."""
-        return filter_energies(self.sampling if component else "4:4:4")
+        sampling = self.sampling if component else "4:4:4"
+        return filter_energies(sampling, self.sizes[component][1])
 
 
 def shown_rgb(coded):

@@ -262,9 +262,8 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
             i -= 1
         for size in range(RUN_CLASSES):
             # Runs of 2^size to 2^(size + 1) - 1 blocks.
-            while entering[size] < count and starts[entering[size]] <= block - (
-                1 << size
-            ):
+            nearest, farthest = block - (1 << size), block - (2 << size)
+            while entering[size] < count and starts[entering[size]] <= nearest:
                 new = entering[size]
                 while tails[size] > heads[size] and (
                     totals[queues[size, tails[size] - 1]] >= totals[new]
@@ -276,7 +275,7 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
             # Longer runs take several codes, which cost little more.
             if size < RUN_CLASSES - 1:
                 while heads[size] < tails[size] and (
-                    starts[queues[size, heads[size]]] <= block - (2 << size)
+                    starts[queues[size, heads[size]]] <= farthest
                 ):
                     heads[size] += 1
             if heads[size] < tails[size]:
@@ -299,7 +298,7 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
 
 @numba.njit(cache=True, nogil=True)
 def regression(z, weights, integers):
-    """Sums over the blocks, `[3, 64]`: w v z, w v v, and the number of v that are not 0.
+    """Sums over the blocks, `[3, 64]`: w v z, w v v, and how many v are not 0.
 
     For integers v and coefficients z in units of a step, `sum(w v z) / sum(w v v)` is
     the factor on the step that leaves the least weighted error.

@@ -192,7 +192,9 @@ def slopes(scales, planes):
         positions = scale.mean[0].size
         means.append(np.maximum(mean, _LEAST_MEAN))
         gradients.append(gradient / np.float32(positions))
-        of_blocks = [_block_means(m / np.float32(positions), number, blocks) for m in maps]
+        of_blocks = [
+            _block_means(m / np.float32(positions), number, blocks) for m in maps
+        ]
         contrast.append(of_blocks[0])
         planes = _halve(planes)
     values = np.prod([m**p for m, p in zip(means, _POWERS, strict=True)], axis=0)
