@@ -11,6 +11,7 @@ import functools
 import numba
 import numpy as np
 
+from jpeg.transform import round_to_integers
 from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, dct_matrix
 
 # (v, h): samples of luma for one of chroma.
@@ -222,6 +223,31 @@ def subsample(plane, sampling):
         error = plane - upsample(samples, sampling, height, width)
         samples = samples + scale * upsample_adjoint(error, sampling, shape)
     return samples
+
+
+def to_natural(coefficients, height, width):
+    """`[blocks, 64]`, zigzag, as `[rows, cols, 8 (v), 8 (u)]` of a component."""
+    natural = np.empty_like(coefficients)
+    natural[:, ZIGZAG] = coefficients
+    return natural.reshape(*blocks_of(height, width), BLOCK, BLOCK)
+
+
+def round_to_planes(coded, qtables):
+    """The original's coefficients, rounded.
+
+    Args:
+      coded: `CodedPicture`.
+      qtables: `[8 (v), 8 (u), 2 (luma, chroma)]`.
+
+    Returns:
+      Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`.
+    """
+    planes = []
+    for component, coefficients in enumerate(coded.originals):
+        steps = np.asarray(qtables, np.float32)[..., min(component, 1)]
+        integers = round_to_integers(coefficients / steps.ravel()[ZIGZAG])
+        planes.append(to_natural(integers, *coded.sizes[component]))
+    return planes
 
 
 class CodedPicture:

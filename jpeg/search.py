@@ -23,6 +23,7 @@ from jpeg.planes import (
     CodedPicture,
     blocks_of,
     error_slope,
+    to_natural,
 )
 
 DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
@@ -267,12 +268,8 @@ class _State:
 
     def integers_by_block(self):
         """Integers of the components, `[rows, cols, 8, 8]`, natural order."""
-        planes = []
-        for integers, size in zip(self.integers, self._coded.sizes, strict=True):
-            natural = np.empty_like(integers)
-            natural[:, ZIGZAG] = integers
-            planes.append(natural.reshape(*blocks_of(*size), BLOCK, BLOCK))
-        return planes
+        pairs = zip(self.integers, self._coded.sizes, strict=True)
+        return [to_natural(integers, *size) for integers, size in pairs]
 
     def qtables(self):
         """The steps as tables, uint8 `[8, 8, 2]`, natural order."""
