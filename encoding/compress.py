@@ -208,6 +208,8 @@ def _settings(model_class, args, stack):
         args.entropy_coding,
         # Only models with learned tables can be refined.
         getattr(args, "refine_steps", 0),
+        args.subsampling,
+        args.tune,
     )
     # Scripts without convolutions have no --precision.
     codecs = Codecs(getattr(args, "precision", None), quantization)

@@ -12,6 +12,8 @@ from jpeg.search import Form, SquaredError, Steps
 from jpeg_standard import YCBCR_TO_RGB, dct_matrix
 from metrics import ms_ssim
 
+NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+
 _SCALES = 5
 
 

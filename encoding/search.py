@@ -6,7 +6,7 @@ from encoding.distortion_gradient import DistortionGradient
 from encoding.distortions import MultiScaleSimilarity
 from encoding.refinement import refine
 from errors import UserError
-from jpeg import search, transform
+from jpeg import search
 from jpeg.planes import ENERGIES
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from training.rate_models import bits_of_checkpoint
@@ -21,7 +21,7 @@ _REFINED_LAMBDA = 0.2  # of the lambda of the training
 # in the loss more: that sees what texture is missing, whatever its energy.
 _BITS_PER_SQUARED_STEP = 6.0
 _LPIPS_BITS_PER_SQUARED_STEP = 48.0
-# 1 - MS-SSIM of 1 beside an MSE of 1, where a loss mixes them or one lambda serves both.
+# 1 - MS-SSIM beside MSE, where a loss mixes them or one lambda serves for both.
 _MS_SSIM_SCALE = 5000.0
 
 

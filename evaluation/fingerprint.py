@@ -7,10 +7,11 @@ version (tests/evaluation/test_fingerprint.py).
 """
 
 import conv_blocks
-from encoding import distortion_gradient, refinement, search
+from encoding import distortion_gradient, distortions, refinement, search
 from evaluation import results
 from jpeg import file as jpeg_file
-from jpeg import image_files, rdoq, transform
+from jpeg import image_files, planes, transform
+from jpeg import search as jpeg_search
 from metrics import pictures
 
 # Libraries that make the bytes of a file, or decode it.
@@ -37,6 +38,8 @@ def of(settings):
     if settings.get("refine_steps"):
         modules |= {"refinement": refinement, "gradient": distortion_gradient}
     if settings.get("quantization", "round") != "round":
-        modules |= {"integers": rdoq, "search": search, "gradient": distortion_gradient}
+        modules |= {"integers": jpeg_search, "search": search, "forms": distortions}
+    if settings.get("sampling", "4:4:4") != "4:4:4":
+        modules["planes"] = planes
     versions = {part: module.NUMBERS_VERSION for part, module in modules.items()}
     return {"code": versions, "libraries": results.library_versions(PACKAGES)}

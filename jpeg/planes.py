@@ -14,6 +14,8 @@ import numpy as np
 from jpeg.transform import round_to_integers
 from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, dct_matrix
 
+NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+
 # (v, h): samples of luma for one of chroma.
 FACTORS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}
 

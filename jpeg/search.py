@@ -26,6 +26,8 @@ from jpeg.planes import (
     to_natural,
 )
 
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
+
 DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
 LEAST = 0.5  # steps: smaller coefficients become zero
 # Ends of the bands that a component's scans may have, zigzag.
@@ -217,7 +219,7 @@ class _State:
             trellis.count_dc(integers, order, counts[min(component, 1)])
             if number:
                 self._bands[component] = best_bands(integers)
-        self._dc_lengths = [_dc_lengths(own) for own in counts]
+        self._dc_lengths = [dc_lengths(own) for own in counts]
 
     def choose(self, component, form):
         """Sets the integers of a component; returns its sums for `move_steps`."""
@@ -246,10 +248,7 @@ class _State:
             return lengths, np.empty(0, np.float32), lengths[0]
         counts = np.zeros(256, np.int64)
         trellis.count_band(self.integers[component], first, last, counts)
-        lengths = _ac_lengths(counts)
-        sizes = np.arange(trellis.RUN_CLASSES)
-        runs = lengths[16 * sizes] + sizes.astype(np.float32)
-        return lengths, runs, min(lengths[0], np.float32(_LONGEST_END))
+        return scan_lengths(counts)
 
     def move_steps(self, table, sums, is_last):
         """Steps of the least weighted error for the integers; further but at last."""
@@ -326,21 +325,28 @@ def _standard_lengths(table):
     return tuple(np.float32(x) for x in jpeg_file.standard_code_lengths(table))
 
 
-def _dc_lengths(counts):
+def dc_lengths(counts):
     """Of the DC symbols: those of a Huffman code; an estimate for what is unseen."""
     return np.where(
         counts > 0, _huffman_lengths(counts), _self_information(counts)
     ).astype(np.float32)
 
 
-def _ac_lengths(counts):
-    """Of the AC symbols: midway between a Huffman code and their self-information.
+def scan_lengths(counts):
+    """Bits in a progressive scan of AC whose symbols occurred so often.
 
-    The code is that of the integers before; self-information changes less with them.
+    Midway between a Huffman code and self-information: the code is that of the integers
+    before, self-information changes less with them.
+
+    Returns:
+      (lengths, run lengths, end) for `trellis.search_ac`.
     """
     information = _self_information(counts)
     mixed = (information + _huffman_lengths(counts)) / 2
-    return np.where(counts > 0, mixed, information).astype(np.float32)
+    lengths = np.where(counts > 0, mixed, information).astype(np.float32)
+    sizes = np.arange(trellis.RUN_CLASSES)
+    runs = lengths[16 * sizes] + sizes.astype(np.float32)
+    return lengths, runs, min(lengths[0], np.float32(_LONGEST_END))
 
 
 def _self_information(counts):
