@@ -519,8 +519,8 @@ def _add_quantization(group, refine=True):
         "--quantization",
         choices=QUANTIZATIONS,
         default="round",
-        help="round: to the nearest; rdoq: a search over integers and tables that trade "
-        "their error against the bits of the entropy coding, far fewer bytes",
+        help="round: to the nearest; rdoq: a search over integers and tables that "
+        "trade their error against the bits of the entropy coding, far fewer bytes",
     )
     group.add_argument(
         "--tune",

@@ -7,9 +7,10 @@ import functools
 
 import numpy as np
 
-from jpeg.planes import BLOCK, FACTORS, ZIGZAG, error_slope, shown_rgb
+from jpeg.planes import error_slope, shown_rgb
+from jpeg.sampling import factors
 from jpeg.search import Form, SquaredError, Steps
-from jpeg_standard import YCBCR_TO_RGB, dct_matrix
+from jpeg_standard import BLOCK, YCBCR_TO_RGB, ZIGZAG, dct_matrix
 from metrics import ms_ssim
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
@@ -49,11 +50,12 @@ class MultiScaleSimilarity:
         if self._slopes is None:
             self._slopes = ms_ssim.slopes(self._scales, shown_rgb(coded))
         energies = np.float32(YCBCR_TO_RGB[:, component] ** 2)
-        responses = _responses(FACTORS[coded.sampling if component else "4:4:4"])
-        factors = FACTORS[coded.sampling] if component else (1, 1)
+        own_factors = factors(coded.sampling) if component else (1, 1)
+        responses = _responses(own_factors)
         maps = [*self._slopes.contrast, self._slopes.luminance]
         columns = [
-            _block_cells(np.tensordot(energies, m, 1), factors).ravel() for m in maps
+            _block_cells(np.tensordot(energies, m, 1), own_factors).ravel()
+            for m in maps
         ]
         weights = np.stack(columns, -1) @ (self._factor * responses)
         if self._squared:
@@ -74,16 +76,16 @@ class MultiScaleSimilarity:
         return Form(coded.coefficients[component] - slope / (2 * weights), weights)
 
 
-def _block_cells(means, factors):
+def _block_cells(means, own_factors):
     """Means over the blocks that one block of a component covers."""
     rows, cols = means.shape
-    v, h = factors
+    v, h = own_factors
     padded = np.pad(means, [(0, -rows % v), (0, -cols % h)], mode="edge")
     return padded.reshape(-(-rows // v), v, -(-cols // h), h).mean((1, 3))
 
 
 @functools.cache
-def _responses(factors):
+def _responses(own_factors):
     """Energies of a coefficient's basis function at each scale of MS-SSIM.
 
     Returns:
@@ -91,7 +93,9 @@ def _responses(factors):
       five scales, and the squared local mean at the coarsest; G is the Gaussian window.
       Both sums are products of one factor for each axis.
     """
-    (plain_v, blurred_v), (plain_h, blurred_h) = (_axis_energies(f) for f in factors)
+    (plain_v, blurred_v), (plain_h, blurred_h) = (
+        _axis_energies(f) for f in own_factors
+    )
     plain = plain_v[:, :, np.newaxis] * plain_h[:, np.newaxis]
     blurred = blurred_v[:, :, np.newaxis] * blurred_h[:, np.newaxis]
     energies = np.concatenate([plain - blurred, blurred[-1:]])

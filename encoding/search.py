@@ -118,6 +118,8 @@ class Search:
         self._quantization = quantization
         self._settings = settings
         self._lmbda = lmbda
+        # Otherwise the lambda of the loss is not in bits.
+        self._is_in_bits = getattr(settings, "rate_model", "proxy") != "proxy"
 
     def __call__(self, picture, qtables):
         """Searches a picture.
@@ -134,22 +136,23 @@ class Search:
         """
         distortion = self._distortion(picture, qtables)
         quantization = self._quantization
-        # Tables that themselves say what an error costs stay what they are.
+        # Tables that themselves say what an error costs stay what they are; those that
+        # were not made for a rate are no good start.
         moves_tables = not isinstance(distortion, search.SquaredSteps)
+        start = qtables if self._is_in_bits or not moves_tables else None
         return search.search(
             *(picture, quantization.sampling, quantization.entropy_coding),
-            *(distortion, qtables, moves_tables),
+            *(distortion, start, moves_tables),
         )
 
     def _distortion(self, picture, qtables):
         tune = self._quantization.tune
         settings = self._settings
         has_lpips = bool(getattr(settings, "lpips_weight", 0))
-        in_bits = getattr(settings, "rate_model", "proxy") != "proxy"
-        if tune == "model" and (has_lpips or not in_bits):
+        if tune == "model" and (has_lpips or not self._is_in_bits):
             bits = _LPIPS_BITS_PER_SQUARED_STEP if has_lpips else _BITS_PER_SQUARED_STEP
             return search.SquaredSteps(qtables, bits)
-        lmbda = self._lmbda if in_bits else lambda_of_tables(qtables)
+        lmbda = self._lmbda if self._is_in_bits else lambda_of_tables(qtables)
         weight = {
             "model": getattr(settings, "msssim_weight", 0.0),
             "psnr": 0.0,

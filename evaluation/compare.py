@@ -200,8 +200,12 @@ def _name_and_kind(file_name, part):
 
 def _encoding(settings):
     words = [settings["entropy_coding"]]
+    if "subsampling" in settings:
+        words.append(settings["subsampling"])
     if settings.get("quantization", "round") != "round":
         words.append(settings["quantization"])
+    if settings.get("tune", "model") != "model":
+        words.append(f"tuned for {settings['tune']}")
     if settings.get("refine_steps"):
         words.append(f"{settings['refine_steps']} refinement steps")
     return ", ".join(words)

@@ -97,7 +97,10 @@ class Evaluator:
         self._references = ReferenceCache(PictureMetrics(), images)
         self._codecs = Codecs(
             args.precision,
-            Quantization(args.quantization, args.entropy_coding, args.refine_steps),
+            Quantization(
+                *(args.quantization, args.entropy_coding, args.refine_steps),
+                *(args.subsampling, args.tune),
+            ),
         )
         self._versions = {
             "python": platform.python_version(),
@@ -148,7 +151,10 @@ class Evaluator:
         """Yields a function from a picture to the bytes of its .jpg file."""
         coding = self._args.entropy_coding
         if dot.prefix is None:
-            yield lambda picture: jpeg_file.encode_rgb(picture, dot.quality, coding)
+            sampling = dot.settings.get("subsampling", "4:4:4")
+            yield lambda picture: jpeg_file.encode_rgb(
+                picture, dot.quality, coding, sampling=sampling
+            )
             return
         script = dot.settings["script"]
         with self._codecs.restore(dot.prefix, MODELS, script) as codec:
@@ -237,7 +243,7 @@ def _describe(dot, count):
     what = dot.curve if dot.prefix is None else f"{dot.settings['script']}, {dot.name}"
     quality = f", quality {dot.quality}" if dot.quality else ""
     return (
-        f"{what}{quality}, 4:4:4, {describe_encoding(dot.settings)}, {count} images "
+        f"{what}{quality}, {describe_encoding(dot.settings)}, {count} images "
         "decoded by Pillow, means of per-image values"
     )
 
@@ -245,10 +251,12 @@ def _describe(dot, count):
 def describe_encoding(settings):
     """How integers were chosen and coded, in words."""
     coding = settings["entropy_coding"]
-    words = [f"{coding} entropy coding"]
+    words = [settings.get("subsampling", "4:4:4"), f"{coding} entropy coding"]
     # mozjpeg's trellis is the quantization of its coding.
     if coding != "trellis":
         words.append(f"quantization {settings.get('quantization', 'round')}")
+    if settings.get("tune", "model") != "model":
+        words.append(f"tuned for {settings['tune']}")
     if settings.get("refine_steps"):
         words.append(f"{settings['refine_steps']} refinement steps a picture")
     return ", ".join(words)

@@ -39,7 +39,7 @@ def of(settings):
         modules |= {"refinement": refinement, "gradient": distortion_gradient}
     if settings.get("quantization", "round") != "round":
         modules |= {"integers": jpeg_search, "search": search, "forms": distortions}
-    if settings.get("sampling", "4:4:4") != "4:4:4":
+    if settings.get("subsampling", "4:4:4") != "4:4:4":
         modules["planes"] = planes
     versions = {part: module.NUMBERS_VERSION for part, module in modules.items()}
     return {"code": versions, "libraries": results.library_versions(PACKAGES)}

@@ -11,23 +11,12 @@ import functools
 import numba
 import numpy as np
 
+from jpeg.sampling import blocks_of, factors, plane_sizes
 from jpeg.transform import round_to_integers
-from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, dct_matrix
+from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, ZIGZAG, dct_matrix
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
-# (v, h): samples of luma for one of chroma.
-FACTORS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}
-
-_DIAGONALS = [[(i, d - i) for i in range(8) if 0 <= d - i < 8] for d in range(15)]
-# zigzag position -> place in the block, row by row (ITU-T T.81, figure A.6).
-ZIGZAG = np.array(
-    [
-        8 * v + u
-        for d, diagonal in enumerate(_DIAGONALS)
-        for v, u in (diagonal if d % 2 else diagonal[::-1])
-    ]
-)
 # Coefficients of a block in zigzag order are this matrix times its 64 samples.
 _DCT = np.kron(dct_matrix(), dct_matrix())[ZIGZAG].astype(np.float32)
 
@@ -41,25 +30,12 @@ _STEP = 1.12
 _UNFILTERED_WIDTH = 2
 
 
-def component_size(height, width, sampling, component):
-    """(height, width) in samples of component 0 (Y), 1 or 2 of a picture."""
-    if component == 0:
-        return height, width
-    v, h = FACTORS[sampling]
-    return -(-height // v), -(-width // h)
-
-
-def blocks_of(height, width):
-    """(rows, cols) of the blocks that cover a component."""
-    return -(-height // BLOCK), -(-width // BLOCK)
-
-
 @functools.cache
 def filter_energies(sampling, width):
     """What the decoder's filter makes of a chroma coefficient's squared error.
 
     Args:
-      sampling: a key of `FACTORS`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
       width: of the component, in samples.
 
     Returns:
@@ -72,7 +48,7 @@ def filter_energies(sampling, width):
     subsampled = 1.25 + 0.75 * np.cos(np.pi * frequency / BLOCK)
     if width <= _UNFILTERED_WIDTH:
         subsampled = np.full(BLOCK, 2.0)
-    v, h = (subsampled if f == 2 else np.ones(BLOCK) for f in FACTORS[sampling])
+    v, h = (subsampled if f == 2 else np.ones(BLOCK) for f in factors(sampling))
     return np.outer(v, h).ravel()[ZIGZAG]
 
 
@@ -81,7 +57,7 @@ def upsample(samples, sampling, height, width):
 
     Args:
       samples: float32 `[h, w]`, of the component's true size.
-      sampling: a key of `FACTORS`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
       height, width: of the picture.
 
     Returns:
@@ -103,7 +79,7 @@ def upsample_adjoint(full, sampling, shape):
 def _axes(sampling, width):
     """[(axis, whether samples are only repeated there)] of the subsampled axes."""
     repeat = width <= _UNFILTERED_WIDTH
-    return [(axis, repeat) for axis, f in enumerate(FACTORS[sampling]) if f == 2]
+    return [(axis, repeat) for axis, f in enumerate(factors(sampling)) if f == 2]
 
 
 def _along(axis, function, samples, *args):
@@ -207,7 +183,7 @@ def subsample(plane, sampling):
 
     Args:
       plane: float32 `[height, width]`.
-      sampling: a key of `FACTORS`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Returns:
       float32, the component's samples.
@@ -215,7 +191,7 @@ def subsample(plane, sampling):
     if sampling == "4:4:4":
         return plane
     height, width = plane.shape
-    v, h = FACTORS[sampling]
+    v, h = factors(sampling)
     padded = np.pad(plane, [(0, -height % v), (0, -width % h)], mode="edge")
     shape = padded.shape[0] // v, padded.shape[1] // h
     samples = padded.reshape(shape[0], v, shape[1], h).mean((1, 3), dtype=np.float32)
@@ -257,7 +233,7 @@ class CodedPicture:
 
     Attributes:
       picture: uint8 RGB `[height, width, 3]`, the original.
-      sampling: a key of `FACTORS`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
       sizes: (height, width) in samples of each component.
       originals: coefficients of the original, float32 `[blocks, 64]` (zigzag) of each
         component; of subsampled chroma those that come closest to it.
@@ -271,7 +247,7 @@ class CodedPicture:
         self.picture = picture
         self.sampling = sampling
         height, width = picture.shape[:2]
-        self.sizes = [component_size(height, width, sampling, c) for c in range(3)]
+        self.sizes = plane_sizes(height, width, sampling)
         self.shown = to_ycbcr(picture)
         self.originals, self.coefficients = [], [None] * 3
         for component, plane in enumerate(self.shown):

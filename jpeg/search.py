@@ -8,38 +8,32 @@ lengths anew and moves the tables to what suits the integers.
 """
 
 import functools
-import heapq
 from typing import NamedTuple
 
 import numpy as np
 
 from jpeg import file as jpeg_file
 from jpeg import trellis
+from jpeg.huffman import MAX_LENGTH, code_lengths
 from jpeg.planes import (
-    BLOCK,
     ENERGIES,
-    FACTORS,
-    ZIGZAG,
     CodedPicture,
-    blocks_of,
     error_slope,
     to_natural,
 )
+from jpeg.progressive import band_histogram, choose_bands
+from jpeg.sampling import blocks_of, factors
+from jpeg_standard import BLOCK, ZIGZAG
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
 LEAST = 0.5  # steps: smaller coefficients become zero
-# Ends of the bands that a component's scans may have, zigzag.
-BAND_ENDS = (2, 5, 8, 12, 18, 63)
-_SCAN_OVERHEAD = 27  # bytes of a scan's headers, beside one for each symbol
-
 # Integers chosen for the old step hold the regression back, so that each goes too short
 # a way; at the last pass the integers stay, and the exact factor is right.
 _OVER_RELAXATION = 2
 _LEAST_COUNT = 8  # of integers other than 0, for a step to be moved so far
 
-_MAX_LENGTH = 16.0  # bits of the longest Huffman code
 _UNSEEN = 0.3  # count of a symbol that did not occur so far
 _LONGEST_END = 6.0  # bits of a block's end while its path is searched
 
@@ -137,7 +131,7 @@ def search(
 
     Args:
       picture: uint8 RGB `[height, width, 3]`.
-      sampling: a key of `planes.FACTORS`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
       entropy_coding: "default" counts the bits of the standard's Huffman tables in a
         sequential scan; any other coding those of tables made for the picture's
         progressive scans.
@@ -218,7 +212,7 @@ class _State:
             order = self._orders[component]
             trellis.count_dc(integers, order, counts[min(component, 1)])
             if number:
-                self._bands[component] = best_bands(integers)
+                self._bands[component] = choose_bands(integers)
         self._dc_lengths = [dc_lengths(own) for own in counts]
 
     def choose(self, component, form):
@@ -246,8 +240,7 @@ class _State:
         if self._is_standard:
             _, lengths = _standard_lengths(min(component, 1))
             return lengths, np.empty(0, np.float32), lengths[0]
-        counts = np.zeros(256, np.int64)
-        trellis.count_band(self.integers[component], first, last, counts)
+        counts = band_histogram(self.integers[component], first, last)
         return scan_lengths(counts)
 
     def move_steps(self, table, sums, is_last):
@@ -279,44 +272,10 @@ class _State:
 
 def interleaved_order(height, width, sampling):
     """Indices of the blocks of luma in the order of the units of a sequential scan."""
-    v, h = FACTORS[sampling]
+    v, h = factors(sampling)
     rows, cols = blocks_of(height, width)
     row, col = np.divmod(np.arange(rows * cols), cols)
     return np.lexsort((col % h, row % v, col // h, row // v))
-
-
-def best_bands(integers):
-    """The bands of the scans of a component that take the fewest bits.
-
-    By dynamic programming over `BAND_ENDS`, with the bits of real Huffman codes and of
-    the headers of each scan.
-
-    Args:
-      integers: int16 `[blocks, 64]`, zigzag.
-
-    Returns:
-      [(first, last)], which cover 1..63.
-    """
-    best = {0: (0.0, None)}  # end of a band -> bits up to it, end of the band before
-    for i, last in enumerate(BAND_ENDS):
-        best[last] = min(
-            (best[before][0] + _band_bits(integers, before + 1, last), before)
-            for before in (0, *BAND_ENDS[:i])
-        )
-    bands, last = [], BAND_ENDS[-1]
-    while last:
-        before = best[last][1]
-        bands.append((before + 1, last))
-        last = before
-    return bands[::-1]
-
-
-def _band_bits(integers, first, last):
-    counts = np.zeros(256, np.int64)
-    extra = trellis.count_band(integers, first, last, counts)
-    symbols = np.count_nonzero(counts)
-    coded = extra + float(counts @ _huffman_lengths(counts))
-    return coded + 8 * (_SCAN_OVERHEAD + symbols)
 
 
 @functools.cache
@@ -327,9 +286,9 @@ def _standard_lengths(table):
 
 def dc_lengths(counts):
     """Of the DC symbols: those of a Huffman code; an estimate for what is unseen."""
-    return np.where(
-        counts > 0, _huffman_lengths(counts), _self_information(counts)
-    ).astype(np.float32)
+    return np.where(counts > 0, code_lengths(counts), _self_information(counts)).astype(
+        np.float32
+    )
 
 
 def scan_lengths(counts):
@@ -342,7 +301,7 @@ def scan_lengths(counts):
       (lengths, run lengths, end) for `trellis.search_ac`.
     """
     information = _self_information(counts)
-    mixed = (information + _huffman_lengths(counts)) / 2
+    mixed = (information + code_lengths(counts)) / 2
     lengths = np.where(counts > 0, mixed, information).astype(np.float32)
     sizes = np.arange(trellis.RUN_CLASSES)
     runs = lengths[16 * sizes] + sizes.astype(np.float32)
@@ -352,21 +311,4 @@ def scan_lengths(counts):
 def _self_information(counts):
     total = counts.sum() or 1
     information = -np.log2((counts + _UNSEEN) / (total + _UNSEEN))
-    return np.minimum(information, _MAX_LENGTH)
-
-
-def _huffman_lengths(counts):
-    """Code lengths of symbols that occurred so often; 0 for those that did not."""
-    lengths = np.zeros(len(counts))
-    # JPEG keeps the code of all ones free.
-    heap = [(0.5, -1, [])]
-    heap += [(float(counts[i]), int(i), [int(i)]) for i in np.flatnonzero(counts)]
-    heapq.heapify(heap)
-    serial = len(counts)
-    while len(heap) > 1:
-        (first, _, some), (second, _, others) = heapq.heappop(heap), heapq.heappop(heap)
-        members = some + others
-        lengths[members] += 1
-        serial += 1
-        heapq.heappush(heap, (first + second, serial, members))
-    return np.minimum(lengths, _MAX_LENGTH)
+    return np.minimum(information, MAX_LENGTH)

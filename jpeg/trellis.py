@@ -12,23 +12,14 @@ Costs are in bits; `weights` are the bits of a squared error of one step, `[bloc
 import numba
 import numpy as np
 
+from jpeg.huffman import size_of
+
 ZERO_RUN = 0xF0  # the symbol of 16 zeros
 MAX_AC = 1023  # ITU-T T.81, table F.2
 MAX_DC = 1020  # differences of it have to fit into 11 bits, with any neighbour
-LONGEST_RUN = 32767  # blocks of an end-of-band run (T.81, G.1.2.2)
 RUN_CLASSES = 15  # of its length, by size in bits
 _DC_CANDIDATES = 5
 _INFINITE = np.float32(1e30)
-
-
-@numba.njit(cache=True, nogil=True)
-def size_of(magnitude):
-    """Bits of a magnitude: JPEG's size category."""
-    size = 0
-    while magnitude:
-        magnitude >>= 1
-        size += 1
-    return size
 
 
 @numba.njit(cache=True, nogil=True)
@@ -49,46 +40,6 @@ def count_dc(integers, order, counts):
         counts[size] += 1
         extra += size
         before = value
-    return extra
-
-
-@numba.njit(cache=True, nogil=True)
-def count_band(integers, first, last, counts):
-    """Adds the symbols of a progressive scan of `first`..`last` to `counts` `[256]`.
-
-    Returns:
-      Number of the bits that follow the symbols.
-    """
-    extra, pending = 0, 0
-    for block in range(integers.shape[0]):
-        run = 0
-        for k in range(first, last + 1):
-            value = integers[block, k]
-            if value == 0:
-                run += 1
-                continue
-            if pending:
-                size = size_of(pending) - 1
-                counts[16 * size] += 1
-                extra += size
-                pending = 0
-            while run > 15:
-                counts[ZERO_RUN] += 1
-                run -= 16
-            size = size_of(abs(value))
-            counts[16 * run + size] += 1
-            extra += size
-            run = 0
-        if run:
-            pending += 1
-            if pending == LONGEST_RUN:
-                counts[16 * (RUN_CLASSES - 1)] += 1
-                extra += RUN_CLASSES - 1
-                pending = 0
-    if pending:
-        size = size_of(pending) - 1
-        counts[16 * size] += 1
-        extra += size
     return extra
 
 

@@ -7,7 +7,9 @@ subsampling, for coefficients and tables that stay.
 import numpy as np
 
 from jpeg import search, trellis
-from jpeg.planes import ENERGIES, ZIGZAG
+from jpeg.planes import ENERGIES
+from jpeg.progressive import band_histogram, coded_bits
+from jpeg_standard import ZIGZAG
 
 _PASSES = 3
 _COMPONENTS = ([0], [1, 2])  # of each table: Cb and Cr share theirs
@@ -36,7 +38,7 @@ def searched(z, qtables, lmbda):
             weights = np.float32(lmbda * ENERGIES[component]) * squares
             lengths = search.dc_lengths(dc_counts[table])
             trellis.search_dc(own, weights, order, lengths, integers[component])
-            counts, _ = _ac_counts(integers[component])
+            counts = band_histogram(integers[component], 1, 63)
             trellis.search_ac(
                 *(own, weights, 1, 63, *search.scan_lengths(counts)),
                 *(np.float32(search.LEAST), integers[component]),
@@ -59,19 +61,13 @@ def _dc_counts(integers, order):
     return counts
 
 
-def _ac_counts(integers):
-    """(counts of the symbols `[256]`, number of the bits that follow them)."""
-    counts = np.zeros(256, np.int64)
-    return counts, trellis.count_band(integers, 1, 63, counts)
-
-
 def _bits(integers, order):
     dc_counts = _dc_counts(integers, order)
     bits = _entropy(dc_counts[0]) + _entropy(dc_counts[1])
     bits += float((dc_counts * np.arange(16)).sum())
     for own in integers:
-        counts, extra = _ac_counts(own)
-        bits += _entropy(counts) + extra
+        counts = band_histogram(own, 1, 63)
+        bits += _entropy(counts) + coded_bits(counts, 0)
     return bits
 
 

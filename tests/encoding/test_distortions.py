@@ -5,19 +5,22 @@ import pytest
 from scipy import ndimage
 
 from encoding import distortions
-from jpeg import planes, search
+from jpeg import SUBSAMPLINGS, planes, search
+from jpeg.huffman import code_lengths
+from jpeg.progressive import band_histogram, choose_bands, coded_bits
+from jpeg.sampling import factors
+from jpeg_standard import ZIGZAG
 from metrics import ms_ssim
 
 
-def basis_response(k, factors, offset):
+def basis_response(k, sampling, offset):
     """Energies of one coefficient at every scale, in two dimensions, float64."""
-    v, h = factors
+    v, h = factors(sampling)
     canvas = np.zeros((256 // v, 256 // h), np.float32)
     coefficients = np.zeros((1, 64), np.float32)
     coefficients[0, k] = 1
     y, x = (128 + offset[0]) // v, (128 + offset[1]) // h
     canvas[y : y + 8, x : x + 8] = planes.to_samples(coefficients, 8, 8)
-    sampling = {f: name for name, f in planes.FACTORS.items()}[factors]
     picture = planes.upsample(canvas, sampling, 256, 256).astype(float)
     found = []
     for scale in range(5):
@@ -32,13 +35,13 @@ def basis_response(k, factors, offset):
     return [*found, np.square(blurred).sum()]
 
 
-@pytest.mark.parametrize("factors", list(planes.FACTORS.values()))
-def test_responses_are_energies_of_basis_functions(factors):
-    found = distortions._responses(factors)
-    shifts = [range(0, 16, 8 * f) for f in factors]
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_responses_are_energies_of_basis_functions(sampling):
+    found = distortions._responses(factors(sampling))
+    shifts = [range(0, 16, 8 * f) for f in factors(sampling)]
     offsets = [(y, x) for y in shifts[0] for x in shifts[1]]
     for k in (0, 1, 2, 9, 40, 63):
-        each = [basis_response(k, factors, offset) for offset in offsets]
+        each = [basis_response(k, sampling, offset) for offset in offsets]
         np.testing.assert_allclose(found[:, k], np.mean(each, 0), rtol=1e-4, atol=1e-7)
 
 
@@ -72,6 +75,10 @@ def test_form_has_the_slope_and_the_curvature_of_the_metric(
     assert curvature == pytest.approx(float((weights * way**2).sum()), rel=0.35)
 
 
+def scan_bits(counts):
+    return coded_bits(counts, code_lengths(counts))
+
+
 def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
     picture = smooth_picture(5, 176, 184)
     scales = ms_ssim.reference_scales(picture)
@@ -81,10 +88,10 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
         coded = planes.CodedPicture(picture, "4:2:0")
         bits = 0
         for component, plane in enumerate(found):
-            steps = tables[..., min(component, 1)].ravel()[planes.ZIGZAG]
-            own = np.ascontiguousarray(plane.reshape(-1, 64)[:, planes.ZIGZAG])
+            steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
+            own = np.ascontiguousarray(plane.reshape(-1, 64)[:, ZIGZAG])
             coded.replace(component, (own * steps).astype(np.float32))
-            bits += sum(search._band_bits(own, *b) for b in search.best_bands(own))
+            bits += sum(scan_bits(band_histogram(own, *b)) for b in choose_bands(own))
         return 1 - ms_ssim.slopes(scales, planes.shown_rgb(coded)).value, bits
 
     loss, bits = loss_and_bits(distortions.MultiScaleSimilarity(picture, 30.0))

@@ -89,7 +89,7 @@ def test_rdoq_counts_the_bits_of_the_coding_that_follows(trained):
             bpp = 8 * len(jpeg_file.encode(coded, coding)) / picture[..., 0].size
             costs[counted, coding] = 0.01 * squared_error(coded, picture) + bpp
     # For the lengths of the picture itself the search only finds a local minimum.
-    assert costs["default", "default"] < 0.995 * costs["optimized", "default"]
+    assert costs["default", "default"] < costs["optimized", "default"]
 
 
 def planes_of(distortion, picture, qtables, moves_tables):
@@ -154,7 +154,7 @@ def test_tune_of_a_model_without_a_rate_takes_the_lambda_of_its_tables(trained):
     given = np.moveaxis(quantized(trained, picture, PLAIN).qtables, 0, -1)
     lmbda = search.lambda_of_tables(given)
     distortion = jpeg_search.SquaredError(lmbda)
-    assert_equal(found, *planes_of(distortion, picture, given, True))
+    assert_equal(found, *planes_of(distortion, picture, None, True))
 
 
 def test_lambda_of_tables_is_that_of_their_squared_steps():

@@ -40,7 +40,8 @@ def quantized():
     qtables = rng.integers(3, 60, (8, 8, 2))
     z = transform.picture_to_dct(picture()) / transform.per_component(qtables)
     integers = transform.round_to_integers(z)
-    return QuantizedImage(integers, np.moveaxis(qtables, -1, 0), 171, 166, picture())
+    tables = np.moveaxis(qtables, -1, 0)
+    return QuantizedImage.of_integers(integers, tables, 171, 166, picture())
 
 
 def digest(*arrays):

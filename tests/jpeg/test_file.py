@@ -41,7 +41,7 @@ def random_quantized(seed, height, width):
     integers = np.clip(integers, -1023, 1023)
     integers[:, :, 0, 0] = rng.integers(-1024, 1024, (rows, cols, 3))
     qtables = rng.integers(1, 256, (2, 8, 8))
-    return QuantizedImage(
+    return QuantizedImage.of_integers(
         integers.astype(np.int16), qtables.astype(np.uint8), height, width
     )
 
@@ -73,7 +73,7 @@ def reference_quantized(rgb, qtables):
     blocks = shifted.reshape(rows, 8, cols, 8, 3).transpose(0, 2, 1, 3, 4)
     steps = np.stack([qtables[0], qtables[1], qtables[1]], -1)
     integers = np.rint(dctn(blocks, axes=(2, 3), norm="ortho") / steps)
-    return QuantizedImage(
+    return QuantizedImage.of_integers(
         integers.astype(np.int16), qtables.astype(np.uint8), height, width, rgb
     )
 
@@ -421,14 +421,18 @@ def test_integers_beyond_8_bit_jpeg_are_refused(position, value, entropy_coding)
     integers[0, 0, position[0], position[1], 2] = value
     qtables = np.ones((2, 8, 8), np.uint8)
     with pytest.raises(ValueError, match="integers must lie"):
-        jpeg_file.encode(QuantizedImage(integers, qtables, 8, 8), entropy_coding)
+        jpeg_file.encode(
+            QuantizedImage.of_integers(integers, qtables, 8, 8), entropy_coding
+        )
 
 
 def test_extreme_integers_side_by_side_read_back():
     integers = np.full((1, 2, 8, 8, 3), -1023, np.int16)
     integers[0, 1] = 1023
     integers[0, 0, 0, 0] = -1024
-    quantized = QuantizedImage(integers, np.ones((2, 8, 8), np.uint8), 8, 16)
+    quantized = QuantizedImage.of_integers(
+        integers, np.ones((2, 8, 8), np.uint8), 8, 16
+    )
     for entropy_coding in ("default", "optimized"):
         data = jpeg_file.encode(quantized, entropy_coding)
         assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)

@@ -6,11 +6,12 @@ import pytest
 import scipy.fft
 from PIL import Image
 
-from jpeg import planes
-from jpeg_standard import YCBCR_TO_RGB
+from jpeg import SUBSAMPLINGS, planes
+from jpeg.sampling import blocks_of, factors, plane_sizes
+from jpeg_standard import YCBCR_TO_RGB, ZIGZAG
 
 SIZES = [(1, 1), (2, 2), (9, 3), (1000, 3), (3, 50), (5, 4), (16, 32), (33, 47)]
-SAMPLINGS = list(planes.FACTORS)
+SAMPLINGS = list(SUBSAMPLINGS)
 PILLOW = {"4:4:4": 0, "4:2:2": 1, "4:2:0": 2}
 
 
@@ -37,9 +38,9 @@ def test_shown_is_what_pillow_decodes(size, sampling, tmp_path):
     coded = planes.CodedPicture(np.zeros((*size, 3), np.uint8), sampling)
     parts = (coefficients.Y, coefficients.Cb, coefficients.Cr)
     for component, part in enumerate(parts):
-        table = coefficients.get_component_qt(component).ravel()[planes.ZIGZAG]
-        rows, cols = planes.blocks_of(*coded.sizes[component])
-        zigzag = part[:rows, :cols].reshape(-1, 64)[:, planes.ZIGZAG]
+        table = coefficients.get_component_qt(component).ravel()[ZIGZAG]
+        rows, cols = blocks_of(*coded.sizes[component])
+        zigzag = part[:rows, :cols].reshape(-1, 64)[:, ZIGZAG]
         coded.replace(component, (zigzag * table).astype(np.float32))
     decoded = np.moveaxis(np.asarray(Image.open(path)).astype(float) - 128, -1, 0)
     error = planes.shown_rgb(coded) - decoded
@@ -51,7 +52,7 @@ def test_shown_is_what_pillow_decodes(size, sampling, tmp_path):
 @pytest.mark.parametrize("size", SIZES)
 def test_adjoint_is_that_of_the_filter(size, sampling):
     rng = np.random.default_rng(0)
-    shape = planes.component_size(*size, sampling, 1)
+    shape = plane_sizes(*size, sampling)[1]
     x = rng.normal(size=shape).astype(np.float32)
     y = rng.normal(size=size).astype(np.float32)
     forward = (planes.upsample(x, sampling, *size).astype(float) * y).sum()
@@ -65,7 +66,7 @@ def test_adjoint_is_that_of_the_filter(size, sampling):
 def test_chroma_comes_close_to_the_least_squares(size, sampling):
     rng = np.random.default_rng(1)
     plane = rng.normal(size=size).astype(np.float32)
-    shape = planes.component_size(*size, sampling, 1)
+    shape = plane_sizes(*size, sampling)[1]
     units = np.eye(np.prod(shape), dtype=np.float32).reshape(-1, *shape)
     columns = [planes.upsample(unit, sampling, *size).ravel() for unit in units]
     matrix = np.stack(columns, 1).astype(float)
@@ -89,14 +90,14 @@ def test_coefficients_are_those_of_scipy_in_zigzag_order():
     # The zigzag of figure A.6: right, then down-left, along the diagonals.
     for k, (v, u) in {1: (0, 1), 2: (1, 0), 3: (2, 0), 5: (0, 2), 63: (7, 7)}.items():
         np.testing.assert_allclose(found[:, k], expected[:, 8 * v + u], atol=1e-5)
-    assert sorted(planes.ZIGZAG) == list(range(64))
+    assert sorted(ZIGZAG) == list(range(64))
     np.testing.assert_allclose(planes.to_samples(found, 11, 21), samples, atol=1e-5)
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_filter_energies_are_those_of_the_basis_functions(sampling):
     energies = planes.filter_energies(sampling, 24)
-    v, h = planes.FACTORS[sampling]
+    v, h = factors(sampling)
     for k in (0, 1, 2, 7, 30, 63):
         coefficients = np.zeros((9, 64), np.float32)
         coefficients[4, k] = 1  # the block in the middle

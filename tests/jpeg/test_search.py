@@ -3,8 +3,11 @@
 import numpy as np
 import pytest
 
-from jpeg import planes, search, trellis
-from jpeg_standard import ijg_qtables
+from jpeg import SUBSAMPLINGS, planes, search, trellis
+from jpeg.huffman import code_lengths
+from jpeg.progressive import band_histogram, choose_bands, coded_bits
+from jpeg.sampling import blocks_of, plane_sizes
+from jpeg_standard import ZIGZAG, ijg_qtables
 
 LMBDA = 0.01
 
@@ -20,14 +23,14 @@ def picture_of(height, width, seed=0):
 
 
 def zigzag(plane):
-    return plane.reshape(-1, 64)[:, planes.ZIGZAG]
+    return plane.reshape(-1, 64)[:, ZIGZAG]
 
 
 def shown(picture, sampling, found, tables):
     """RGB of integers and tables, float64 `[h, w, 3]`."""
     coded = planes.CodedPicture(picture, sampling)
     for component, plane in enumerate(found):
-        steps = tables[..., min(component, 1)].ravel()[planes.ZIGZAG]
+        steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
         coded.replace(component, (zigzag(plane) * steps).astype(np.float32))
     return np.moveaxis(planes.shown_rgb(coded), 0, -1).astype(float) + 128
 
@@ -36,27 +39,25 @@ def bits_of(found, sampling, picture, coding):
     """Bits of the scans, with the codes that the coding takes."""
     height, width = picture.shape[:2]
     dc, total = np.zeros((2, 16), np.int64), 0.0
-    ac = np.zeros((2, 256), np.int64)
     for component, plane in enumerate(found):
         own, table = np.ascontiguousarray(zigzag(plane)), min(component, 1)
         order = np.arange(len(own))
         if coding == "default":
             if component == 0:
                 order = search.interleaved_order(height, width, sampling)
-            for block in own:
-                row = block[np.newaxis]
-                total += trellis.count_band(row, 1, 63, ac[table])
+            lengths = search._standard_lengths(table)[1]
+            counts = sum(band_histogram(block[np.newaxis], 1, 63) for block in own)
+            total += coded_bits(counts, lengths)
         else:
-            bands = search.best_bands(own)
-            assert bands[0][0] == 1 and bands[-1][1] == 63
-            total += sum(search._band_bits(own, *band) for band in bands)
+            for band in choose_bands(own):
+                counts = band_histogram(own, *band)
+                total += coded_bits(counts, code_lengths(counts))
         total += trellis.count_dc(own, order, dc[table])
     for table in (0, 1):
+        lengths = code_lengths(dc[table])
         if coding == "default":
-            lengths = search._standard_lengths(table)
-            total += dc[table] @ lengths[0] + ac[table] @ lengths[1]
-        else:
-            total += dc[table] @ search._huffman_lengths(dc[table])
+            lengths = search._standard_lengths(table)[0]
+        total += dc[table] @ lengths
     return float(total)
 
 
@@ -69,16 +70,16 @@ def rounded(picture, sampling, tables):
     coded = planes.CodedPicture(picture, sampling)
     found = []
     for component, own in enumerate(coded.originals):
-        steps = tables[..., min(component, 1)].ravel()[planes.ZIGZAG]
+        steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
         natural = np.empty(own.shape, np.int16)
-        natural[:, planes.ZIGZAG] = np.rint(own / steps)
-        shape = planes.blocks_of(*coded.sizes[component])
+        natural[:, ZIGZAG] = np.rint(own / steps)
+        shape = blocks_of(*coded.sizes[component])
         found.append(natural.reshape(*shape, 8, 8))
     return found
 
 
 @pytest.mark.parametrize("coding", ["default", "optimized"])
-@pytest.mark.parametrize("sampling", list(planes.FACTORS))
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_cost_is_far_below_that_of_rounding(sampling, coding):
     """By any tables of a quality; the files at equal lambda."""
     picture = picture_of(120, 136)
@@ -92,7 +93,7 @@ def test_cost_is_far_below_that_of_rounding(sampling, coding):
     assert cost < 0.92 * min(plain)
 
 
-@pytest.mark.parametrize("sampling", list(planes.FACTORS))
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_hardly_any_single_change_lowers_the_cost(sampling):
     """The search is a local one: what is left in single steps is little."""
     picture = picture_of(48, 64, seed=1)
@@ -105,7 +106,7 @@ def test_hardly_any_single_change_lowers_the_cost(sampling):
     for _ in range(150):
         plane = found[rng.integers(3)]
         place = tuple(rng.integers(0, n) for n in plane.shape[:2])
-        place += divmod(int(planes.ZIGZAG[rng.integers(12)]), 8)
+        place += divmod(int(ZIGZAG[rng.integers(12)]), 8)
         kept = plane[place]
         plane[place] += rng.choice([-1, 1])
         better += cost_of(picture, sampling, "default", found, tables) < cost - 0.5
@@ -114,14 +115,14 @@ def test_hardly_any_single_change_lowers_the_cost(sampling):
 
 
 @pytest.mark.parametrize("coding", ["default", "optimized"])
-@pytest.mark.parametrize("sampling", list(planes.FACTORS))
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (17, 16), (100, 3), (3, 100)])
 def test_every_size_can_be_searched(size, sampling, coding):
     picture = picture_of(*size)
     found, tables = search.search(picture, sampling, coding, search.SquaredError(0.1))
     for component, plane in enumerate(found):
-        size_of = planes.component_size(*size, sampling, component)
-        assert plane.shape == (*planes.blocks_of(*size_of), 8, 8)
+        size_of = plane_sizes(*size, sampling)[component]
+        assert plane.shape == (*blocks_of(*size_of), 8, 8)
         assert plane.dtype == np.int16
         assert np.abs(plane).max() <= 1023
     assert tables.dtype == np.uint8 and tables.min() >= 1
@@ -186,24 +187,3 @@ def test_blocks_of_luma_come_in_units_of_the_interleaved_scan():
     assert order.tolist() == [0, 1, 2, 3, 4, 5]
     order = search.interleaved_order(16, 16, "4:4:4")
     assert order.tolist() == [0, 1, 2, 3]
-
-
-def test_bands_take_fewer_bits_than_one_scan():
-    rng = np.random.default_rng(0)
-    falling = 12 / (1 + np.arange(64))
-    integers = np.rint(rng.laplace(0, falling, (4000, 64))).astype(np.int16)
-    bands = search.best_bands(integers)
-    whole = search._band_bits(integers, 1, 63)
-    assert sum(search._band_bits(integers, *band) for band in bands) <= whole
-    assert [first for first, _ in bands] == [1, *(last + 1 for _, last in bands[:-1])]
-
-
-def test_code_lengths_are_those_of_a_huffman_code_with_one_code_kept_free():
-    counts = np.array([50, 0, 20, 20, 7, 2, 1])
-    lengths = search._huffman_lengths(counts)
-    assert lengths[1] == 0
-    present = lengths[counts > 0]
-    assert np.sum(2.0**-present) < 1  # the code of all ones is free
-    assert (np.diff(lengths[[0, 2, 4, 5, 6]]) >= 0).all()
-    entropy = -np.log2(counts[counts > 0] / 100) @ counts[counts > 0]
-    assert entropy < counts @ lengths < entropy + 100

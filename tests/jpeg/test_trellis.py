@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jpeg import trellis
+from jpeg.progressive import band_histogram, coded_bits
 
 rng_of = np.random.default_rng
 
@@ -54,18 +55,17 @@ def test_counts_are_those_of_the_symbols(first, last, density):
     rng = rng_of(0)
     integers = rng.integers(-1023, 1024, (40, 64)) >> rng.integers(0, 10, (40, 64))
     integers = (integers * (rng.random((40, 64)) < density)).astype(np.int16)
-    counts = np.zeros(256, np.int64)
-    extra = trellis.count_band(integers, first, last, counts)
+    counts = band_histogram(integers, first, last)
     expected = symbols_of_band(integers, first, last)
-    assert extra == sum(bits for _, bits in expected)
+    assert coded_bits(counts, 0) == sum(bits for _, bits in expected)
     symbols = [symbol for symbol, _ in expected]
     np.testing.assert_array_equal(counts, np.bincount(symbols, minlength=256))
 
 
 def test_runs_of_empty_blocks_beyond_the_longest_take_several_codes():
     integers = np.zeros((2 * 32767 + 5, 64), np.int16)
-    counts = np.zeros(256, np.int64)
-    assert trellis.count_band(integers, 1, 63, counts) == 14 + 14 + 2
+    counts = band_histogram(integers, 1, 63)
+    assert coded_bits(counts, 0) == 14 + 14 + 2
     assert dict(enumerate(counts[counts > 0])) == {0: 1, 1: 2}
     assert counts[16 * 14] == 2 and counts[16 * 2] == 1
 

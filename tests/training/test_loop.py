@@ -738,7 +738,7 @@ def files_by_scipy(batch, qtables):
     integers = np.round(dct / qtables[..., [0, 1, 1]]).astype(np.int16)
     tables = qtables.transpose(2, 0, 1).astype(int)
     return [
-        jpeg_file.encode(jpeg_file.QuantizedImage(i, tables, PATCH, PATCH))
+        jpeg_file.encode(jpeg_file.QuantizedImage.of_integers(i, tables, PATCH, PATCH))
         for i in integers
     ]
 
