@@ -33,7 +33,7 @@ NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 # Bits that a squared error of one quantization step is worth. At high rates the slope
 # of a uniform quantizer is dD/dR = -(2 ln 2) step^2 / 12 (Gish and Pierce, 1968), 8.7
 # bits a squared step; with the search, whose smaller integers go with finer steps, a
-# lower one did best on held-out photographs (see example_experiments/README.md).
+# lower one did best on held-out photographs (see docs/LOG.md).
 BITS_PER_SQUARED_STEP = 6.0
 
 

@@ -41,7 +41,7 @@ def distortion(x, x_tilde, dtype, lpips_weight=0.0, msssim_weight=0.0):
 
 
 def table_slope(lpips_weight):
-    """The slope for `differentiable_jpeg.round_with_slopes` that suits a distortion.
+    """The slope for `differentiable.round_with_slopes` that suits a distortion.
 
     LPIPS jumps where texture is rounded away, which integers held fixed do not see.
     """
@@ -66,7 +66,7 @@ def searched_integers(z, qtables, lmbda):
     They minimise `lmbda * MSE_255 + bits per pixel`, so that (by the envelope theorem)
     the gradient of the minimum in the tables is that of the distortion with the
     integers held fixed: none flows through the integers of AC or their bits. For DC see
-    `differentiable_jpeg.straight_through_dc`: there the rate has a slope in the step.
+    `differentiable.straight_through_dc`: there the rate has a slope in the step.
 
     Args:
       z: coefficients in units of their step, `[b, rows, cols, 8, 8, 3]`.
