@@ -65,6 +65,10 @@ def parse_evaluate(argv=None):
     parser = _Parser(
         description="Measures every checkpoint of a batch, JPEG and the Google "
         "baseline on test images, and plots rate-distortion curves.",
+        epilog="Beside it: python3 -m evaluation.compare (several evaluations in one "
+        "table), evaluation.crops (crops at equal size of the files), "
+        "evaluation.loss_curves (have trainings come to rest), evaluation.rate_check "
+        "(estimated rates beside real ones).",
     )
     what = parser.add_argument_group("what is evaluated")
     what.add_argument(
@@ -118,7 +122,8 @@ def parse_evaluate(argv=None):
 def parse_rate_check(argv=None):
     """Parses the flags of rate_check.py."""
     parser = _Parser(
-        description="Sets the estimates of entropy models beside the bytes of files."
+        prog="python3 -m evaluation.rate_check",
+        description="Sets the estimates of entropy models beside the bytes of files.",
     )
     parser.add_argument(
         "--batch_dir", required=True, metavar="DIR", help="folder of runs"
@@ -141,7 +146,8 @@ def parse_rate_check(argv=None):
 def parse_compare(argv=None):
     """Parses the flags of compare.py."""
     parser = _Parser(
-        description="BD-rates of evaluations with different encodings, in one table."
+        prog="python3 -m evaluation.compare",
+        description="BD-rates of evaluations with different encodings, in one table.",
     )
     parser.add_argument(
         "folders",
@@ -178,8 +184,9 @@ def parse_compare(argv=None):
 def parse_crops(argv=None):
     """Parses the flags of crops.py."""
     parser = _Parser(
+        prog="python3 -m evaluation.crops",
         description="Crops side by side: the original, JPEG, mozjpeg and models at "
-        "equal bits per pixel."
+        "equal bits per pixel.",
     )
     parser.add_argument(
         "crops", nargs="+", metavar="FILE:X,Y,SIDE", help="a picture and a square of it"
@@ -216,7 +223,8 @@ def parse_crops(argv=None):
 def parse_loss_curves(argv=None):
     """Parses the flags of loss_curves.py."""
     parser = _Parser(
-        description="Loss curves of runs, from the events that training wrote."
+        prog="python3 -m evaluation.loss_curves",
+        description="Loss curves of runs, from the events that training wrote.",
     )
     parser.add_argument(
         "batch_dir", metavar="RUNS_DIR", help="folder of runs, with events"

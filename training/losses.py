@@ -41,7 +41,7 @@ def distortion(x, x_tilde, dtype, lpips_weight=0.0, msssim_weight=0.0):
 
 
 def table_slope(lpips_weight):
-    """The slope for `differentiable_jpeg.round_with_slopes` that suits a distortion.
+    """The slope for `differentiable.round_with_slopes` that suits a distortion.
 
     LPIPS jumps where texture is rounded away, which integers held fixed do not see.
     """
