@@ -78,8 +78,8 @@ def _report(measured, args):
     )
     encoding = describe_encoding(vars(args))
     text = (
-        f"Models: {encoding}. JPEG: {args.entropy_coding} entropy coding, rounded, 4:4:4 "
-        "unless it is named otherwise.\n\n"
+        f"Models: {encoding}. JPEG: {args.entropy_coding} entropy coding, rounded, "
+        "4:4:4 unless it is named otherwise.\n\n"
         f"{tables.summary_table(summary)}\n\n{bd_rates}\n"
     )
     print(text)
