@@ -26,7 +26,8 @@ FLOORS = (
 WITHOUT_TENSORFLOW = (
     *("errors", "atomic_files", "arg_parser", "jpeg_standard", "weights"),
     *("jpeg.file", "jpeg.image_files", "jpeg.rdoq", "jpeg.transform"),
-    *("metrics.basic", "metrics.ms_ssim", "training.checkpoints", "training.crops"),
+    *("metrics.basic", "metrics.ms_ssim", "metrics.ssimulacra2"),
+    *("training.checkpoints", "training.crops"),
     *("encoding.codec", "encoding.outputs", "encoding.refinement"),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),
     *("evaluation.compare", "evaluation.plots", "evaluation.tables"),
