@@ -475,7 +475,8 @@ def _add_compress(commands, quality=None):
         "-v",
         "--verbose",
         action="store_true",
-        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, and the means",
+        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, SSIMULACRA2; "
+        "and the means",
     )
     _add_device(other)
     _add_workers(other)

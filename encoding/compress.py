@@ -249,7 +249,7 @@ def _metrics_text(values):
     return (
         f"MSE {values['mse']:.3f}, PSNR {values['psnr']:.3f} dB, "
         f"MS-SSIM {values['ms-ssim']:.5f} ({ms_ssim_db(values['ms-ssim']):.3f} dB), "
-        f"LPIPS {values['lpips']:.5f}"
+        f"LPIPS {values['lpips']:.5f}, SSIMULACRA2 {values['ssimulacra2']:.3f}"
     )
 
 

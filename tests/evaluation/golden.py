@@ -96,7 +96,8 @@ def metrics(folder):
     Image.fromarray(picture()).save(data, "JPEG", quality=20)
     decoded = jpeg_file.decode(data.getvalue())
     values = metrics.compare(metrics.reference(picture()), decoded)
-    return [values[name] for name in ("mse", "psnr", "ms-ssim", "lpips")]
+    names = ("mse", "psnr", "ms-ssim", "lpips", "ssimulacra2")
+    return [values[name] for name in names]
 
 
 def transformed(folder):
