@@ -409,8 +409,8 @@ def test_tables_name_every_dot_with_its_means(complete):
     text = (folder / "batch" / "results.md").read_text()
     assert text in outcome.out.getvalue()
     assert (
-        "Models: default entropy coding, quantization round. JPEG: default entropy "
-        "coding, rounded." in text
+        "Models: 4:4:4, default entropy coding, quantization round. JPEG: default "
+        "entropy coding, rounded, 4:4:4 unless it is named otherwise." in text
     )
     for name, path in dots_of(folder / "batch").items():
         lists = lists_of(path)
@@ -554,13 +554,16 @@ def test_another_quantization_is_measured_again_but_for_plain_jpeg(small):
     assert run_evaluate(batch, images).status == 0
     before = {name: lists_of(path) for name, path in dots_of(batch).items()}
     changed, outcome = measured_again(batch, images, "--quantization", "rdoq")
-    assert changed == {"run-lambda_001", "run-lambda_01"}
+    searched = {"run-lambda_001", "run-lambda_01"}
+    # JPEG of the models' subsampling stands beside them.
+    assert changed == searched | {"Q5_420", "Q20_420"}
     lines = outcome.lines("measured again")
     assert all("quantization (round -> rdoq)" in line for line in lines)
     assert (
-        "Models: default entropy coding, quantization rdoq." in outcome.out.getvalue()
+        "Models: 4:2:0, default entropy coding, quantization rdoq."
+        in outcome.out.getvalue()
     )
-    for name in changed:
+    for name in searched:
         lists = lists_of(dots_of(batch)[name])
         assert all(np.less(lists["bpp"], before[name]["bpp"]))
         assert all(np.greater(lists["mse"], before[name]["mse"]))

@@ -718,7 +718,9 @@ def test_ctrl_c_ends_a_batch_with_130_and_no_half_file(tmp_path):
     for seed in range(6):
         save_png(tmp_path / f"{seed}.png", 64, 64, seed)
     prelude = (
-        "import os, time, atomic_files; replace = atomic_files._replace; "
+        "import os, signal, time, atomic_files; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "replace = atomic_files._replace; "
         "atomic_files._replace = lambda *paths: "
         "(os.kill(os.getpid(), 2), time.sleep(0.5), replace(*paths))"
     )
