@@ -41,7 +41,8 @@ def code_lengths(counts):
     counts = np.asarray(counts, np.int64)
     (present,) = np.nonzero(counts)
     depths = _tree_depths(np.append(counts[present], 1))
-    in_order = present[np.argsort(depths[:-1], kind="stable")]
+    # Of those equally deep, the limit hits the rarest.
+    in_order = present[np.lexsort((-counts[present], depths[:-1]))]
     lengths = np.zeros(counts.size, np.int64)
     lengths[in_order] = np.repeat(np.arange(MAX_LENGTH + 1), _limited(depths))
     return lengths
