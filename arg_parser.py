@@ -9,7 +9,7 @@ import math
 import os
 import re
 
-from jpeg import ENTROPY_CODINGS, QUANTIZATIONS
+from jpeg import ENTROPY_CODINGS, QUANTIZATIONS, SUBSAMPLINGS, TUNES
 from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
@@ -65,6 +65,10 @@ def parse_evaluate(argv=None):
     parser = _Parser(
         description="Measures every checkpoint of a batch, JPEG and the Google "
         "baseline on test images, and plots rate-distortion curves.",
+        epilog="Beside it: python3 -m evaluation.compare (several evaluations in one "
+        "table), evaluation.crops (crops at equal size of the files), "
+        "evaluation.loss_curves (have trainings come to rest), evaluation.rate_check "
+        "(estimated rates beside real ones).",
     )
     what = parser.add_argument_group("what is evaluated")
     what.add_argument(
@@ -118,7 +122,8 @@ def parse_evaluate(argv=None):
 def parse_rate_check(argv=None):
     """Parses the flags of rate_check.py."""
     parser = _Parser(
-        description="Sets the estimates of entropy models beside the bytes of files."
+        prog="python3 -m evaluation.rate_check",
+        description="Sets the estimates of entropy models beside the bytes of files.",
     )
     parser.add_argument(
         "--batch_dir", required=True, metavar="DIR", help="folder of runs"
@@ -141,7 +146,8 @@ def parse_rate_check(argv=None):
 def parse_compare(argv=None):
     """Parses the flags of compare.py."""
     parser = _Parser(
-        description="BD-rates of evaluations with different encodings, in one table."
+        prog="python3 -m evaluation.compare",
+        description="BD-rates of evaluations with different encodings, in one table.",
     )
     parser.add_argument(
         "folders",
@@ -178,8 +184,9 @@ def parse_compare(argv=None):
 def parse_crops(argv=None):
     """Parses the flags of crops.py."""
     parser = _Parser(
+        prog="python3 -m evaluation.crops",
         description="Crops side by side: the original, JPEG, mozjpeg and models at "
-        "equal bits per pixel."
+        "equal bits per pixel.",
     )
     parser.add_argument(
         "crops", nargs="+", metavar="FILE:X,Y,SIDE", help="a picture and a square of it"
@@ -216,7 +223,8 @@ def parse_crops(argv=None):
 def parse_loss_curves(argv=None):
     """Parses the flags of loss_curves.py."""
     parser = _Parser(
-        description="Loss curves of runs, from the events that training wrote."
+        prog="python3 -m evaluation.loss_curves",
+        description="Loss curves of runs, from the events that training wrote.",
     )
     parser.add_argument(
         "batch_dir", metavar="RUNS_DIR", help="folder of runs, with events"
@@ -467,7 +475,8 @@ def _add_compress(commands, quality=None):
         "-v",
         "--verbose",
         action="store_true",
-        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, and the means",
+        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, SSIMULACRA2; "
+        "and the means",
     )
     _add_device(other)
     _add_workers(other)
@@ -519,8 +528,20 @@ def _add_quantization(group, refine=True):
         "--quantization",
         choices=QUANTIZATIONS,
         default="round",
-        help="round: to the nearest; rdoq: integers that trade their error against the "
-        "bits of the entropy coding, fewer bytes at the same PSNR",
+        help="round: to the nearest; rdoq: a search over integers and tables that "
+        "trade their error against the bits of the entropy coding, far fewer bytes",
+    )
+    group.add_argument(
+        "--tune",
+        choices=TUNES,
+        default="model",
+        help="what rdoq minimises beside the bits: the loss that the model was trained "
+        "for, or another; mixed: MSE + 5000 (1 - MS-SSIM)",
+    )
+    group.add_argument(
+        "--subsampling",
+        choices=SUBSAMPLINGS,
+        help="of chroma (default: 4:4:4, as in the publications; with rdoq 4:2:0)",
     )
     if refine:
         group.add_argument(
@@ -529,20 +550,32 @@ def _add_quantization(group, refine=True):
             default=0,
             metavar="N",
             help="gradient steps on each picture's coefficients, on the model's own "
-            "loss, before they are quantized; needs --rate_model entropy; 30 are "
-            "plenty, and take seconds a picture",
+            "loss, before they are rounded; needs --rate_model entropy; 30 are plenty, "
+            "and take seconds a picture",
         )
 
 
 def _check_compress(parser, args):
-    """mozjpeg quantizes the picture anew: no other quantization has an effect."""
-    if args.entropy_coding == "trellis" and (
-        args.quantization != "round" or getattr(args, "refine_steps", 0)
-    ):
+    """Refuses what has no effect, and fills in the subsampling."""
+    refines = bool(getattr(args, "refine_steps", 0))
+    searches = args.quantization != "round"
+    # mozjpeg quantizes the picture anew.
+    if args.entropy_coding == "trellis" and (searches or refines):
         parser.error(
             "--entropy_coding trellis quantizes the picture itself; leave out "
             "--quantization and --refine_steps, or take optimized"
         )
+    if args.tune != "model" and not searches:
+        parser.error(f"--tune {args.tune} has no effect without --quantization rdoq")
+    if refines and searches:
+        parser.error(
+            "--refine_steps: refined coefficients are rounded, a search would undo it; "
+            "leave out --quantization"
+        )
+    if args.subsampling is None:
+        args.subsampling = "4:2:0" if searches else "4:4:4"
+    if refines and args.subsampling != "4:4:4":
+        parser.error("--refine_steps: full chroma alone; leave out --subsampling")
 
 
 def _add_bpp_range(group):

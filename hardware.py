@@ -68,7 +68,7 @@ def select_device(device):
     if index and not tf.config.list_physical_devices("GPU"):
         raise UserError(
             f"--device {device}: TensorFlow sees no such GPU; use --device cpu, or "
-            "install its CUDA libraries (README, first section)"
+            "install its CUDA libraries (docs/environments.md)"
         )
 
 

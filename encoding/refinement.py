@@ -11,7 +11,7 @@ import numpy as np
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
-# Chosen on held-out photographs, see example_experiments/README.md.
+# Chosen on held-out photographs, see docs/LOG.md.
 LEARNING_RATE = 0.05  # quantization steps, falls to 0 along a half cosine
 BETA1, BETA2 = 0.9, 0.9  # of Adam; the gradients change within few steps
 

@@ -46,7 +46,11 @@ def plane_sizes(height, width, sampling):
     return (height, width), chroma, chroma
 
 
+def blocks_of(height, width):
+    """(rows, cols) of the blocks that cover a plane of so many samples."""
+    return -(-height // BLOCK), -(-width // BLOCK)
+
+
 def plane_blocks(height, width, sampling):
     """Sizes in blocks of Y, Cb and Cr, (rows, cols); arguments as `plane_sizes`."""
-    sizes = plane_sizes(height, width, sampling)
-    return tuple((-(-h // BLOCK), -(-w // BLOCK)) for h, w in sizes)
+    return tuple(blocks_of(*size) for size in plane_sizes(height, width, sampling))

@@ -55,6 +55,7 @@ def steps(folder):
     }
 
 
+@pytest.mark.slow
 def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
     status, _, err = run(train_glob, tmp_path, SCRIPT="ljpeg_attention.py", LR="1e-5")
     assert status == 0, err
@@ -105,6 +106,7 @@ def test_settings_reach_the_command_line(flags_of, script):
     assert changed == {**vars(defaults), **wanted}
 
 
+@pytest.mark.slow
 def test_stopped_batch_saves_and_the_same_command_goes_on(train_glob, tmp_path):
     process = start(train_glob, tmp_path, STEPS=1000000, LAMBDAS="0.01")
     events = tmp_path / "lambda_001" / "train"

@@ -25,9 +25,11 @@ FLOORS = (
 # Modules that are imported, and work, where there is no TensorFlow.
 WITHOUT_TENSORFLOW = (
     *("errors", "atomic_files", "arg_parser", "jpeg_standard", "weights"),
-    *("jpeg.file", "jpeg.image_files", "jpeg.rdoq", "jpeg.transform"),
-    *("jpeg.huffman", "jpeg.progressive", "jpeg.sampling", "jpeg.segments"),
-    *("metrics.basic", "metrics.ms_ssim", "training.checkpoints", "training.crops"),
+    *("jpeg.file", "jpeg.huffman", "jpeg.image_files", "jpeg.planes"),
+    *("jpeg.progressive", "jpeg.sampling", "jpeg.search", "jpeg.segments"),
+    *("jpeg.transform", "jpeg.trellis"),
+    *("metrics.basic", "metrics.ms_ssim", "metrics.ssimulacra2"),
+    *("training.checkpoints", "training.crops"),
     *("encoding.codec", "encoding.outputs", "encoding.refinement"),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),
     *("evaluation.compare", "evaluation.plots", "evaluation.tables"),

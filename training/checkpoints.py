@@ -206,7 +206,7 @@ def latest_checkpoint(folder):
     state_file = os.path.join(folder, "checkpoint")
     if not os.path.exists(state_file):
         return None
-    with open(state_file, encoding="utf-8", errors="replace") as file:
+    with open(state_file, encoding="utf-8", errors="surrogateescape") as file:
         found = _NEWEST.search(file.read())
     if not found:
         raise UserError(f"{state_file}: damaged; restore it or delete it")
@@ -222,6 +222,12 @@ def latest_checkpoint(folder):
 
 def _unescaped(text):
     """A string of a text protocol buffer, whose escapes are those of C, as a path."""
+
+    # Some versions escape what is not ASCII, some do not, and bytes cannot hold it.
+    def escaped(match):
+        return "".join(f"\\{byte:03o}" for byte in os.fsencode(match[0]))
+
+    text = re.sub(r"[^\0-\x7f]", escaped, text)
     return os.fsdecode(ast.literal_eval(f'b"{text}"'))
 
 

@@ -41,7 +41,7 @@ def distortion(x, x_tilde, dtype, lpips_weight=0.0, msssim_weight=0.0):
 
 
 def table_slope(lpips_weight):
-    """The slope for `differentiable_jpeg.round_with_slopes` that suits a distortion.
+    """The slope for `differentiable.round_with_slopes` that suits a distortion.
 
     LPIPS jumps where texture is rounded away, which integers held fixed do not see.
     """
@@ -61,12 +61,12 @@ def estimated_bpp(z, x, seed):
 
 
 def searched_integers(z, qtables, lmbda):
-    """Integers of the rate-distortion search, see jpeg/rdoq.py, in place of rounding.
+    """Integers of a rate-distortion search, see searched_rate.py, not of rounding.
 
     They minimise `lmbda * MSE_255 + bits per pixel`, so that (by the envelope theorem)
     the gradient of the minimum in the tables is that of the distortion with the
     integers held fixed: none flows through the integers of AC or their bits. For DC see
-    `differentiable_jpeg.straight_through_dc`: there the rate has a slope in the step.
+    `differentiable.straight_through_dc`: there the rate has a slope in the step.
 
     Args:
       z: coefficients in units of their step, `[b, rows, cols, 8, 8, 3]`.
@@ -77,18 +77,16 @@ def searched_integers(z, qtables, lmbda):
       float32 integers, shaped as `z`, and their bits per pixel, a scalar.
     """
     # Compiles for a second, and only this rate needs it.
-    from jpeg import rdoq
+    from training import searched_rate
 
     def search(z, qtables):
         blocks = z.reshape(-1, *z.shape[2:])
-        weights = rdoq.mse_weights(qtables, lmbda)
-        integers = rdoq.quantize(blocks, weights, "optimized")
+        integers, bits = searched_rate.searched(blocks, qtables, lmbda)
         num_pixels = z.size / 3
-        bpp = rdoq.estimated_bits(integers) / num_pixels
-        slopes = rdoq.dc_slopes(blocks) / num_pixels
+        slopes = searched_rate.dc_slopes(blocks) / num_pixels
         return (
             integers.reshape(z.shape).astype(np.float32),
-            np.float32(bpp),
+            np.float32(bits / num_pixels),
             slopes.astype(np.float32),
         )
 

@@ -158,6 +158,7 @@ def first_batch(args):
 # Resuming
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, flags",
     [
@@ -406,7 +407,15 @@ def test_signal_saves_and_the_same_command_goes_on(
     assert_equal_variables(tmp_path / "whole", tmp_path / "train")
 
 
-def test_second_signal_is_not_swallowed():
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal: background jobs of a shell ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_second_signal_is_not_swallowed(ctrl_c):
     with loop.StopSignals() as stop:
         assert stop.signal is None
         os.kill(os.getpid(), signal.SIGINT)
@@ -682,6 +691,7 @@ def test_summaries_are_written_at_the_start_and_at_the_end(attention_events):
         assert values["loss_terms/lpips"] > 0
 
 
+@pytest.mark.slow
 def test_summaries_hold_the_mean_loss_since_the_last_one(parse, tmp_path, monkeypatch):
     model = ljpeg_attention.LJPEGAttention
     for steps in (1, 2, 100):
