@@ -69,11 +69,11 @@ def _report(measured, args):
         points = curves.setdefault((dot.kind, dot.curve), [])
         points.append(values.means())
     summary = {dot.name: values.means() for dot, values in measured}
-    runs = {label: points for (kind, label), points in curves.items() if kind != "jpeg"}
+    others = {label: points for (_, label), points in curves.items() if label != "JPEG"}
     bd_rates = tables.bd_rate_table(
         "JPEG of the same coding",
         curves.get(("jpeg", "JPEG"), []),
-        runs,
+        others,
         args.bpp_range,
     )
     encoding = describe_encoding(vars(args))

@@ -196,6 +196,8 @@ def _name_and_kind(file_name, part):
         return "JPEG", "jpeg"
     if file_name.startswith("google_Q"):
         return "Google baseline", "google"
+    if file_name.startswith("search_Q"):
+        return "search, no model", "jpeg"
     return re.sub(r"-lambda_[^-]*\.json$", "", file_name), "run"
 
 

@@ -9,12 +9,14 @@ from errors import UserError
 from google_baseline import GoogleBaseline
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
+from ljpeg_PIL import StandardJPEG
 from training import checkpoints
 
 logger = logging.getLogger(__name__)
 
 JPEG_QUALITIES = (*range(1, 10), *range(10, 91, 5))
 GOOGLE_QUALITIES = (5, 10, 15, 20, 25)
+SEARCH_QUALITIES = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
 MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention, GoogleBaseline)}
 
 
@@ -43,6 +45,8 @@ def plan_dots(args):
     dots = _jpeg_dots(args, "4:4:4")
     if args.subsampling != "4:4:4":
         dots += _jpeg_dots(args, args.subsampling)
+    if args.tune != "model":
+        dots += _search_dots(args, folder)
     if args.google_dir is not None:
         try:
             prefix = checkpoints.find_checkpoint(args.google_dir)
@@ -103,6 +107,29 @@ def _jpeg_dots(args, subsampling):
     ]
 
 
+def _search_dots(args, folder):
+    """The search without a model, at the lambdas of the standard's tables."""
+    settings = {"script": StandardJPEG.NAME, **_encoding(args)}
+    return [
+        Dot(
+            *(f"search_Q{q}", folder, "jpeg", f"search for {args.tune}, no model"),
+            *({**settings, "quality": q}, None, q),
+        )
+        for q in SEARCH_QUALITIES
+    ]
+
+
+def _encoding(args):
+    """The settings of how a model's pictures are coded."""
+    return {
+        "entropy_coding": args.entropy_coding,
+        "quantization": args.quantization,
+        "refine_steps": args.refine_steps,
+        **_chroma(args.subsampling),
+        **({} if args.tune == "model" else {"tune": args.tune}),
+    }
+
+
 def _chroma(subsampling):
     """The setting of subsampled chroma, empty for full: older records have none."""
     return {} if subsampling == "4:4:4" else {"subsampling": subsampling}
@@ -135,11 +162,7 @@ def _model_settings(prefix, script, args):
     names += ("vgg", "freeze_vgg") if script == LJPEGAttention.NAME else ()
     return {
         "script": script,
-        "entropy_coding": args.entropy_coding,
-        "quantization": args.quantization,
-        "refine_steps": args.refine_steps,
-        **_chroma(args.subsampling),
-        **({} if args.tune == "model" else {"tune": args.tune}),
+        **_encoding(args),
         # The tables alone are free of convolutions.
         **({} if script == LJPEG.NAME else {"precision": args.precision}),
         "step": checkpoints.checkpoint_step(prefix),

@@ -23,6 +23,7 @@ from evaluation import fingerprint, results
 from evaluation.dots import MODELS
 from jpeg import file as jpeg_file
 from jpeg.image_files import find_images, read_image
+from ljpeg_PIL import StandardJPEG
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from metrics.basic import bits_per_pixel
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
@@ -157,6 +158,12 @@ class Evaluator:
     def _encoder(self, dot):
         """Yields a function from a picture to the bytes of its .jpg file."""
         coding = self._args.entropy_coding
+        if dot.settings.get("script") == StandardJPEG.NAME:
+            with self._codecs.make(StandardJPEG) as codec:
+                yield lambda picture: jpeg_file.encode(
+                    codec.quantize(picture, dot.quality), coding
+                )
+            return
         if dot.prefix is None:
             sampling = dot.settings.get("subsampling", "4:4:4")
             yield lambda picture: jpeg_file.encode_rgb(

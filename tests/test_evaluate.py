@@ -569,6 +569,21 @@ def test_another_quantization_is_measured_again_but_for_plain_jpeg(small):
         assert all(np.greater(lists["mse"], before[name]["mse"]))
 
 
+def test_search_without_a_model_stands_beside_the_models_of_a_tune(small, monkeypatch):
+    batch, images = small
+    monkeypatch.setattr(dots, "SEARCH_QUALITIES", (10, 50))
+    flags = ["--quantization", "rdoq", "--tune", "psnr", "--subsampling", "4:2:2"]
+    outcome = run_evaluate(batch, images, *flags, qualities=(20,))
+    assert outcome.status == 0
+    assert {"search_Q10", "search_Q50", "Q20", "Q20_422"} < set(dots_of(batch))
+    assert "search for psnr, no model" in outcome.out.getvalue()
+    low, high = (lists_of(dots_of(batch)[f"search_Q{q}"]) for q in (10, 50))
+    assert all(np.less(low["bpp"], high["bpp"]))
+    assert all(np.less(low["psnr"], high["psnr"]))
+    for jpg in jpgs_of(dots_of(batch)["search_Q50"]).values():
+        assert jpeg_file.read_coefficients(jpg.read_bytes()).sampling == "4:2:2"
+
+
 def test_files_of_other_test_images_do_not_stay_behind(small):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
