@@ -160,16 +160,22 @@ def _encode(codec, picture, coding):
 def encoding(options):
     """Beyond rounding, an image of 768x512: pixels to bytes with ljpeg's tables"""
     picture = test_picture(options)
-    round_, rdoq = Quantization(), Quantization("rdoq")
+    search = Quantization("rdoq", sampling="4:2:0")
+    entropy = {"rate_model": "entropy"}
     cases = {
-        "round": (round_, {}),
-        "rdoq, no rate": (rdoq, {}),
-        "rdoq, MSE": (rdoq, {"rate_model": "entropy"}),
-        "rdoq, LPIPS": (rdoq, {"rate_model": "entropy", "lpips_weight": 5000}),
-        "rdoq, MS-SSIM": (rdoq, {"rate_model": "entropy", "msssim_weight": 5000}),
+        "round": (Quantization(), {}),
+        "round, 4:2:0": (Quantization(sampling="4:2:0"), {}),
+        "search for MSE": (search, entropy),
+        "search for MSE, 4:4:4": (Quantization("rdoq"), entropy),
+        "search for MSE, standard Huffman tables": (
+            search._replace(entropy_coding="default"),
+            entropy,
+        ),
+        "search for MS-SSIM": (search._replace(tune="ms-ssim"), entropy),
+        "search for MSE and MS-SSIM": (search._replace(tune="mixed"), entropy),
         "one refinement step, LPIPS": (
             Quantization(refine_steps=1),
-            {"rate_model": "entropy", "lpips_weight": 5000},
+            {**entropy, "lpips_weight": 5000},
         ),
     }
     with contextlib.ExitStack() as stack:
@@ -180,7 +186,8 @@ def encoding(options):
             prefix = _stand_in("ljpeg", folder, options, lmbda=0.01, **flags)
             codec = _restored("ljpeg", prefix, options, quantization)
             codec = stack.enter_context(codec)
-            functions[name] = functools.partial(_encode, codec, picture, "optimized")
+            coding = quantization.entropy_coding
+            functions[name] = functools.partial(_encode, codec, picture, coding)
         timings = interleave(functions, options, "encoding")
     rows = [
         {"case": name, "ms": timing.ms, **timing.checks}

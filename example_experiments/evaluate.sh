@@ -19,7 +19,7 @@ export PYTHONPATH=$project${PYTHONPATH:+:$PYTHONPATH}
 python=${PYTHON:-$project/.venv/bin/python}
 [[ -x $python ]] || python=python3
 # Runs to encode with a search of the integers, and with a refinement.
-searched=(tables_rdoq_mse {tables,attention}_entropy_{mse,lpips,ms-ssim})
+searched=(tables_rdoq_mse tables_entropy_{mse,lpips,ms-ssim})
 refined=(tables_entropy_lpips)
 [[ -n ${SEARCHED:-} ]] && read -ra searched <<<"$SEARCHED"
 [[ -n ${REFINED:-} ]] && read -ra refined <<<"$REFINED"
@@ -57,6 +57,16 @@ if [[ ${#runs[@]} -gt 0 ]]; then
     --entropy_coding optimized --quantization rdoq --runs "${runs[@]}"
   folders+=("$dir"/_{rdoq,optimized_rdoq})
 fi
+# What the search minimises, whatever a model was trained for, beside no model at all.
+for tuned in psnr:tables_rdoq_mse {ms-ssim,mixed}:tables_entropy_ms-ssim; do
+  tune=${tuned%%:*}
+  present "${tuned#*:}"
+  if [[ ${#runs[@]} -gt 0 ]]; then
+    again "$dir/_optimized_$tune" "$dir/_optimized" --entropy_coding optimized \
+      --quantization rdoq --tune "$tune" --runs "${runs[@]}"
+    folders+=("$dir/_optimized_$tune")
+  fi
+done
 present "${refined[@]}"
 if [[ ${#runs[@]} -gt 0 ]]; then
   again "$dir/_optimized_refined" "$dir/_optimized" \

@@ -59,23 +59,22 @@ def test_every_encoding_is_evaluated_and_compared(tmp_path):
         args.output_dir: (
             args.entropy_coding,
             args.quantization,
-            args.refine_steps,
+            args.refine_steps or args.tune,
             args.runs,
             args.google_dir,
         )
         for args in evaluations
     }
     searched = ["tables_rdoq_mse", "tables_entropy_lpips"]
+    refined = ["tables_entropy_lpips"]
     assert found == {
-        "runs": ("default", "round", 0, None, f"runs/{google}"),
-        "runs/_optimized": ("optimized", "round", 0, None, f"runs/{google}"),
-        "runs/_trellis": ("trellis", "round", 0, None, None),
-        "runs/_rdoq": ("default", "rdoq", 0, searched, None),
-        "runs/_optimized_rdoq": ("optimized", "rdoq", 0, searched, None),
-        "runs/_optimized_refined": (
-            *("optimized", "round", 30),
-            *(["tables_entropy_lpips"], None),
-        ),
+        "runs": ("default", "round", "model", None, f"runs/{google}"),
+        "runs/_optimized": ("optimized", "round", "model", None, f"runs/{google}"),
+        "runs/_trellis": ("trellis", "round", "model", None, None),
+        "runs/_rdoq": ("default", "rdoq", "model", searched, None),
+        "runs/_optimized_rdoq": ("optimized", "rdoq", "model", searched, None),
+        "runs/_optimized_psnr": ("optimized", "rdoq", "psnr", searched[:1], None),
+        "runs/_optimized_refined": ("optimized", "round", 30, refined, None),
     }
     assert all(args.test_image_glob == ["images/*.png"] for args in evaluations)
     (comparison,) = (args for name, args in calls if name == "evaluation.compare")
@@ -90,8 +89,11 @@ def test_jpeg_of_a_coding_is_measured_once(tmp_path):
     status, _, calls = call(tmp_path, ["tables_rdoq_mse"])
     assert status == 0
     # Without an entropy model there is nothing to check.
-    assert [name for name, _ in calls] == [*["evaluate.py"] * 5, "evaluation.compare"]
-    for folder, origin in (("_rdoq", ""), ("_optimized_rdoq", "/_optimized")):
+    assert [name for name, _ in calls] == [*["evaluate.py"] * 6, "evaluation.compare"]
+    for folder, origin in (
+        ("_rdoq", ""),
+        *((f"_optimized_{name}", "/_optimized") for name in ("rdoq", "psnr")),
+    ):
         path = tmp_path / "runs" / folder / "_output_PIL" / "measured_in"
         assert path.read_text().splitlines()[0] == f"runs{origin}"
 
