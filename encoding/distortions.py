@@ -73,7 +73,9 @@ class MultiScaleSimilarity:
         slope = coded.gradient_of(component, slope)
         weights = self.weights(coded, component)
         weights *= np.float32(self.DAMPING[number])
-        return Form(coded.coefficients[component] - slope / (2 * weights), weights)
+        slope /= 2 * weights
+        target = np.subtract(coded.coefficients(component), slope, out=slope)
+        return Form(target, weights)
 
 
 def _block_cells(means, own_factors):

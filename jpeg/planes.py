@@ -237,9 +237,8 @@ class CodedPicture:
       sizes: (height, width) in samples of each component.
       originals: coefficients of the original, float32 `[blocks, 64]` (zigzag) of each
         component; of subsampled chroma those that come closest to it.
-      coefficients: what is coded at the moment, shaped as `originals`.
-      shown: what a decoder makes of these, three float32 planes `[height, width]`, Y
-        minus 128.
+      shown: what a decoder makes of what is coded at the moment, three float32 planes
+        `[height, width]`, Y minus 128.
     """
 
     def __init__(self, picture, sampling):
@@ -249,18 +248,31 @@ class CodedPicture:
         height, width = picture.shape[:2]
         self.sizes = plane_sizes(height, width, sampling)
         self.shown = to_ycbcr(picture)
-        self.originals, self.coefficients = [], [None] * 3
+        self.originals, self._coded = [], [None] * 3
         for component, plane in enumerate(self.shown):
             samples = subsample(plane, sampling) if component else plane
             self.originals.append(to_coefficients(samples))
-            self.coefficients[component] = self.originals[component]
             if component and sampling != "4:4:4":
                 self.shown[component] = upsample(samples, sampling, height, width)
 
-    def replace(self, component, coefficients):
-        """Sets the coefficients of a component, and what is shown of it."""
-        self.coefficients[component] = coefficients
-        samples = to_samples(coefficients, *self.sizes[component])
+    def coefficients(self, component):
+        """What is coded of a component, shaped as `originals`; not to be changed."""
+        if self._coded[component] is None:
+            return self.originals[component]
+        integers, steps = self._coded[component]
+        return integers * steps
+
+    def replace(self, component, integers, steps=1.0):
+        """Sets what is coded of a component, and what is shown of it.
+
+        Args:
+          component: 0, 1 or 2.
+          integers: `[blocks, 64]`, zigzag; kept, not copied: they take half of the
+            memory of coefficients.
+          steps: float32 `[64]`, or a number, of one integer in the coefficients.
+        """
+        self._coded[component] = integers, np.copy(steps)
+        samples = to_samples(self.coefficients(component), *self.sizes[component])
         if component and self.sampling != "4:4:4":
             height, width = self.picture.shape[:2]
             samples = upsample(samples, self.sampling, height, width)

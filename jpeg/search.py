@@ -42,7 +42,7 @@ class Form(NamedTuple):
     """A distortion near what is coded: `sum(weights * (coefficients - target)^2)`.
 
     Attributes:
-      target: float32 `[blocks, 64]`, zigzag.
+      target: float32 `[blocks, 64]`, zigzag; an array of its own.
       weights: float32 `[blocks or 1, 64]`, bits of a squared error of 1.
     """
 
@@ -96,8 +96,9 @@ class SquaredError:
         del number
         weights = self.weights(coded, component)
         slope = coded.gradient_of(component, error_slope(coded, component))
-        step = slope * (np.float32(self._lmbda) / weights)
-        return Form(coded.coefficients[component] - step, weights)
+        slope *= np.float32(self._lmbda) / weights
+        target = np.subtract(coded.coefficients(component), slope, out=slope)
+        return Form(target, weights)
 
 
 class SquaredSteps:
@@ -121,7 +122,8 @@ class SquaredSteps:
     def form(self, coded, component, number):
         """The `Form` of a component: that of the original's coefficients."""
         del number
-        return Form(coded.originals[component], self.weights(coded, component))
+        weights = self.weights(coded, component)
+        return Form(coded.originals[component].copy(), weights)
 
 
 def search(
@@ -220,7 +222,7 @@ class _State:
         table = min(component, 1)
         steps = self._steps[table]
         integers = self.integers[component]
-        z = form.target / steps
+        z = np.divide(form.target, steps, out=form.target)
         weights = form.weights * steps**2
         bands = [
             (first, last, *self._band_lengths(component, first, last))
@@ -256,7 +258,7 @@ class _State:
     def show(self, component):
         """Tells the picture what is coded of a component."""
         steps = self._steps[min(component, 1)]
-        self._coded.replace(component, self.integers[component] * steps)
+        self._coded.replace(component, self.integers[component], steps)
 
     def integers_by_block(self):
         """Integers of the components, `[rows, cols, 8, 8]`, natural order."""

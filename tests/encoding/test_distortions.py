@@ -112,7 +112,7 @@ def test_mixed_distortion_adds_the_squared_error(smooth_picture):
     np.testing.assert_allclose(
         mixed.weights, plain.weights + squared.weights, rtol=1e-5
     )
-    here = coded.coefficients[0]
+    here = coded.coefficients(0)
     slopes = [2 * f.weights * (here - f.target) for f in (plain, squared, mixed)]
     np.testing.assert_allclose(slopes[2], slopes[0] + slopes[1], rtol=1e-3, atol=1e-4)
 
@@ -124,5 +124,5 @@ def test_later_passes_move_less_far(smooth_picture):
     distortion = distortions.MultiScaleSimilarity(picture, 5.0)
     first, last = (distortion.form(coded, 0, n) for n in (0, 4))
     np.testing.assert_allclose(last.weights, 4 * first.weights, rtol=1e-5)
-    here = coded.coefficients[0]
+    here = coded.coefficients(0)
     np.testing.assert_allclose(4 * (last.target - here), first.target - here, atol=2e-3)

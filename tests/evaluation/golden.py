@@ -146,7 +146,7 @@ def forms(folder):
     numbers = []
     for component in (1, 2, 0):
         target, weights = distortion.form(coded, component, 2)
-        moved = target - coded.coefficients[component]
+        moved = target - coded.coefficients(component)
         numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
     return numbers
 

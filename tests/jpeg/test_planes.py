@@ -126,7 +126,7 @@ def test_slope_is_that_of_the_squared_error(sampling, component):
     slope = planes.error_slope(coded, component)
     slope = coded.gradient_of(component, slope)
     way = rng.normal(0, 1, slope.shape).astype(np.float32)
-    start = coded.coefficients[component]
+    start = coded.coefficients(component)
     values = []
     for step in (0.5, -0.5):
         coded.replace(component, start + np.float32(step) * way)
