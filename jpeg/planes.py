@@ -63,61 +63,61 @@ def upsample(samples, sampling, height, width):
     Returns:
       float32 `[height, width]`.
     """
-    for axis, repeat in _axes(sampling, samples.shape[1]):
-        samples = _along(axis, _filter, samples, repeat)
-    return np.ascontiguousarray(samples[:height, :width])
+    v, h = factors(sampling)
+    full = np.empty((height, width), np.float32)
+    _upsample(samples, v, h, _nearest_weight(samples.shape[1]), full)
+    return full
 
 
 def upsample_adjoint(full, sampling, shape):
     """The adjoint of `upsample`: `[height, width]` to `shape`, that of the samples."""
-    axes = _axes(sampling, shape[1])
-    for axis, repeat in reversed(axes):
-        full = _along(axis, _filter_adjoint, full, repeat, shape[axis])
-    return full
+    v, h = factors(sampling)
+    samples = np.zeros(shape, np.float32)
+    _upsample_adjoint(full, v, h, _nearest_weight(shape[1]), samples)
+    return samples
 
 
-def _axes(sampling, width):
-    """[(axis, whether samples are only repeated there)] of the subsampled axes."""
-    repeat = width <= _UNFILTERED_WIDTH
-    return [(axis, repeat) for axis, f in enumerate(factors(sampling)) if f == 2]
-
-
-def _along(axis, function, samples, *args):
-    if axis == 0:
-        return function(np.ascontiguousarray(samples), *args)
-    return function(np.ascontiguousarray(samples.T), *args).T
+def _nearest_weight(width):
+    """Weight of the nearest sample of a component of this width."""
+    return np.float32(1.0 if width <= _UNFILTERED_WIDTH else 0.75)
 
 
 @numba.njit(cache=True, nogil=True)
-def _filter(x, repeat):
-    """`[n, m]` to `[2 n, m]`, along the first axis."""
-    rows, cols = x.shape
-    out = np.empty((2 * rows, cols), np.float32)
-    near = np.float32(1.0 if repeat else 0.75)
-    far = np.float32(1) - near
-    for row in range(rows):
-        above, below = max(row - 1, 0), min(row + 1, rows - 1)
-        for col in range(cols):
-            own = near * x[row, col]
-            out[2 * row, col] = own + far * x[above, col]
-            out[2 * row + 1, col] = own + far * x[below, col]
-    return out
+def _other(place, factor, count):
+    """The second sample that shows at a place on a subsampled axis, or the nearest."""
+    if factor == 1:
+        return place
+    near = place // 2
+    return min(near + 1, count - 1) if place % 2 else max(near - 1, 0)
 
 
 @numba.njit(cache=True, nogil=True)
-def _filter_adjoint(y, repeat, rows):
-    """`[up to 2 n, m]`, what is missing being 0, to `[n, m]`."""
-    cols = y.shape[1]
-    out = np.zeros((rows, cols), np.float32)
-    near = np.float32(1.0 if repeat else 0.75)
-    far = np.float32(1) - near
-    for place in range(y.shape[0]):
-        row = place // 2
-        other = min(row + 1, rows - 1) if place % 2 else max(row - 1, 0)
+def _upsample(samples, v, h, weight, full):
+    rows, cols = samples.shape
+    line = np.empty(cols, np.float32)
+    for y in range(full.shape[0]):
+        near, far = y // v, _other(y, v, rows)
         for col in range(cols):
-            out[row, col] += near * y[place, col]
-            out[other, col] += far * y[place, col]
-    return out
+            own = samples[near, col]
+            line[col] = own + (1 - weight) * (samples[far, col] - own)
+        for x in range(full.shape[1]):
+            own = line[x // h]
+            full[y, x] = own + (1 - weight) * (line[_other(x, h, cols)] - own)
+
+
+@numba.njit(cache=True, nogil=True)
+def _upsample_adjoint(full, v, h, weight, samples):
+    rows, cols = samples.shape
+    line = np.empty(cols, np.float32)
+    for y in range(full.shape[0]):
+        line[:] = 0
+        for x in range(full.shape[1]):
+            line[x // h] += weight * full[y, x]
+            line[_other(x, h, cols)] += (1 - weight) * full[y, x]
+        near, far = y // v, _other(y, v, rows)
+        for col in range(cols):
+            samples[near, col] += weight * line[col]
+            samples[far, col] += (1 - weight) * line[col]
 
 
 def to_coefficients(samples):
@@ -129,31 +129,51 @@ def to_coefficients(samples):
     Returns:
       float32 `[blocks, 64]`, row by row, zigzag.
     """
-    height, width = samples.shape
-    rows, cols = blocks_of(height, width)
-    if (height, width) != (BLOCK * rows, BLOCK * cols):
-        padding = [(0, BLOCK * rows - height), (0, BLOCK * cols - width)]
-        samples = np.pad(samples, padding, mode="edge")
-    blocks = samples.reshape(rows, BLOCK, cols, BLOCK).swapaxes(1, 2)
-    return blocks.reshape(-1, BLOCK * BLOCK) @ _DCT.T
+    return _blocks(samples, True) @ _DCT.T
 
 
 def gradient_to_coefficients(gradient):
     """As `to_coefficients`, of a gradient: what lies outside has none."""
-    height, width = gradient.shape
-    rows, cols = blocks_of(height, width)
-    if (height, width) != (BLOCK * rows, BLOCK * cols):
-        padding = [(0, BLOCK * rows - height), (0, BLOCK * cols - width)]
-        gradient = np.pad(gradient, padding)
-    return to_coefficients(gradient)
+    return _blocks(gradient, False) @ _DCT.T
 
 
 def to_samples(coefficients, height, width):
     """Inverse of `to_coefficients`: the component's samples `[height, width]`."""
-    rows, cols = blocks_of(height, width)
-    blocks = (coefficients @ _DCT).reshape(rows, cols, BLOCK, BLOCK)
-    samples = blocks.swapaxes(1, 2).reshape(BLOCK * rows, BLOCK * cols)
-    return np.ascontiguousarray(samples[:height, :width])
+    samples = np.empty((height, width), np.float32)
+    _join_blocks(coefficients @ _DCT, samples)
+    return samples
+
+
+def _blocks(samples, repeats_edge):
+    """`[h, w]` as `[blocks, 64]`; beyond it there is its edge again, or zeros."""
+    count = np.prod(blocks_of(*samples.shape))
+    blocks = np.zeros((count, BLOCK * BLOCK), np.float32)
+    _cut_blocks(samples, repeats_edge, blocks)
+    return blocks
+
+
+@numba.njit(cache=True, nogil=True)
+def _cut_blocks(samples, repeats_edge, blocks):
+    height, width = samples.shape
+    cols = -(-width // BLOCK)
+    for block in range(blocks.shape[0]):
+        top, left = block // cols * BLOCK, block % cols * BLOCK
+        for v in range(BLOCK):
+            for u in range(BLOCK):
+                y, x = min(top + v, height - 1), min(left + u, width - 1)
+                if repeats_edge or (y == top + v and x == left + u):
+                    blocks[block, BLOCK * v + u] = samples[y, x]
+
+
+@numba.njit(cache=True, nogil=True)
+def _join_blocks(blocks, samples):
+    height, width = samples.shape
+    cols = -(-width // BLOCK)
+    for block in range(blocks.shape[0]):
+        top, left = block // cols * BLOCK, block % cols * BLOCK
+        for v in range(min(BLOCK, height - top)):
+            for u in range(min(BLOCK, width - left)):
+                samples[top + v, left + u] = blocks[block, BLOCK * v + u]
 
 
 def to_ycbcr(picture):
@@ -195,10 +215,12 @@ def subsample(plane, sampling):
     padded = np.pad(plane, [(0, -height % v), (0, -width % h)], mode="edge")
     shape = padded.shape[0] // v, padded.shape[1] // h
     samples = padded.reshape(shape[0], v, shape[1], h).mean((1, 3), dtype=np.float32)
-    ones = upsample(np.ones(shape, np.float32), sampling, height, width)
+    ones = np.ones((height, width), np.float32)  # the filter keeps what is even
     scale = np.float32(_STEP) / upsample_adjoint(ones, sampling, shape)
+    del ones, padded
     for _ in range(_STEPS):
-        error = plane - upsample(samples, sampling, height, width)
+        error = upsample(samples, sampling, height, width)
+        np.subtract(plane, error, out=error)
         samples = samples + scale * upsample_adjoint(error, sampling, shape)
     return samples
 
@@ -276,7 +298,7 @@ class CodedPicture:
         if component and self.sampling != "4:4:4":
             height, width = self.picture.shape[:2]
             samples = upsample(samples, self.sampling, height, width)
-        self.shown[component] = np.ascontiguousarray(samples)
+        self.shown[component] = samples
 
     def gradient_of(self, component, gradient):
         """A gradient in what is shown of a component, in its coefficients.

@@ -14,6 +14,7 @@ from encoding.distortions import MultiScaleSimilarity
 from errors import UserError
 from jpeg import file as jpeg_file
 from jpeg import search as jpeg_search
+from jpeg_standard import ijg_qtables
 from training import checkpoints, loop, rate_models, strip
 
 
@@ -157,13 +158,32 @@ def test_tune_of_a_model_without_a_rate_takes_the_lambda_of_its_tables(trained):
     assert_equal(found, *planes_of(distortion, picture, None, True))
 
 
-def test_lambda_of_tables_is_that_of_their_squared_steps():
-    flat = np.full((8, 8, 2), 20)
-    lmbda = search.lambda_of_tables(flat)
-    # An error of a step in Y, and the mean of those in Cb and Cr, geometrically.
-    luma, chroma = 400 * 1.0, 400 * (0.34414**2 + 1.772**2 + 1.402**2 + 0.71414**2) / 6
-    assert lmbda == pytest.approx(6 / np.sqrt(luma * chroma), rel=1e-3)
-    assert search.lambda_of_tables(2 * flat) == pytest.approx(lmbda / 4)
+def test_lambda_of_tables_gives_about_their_psnr():
+    """On a picture that is more alike to photographs than noise."""
+    rng = np.random.default_rng(0)
+    spectrum = np.hypot(np.fft.fftfreq(160)[:, None], np.fft.rfftfreq(168)) + 3e-3
+    noise = np.fft.rfft2(rng.normal(size=(3, 160, 168))) / spectrum**1.3
+    planes = np.fft.irfft2(noise, (160, 168))
+    planes = planes / planes.std() * np.array([40, 8, 8])[:, None, None]
+    mixed = np.tensordot([[1, 0.2, 0.9], [1, -0.5, -0.6], [1, 0.9, 0]], planes, 1)
+    picture = np.clip(128 + np.moveaxis(mixed, 0, -1), 0, 255).astype(np.uint8)
+    for quality in (15, 50, 85):
+        data = jpeg_file.encode_rgb(picture, quality)
+        rounded = np.square(jpeg_file.decode(data).astype(float) - picture).mean()
+        lmbda = search.lambda_of_tables(ijg_qtables(quality))
+        planes, tables = planes_of(jpeg_search.SquaredError(lmbda), picture, None, True)
+        coded = jpeg_file.QuantizedImage(
+            tuple(planes), "4:2:0", np.moveaxis(tables, -1, 0), 160, 168
+        )
+        assert 10 * np.log10(squared_error(coded, picture) / rounded) == pytest.approx(
+            0, abs=1.5
+        )
+
+
+def test_coarser_tables_have_a_lower_lambda():
+    tables = np.random.default_rng(0).integers(2, 60, (8, 8, 2))
+    ratio = search.lambda_of_tables(4 * tables) / search.lambda_of_tables(tables)
+    assert ratio == pytest.approx(4**-1.39)
 
 
 @pytest.mark.parametrize("tune", ["ms-ssim", "mixed"])
