@@ -18,9 +18,7 @@ import contextlib
 import dataclasses
 import functools
 import io
-import logging
 import os
-import re
 import tempfile
 import threading
 import types
@@ -33,9 +31,18 @@ from PIL import Image
 
 from errors import UserError
 from jpeg import ENTROPY_CODINGS
-from jpeg.image_files import Metadata
-
-logger = logging.getLogger(__name__)
+from jpeg.metadata import Metadata, with_metadata
+from jpeg.segments import (
+    APP1,
+    APP14,
+    COM,
+    DHT,
+    FRAME_HEADERS,
+    SOS,
+    IncompleteError,
+    segments,
+    without_segments,
+)
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
@@ -43,16 +50,6 @@ MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
 _COEFFICIENT_LIBRARY = "turbo210"
 _TRELLIS_LIBRARY = "mozjpeg403"
 _LIBRARY_LOCK = threading.Lock()
-
-_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
-_DHT, _SOI, _EOI, _SOS = 0xC4, 0xD8, 0xD9, 0xDA
-_FRAME_HEADERS = (0xC0, 0xC1, 0xC2)  # baseline, extended sequential, progressive
-# In entropy-coded data a marker is FF followed by neither 00 (a stuffed byte), nor
-# a restart marker, nor another FF (fill).
-_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_MAX_PAYLOAD = 65533  # bytes of a segment: a 16-bit length that counts itself
-_ICC_LABEL = b"ICC_PROFILE\0"
-_EXIF_LABEL = b"Exif\0\0"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -88,7 +85,7 @@ def encode(
       quantized: `QuantizedImage`. `trellis` quantizes `edited` anew and does not
         look at `integers`.
       entropy_coding: one of `ENTROPY_CODINGS`.
-      metadata: `image_files.Metadata` to be stored, or None. An EXIF block or ICC
+      metadata: `jpeg.metadata.Metadata` to be stored, or None. An EXIF block or ICC
         profile that is too large for JPEG (65533 bytes, 16 MB) is left out.
 
     Raises:
@@ -152,7 +149,7 @@ def read_coefficients(data: bytes) -> QuantizedImage:
     """
     # jpeglib keeps markers in 50 fixed slots without a check, and a long ICC
     # profile needs more; none but the two that name the colour space matter here.
-    data = _without_segments(data, {*range(_APP1, 0xF0), 0xFE} - {_APP14})
+    data = without_segments(data, {*range(APP1, 0xF0), COM} - {APP14})
     with _library(_COEFFICIENT_LIBRARY) as folder:
         path = os.path.join(folder, "coded.jpg")
         with open(path, "wb") as file:
@@ -193,8 +190,8 @@ def standard_code_lengths(table):
     lengths = [[16] * 16, [16] * 256]
     # The `default` coding writes these tables into every file.
     data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), quality=75)
-    for marker, start, end in _segments(data):
-        if marker != _DHT or data[start + 4] & 15 != table:
+    for marker, start, end in segments(data):
+        if marker != DHT or data[start + 4] & 15 != table:
             continue
         counts = data[start + 5 : start + 21]
         symbols = iter(data[start + 21 : end])
@@ -345,7 +342,7 @@ def _written(version, write):
             with open(path, "rb") as file:
                 data = file.read()
         return _with_jfif_component_ids(data)
-    except (OSError, _IncompleteError) as error:
+    except (OSError, IncompleteError) as error:
         if getattr(error, "errno", None) is not None:
             raise
         # jpeglib does not pass the system's reason on
@@ -393,54 +390,11 @@ def _ijg_qtables(quality):
 # Segments of the file
 
 
-class _IncompleteError(ValueError):
-    """Bytes that are not a JPEG file from SOI to EOI."""
-
-
 def _finish(data, entropy_coding, metadata):
     """Last steps of every coding: the lossless pass and the metadata."""
     if entropy_coding == "optimized":
         data = mozjpeg_lossless_optimization.optimize(data)
-    return _with_metadata(data, metadata)
-
-
-def _segments(data):
-    """Yields (marker, start, end) of every segment from SOI to EOI.
-
-    data[start:end] is the whole segment with its marker, for SOS without the
-    entropy-coded data that follows.
-
-    Raises:
-      _IncompleteError: not a JPEG file, or cut off.
-    """
-    position = 0
-    while True:
-        head = data[position : position + 4]
-        if len(head) < 2 or head[0] != 0xFF or (head[1] == _SOI) != (position == 0):
-            raise _IncompleteError("not a complete JPEG file")
-        marker, end = head[1], position + 2
-        if marker == 0xFF:  # a fill byte
-            position += 1
-            continue
-        if marker not in (_SOI, _EOI):
-            end += int.from_bytes(head[2:], "big")
-        yield marker, position, end
-        if marker == _EOI:
-            return
-        if marker == _SOS:
-            match = _NEXT_MARKER.search(data, end)
-            end = match.start() if match else len(data)
-        position = end
-
-
-def _without_segments(data, markers):
-    """The file without the segments of these marker codes."""
-    kept, copied = [], 0
-    for marker, start, end in _segments(data):
-        if marker in markers:
-            kept.append(data[copied:start])
-            copied = end
-    return b"".join([*kept, data[copied:]])
+    return with_metadata(data, metadata)
 
 
 def _with_jfif_component_ids(data):
@@ -449,52 +403,13 @@ def _with_jfif_component_ids(data):
     Decoders other than libjpeg may tell the colour space by these numbers.
     """
     data = bytearray(data)
-    for marker, start, _ in list(_segments(data)):
-        if marker in _FRAME_HEADERS:  # length 2, precision 1, size 4, count 1
+    for marker, start, _ in list(segments(data)):
+        if marker in FRAME_HEADERS:  # length 2, precision 1, size 4, count 1
             count_at, stride = start + 9, 3
-        elif marker == _SOS:  # length 2, count 1
+        elif marker == SOS:  # length 2, count 1
             count_at, stride = start + 4, 2
         else:
             continue
         for component in range(data[count_at]):
             data[count_at + 1 + component * stride] += 1
     return bytes(data)
-
-
-def _with_metadata(data, metadata):
-    """Inserts EXIF and ICC segments directly after SOI and the JFIF header."""
-    if metadata is None:
-        return data
-    inserted = _exif_segments(metadata.exif) + _icc_segments(metadata.icc_profile)
-    headers = (end for marker, _, end in _segments(data) if marker in (_SOI, _APP0))
-    position = max(headers)
-    return data[:position] + inserted + data[position:]
-
-
-def _exif_segments(exif):
-    """APP1 segment of an EXIF block, which JPEG cannot split over several."""
-    if not exif:
-        return b""
-    payload = exif if exif.startswith(_EXIF_LABEL) else _EXIF_LABEL + exif
-    if len(payload) > _MAX_PAYLOAD:
-        logger.warning("EXIF of %d bytes is too large for JPEG: left out", len(exif))
-        return b""
-    return _segment(_APP1, payload)
-
-
-def _icc_segments(profile):
-    """APP2 segments of an ICC profile, numbered from 1 (ICC.1:2010, annex B.4)."""
-    if not profile:
-        return b""
-    step = _MAX_PAYLOAD - len(_ICC_LABEL) - 2
-    chunks = [profile[start : start + step] for start in range(0, len(profile), step)]
-    if len(chunks) > 255:
-        return b""
-    return b"".join(
-        _segment(_APP2, _ICC_LABEL + bytes([number, len(chunks)]) + chunk)
-        for number, chunk in enumerate(chunks, start=1)
-    )
-
-
-def _segment(marker, payload):
-    return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2, "big") + payload

@@ -6,7 +6,6 @@ the ICC profile of an RGB picture travels beside them.
 """
 
 import contextlib
-import dataclasses
 import glob
 import logging
 import mmap
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
 from errors import UserError
+from jpeg.metadata import Metadata
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -57,23 +57,6 @@ _UPRIGHT = {
 _TURNED_BY_90 = (5, 6, 7, 8)  # those that swap height and width
 # Where a PNG may say how it is turned; uncompressed, so that a search finds them.
 _PNG_EXIF_NAMES = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """What a picture file holds beside its pixels and ought to keep.
-
-    Attributes:
-      icc_profile: bytes of the ICC profile of an RGB picture, else None (gray and
-        CMYK pictures are converted, their profile would no longer fit).
-      exif: the EXIF block without the orientation tag, which is applied to the
-        pixels; begins with b"Exif\\0\\0", as in the APP1 segment of a JPEG file.
-        None if there is none. The tags of a TIFF file are not taken over: most
-        describe how that file is laid out.
-    """
-
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
 
 
 # Reading
