@@ -5,3 +5,4 @@ Nothing here knows of training, checkpoints or results, nor of any model.
 
 ENTROPY_CODINGS = ("default", "optimized", "trellis")  # see file.py
 QUANTIZATIONS = ("round", "rdoq")  # of our own; `trellis` quantizes by itself
+MAX_MEGAPIXELS = 200  # a larger picture is decoded only if that is asked for
