@@ -130,7 +130,9 @@ class _Job:
     def __call__(self, path, output):
         if os.path.lexists(output) and not self._args.force:
             raise UserError(f"{output}: exists already; pass --force to overwrite it")
-        picture, metadata = read_image_and_metadata(path)
+        picture, metadata = read_image_and_metadata(
+            path, self._args.lenient, self._args.max_megapixels
+        )
         if self._args.strip_metadata:
             metadata = Metadata()
         height, width = picture.shape[:2]

@@ -6,11 +6,13 @@ RGB picture travels beside them; gray with a gray profile is converted to sRGB, 
 that profile would not fit the three components of the result.
 """
 
+import collections
 import contextlib
 import dataclasses
 import glob
 import logging
 import os
+import re
 import stat
 import warnings
 
@@ -47,6 +49,9 @@ warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 logger = logging.getLogger(__name__)
+
+_SEPARATORS = re.escape(os.sep + (os.altsep or ""))
+_TWO_STARS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
 
 # What turns a picture of EXIF orientation 2..8 upright (EXIF 2.3, section 4.6.4).
 _UPRIGHT = {
@@ -230,7 +235,7 @@ def _matches(pattern, suffixes):
         return _images_in_folder(pattern, suffixes)
     if os.path.lexists(pattern):
         return [pattern]
-    paths = glob.glob(pattern, recursive=True)
+    paths = _glob(pattern)
     if os.path.basename(pattern) == "**":
         paths = [path for path in paths if _is_image(path, suffixes)]
     if not paths:
@@ -239,6 +244,40 @@ def _matches(pattern, suffixes):
             'quote the pattern, as in "photos/*.png"'
         )
     return paths
+
+
+def _glob(pattern):
+    """What a pattern matches; `**` enters each folder once, by links too.
+
+    `glob` would go round a loop of links until the path is too long.
+    """
+    stars = _TWO_STARS.search(pattern)
+    if not stars:
+        return glob.glob(pattern)
+    head, tail = pattern[: stars.start()], pattern[stars.end() :] or "*"
+    tops = glob.glob(head) if head else [""]
+    folders = [folder for top in tops for folder in _folders_below(top)]
+    patterns = [os.path.join(glob.escape(folder), tail) for folder in folders]
+    return [path for pattern in patterns for path in _glob(pattern)]
+
+
+def _folders_below(top):
+    """`top` and the folders at any depth below it, each once, no hidden ones."""
+    seen, pending = set(), collections.deque([top])
+    while pending:
+        folder = pending.popleft()
+        try:
+            status = os.stat(folder or os.curdir)
+            names = os.listdir(folder or os.curdir)
+        except OSError:  # not a folder, or one that may not be read
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder
+        below = [os.path.join(folder, name) for name in names if name[0] != "."]
+        # Links last: a folder goes by its own name where it has one.
+        pending.extend(sorted(below, key=lambda path: (os.path.islink(path), path)))
 
 
 def _images_in_folder(folder, suffixes):

@@ -693,6 +693,31 @@ def test_two_stars_reach_every_depth(tmp_path):
     assert found == ["a.png", "x/b.png", "x/y/c.PNG"]
 
 
+def test_two_stars_end_where_links_form_a_loop(tmp_path):
+    """Two loops that cross would take glob 2**40 steps."""
+    touch(tmp_path, "a.png", "x/b.png", "x/y/c.png", ".hidden/d.png", "z/e.PNG")
+    for name in ("x/one", "x/two", "x/y/three", "z/four"):
+        (tmp_path / name).symlink_to(tmp_path)
+    expected = ["a.png", "x/b.png", "x/y/c.png"]
+    assert names_found(tmp_path, f"{tmp_path}/**/*.png") == expected
+    assert names_found(tmp_path, f"{tmp_path}/**") == [*expected, "z/e.PNG"]
+    found = names_found(tmp_path, f"{tmp_path}/**/y/**/*.png")
+    assert found == ["x/y/c.png", "x/y/three/a.png", "x/y/three/x/b.png"]
+
+
+def test_two_stars_follow_links_to_folders_elsewhere(tmp_path, monkeypatch):
+    touch(tmp_path, "in/a.png", "elsewhere/[b]/c.png")
+    (tmp_path / "in/link").symlink_to("../elsewhere")
+    assert names_found(tmp_path, f"{tmp_path}/in/**/*.png") == [
+        "in/a.png",
+        "in/link/[b]/c.png",
+    ]
+    monkeypatch.chdir(tmp_path / "in")
+    assert find_images("**") == ["a.png", "link/[b]/c.png"]
+    assert find_images("**/*.png") == ["a.png", "link/[b]/c.png"]
+    assert find_images(["li*/**/c*"]) == ["link/[b]/c.png"]
+
+
 def test_dangling_link_named_explicitly_is_listed_for_the_reader(tmp_path):
     (tmp_path / "link.png").symlink_to("gone")
     assert names_found(tmp_path, [tmp_path / "link.png"]) == ["link.png"]
