@@ -20,7 +20,12 @@ from encoding.outputs import OutputGuard, plan_outputs
 from errors import UserError, describe_os_error, is_out_of_memory
 from jpeg import file as jpeg_file
 from jpeg.image_files import Metadata, find_images, read_image_and_metadata
-from metrics.basic import bits_per_pixel, mean_of_defined, ms_ssim_db
+from metrics.basic import (
+    INFINITE_PSNR,
+    bits_per_pixel,
+    mean_of_defined,
+    ms_ssim_db,
+)
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from metrics.pictures import PictureMetrics
 from training import checkpoints
@@ -69,6 +74,9 @@ def compress(model_class, args):
         done, failed = _run_all(job, inputs, outputs, args)
     if args.verbose and len(done) > 1:
         print(_mean_line(done))
+        infinite = sum(math.isinf(item.metrics["psnr"]) for item in done)
+        if 0 < infinite < len(done):
+            logger.info("%s: %d of %d", INFINITE_PSNR, infinite, len(done))
     if done:
         folders = {os.path.dirname(item.path) or "." for item in done}
         total = sum(item.num_bytes for item in done)

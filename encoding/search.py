@@ -58,6 +58,12 @@ class Searcher:
         """Whether the search asks for the gradient of the model's distortion."""
         return bool(self._quantization.refine_steps) or self._weighting == "curvature"
 
+    @property
+    def needs_lambda(self):
+        """Whether the search weighs bits by the lambda of the model's loss."""
+        weighs_errors = not isinstance(self._weighting, float)
+        return bool(self._quantization.refine_steps) or weighs_errors
+
     def build(self, dtype):
         """Adds what the search needs to the default graph, beside the model.
 
