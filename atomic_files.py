@@ -103,7 +103,11 @@ def _move_to_free_name(temporary, target):
         raise
     except OSError:  # a file system without hard links: the name is taken first
         os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        os.replace(temporary, target)
+        try:
+            os.replace(temporary, target)
+        except BaseException:
+            os.remove(target)
+            raise
     else:
         os.remove(temporary)
 

@@ -63,7 +63,7 @@ def opened(file, path, max_megapixels, headers_only=False, lenient=False):
                 raise _raw_file(path)
             if size := _webp_size(head):
                 _check_size(*size, path, max_megapixels)
-            source = _other(stack, file)
+            source = _other(stack, file, headers_only)
         _check_size(*source.image.size, path, max_megapixels)
         if source.image.format in ("JPEG", "MPO") and not headers_only:
             _check_jpeg(stack, source, file, path, lenient)
@@ -132,14 +132,29 @@ def _tiff(stack, file, path):
     )
 
 
-def _other(stack, file):
+def _other(stack, file, headers_only):
+    count = 1 if headers_only else _gif_frame_count(file)
     image = _open(stack, file)
     if image.format in ("JPEG", "MPO"):
         lost = metadata.what_is_lost(image)
         notes = [lost] if lost else []
         return Source(image, lambda: metadata.of_jpeg(image), notes=notes)
-    notes = _first_of(getattr(image, "n_frames", 1), "frames")
+    if image.format != "GIF":
+        count = getattr(image, "n_frames", 1)
+    notes = _first_of(count, "frames")
     return Source(image, lambda: metadata.of_other(image), notes=notes)
+
+
+def _gif_frame_count(file):
+    """Frames of a GIF; 1 for another file, or if a later frame is damaged.
+
+    On an image of its own, which is lost where the counting fails.
+    """
+    count = 1
+    with contextlib.suppress(Exception), Image.open(file, formats=["GIF"]) as image:
+        count = image.n_frames
+    file.seek(0)
+    return count
 
 
 def _check_jpeg(stack, source, file, path, lenient):

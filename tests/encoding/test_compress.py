@@ -831,6 +831,18 @@ def test_lenient_takes_what_there_is_of_a_damaged_jpeg(tmp_path, capsys):
     assert decode(output / "a.jpg").shape == (64, 64, 3)
 
 
+def test_a_blank_page_does_not_hide_the_mean_psnr(tmp_path, capsys, caplog):
+    save_png(tmp_path / "a.png", 176, 176)
+    Image.new("RGB", (176, 176), (128, 128, 128)).save(tmp_path / "blank.png")
+    caplog.set_level(logging.INFO)
+    assert compress_pil(tmp_path, "--verbose") == 0
+    first, blank, mean = capsys.readouterr().out.splitlines()[:3]
+    decibels = re.search(r"PSNR [\d.]+ dB", first)[0]
+    assert "PSNR inf dB" in blank
+    assert mean.startswith("mean: ") and decibels in mean
+    assert "left out of the mean PSNR: 1 of 2" in caplog.text
+
+
 def test_size_limit_is_a_flag(tmp_path, capsys):
     path = save_png(tmp_path / "a.png")
     assert compress_pil(path, "--max_megapixels", "0.002") == 1

@@ -108,6 +108,16 @@ def test_frames_of_an_animation_that_are_left_out_are_said(tmp_path, caplog):
         assert len(caplog.records) == 1
 
 
+def test_damage_of_a_later_frame_does_not_cost_the_first(tmp_path):
+    frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
+    path = tmp_path / "x.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    data = path.read_bytes()
+    for cut in range(1, len(data) // 2):
+        path.write_bytes(data[:-cut])
+        assert np.all(read_image_and_metadata(path)[0] == [255, 0, 0])
+
+
 def test_animation_that_begins_with_a_picture_of_its_own(tmp_path):
     frames = [Image.new("RGB", (8, 6), colour) for colour in ("red", "lime", "blue")]
     path = tmp_path / "x.png"
