@@ -16,7 +16,7 @@ from errors import UserError, run_main
 from evaluation import results, tables
 from evaluation.bd_rate import bd_rate
 from evaluation.plots import Curve, plot_overview, plot_rate_distortion
-from json_files import read_json
+from training.json_files import read_json
 
 METRICS = ("psnr", "ms-ssim", "lpips")
 # What content of another form than expected raises.

@@ -25,8 +25,8 @@ import numpy as np
 from atomic_files import write_atomically
 from errors import UserError
 from evaluation.safe_pickle import LISTS, DamagedPickle, check_number, unpickle_lists
-from json_files import read_json
 from metrics.basic import defined, mean_of_defined
+from training.json_files import read_json
 
 # Names of the means in the JSON file, those of CompressAI where it has one.
 JSON_NAMES = {

@@ -26,6 +26,8 @@ FLOORS = (
 WITHOUT_TENSORFLOW = (
     *("errors", "atomic_files", "arg_parser", "jpeg_standard", "weights"),
     *("jpeg.file", "jpeg.image_files", "jpeg.rdoq", "jpeg.transform"),
+    *("jpeg.entropy", "jpeg.metadata", "jpeg.pixels", "jpeg.png", "jpeg.segments"),
+    *("jpeg.sources", "jpeg.tiff", "training.json_files"),
     *("metrics.basic", "metrics.ms_ssim", "training.checkpoints", "training.crops"),
     *("encoding.codec", "encoding.outputs", "encoding.refinement"),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),

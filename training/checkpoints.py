@@ -21,7 +21,7 @@ import numpy as np
 from arg_parser import RATE_MODELS
 from atomic_files import write_atomically
 from errors import UserError
-from json_files import read_json
+from training.json_files import read_json
 from weights import VGG_BLOCKS
 
 SETTINGS_FILE = "settings.json"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from json_files import read_json
+from training.json_files import read_json
 
 
 def written(path, text):
