@@ -153,6 +153,7 @@ class _Job:
         self._metrics = PictureMetrics() if args.verbose else None
 
     def __call__(self, path, output):
+        self._guard.check(output)
         if os.path.lexists(output) and not self._args.force:
             raise _exists(output)
         picture, metadata = read_image_and_metadata(

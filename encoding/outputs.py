@@ -81,22 +81,30 @@ class OutputGuard:
         """Context in which `output` may be put in place, one at a time.
 
         Raises:
-          UserError: it is the same file as an input, or as another output.
+          UserError: as `check`.
         """
         with self._lock:
-            for identity in _by_identity([output]):
-                if identity in self._inputs:
-                    raise UserError(
-                        f"{output}: is the same file as the input "
-                        f"{self._inputs[identity]}; name another --output"
-                    )
-                if identity in self._written:
-                    raise UserError(
-                        f"{output}: is the same file as {self._written[identity]}, "
-                        "which this call has written; rename one of the inputs"
-                    )
+            self.check(output)
             yield
             self._written |= _by_identity([output])
+
+    def check(self, output):
+        """Refuses a file of this call.
+
+        Raises:
+          UserError: it is the same file as an input, or as another output.
+        """
+        for identity in _by_identity([output]):
+            if identity in self._inputs:
+                raise UserError(
+                    f"{output}: is the same file as the input "
+                    f"{self._inputs[identity]}; name another --output"
+                )
+            if identity in self._written:
+                raise UserError(
+                    f"{output}: is the same file as {self._written[identity]}, which "
+                    "this call has written; rename one of the inputs"
+                )
 
 
 def _by_identity(paths):
