@@ -33,6 +33,7 @@ _GAIN_MAP_LABEL = b"urn:iso:std:iso:ts:21496:-1\0"
 _GAIN_MAP_IN_XMP = b"hdrgm:Version"
 _JFIF_LABEL = b"JFIF\0"
 _MAX_DENSITY = 65535
+_ICC_STEP = MAX_PAYLOAD - len(ICC_LABEL) - 2  # bytes of a profile in a segment
 
 TURNED_BY_90 = (5, 6, 7, 8)  # orientations that swap height and width
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([0-9])")
@@ -242,9 +243,6 @@ def fitting(metadata):
         changes["segments"] = kept
         names.append("IPTC")
     return dataclasses.replace(metadata, **changes), names
-
-
-_ICC_STEP = MAX_PAYLOAD - len(ICC_LABEL) - 2
 
 
 def with_metadata(data, metadata):
