@@ -9,7 +9,13 @@ import math
 import os
 import re
 
-from jpeg import ENTROPY_CODINGS, MAX_MEGAPIXELS, QUANTIZATIONS
+from jpeg import (
+    ENTROPY_CODINGS,
+    MAX_MEGAPIXELS,
+    QUANTIZATIONS,
+    SUBSAMPLINGS,
+    TUNES,
+)
 from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
@@ -487,7 +493,8 @@ def _add_compress(commands, quality=None):
         "-v",
         "--verbose",
         action="store_true",
-        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, and the means",
+        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, SSIMULACRA2; "
+        "and the means",
     )
     _add_device(other)
     _add_workers(other)
@@ -539,8 +546,20 @@ def _add_quantization(group, refine=True):
         "--quantization",
         choices=QUANTIZATIONS,
         default="round",
-        help="round: to the nearest; rdoq: integers that trade their error against the "
-        "bits of the entropy coding, fewer bytes at the same PSNR",
+        help="round: to the nearest; rdoq: a search over integers and tables that "
+        "trade their error against the bits of the entropy coding, far fewer bytes",
+    )
+    group.add_argument(
+        "--tune",
+        choices=TUNES,
+        default="model",
+        help="what rdoq minimises beside the bits: the loss that the model was trained "
+        "for, or another; mixed: MSE + 5000 (1 - MS-SSIM)",
+    )
+    group.add_argument(
+        "--subsampling",
+        choices=SUBSAMPLINGS,
+        help="of chroma (default: 4:4:4, as in the publications; with rdoq 4:2:0)",
     )
     if refine:
         group.add_argument(
@@ -549,20 +568,32 @@ def _add_quantization(group, refine=True):
             default=0,
             metavar="N",
             help="gradient steps on each picture's coefficients, on the model's own "
-            "loss, before they are quantized; needs --rate_model entropy; 30 are "
-            "plenty, and take seconds a picture",
+            "loss, before they are rounded; needs --rate_model entropy; 30 are plenty, "
+            "and take seconds a picture",
         )
 
 
 def _check_compress(parser, args):
-    """mozjpeg quantizes the picture anew: no other quantization has an effect."""
-    if args.entropy_coding == "trellis" and (
-        args.quantization != "round" or getattr(args, "refine_steps", 0)
-    ):
+    """Refuses what has no effect, and fills in the subsampling."""
+    refines = bool(getattr(args, "refine_steps", 0))
+    searches = args.quantization != "round"
+    # mozjpeg quantizes the picture anew.
+    if args.entropy_coding == "trellis" and (searches or refines):
         parser.error(
             "--entropy_coding trellis quantizes the picture itself; leave out "
             "--quantization and --refine_steps, or take optimized"
         )
+    if args.tune != "model" and not searches:
+        parser.error(f"--tune {args.tune} has no effect without --quantization rdoq")
+    if refines and searches:
+        parser.error(
+            "--refine_steps: refined coefficients are rounded, a search would undo it; "
+            "leave out --quantization"
+        )
+    if args.subsampling is None:
+        args.subsampling = "4:2:0" if searches else "4:4:4"
+    if refines and args.subsampling != "4:4:4":
+        parser.error("--refine_steps: full chroma alone; leave out --subsampling")
 
 
 def _add_bpp_range(group):

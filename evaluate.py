@@ -65,7 +65,7 @@ def _check_batch_dir(folder):
 
 def _report(measured, args):
     """Prints and writes the tables, and draws the figures."""
-    from evaluation import tables
+    from evaluation import results, tables
     from evaluation.evaluator import describe_encoding
     from evaluation.plots import Curve, plot_rate_distortion
     from metrics.basic import INFINITE_PSNR
@@ -86,9 +86,12 @@ def _report(measured, args):
     infinite = max((values.infinite("psnr") for _, values in measured), default=0)
     note = f"\n\n{INFINITE_PSNR} (up to {infinite} images)." if infinite else ""
     text = (
-        f"Models: {encoding}. JPEG: {args.entropy_coding} entropy coding, rounded.\n\n"
+        f"Models: {encoding}. JPEG: {args.entropy_coding} entropy coding, rounded, "
+        "4:4:4 unless it is named otherwise.\n\n"
         f"{tables.summary_table(summary)}{note}\n\n{bd_rates}\n"
     )
+    if note := results.note_on_missing({dot.name: values for dot, values in measured}):
+        text += f"\n{note}\n"
     print(text)
     table_path = os.path.join(args.output_dir, "results.md")
     os.makedirs(args.output_dir, exist_ok=True)

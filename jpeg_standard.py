@@ -4,6 +4,16 @@ import numpy as np
 
 BLOCK = 8
 
+# ITU-T T.81, figure A.6: zigzag position -> place in the block, row by row.
+_DIAGONALS = [[(i, d - i) for i in range(8) if 0 <= d - i < 8] for d in range(15)]
+ZIGZAG = np.array(
+    [
+        8 * v + u
+        for d, diagonal in enumerate(_DIAGONALS)
+        for v, u in (diagonal if d % 2 else diagonal[::-1])
+    ]
+)
+
 # JFIF 1.02: full-range YCbCr (ITU-R BT.601 weights), without the offset of 128.
 RGB_TO_YCBCR = np.array(
     [

@@ -74,12 +74,15 @@ def evaluation(options):
 
 def _metric_functions(metrics, reference, decoded):
     """Each metric alone; a reference without features makes `compare` skip them."""
-    ssim_only = dataclasses.replace(reference, features=())
-    lpips_only = dataclasses.replace(reference, scales=())
+    nothing = dataclasses.replace(reference, scales=(), features=(), xyb_scales=())
+    ssim_only = dataclasses.replace(nothing, scales=reference.scales)
+    lpips_only = dataclasses.replace(nothing, features=reference.features)
+    xyb_only = dataclasses.replace(nothing, xyb_scales=reference.xyb_scales)
     return {
         "MSE and PSNR": lambda: mean_squared_error(reference.original, decoded),
         "MS-SSIM (with MSE)": lambda: metrics.compare(ssim_only, decoded),
         "LPIPS (with MSE)": lambda: metrics.compare(lpips_only, decoded),
+        "SSIMULACRA2 (with MSE)": lambda: metrics.compare(xyb_only, decoded),
         "all metrics": lambda: metrics.compare(reference, decoded),
     }
 

@@ -80,13 +80,13 @@ class Codecs:
         needs_graph = searcher and searcher.needs_gradient
         if model_class.TABLES_ALONE and not needs_graph:
             model = TablesModel(_tables_of(model_class, prefix))
-            yield Codec(model, searcher and searcher.restored(prefix, lmbda))
+            restored = searcher and searcher.restored(prefix, lmbda)
+            yield Codec(model, self._quantization, restored)
             return
         graph, searcher = self._graph(model_class, settings, searcher)
         with graph.restore(prefix) as model:
-            yield Codec(
-                model, searcher and searcher.restored(prefix, lmbda, model.session)
-            )
+            restored = searcher and searcher.restored(prefix, lmbda, model.session)
+            yield Codec(model, self._quantization, restored)
 
     def _graph(self, model_class, settings, searcher):
         """(graph, the searcher that is part of it) for a kind of checkpoints."""

@@ -247,6 +247,8 @@ def _settings(model_class, args, stack):
         args.entropy_coding,
         # Only models with learned tables can be refined.
         getattr(args, "refine_steps", 0),
+        args.subsampling,
+        args.tune,
     )
     # Scripts without convolutions have no --precision.
     codecs = Codecs(getattr(args, "precision", None), quantization)
@@ -286,7 +288,7 @@ def _metrics_text(values):
     return (
         f"MSE {values['mse']:.3f}, PSNR {values['psnr']:.3f} dB, "
         f"MS-SSIM {values['ms-ssim']:.5f} ({ms_ssim_db(values['ms-ssim']):.3f} dB), "
-        f"LPIPS {values['lpips']:.5f}"
+        f"LPIPS {values['lpips']:.5f}, SSIMULACRA2 {values['ssimulacra2']:.3f}"
     )
 
 

@@ -1,11 +1,7 @@
-"""Gradient and curvature of a model's distortion in the coefficients of one picture.
+"""Gradient of a model's distortion in the coefficients of one picture.
 
-What an encoder needs to know of the metric that a model is trained for: which way to
-move the coefficients of this picture (refinement.py), and what an error in each of them
-costs (jpeg/rdoq.py).
+Which way to move them by the metric that the model is trained for, see refinement.py.
 """
-
-import numpy as np
 
 import tensorflow_v1 as tf
 from errors import UserError
@@ -15,10 +11,6 @@ from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from training.losses import distortion
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
-
-_SMOOTHING = 3  # blocks; neighbours look alike, and a probe is noisy
-_LEAST_PERCENTILE = 5  # of the blocks: below it an estimate is noise about 0
-_LARGEST_RATIO = 10.0  # of a frequency's curvature to the mean of all, and its inverse
 
 
 class DistortionGradient:
@@ -64,43 +56,3 @@ class DistortionGradient:
                 "--refine_steps and --quantization"
             )
         return session.run(self._gradient, {self._pixels: picture, self._dct: dct})
-
-
-def curvature(gradient, dct, errors):
-    """Second derivative of a distortion in each coefficient, at errors of a given size.
-
-    With random signs of the errors e, the mean of e * gradient(e) is that of e^2 times
-    the diagonal of the Hessian (Bekas, Kokiopoulou and Saad, "An estimator for the
-    diagonal of a matrix", 2007). Two probes are too noisy for one coefficient, so the
-    diagonal is taken as a product: of a factor for each block, smoothed over its
-    neighbours, and one for each frequency, both for luma and for chroma.
-
-    Args:
-      gradient: function from coefficients to the gradient of the distortion there.
-      dct: coefficients of the original, float32 `[rows, cols, 8, 8, 3]`.
-      errors: positive, the size of the errors to expect, shaped as `dct`.
-
-    Returns:
-      float32, shaped as `dct`, positive.
-    """
-    # Imported here, as it takes 0.15 s, which other searches do without.
-    from scipy import ndimage
-
-    signs = np.random.default_rng(0)
-    e = errors * signs.choice(np.array([-1, 1], np.float32), dct.shape)
-    products, squares = gradient(dct + e) * e, errors**2
-    result = np.empty_like(dct)
-    for kind in (slice(0, 1), slice(1, 3)):
-        p, s = products[..., kind], squares[..., kind]
-        p_blocks, s_blocks = (
-            ndimage.uniform_filter(v.sum((2, 3, 4), dtype=np.float64), _SMOOTHING)
-            for v in (p, s)
-        )
-        blocks = p_blocks / s_blocks
-        least = max(np.percentile(blocks, _LEAST_PERCENTILE), 1e-12)
-        blocks = np.maximum(blocks, least)[..., np.newaxis, np.newaxis, np.newaxis]
-        weighted = (s * blocks).sum((0, 1, 4), dtype=np.float64)
-        frequencies = p.sum((0, 1, 4), dtype=np.float64) / weighted
-        frequencies = frequencies.clip(1 / _LARGEST_RATIO, _LARGEST_RATIO)
-        result[..., kind] = blocks * frequencies[..., np.newaxis]
-    return result

@@ -62,6 +62,8 @@ class CodecGraph:
 class RestoredGraph:
     """What `codec.TablesModel` is for tables alone, of a network."""
 
+    IS_IDENTITY = False
+
     def __init__(self, session, pixels, quality, outputs):
         """Takes the session and the tensors of a `CodecGraph`."""
         self.session = session

@@ -1,42 +1,42 @@
-"""What an encoder does beyond rounding: refinement and `rdoq`, for any model.
-
-Both go by the loss that the model was trained for, on the picture at hand.
-"""
+"""What an encoder does beyond rounding, for any model: which search, by which loss."""
 
 import numpy as np
 
-from encoding.distortion_gradient import DistortionGradient, curvature
+from encoding.distortion_gradient import DistortionGradient
+from encoding.distortions import MultiScaleSimilarity
 from encoding.refinement import refine
 from errors import UserError
-from jpeg import rdoq, transform
+from jpeg import search
+from jpeg.planes import ENERGIES
+from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from training.rate_models import bits_of_checkpoint
 
-NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 _BITS_LIMIT = 64  # bits of larger integers go on linearly
 # Tables that were trained with rounding are coarser than a refinement wants: with finer
 # ones and a lower lambda the held-out photographs took fewer bits at equal LPIPS.
 _REFINED_LAMBDA = 0.2  # of the lambda of the training
-# Bits that a squared step is worth with LPIPS in the loss. That sees what texture is
-# missing, whatever its energy: by the curvature of LPIPS, and with 6 to 24 bits, LPIPS
-# got worse than by rounding (held-out photographs).
+# Bits that a squared error of one step is worth where no lambda is in bits. With LPIPS
+# in the loss more: that sees what texture is missing, whatever its energy.
+_BITS_PER_SQUARED_STEP = 6.0
 _LPIPS_BITS_PER_SQUARED_STEP = 48.0
-# Of the step: even a coefficient that is met exactly may err in another picture.
-_LEAST_ERROR = 0.05
+# 1 - MS-SSIM beside MSE, where a loss mixes them or one lambda serves for both.
+_MS_SSIM_SCALE = 5000.0
 
 
 class Searcher:
     """What the searches of all checkpoints of a kind share."""
 
     def __init__(self, settings, quantization):
-        """Decides what tells the cost of an error.
+        """Takes the loss of the model.
 
         Args:
           settings: of the model, as attributes.
           quantization: `codec.Quantization`.
 
         Raises:
-          UserError: a refinement without an entropy model.
+          UserError: a refinement without an entropy model, or of subsampled chroma.
         """
         rate_model = getattr(settings, "rate_model", "proxy")
         if quantization.refine_steps and rate_model != "entropy":
@@ -47,22 +47,19 @@ class Searcher:
         self._settings = settings
         self._quantization = quantization
         self._gradient = None
-        self._weighting = rdoq.BITS_PER_SQUARED_STEP
-        if getattr(settings, "lpips_weight", 0):
-            self._weighting = _LPIPS_BITS_PER_SQUARED_STEP
-        elif rate_model != "proxy":  # The lambda of any other loss is not in bits.
-            self._weighting = "curvature" if settings.msssim_weight else "mse"
 
     @property
     def needs_gradient(self):
         """Whether the search asks for the gradient of the model's distortion."""
-        return bool(self._quantization.refine_steps) or self._weighting == "curvature"
+        return bool(self._quantization.refine_steps)
 
     @property
     def needs_lambda(self):
         """Whether the search weighs bits by the lambda of the model's loss."""
-        weighs_errors = not isinstance(self._weighting, float)
-        return bool(self._quantization.refine_steps) or weighs_errors
+        is_in_bits = getattr(self._settings, "rate_model", "proxy") != "proxy"
+        has_lpips = bool(getattr(self._settings, "lpips_weight", 0))
+        by_steps = self._quantization.tune == "model" and has_lpips
+        return self.needs_gradient or (is_in_bits and not by_steps)
 
     def build(self, dtype):
         """Adds what the search needs to the default graph, beside the model.
@@ -74,101 +71,125 @@ class Searcher:
             self._gradient = DistortionGradient(self._settings, dtype)
 
     def restored(self, prefix, lmbda, session=None):
-        """The `Search` of a checkpoint.
+        """The search of a checkpoint: a `Refinement`, or a `Search`.
 
         Args:
           prefix: path prefix of the checkpoint; None for a model without one.
           lmbda: of its loss; None for a model without a checkpoint.
           session: with the checkpoint's weights; None where no gradient is needed.
         """
-        bits = gradient = None
-        if self._quantization.refine_steps:
-            bits = bits_of_checkpoint(prefix, _BITS_LIMIT)
-        if self._gradient:
+        quantization = self._quantization
+        if not self.needs_gradient:
+            return Search(quantization, self._settings, lmbda)
+        bits = bits_of_checkpoint(prefix, _BITS_LIMIT)
 
-            def gradient(picture, dct):
-                return self._gradient.at(session, picture, dct)
+        def gradient(picture, dct):
+            return self._gradient.at(session, picture, dct)
 
-        return Search(self._quantization, lmbda, gradient, bits, self._weighting)
+        return Refinement(quantization.refine_steps, lmbda, gradient, bits)
 
 
-class Search:
-    """Chooses integers; may be called from several threads."""
+class Refinement:
+    """Moves the coefficients of a picture before they are rounded."""
 
-    def __init__(self, quantization, lmbda, gradient, bits, weighting):
-        """Takes what `Searcher.restored` found.
-
-        Args:
-          quantization: `codec.Quantization`.
-          lmbda: of the model's loss. For a refinement, and with "mse" or "curvature":
-            bits per pixel that a distortion of 1 is worth.
-          gradient: function (picture, dct) as `DistortionGradient.at`, or None.
-          bits: as for `refinement.refine`, or None.
-          weighting: what tells the cost of an error: "mse", "curvature" (of the
-            distortion), or a number, the bits of a squared step.
-        """
-        self._quantization = quantization
+    def __init__(self, steps, lmbda, gradient, bits):
+        """Takes what `refinement.refine` needs of a checkpoint."""
+        self._steps = steps
         self._lmbda = lmbda
         self._gradient = gradient
         self._bits = bits
-        self._weighting = weighting
 
-    def prepare(self, picture, dct, qtables):
-        """Refines a picture, or a strip of one, and finds what its errors cost.
+    def refined(self, picture, z, qtables):
+        """Refines a picture, or a strip of one.
 
         Args:
           picture: uint8 `[h, w, 3]`.
-          dct: (edited) coefficients, float32 `[rows, cols, 8, 8, 3]`.
+          z: (edited) coefficients in units of their step, float32 `[rows, cols, 8, 8,
+            3]`.
           qtables: `[8, 8, 2]`.
 
         Returns:
-          (z, weights), as for `rdoq.quantize`, float32 `[rows, cols, 8, 8, 3]` and
-          `[rows, cols or 1, ...]`.
+          float32, shaped as `z`.
         """
-        height, width = picture.shape[:2]
-        num_pixels = height * width
-        scale = transform.per_component(qtables).astype(np.float32)
-        z = dct / scale
-        steps = self._quantization.refine_steps
-        if steps:
-            z = refine(
-                *(z, qtables, lambda dct: self._gradient(picture, dct)),
-                *(self._bits, _REFINED_LAMBDA * self._lmbda, steps, num_pixels),
-            )
-        if self._quantization.method == "round":
-            weights = np.zeros_like(z[:, :1])
-        elif isinstance(self._weighting, float):
-            weights = np.full_like(z[:, :1], self._weighting)
-        elif self._weighting == "mse":
-            weights = rdoq.mse_weights(qtables, self._lmbda)
-            weights = np.broadcast_to(weights, z[:, :1].shape)
-        else:
-            # Half the second derivative times a squared error is what it adds.
-            factor = 0.5 * self._lmbda * num_pixels * scale**2
-            weights = factor * self._curvature(picture, dct, z, scale)
-        return z, weights
+        num_pixels = picture.shape[0] * picture.shape[1]
+        return refine(
+            *(z, qtables, lambda dct: self._gradient(picture, dct)),
+            *(self._bits, _REFINED_LAMBDA * self._lmbda, self._steps, num_pixels),
+        )
 
-    def _curvature(self, picture, dct, z, scale):
-        expected = rdoq.quantize(z, rdoq.BITS_PER_SQUARED_STEP, "optimized", passes=1)
-        errors = (np.abs(z - expected) + _LEAST_ERROR) * scale
-        return curvature(lambda dct: self._gradient(picture, dct), dct, errors)
 
-    def integers(self, z, weights, qtables):
-        """Integers and tables of a whole picture.
+class Search:
+    """Chooses integers and tables; may be called from several threads."""
+
+    def __init__(self, quantization, settings, lmbda):
+        """Takes what is asked for and the loss of the model, see `Searcher`."""
+        self._quantization = quantization
+        self._settings = settings
+        self._lmbda = lmbda
+        # Otherwise the lambda of the loss is not in bits.
+        self._is_in_bits = getattr(settings, "rate_model", "proxy") != "proxy"
+
+    def __call__(self, picture, qtables):
+        """Searches a picture.
 
         Args:
-          z, weights: what `prepare` returned.
-          qtables: `[8, 8, 2]`, entries of the tables of `z`.
+          picture: uint8 RGB `[h, w, 3]`.
+          qtables: `[8, 8, 2]`, the model's.
 
         Returns:
-          int16, shaped as `z`, and `[8, 8, 2]`: tables made for the picture where the
-          loss tells what a squared error is worth, else the ones given.
+          Three int16 arrays `[rows, cols, 8, 8]`, and tables, uint8 `[8, 8, 2]`.
+
+        Raises:
+          UserError: the picture is too small for the distortion.
         """
-        if self._quantization.method == "round":
-            return transform.round_to_integers(z), qtables
-        coding = self._quantization.entropy_coding
-        if self._weighting != "curvature":
-            weights = weights[0, 0]  # All blocks have the same ones.
-        if isinstance(self._weighting, float):
-            return rdoq.quantize(z, weights, coding), qtables
-        return rdoq.quantize_with_tables(z, weights, coding, qtables)
+        distortion = self._distortion(picture, qtables)
+        quantization = self._quantization
+        # Tables that themselves say what an error costs stay what they are; those that
+        # were not made for a rate are no good start.
+        moves_tables = not isinstance(distortion, search.SquaredSteps)
+        start = qtables if self._is_in_bits or not moves_tables else None
+        return search.search(
+            *(picture, quantization.sampling, quantization.entropy_coding),
+            *(distortion, start, moves_tables),
+        )
+
+    def _distortion(self, picture, qtables):
+        tune = self._quantization.tune
+        settings = self._settings
+        has_lpips = bool(getattr(settings, "lpips_weight", 0))
+        if tune == "model" and (has_lpips or not self._is_in_bits):
+            bits = _LPIPS_BITS_PER_SQUARED_STEP if has_lpips else _BITS_PER_SQUARED_STEP
+            return search.SquaredSteps(qtables, bits)
+        lmbda = self._lmbda if self._is_in_bits else lambda_of_tables(qtables)
+        weight = {
+            "model": getattr(settings, "msssim_weight", 0.0),
+            "psnr": 0.0,
+            "ms-ssim": _MS_SSIM_SCALE,
+            "mixed": _MS_SSIM_SCALE,
+        }[tune]
+        if not weight:
+            return search.SquaredError(lmbda)
+        _check_size(picture)
+        mse_lmbda = 0.0 if tune == "ms-ssim" else lmbda
+        return MultiScaleSimilarity(picture, weight * lmbda, mse_lmbda)
+
+
+def _check_size(picture):
+    height, width = picture.shape[:2]
+    if min(height, width) < MS_SSIM_MIN_SIDE:
+        raise UserError(
+            f"a picture of {width}x{height} px: MS-SSIM needs sides of at least "
+            f"{MS_SSIM_MIN_SIDE} px; pass --tune psnr"
+        )
+
+
+def lambda_of_tables(qtables):
+    """Bits per pixel that an MSE of 1 is worth to an encoder that takes these tables.
+
+    By the bits of a squared error of one step, mean over the entries of their
+    logarithms.
+    """
+    energies = np.array([ENERGIES[0], ENERGIES[1:].mean()])
+    steps = np.asarray(qtables, np.float64)
+    logs = np.log(_BITS_PER_SQUARED_STEP / (steps**2 * energies))
+    return float(np.exp(logs.mean()))

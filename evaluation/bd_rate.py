@@ -19,6 +19,7 @@ QUALITY = {
     "psnr": lambda psnr: psnr,
     "ms-ssim": ms_ssim_db,
     "lpips": lambda lpips: -lpips,
+    "ssimulacra2": lambda score: score,
 }
 
 
@@ -30,7 +31,7 @@ class BdRate:
       percent: mean difference of the bit rate at equal quality, negative where the
         curve needs fewer bits than the anchor; None if there is nothing to compare.
       overlap: (worst, best) quality over which it is the mean, in dB for PSNR and
-        MS-SSIM, plain LPIPS for LPIPS; None if there is no number.
+        MS-SSIM, plain LPIPS and SSIMULACRA2; None if there is no number.
       dropped: number of the curve's points that were left out, see `bd_rate`.
       reason: why there is no number, empty otherwise.
     """
@@ -48,8 +49,8 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
     PCHIP through all of its points; the mean difference of the two functions is taken
     over the qualities that both reach (with `bpp_range`: that both reach at rates
     inside of this range, the ends interpolated on the same functions). Quality is
-    PSNR [dB], -10 log10(1 - MS-SSIM) of the mean MS-SSIM, or -LPIPS (not its
-    logarithm). Nothing is extrapolated.
+    PSNR [dB], -10 log10(1 - MS-SSIM) of the mean MS-SSIM, -LPIPS (not its logarithm),
+    or SSIMULACRA2. Nothing is extrapolated.
 
     Only a curve that rises has one rate for each quality. A point that is not better
     than another one of the same or a lower rate is left out (nobody would choose that
@@ -59,13 +60,15 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
       anchor: list of (bpp, value); value is the mean of the metric itself, so MS-SSIM
         in 0..1 and LPIPS with its sign.
       curve: the same for the codec that is compared.
-      metric: "psnr", "ms-ssim" or "lpips".
+      metric: "psnr", "ms-ssim", "lpips" or "ssimulacra2".
       bpp_range: (low, high) bits per pixel, or None for all of the curves.
 
     Returns:
       `BdRate`; without a number if the curves share no quality, or if one has fewer
-      than `MIN_POINTS` points left.
+      than `MIN_POINTS` points left, or no value of this metric at all.
     """
+    if any(c and np.all(np.isnan([value for _, value in c])) for c in (anchor, curve)):
+        return BdRate(None, None, 0, "no values")
     quality = QUALITY[metric]
     curves = [_rising([(b, quality(v)) for b, v in c]) for c in (anchor, curve)]
     dropped = len(curve) - len(curves[1])

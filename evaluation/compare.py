@@ -14,11 +14,10 @@ import arg_parser
 from atomic_files import write_atomically
 from errors import UserError, run_main
 from evaluation import results, tables
-from evaluation.bd_rate import bd_rate
+from evaluation.bd_rate import QUALITY, bd_rate
 from evaluation.plots import Curve, plot_overview, plot_rate_distortion
 from training.json_files import read_json
 
-METRICS = ("psnr", "ms-ssim", "lpips")
 # What content of another form than expected raises.
 _ODD_CONTENT = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -31,7 +30,7 @@ class Compared(NamedTuple):
       label: name and encoding, for tables and legends.
       kind: of `plots.Curve`.
       settings: of each dot, a word: lambda or quality.
-      means: of each dot, a dict with the keys `results.LISTS`, in the order of bpp.
+      means: of each dot, a dict with the keys `results.MEASURED`, in the order of bpp.
       dots: `results.DotResults` of each dot; empty for published curves, of which the
         means alone are known.
     """
@@ -78,14 +77,16 @@ def main():
         f"BD-rate against {anchor.label}, {low:g} to {high:g} bpp, {len(images)} images"
         " (negative: fewer bits), and the image with the worst BD-rate for PSNR:\n\n"
         + tables.markdown_table(
-            ["curve", "PSNR", "MS-SSIM", "LPIPS", "worst image"], rows
+            ["curve", "PSNR", "MS-SSIM", "LPIPS", "SSIMULACRA2", "worst image"], rows
         )
     )
     learned = [curve for curve in curves if curve.kind != "jpeg"]
     if learned:
         text += "\n\nMeans, by lambda (Google baseline: quality):\n\n"
         header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
-        text += tables.markdown_table(header, _mean_rows(learned))
+        text += tables.markdown_table([*header, "SSIMULACRA2"], _mean_rows(learned))
+    if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
+        text += f"\n\n{note}"
     print(text)
     if args.output:
         write_atomically(args.output, f"{text}\n".encode(errors="surrogateescape"))
@@ -149,8 +150,9 @@ def read_curves(folder):
 def read_published(path):
     """The `Compared` curves in a JSON file of the form that CompressAI writes.
 
-    One object, or a list of them, with `name` and `results`: lists `bpp`, `psnr-rgb`,
-    `ms-ssim-rgb`, `lpips-alex` and `mse`, of which the latter three may be missing.
+    One object, or a list of them, with `name` and `results`: lists `bpp` and
+    `psnr-rgb`, and `ms-ssim-rgb`, `lpips-alex`, `mse` and `ssimulacra2` as far as they
+    are known.
 
     Raises:
       UserError: the file cannot be read, or is not of that form.
@@ -205,8 +207,12 @@ def _name_and_kind(file_name, part):
 
 def _encoding(settings):
     words = [settings["entropy_coding"]]
+    if "subsampling" in settings:
+        words.append(settings["subsampling"])
     if settings.get("quantization", "round") != "round":
         words.append(settings["quantization"])
+    if settings.get("tune", "model") != "model":
+        words.append(f"tuned for {settings['tune']}")
     if settings.get("refine_steps"):
         words.append(f"{settings['refine_steps']} refinement steps")
     return ", ".join(words)
@@ -215,7 +221,7 @@ def _encoding(settings):
 def _cells(anchor, curve, bpp_range):
     """BD-rates of the means, and the image with the worst one for PSNR."""
     cells = []
-    for metric in METRICS:
+    for metric in QUALITY:
         rate = bd_rate(anchor.points(metric), curve.points(metric), metric, bpp_range)
         cells.append(rate.reason if rate.percent is None else f"{rate.percent:+.1f} %")
     if not curve.dots:
@@ -232,6 +238,15 @@ def _cells(anchor, curve, bpp_range):
     return [*cells, f"{os.path.splitext(image)[0]} {percent:+.1f} %"]
 
 
+def _dots_by_name(curves):
+    """dict from label and setting to the dot; published curves have none."""
+    return {
+        f"{curve.label}, {setting}": dot
+        for curve in curves
+        for setting, dot in zip(curve.settings, curve.dots, strict=True)
+    }
+
+
 def _mean_rows(curves):
     return [
         [
@@ -241,6 +256,7 @@ def _mean_rows(curves):
             f"{mean['psnr']:.2f}",
             f"{mean['ms-ssim']:.4f}",
             f"{mean['lpips']:.4f}",
+            tables.score_cell(mean["ssimulacra2"]),
         ]
         for curve in curves
         for setting, mean in zip(curve.settings, curve.means, strict=True)

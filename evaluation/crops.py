@@ -84,7 +84,7 @@ def main():
         crop.of(picture)
     columns = []  # title, and a file for each crop
     for runs, quantization, how in (
-        (args.rdoq, Quantization("rdoq", CODING), "rdoq"),
+        (args.rdoq, Quantization("rdoq", CODING, sampling="4:2:0"), "rdoq"),
         (args.refined, Quantization("round", CODING, REFINE_STEPS), "refined"),
     ):
         codecs = Codecs(precision, quantization)

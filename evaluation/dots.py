@@ -39,14 +39,10 @@ def plan_dots(args):
     Raises:
       UserError: `--google_dir` has no checkpoint of the baseline.
     """
-    # Plain JPEG stays plain: it is what the others are measured against.
-    coding = {"entropy_coding": args.entropy_coding}
-    pil_folder = os.path.join(args.output_dir, "_output_PIL")
     folder = os.path.join(args.output_dir, "_output")
-    dots = [
-        Dot(f"Q{q}", pil_folder, "jpeg", "JPEG", {**coding, "quality": q}, quality=q)
-        for q in JPEG_QUALITIES
-    ]
+    dots = _jpeg_dots(args, "4:4:4")
+    if args.subsampling != "4:4:4":
+        dots += _jpeg_dots(args, args.subsampling)
     if args.google_dir is not None:
         try:
             prefix = checkpoints.find_checkpoint(args.google_dir)
@@ -94,6 +90,24 @@ def plan_dots(args):
     return dots, failed
 
 
+def _jpeg_dots(args, subsampling):
+    """Plain JPEG, which stays plain: it is what the others are measured against."""
+    folder = os.path.join(args.output_dir, "_output_PIL")
+    full = subsampling == "4:4:4"
+    name = "" if full else f"_{subsampling.replace(':', '')}"
+    curve = "JPEG" if full else f"JPEG {subsampling}"
+    settings = {"entropy_coding": args.entropy_coding, **_chroma(subsampling)}
+    return [
+        Dot(f"Q{q}{name}", folder, "jpeg", curve, {**settings, "quality": q}, quality=q)
+        for q in JPEG_QUALITIES
+    ]
+
+
+def _chroma(subsampling):
+    """The setting of subsampled chroma, empty for full: older records have none."""
+    return {} if subsampling == "4:4:4" else {"subsampling": subsampling}
+
+
 def find_lambda_dirs(batch_dir):
     """(run, folder) of every `lambda_*` folder of a batch, sorted.
 
@@ -124,6 +138,8 @@ def _model_settings(prefix, script, args):
         "entropy_coding": args.entropy_coding,
         "quantization": args.quantization,
         "refine_steps": args.refine_steps,
+        **_chroma(args.subsampling),
+        **({} if args.tune == "model" else {"tune": args.tune}),
         # The tables alone are free of convolutions.
         **({} if script == LJPEG.NAME else {"precision": args.precision}),
         "step": checkpoints.checkpoint_step(prefix),

@@ -27,13 +27,20 @@ from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from metrics.basic import bits_per_pixel
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from metrics.pictures import PictureMetrics
+from metrics.ssimulacra2 import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from training import checkpoints
 
 logger = logging.getLogger(__name__)
 
 # Features of the originals that are kept for the next dot, in bytes; Kodak's 24 take
-# 0.85 GB.
+# 1.04 GB.
 REFERENCE_BYTES = 1 << 30
+
+_MIN_SIDES = {
+    "MS-SSIM": MS_SSIM_MIN_SIDE,
+    "LPIPS": LPIPS_MIN_SIDE,
+    "SSIMULACRA2": SSIMULACRA2_MIN_SIDE,
+}
 
 # What the record of a dot names, beside the versions that it depends on.
 _PACKAGES = ("tensorflow", "tensorflow-compression", "numpy", "numba")
@@ -71,7 +78,7 @@ class TestImages:
                     "sha256": results.file_sha256(path),
                 }
             )
-        for name, side in (("MS-SSIM", MS_SSIM_MIN_SIDE), ("LPIPS", LPIPS_MIN_SIDE)):
+        for name, side in _MIN_SIDES.items():
             small = sum(min(r["height"], r["width"]) < side for r in self.records)
             if small:
                 logger.info(
@@ -97,7 +104,10 @@ class Evaluator:
         self._references = ReferenceCache(PictureMetrics(), images)
         self._codecs = Codecs(
             args.precision,
-            Quantization(args.quantization, args.entropy_coding, args.refine_steps),
+            Quantization(
+                *(args.quantization, args.entropy_coding, args.refine_steps),
+                *(args.subsampling, args.tune),
+            ),
         )
         self._versions = {
             "python": platform.python_version(),
@@ -148,7 +158,10 @@ class Evaluator:
         """Yields a function from a picture to the bytes of its .jpg file."""
         coding = self._args.entropy_coding
         if dot.prefix is None:
-            yield lambda picture: jpeg_file.encode_rgb(picture, dot.quality, coding)
+            sampling = dot.settings.get("subsampling", "4:4:4")
+            yield lambda picture: jpeg_file.encode_rgb(
+                picture, dot.quality, coding, sampling=sampling
+            )
             return
         script = dot.settings["script"]
         with self._codecs.restore(dot.prefix, MODELS, script) as codec:
@@ -157,7 +170,7 @@ class Evaluator:
             )
 
     def _measure_all(self, dot, encode):
-        """One dict of the five values for each image."""
+        """One dict of `results.MEASURED` for each image."""
         folder = os.path.join(dot.folder, dot.name)
         os.makedirs(folder, exist_ok=True)
         paths = self._images.paths
@@ -237,7 +250,7 @@ def _describe(dot, count):
     what = dot.curve if dot.prefix is None else f"{dot.settings['script']}, {dot.name}"
     quality = f", quality {dot.quality}" if dot.quality else ""
     return (
-        f"{what}{quality}, 4:4:4, {describe_encoding(dot.settings)}, {count} images "
+        f"{what}{quality}, {describe_encoding(dot.settings)}, {count} images "
         "decoded by Pillow, means of per-image values"
     )
 
@@ -245,10 +258,12 @@ def _describe(dot, count):
 def describe_encoding(settings):
     """How integers were chosen and coded, in words."""
     coding = settings["entropy_coding"]
-    words = [f"{coding} entropy coding"]
+    words = [settings.get("subsampling", "4:4:4"), f"{coding} entropy coding"]
     # mozjpeg's trellis is the quantization of its coding.
     if coding != "trellis":
         words.append(f"quantization {settings.get('quantization', 'round')}")
+    if settings.get("tune", "model") != "model":
+        words.append(f"tuned for {settings['tune']}")
     if settings.get("refine_steps"):
         words.append(f"{settings['refine_steps']} refinement steps a picture")
     return ", ".join(words)

@@ -7,10 +7,11 @@ version (tests/evaluation/test_fingerprint.py).
 """
 
 import conv_blocks
-from encoding import distortion_gradient, refinement, search
+from encoding import distortion_gradient, distortions, refinement, search
 from evaluation import results
 from jpeg import file as jpeg_file
-from jpeg import image_files, rdoq, transform
+from jpeg import image_files, planes, progressive, transform
+from jpeg import search as jpeg_search
 from metrics import pictures
 
 # Libraries that make the bytes of a file, or decode it.
@@ -22,8 +23,8 @@ def of(settings):
     """The versions that a dot depends on.
 
     Args:
-      settings: dict of what defines the dot: `script` (of a model), `quantization`,
-        `refine_steps`.
+      settings: dict of what defines the dot: `script` (of a model), `entropy_coding`,
+        `quantization`, `refine_steps`, `subsampling`.
 
     Returns:
       `{"code": {part: version}, "libraries": {package: version}}`.
@@ -36,7 +37,12 @@ def of(settings):
         modules["network"] = conv_blocks
     if settings.get("refine_steps"):
         modules |= {"refinement": refinement, "gradient": distortion_gradient}
-    if settings.get("quantization", "round") != "round":
-        modules |= {"integers": rdoq, "search": search, "gradient": distortion_gradient}
+    is_searched = settings.get("quantization", "round") != "round"
+    if is_searched:
+        modules |= {"integers": jpeg_search, "search": search, "forms": distortions}
+    if is_searched or "subsampling" in settings:
+        modules["planes"] = planes
+    if settings.get("entropy_coding") == "optimized":
+        modules["progressive"] = progressive
     versions = {part: module.NUMBERS_VERSION for part, module in modules.items()}
     return {"code": versions, "libraries": results.library_versions(PACKAGES)}

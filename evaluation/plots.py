@@ -1,4 +1,4 @@
-"""Figures: MSE, LPIPS, PSNR and MS-SSIM (dB) against bits per pixel.
+"""Figures: MSE, LPIPS, PSNR, MS-SSIM (dB), SSIMULACRA2 against bits per pixel.
 
 Classical codecs are dashed grey lines, each run of trainings has one colour and marker
 with a dot per lambda, and the Google baseline is black. The colours can be told apart
@@ -53,7 +53,7 @@ class Curve:
 
     Attributes:
       label: its name in the legend.
-      points: list of dicts of means (keys `results.LISTS`), one per dot.
+      points: list of dicts of means (keys `results.MEASURED`), one per dot.
       kind: "jpeg" (a classical codec), "run" or "google".
     """
 
@@ -79,11 +79,12 @@ _AXES = (
     _Axis(
         "ms-ssim", "MS-SSIM [dB] (higher is better)", "ms_ssim.png", convert=ms_ssim_db
     ),
+    _Axis("ssimulacra2", "SSIMULACRA2 (higher is better)", "ssimulacra2.png"),
 )
 
 
 def plot_rate_distortion(curves, folder, title=""):
-    """Writes `mse.png`, `lpips.png`, `psnr.png` and `ms_ssim.png` into `folder`.
+    """Writes the figure of each metric into `folder`: `mse.png`, and so on.
 
     Args:
       curves: list of `Curve`.
@@ -91,7 +92,7 @@ def plot_rate_distortion(curves, folder, title=""):
       title: a line above each figure, for example the test set.
 
     Returns:
-      The paths of the four files.
+      The paths of the files: of MSE, LPIPS, PSNR, MS-SSIM and SSIMULACRA2.
     """
     return [
         save_figure(
@@ -103,7 +104,7 @@ def plot_rate_distortion(curves, folder, title=""):
 
 
 def plot_overview(curves, folder, bpp_range):
-    """Writes `overview.png`: PSNR, MS-SSIM and LPIPS side by side, with one legend.
+    """Writes `overview.png`: four metrics in panels, with one legend.
 
     Args:
       curves: list of `Curve`.
@@ -113,12 +114,13 @@ def plot_overview(curves, folder, bpp_range):
     Returns:
       The path of the file.
     """
-    figure = new_figure((13.5, 4.2))
-    panels = figure.subplots(1, 3)
-    for axes, metric in zip(panels, ("psnr", "ms-ssim", "lpips"), strict=True):
+    figure = new_figure((9.6, 7.8))
+    metrics = ("psnr", "ms-ssim", "lpips", "ssimulacra2")
+    for axes, metric in zip(figure.subplots(2, 2).flat, metrics, strict=True):
         points = _draw(axes, curves, metric)
         _zoom(axes, points, bpp_range)
-    _add_legend(panels[1], curves, columns=3)
+    lines = dict(zip(figure.axes[0].get_lines(), curves, strict=True))
+    _add_legend(figure, lines, columns=3, top=0.06)
     figure.subplots_adjust(wspace=0.22)
     return save_figure(figure, os.path.join(folder, "overview.png"))
 
@@ -135,13 +137,14 @@ def save_figure(figure, path):
 def rate_distortion_figure(curves, metric, title=""):
     """Draws one metric against bpp.
 
-    Dots that are not finite (MS-SSIM of small images, PSNR of equal ones) are left out.
+    Dots that are not finite (MS-SSIM of small images, PSNR of equal ones, SSIMULACRA2
+    of an older program) are left out, and a curve that has no others with them.
     The axes show every dot of the runs and of the Google baseline, and as much of the
     classical codecs as is near to them; all of these if there is nothing else.
 
     Args:
       curves: list of `Curve`.
-      metric: "mse", "lpips", "psnr" or "ms-ssim".
+      metric: "mse", "lpips", "psnr", "ms-ssim" or "ssimulacra2".
       title: a line above the figure.
 
     Returns:
@@ -149,10 +152,13 @@ def rate_distortion_figure(curves, metric, title=""):
     """
     figure = new_figure((6.4, 4.2))
     axes = figure.add_subplot()
-    _draw(axes, curves, metric)
+    points = _draw(axes, curves, metric)
     axes.set_title(title, fontsize=10, parse_math=False)
-    longest = max((len(curve.label) for curve in curves), default=0)
-    _add_legend(axes, curves, columns=max(1, min(3, 110 // (longest + 8))))
+    drawn = zip(axes.get_lines(), curves, points, strict=True)
+    lines = {line: curve for line, curve, xy in drawn if xy.size}
+    longest = max((len(curve.label) for curve in lines.values()), default=0)
+    columns = max(1, min(3, 110 // (longest + 8)))
+    _add_legend(axes, lines, columns, top=-0.14)
     return figure
 
 
@@ -270,20 +276,27 @@ def _join(points, wanted):
     return np.concatenate([np.empty((2, 0)), *chosen], axis=1)
 
 
-def _add_legend(axes, curves, columns):
-    """Below the axes, where it covers no dot."""
-    if not curves:
+def _add_legend(owner, lines, columns, top):
+    """Below the axes, where it covers no dot.
+
+    Args:
+      owner: figure or axes.
+      lines: dict from a line to its `Curve`.
+      columns: of the legend.
+      top: its height as a part of the owner's.
+    """
+    if not lines:
         return
-    legend = axes.legend(
-        axes.get_lines(),
-        [str(index) for index in range(len(curves))],
+    legend = owner.legend(
+        list(lines),
+        [str(index) for index in range(len(lines))],
         loc="upper center",
-        bbox_to_anchor=(0.5, -0.14),
+        bbox_to_anchor=(0.5, top),
         ncols=columns,
         fontsize=8,
         frameon=False,
         handlelength=3,
     )
     # Set afterwards, since `legend` leaves out labels that start with an underscore.
-    for text, curve in zip(legend.get_texts(), curves, strict=True):
+    for text, curve in zip(legend.get_texts(), lines.values(), strict=True):
         text.set(text=curve.label, parse_math=False)

@@ -1,10 +1,11 @@
 """Results of the evaluation, and their caches on the disk.
 
 One "dot" is one setting of one codec (such as `Q20` of plain JPEG), measured on a
-list of test images: five lists with one number per image, in the order of `LISTS`.
-A dot is kept in three files: `<name>.pickle` (a tuple of the five lists),
+list of test images: a list for each of `MEASURED`, with one number per image. A dot is
+kept in three files: `<name>.pickle` (a tuple of five of the lists, `LISTS`),
 `<name>.json` (means in the form that CompressAI writes, and the record of what was
-measured) and `<name>.csv` (a row per image).
+measured) and `<name>.csv` (all lists, a row per image). Older programs measured no more
+than the five: the others are missing then, and not measured later.
 """
 
 import contextlib
@@ -28,6 +29,9 @@ from evaluation.safe_pickle import LISTS, DamagedPickle, check_number, unpickle_
 from metrics.basic import defined, mean_of_defined
 from training.json_files import read_json
 
+# What is measured; all but the pickle's lists are in the CSV file alone.
+MEASURED = (*LISTS, "ssimulacra2")
+
 # Names of the means in the JSON file, those of CompressAI where it has one.
 JSON_NAMES = {
     "bpp": "bpp",
@@ -35,6 +39,7 @@ JSON_NAMES = {
     "ms-ssim": "ms-ssim-rgb",
     "lpips": "lpips-alex",
     "mse": "mse",
+    "ssimulacra2": "ssimulacra2",
 }
 
 _MAX_PICKLE = 1 << 26  # bytes; a million images take less
@@ -48,50 +53,54 @@ class DotResults:
 
     Attributes:
       images: names of the test images.
-      values: dict from each name of `LISTS` to a list of floats, one per image: bits
-        per pixel, mean squared error (0..255 scale), LPIPS (AlexNet), PSNR [dB] and
-        MS-SSIM (0..1, nan for an image with a side below 161 px).
+      values: dict from each name of `MEASURED` to a list of floats, one per image: bits
+        per pixel, mean squared error (0..255 scale), LPIPS (AlexNet), PSNR [dB],
+        MS-SSIM (0..1, nan for an image with a side below 161 px) and SSIMULACRA2; of
+        an older program the five `LISTS` alone.
 
     Raises:
-      ValueError: a list is missing or its length is not the number of images.
+      ValueError: one of `LISTS` is missing, a list has an unknown name, or its length
+        is not the number of images.
     """
 
     images: Sequence[str]
     values: dict
 
     def __post_init__(self):
-        if set(self.values) != set(LISTS):
+        if not set(LISTS) <= set(self.values) <= set(MEASURED):
             raise ValueError(f"need the lists {LISTS}, got {sorted(self.values)}")
         for name, numbers in self.values.items():
             if len(numbers) != len(self.images):
                 raise ValueError(
                     f"{len(numbers)} values of {name} for {len(self.images)} images"
                 )
-        plain = {name: [float(v) for v in self.values[name]] for name in LISTS}
+        names = [name for name in MEASURED if name in self.values]
+        plain = {name: [float(v) for v in self.values[name]] for name in names}
         object.__setattr__(self, "values", plain)
         object.__setattr__(self, "images", list(self.images))
 
     @classmethod
     def from_rows(cls, images, rows):
-        """Makes the results from one dict (with the keys `LISTS`) per image."""
-        return cls(images, {name: [row[name] for row in rows] for name in LISTS})
+        """Makes the results from one dict (with the keys `MEASURED`) per image."""
+        return cls(images, {name: [row[name] for row in rows] for name in MEASURED})
 
     def means(self):
-        """Mean of the per-image values, a dict with the keys `LISTS`.
+        """Mean of the per-image values, a dict with the keys `MEASURED`.
 
-        MS-SSIM and LPIPS are undefined (nan) for small images; those are left out of
-        the mean, which is nan if none is left. So are images of an infinite PSNR, but
-        where there are no others. The other lists hold no nan.
+        MS-SSIM, LPIPS and SSIMULACRA2 are undefined (nan) for small images; those are
+        left out of the mean, which is nan if none is left, or nothing was measured. So
+        are images of an infinite PSNR, but where there are no others. The other lists
+        hold no nan.
         """
-        return {name: mean_of_defined(self.values[name]) for name in LISTS}
+        return {name: mean_of_defined(self.values.get(name, ())) for name in MEASURED}
 
     def defined(self, name):
         """The values of a list for those images that are large enough to have one."""
-        return defined(self.values[name])
+        return defined(self.values.get(name, ()))
 
     def infinite(self, name):
         """Number of images whose value is infinite."""
-        return sum(map(math.isinf, self.values[name]))
+        return sum(map(math.isinf, self.values.get(name, ())))
 
 
 def save(folder, name, results, key, *, description="", settings=None, versions=None):
@@ -149,7 +158,8 @@ def load(folder, name, key):
     Returns:
       `DotResults`, or None if the dot has to be measured (again); the log says why. A
       pickle without a record (of an older program) is used, with a warning, if it
-      holds as many values as there are test images.
+      holds as many values as there are test images. What is not in the pickle comes
+      from the CSV file, if that has it and agrees with the pickle.
 
     Raises:
       UserError: the pickle asks for code that a list of numbers does not need.
@@ -175,7 +185,25 @@ def load(folder, name, key):
     if reason:
         logger.warning("%s: measured again: %s", path, reason)
         return None
-    return DotResults(images, dict(zip(LISTS, lists, strict=True)))
+    stored = DotResults(images, dict(zip(LISTS, lists, strict=True)))
+    return _with_rest_of_csv(stored, _path(folder, name, "csv"))
+
+
+def note_on_missing(dots):
+    """A sentence on dots of an older program, which measured less; else empty.
+
+    Args:
+      dots: dict from the dot's name to its `DotResults`.
+    """
+    without = [name for name, dot in dots.items() if set(dot.values) != set(MEASURED)]
+    if not without:
+        return ""
+    missing = [name for name in MEASURED if name not in dots[without[0]].values]
+    others = f" and {len(without) - 1} more" if without[1:] else ""
+    return (
+        f"Without {', '.join(missing)}: {without[0]}{others}, measured by an older "
+        "program (delete a dot's .pickle to measure it again)."
+    )
 
 
 def library_versions(packages):
@@ -236,9 +264,8 @@ def _notes(results):
 def _csv(results):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("image", *LISTS))
-    columns = (results.values[name] for name in LISTS)
-    writer.writerows(zip(results.images, *columns, strict=True))
+    writer.writerow(("image", *results.values))
+    writer.writerows(zip(results.images, *results.values.values(), strict=True))
     return text.getvalue()
 
 
@@ -251,14 +278,30 @@ def read_csv(path):
     """
     with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
         header, *rows = csv.reader(file)
-    if header != ["image", *LISTS] or any(len(row) != len(header) for row in rows):
+    if header[:1] != ["image"] or any(len(row) != len(header) for row in rows):
         raise ValueError(f"{path}: not a table of a dot")
     images, *columns = zip(*rows, strict=True)
     values = {
         name: [check_number(name, float(text)) for text in column]
-        for name, column in zip(LISTS, columns, strict=True)
+        for name, column in zip(header[1:], columns, strict=True)
     }
     return DotResults(images, values)
+
+
+def _with_rest_of_csv(stored, path):
+    """The results of a pickle, with what its CSV file holds beside them.
+
+    A file that is missing, damaged or of other results adds nothing.
+    """
+    try:
+        table = read_csv(path)
+    except (OSError, ValueError):
+        return stored
+    same = {name: table.values[name] for name in LISTS}
+    # By their text, as nan is not equal to itself.
+    if repr((table.images, same)) != repr((stored.images, stored.values)):
+        return stored
+    return table
 
 
 def _why_not(folder, name, key, data, count):

@@ -1,5 +1,7 @@
 """Tables of results as aligned Markdown: means of dots, BD-rates of curves."""
 
+import math
+
 from evaluation.bd_rate import QUALITY, bd_rate
 from metrics.basic import ms_ssim_db
 
@@ -9,7 +11,7 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
 
     Args:
       anchor_name: name of the anchor, for the heading.
-      anchor: list of dicts of means (keys `LISTS`), one per dot.
+      anchor: list of dicts of means (keys `results.MEASURED`), one per dot.
       curves: dict from a name to such a list.
       bpp_range: as in `bd_rate`.
 
@@ -18,14 +20,14 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
       points that were left out.
     """
     where = f", {bpp_range[0]:g} to {bpp_range[1]:g} bpp" if bpp_range else ""
+    header = ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS", "SSIMULACRA2"]
     rows = []
     for name, dots in curves.items():
         rates = [_bd_rate_of_dots(anchor, dots, m, bpp_range) for m in QUALITY]
         rows.append([name, *map(_bd_rate_cell, rates)])
     text = (
         f"BD-rate against {anchor_name}{where} (negative: fewer bits; in brackets the "
-        "qualities compared):\n\n"
-        + markdown_table(["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS"], rows)
+        f"qualities compared):\n\n{markdown_table(header, rows)}"
     )
     if any("*" in cell for row in rows for cell in row[1:]):
         text += (
@@ -39,9 +41,10 @@ def summary_table(dots):
     """Means of every dot as aligned Markdown text.
 
     Args:
-      dots: dict from the dot's name to its means (keys `LISTS`).
+      dots: dict from the dot's name to its means (keys `results.MEASURED`).
     """
     header = ["dot", "bpp", "PSNR [dB]", "MS-SSIM", "MS-SSIM [dB]", "LPIPS", "MSE"]
+    header += ["SSIMULACRA2"]
     rows = [
         [
             name,
@@ -51,6 +54,7 @@ def summary_table(dots):
             f"{ms_ssim_db(means['ms-ssim']):.2f}",
             f"{means['lpips']:.4f}",
             f"{means['mse']:.2f}",
+            score_cell(means["ssimulacra2"]),
         ]
         for name, means in dots.items()
     ]
@@ -69,6 +73,11 @@ def _bd_rate_cell(rate):
     digits = 3 if max(rate.overlap) < 1 else 1
     worst, best = (f"{quality:.{digits}f}" for quality in rate.overlap)
     return f"{rate.percent:+.1f} %{mark} ({worst} to {best})"
+
+
+def score_cell(score):
+    """SSIMULACRA2 for a table, empty where there is none."""
+    return "" if math.isnan(score) else f"{score:.2f}"
 
 
 def markdown_table(header, rows):

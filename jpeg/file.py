@@ -1,14 +1,16 @@
-"""Writes and reads JPEG files: baseline or progressive, 4:4:4, 8 bits.
+"""Writes and reads JPEG files: baseline or progressive, YCbCr, 8 bits.
 
 The integers and tables of a model ARE a JPEG file, and this module is the only one
 that turns the one into the other. Three entropy codings:
 
 - `default`: sequential, the Huffman tables of the standard's Annex K (ITU-T T.81).
   The bytes are those of Pillow's encoder without `optimize`.
-- `optimized`: the same coefficients, coded again by mozjpeg's lossless pass
-  (progressive, searched scans, Huffman tables of the picture).
+- `optimized`: the same coefficients in the fewer bytes of two progressive files, each
+  with Huffman tables of the picture: that of mozjpeg's lossless pass, which searches
+  scans, and ours (progressive.py).
 - `trellis`: mozjpeg quantizes the edited picture itself with the given tables: a
-  rate-distortion search over the coefficients, so other integers than ours.
+  rate-distortion search over the coefficients, so other integers than ours; and it
+  subsamples chroma itself.
 
 libjpeg is reached through jpeglib 1.0.2, the lossless pass through
 mozjpeg-lossless-optimization 1.3.2. All functions may be called from many threads.
@@ -30,14 +32,18 @@ import numpy as np
 from PIL import Image
 
 from errors import UserError
-from jpeg import ENTROPY_CODINGS
+from jpeg import ENTROPY_CODINGS, SUBSAMPLINGS, progressive
 from jpeg.metadata import Metadata, with_metadata
+from jpeg.sampling import factors, plane_blocks, with_factors
 from jpeg.segments import (
     APP1,
     APP14,
+    APP15,
     COM,
     DHT,
-    FRAME_HEADERS,
+    SOF0,
+    SOF1,
+    SOF2,
     SOS,
     IncompleteError,
     segments,
@@ -57,9 +63,10 @@ class QuantizedImage:
     """A picture as the integers that a JPEG file holds.
 
     Attributes:
-      integers: int16 `[rows, cols, 8 (v), 8 (u), 3 (Y, Cb, Cr)]`, quantized DCT
-        coefficients; rows = ceil(height / 8), cols = ceil(width / 8). DC in
+      planes: int16 `[rows, cols, 8 (v), 8 (u)]` of Y, Cb and Cr, quantized DCT
+        coefficients; rows and cols are those of `sampling.plane_blocks`. DC in
         [-1024, 1023], AC in [-1023, 1023].
+      sampling: one of `jpeg.SUBSAMPLINGS`.
       qtables: uint8 or uint16 `[2 (luma, chroma), 8 (v), 8 (u)]`, 1..255.
       height: true height in px.
       width: true width in px.
@@ -67,11 +74,34 @@ class QuantizedImage:
         before quantization; only the trellis coding needs it.
     """
 
-    integers: np.ndarray
+    planes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    sampling: str
     qtables: np.ndarray
     height: int
     width: int
     edited: np.ndarray | None = None
+
+    @classmethod
+    def of_integers(cls, integers, qtables, height, width, edited=None):
+        """A picture without subsampling.
+
+        Args:
+          integers: `[rows, cols, 8 (v), 8 (u), 3 (Y, Cb, Cr)]`.
+          qtables, height, width, edited: the attributes.
+        """
+        planes = tuple(np.moveaxis(integers, -1, 0))
+        return cls(planes, "4:4:4", qtables, height, width, edited)
+
+    @property
+    def integers(self):
+        """`[rows, cols, 8 (v), 8 (u), 3 (Y, Cb, Cr)]`, of 4:4:4 alone.
+
+        Raises:
+          ValueError: chroma is subsampled.
+        """
+        if self.sampling != "4:4:4":
+            raise ValueError(f"the planes of {self.sampling} are of different sizes")
+        return np.stack(self.planes, axis=-1)
 
 
 def encode(
@@ -83,14 +113,14 @@ def encode(
 
     Args:
       quantized: `QuantizedImage`. `trellis` quantizes `edited` anew and does not
-        look at `integers`.
+        look at `planes`.
       entropy_coding: one of `ENTROPY_CODINGS`.
       metadata: `jpeg.metadata.Metadata` to be stored, or None. An EXIF block or ICC
         profile that is too large for JPEG (65533 bytes, 16 MB) is left out.
 
     Raises:
-      ValueError: unknown coding, wrong shapes, tables outside 1..255, coefficients
-        beyond what 8-bit JPEG can code, or `trellis` without `edited`.
+      ValueError: unknown coding or sampling, wrong shapes, tables outside 1..255,
+        coefficients beyond what 8-bit JPEG can code, or `trellis` without `edited`.
       UserError: a side above 65500 px.
       OSError: the temporary file could not be written, e.g. a full disk.
     """
@@ -98,12 +128,15 @@ def encode(
     check_size(quantized.height, quantized.width)
     qtables = _checked_qtables(quantized.qtables)
     if entropy_coding == "trellis":
-        data = _trellis(_checked_edited(quantized), qtables)
-    else:
-        data = _write_coefficients(
-            _checked_integers(quantized), qtables, quantized.height, quantized.width
-        )
-    return _finish(data, entropy_coding, metadata)
+        data = _trellis(_checked_edited(quantized), qtables, quantized.sampling)
+        return with_metadata(data, metadata)
+    quantized = dataclasses.replace(
+        quantized, planes=_checked_planes(quantized), qtables=qtables
+    )
+    data = _write_coefficients(quantized)
+    if entropy_coding == "optimized":
+        data = _optimized(data, quantized)
+    return with_metadata(data, metadata)
 
 
 def encode_rgb(
@@ -111,14 +144,16 @@ def encode_rgb(
     quality: int,
     entropy_coding: str = "default",
     metadata: Metadata | None = None,
+    sampling: str = "4:4:4",
 ) -> bytes:
-    """Writes a picture as plain JPEG: 4:4:4 with the IJG tables of a quality.
+    """Writes a picture as plain JPEG, with the IJG tables of a quality.
 
     Args:
       rgb: uint8 `[h, w, 3]`.
       quality: 1..100.
       entropy_coding: one of `ENTROPY_CODINGS`.
       metadata: as for `encode`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Raises:
       ValueError, UserError, OSError: as for `encode`.
@@ -130,26 +165,28 @@ def encode_rgb(
         raise ValueError(f"quality must be a whole number in 1..100, not {quality}")
     quality = int(quality)
     if entropy_coding == "trellis":
-        data = _trellis(rgb, _ijg_qtables(quality))
+        data = _trellis(rgb, _ijg_qtables(quality), sampling)
     else:
-        data = _pillow_jpeg(rgb, quality)
-    return _finish(data, entropy_coding, metadata)
+        data = _pillow_jpeg(rgb, quality, sampling)
+    if entropy_coding == "optimized":
+        data = _optimized(data, read_coefficients(data))
+    return with_metadata(data, metadata)
 
 
 def read_coefficients(data: bytes) -> QuantizedImage:
-    """Reads the quantized coefficients and tables of a 4:4:4 YCbCr JPEG file.
+    """Reads the quantized coefficients and tables of a YCbCr JPEG file.
 
     Returns:
-      `QuantizedImage` with int16 integers, uint16 tables and `edited` None.
+      `QuantizedImage` with int16 planes, uint16 tables and `edited` None.
 
     Raises:
-      ValueError: not a complete JPEG file, or not three components at full
-        resolution that share one chroma table.
+      ValueError: not a complete JPEG file, or not three components of one of
+        `SUBSAMPLINGS` that share one chroma table.
       OSError: the temporary file could not be written, e.g. a full disk.
     """
     # jpeglib keeps markers in 50 fixed slots without a check, and a long ICC
     # profile needs more; none but the two that name the colour space matter here.
-    data = without_segments(data, {*range(APP1, 0xF0), COM} - {APP14})
+    data = without_segments(data, {*range(APP1, APP15 + 1), COM} - {APP14})
     with _library(_COEFFICIENT_LIBRARY) as folder:
         path = os.path.join(folder, "coded.jpg")
         with open(path, "wb") as file:
@@ -189,7 +226,7 @@ def standard_code_lengths(table):
     """
     lengths = [[16] * 16, [16] * 256]
     # The `default` coding writes these tables into every file.
-    data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), quality=75)
+    data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), 75, "4:4:4")
     for marker, start, end in segments(data):
         if marker != DHT or data[start + 4] & 15 != table:
             continue
@@ -265,25 +302,34 @@ def _checked_qtables(qtables):
     return np.ascontiguousarray(qtables, np.uint16)
 
 
-def _checked_integers(quantized):
+def _checked_planes(quantized):
     """Returns the coefficients as int16, all of which baseline JPEG can code.
 
     T.81, tables F.1 and F.2: AC has at most 10 bits, a difference of two DC 11.
     """
-    integers = _whole_numbers(quantized.integers, "integers")
-    rows, cols = -(-quantized.height // 8), -(-quantized.width // 8)
-    if integers.shape != (rows, cols, 8, 8, 3):
-        raise ValueError(
-            f"integers must be {[rows, cols, 8, 8, 3]} for "
-            f"{quantized.width}x{quantized.height} px, not {list(integers.shape)}"
-        )
-    if integers.min() < -1024 or integers.max() > 1023:
+    height, width = quantized.height, quantized.width
+    sizes = plane_blocks(height, width, quantized.sampling)
+    if len(quantized.planes) != len(sizes):
+        raise ValueError(f"planes must be those of Y, Cb, Cr: {len(sizes)} arrays")
+    checked = []
+    for plane, size in zip(quantized.planes, sizes, strict=True):
+        plane = _whole_numbers(plane, "planes")
+        if plane.shape != (*size, 8, 8):
+            raise ValueError(
+                f"a plane must be {[*size, 8, 8]} for {width}x{height} px, "
+                f"{quantized.sampling}, not {list(plane.shape)}"
+            )
+        _check_range(plane)
+        # jpeglib refuses strided planes, such as those of one array [..., 3].
+        checked.append(np.ascontiguousarray(plane, np.int16))
+    return tuple(checked)
+
+
+def _check_range(plane):
+    if plane.min() < -1024 or plane.max() > 1023:
         raise ValueError("integers must lie in [-1024, 1023]")
-    if np.count_nonzero(integers == -1024) != np.count_nonzero(
-        integers[:, :, 0, 0] == -1024
-    ):
+    if np.count_nonzero(plane == -1024) != np.count_nonzero(plane[:, :, 0, 0] == -1024):
         raise ValueError("AC integers must lie in [-1023, 1023]")
-    return integers.astype(np.int16)
 
 
 def _whole_numbers(values, name):
@@ -318,19 +364,25 @@ def _library(version):
             jpeglib.version.set(previous)
 
 
-def _write_coefficients(integers, qtables, height, width):
+def _write_coefficients(quantized):
     """Bytes of a baseline JPEG with exactly these integers, as checked."""
-    y, cb, cr = np.ascontiguousarray(np.moveaxis(integers, -1, 0))
-    jpeg = jpeglib.from_dct(y, cb, cr, qt=qtables)
-    jpeg.height, jpeg.width = height, width
+    jpeg = jpeglib.from_dct(*quantized.planes, qt=quantized.qtables)
+    jpeg.height, jpeg.width = quantized.height, quantized.width
+    # jpeglib would guess it from the blocks, of which a small plane has too few.
+    jpeg.samp_factor = _samp_factor(quantized.sampling)
     return _written(_COEFFICIENT_LIBRARY, jpeg.write_dct)
 
 
-def _trellis(rgb, qtables):
+def _trellis(rgb, qtables, sampling):
     """Bytes of a progressive JPEG, mozjpeg's trellis quantization of `rgb`."""
     jpeg = jpeglib.from_spatial(rgb)
-    jpeg.samp_factor = ((1, 1), (1, 1), (1, 1))
+    jpeg.samp_factor = _samp_factor(sampling)
     return _written(_TRELLIS_LIBRARY, lambda path: jpeg.write_spatial(path, qt=qtables))
+
+
+def _samp_factor(sampling):
+    """A sampling in the form of jpeglib: (v, h) of each component."""
+    return factors(sampling), (1, 1), (1, 1)
 
 
 def _written(version, write):
@@ -354,16 +406,21 @@ def _written(version, write):
 
 def _quantized_image(jpeg):
     """`QuantizedImage` of a jpeglib `DCTJPEG`, or ValueError if it does not fit."""
-    full_resolution = np.all(np.asarray(jpeg.samp_factor) == jpeg.samp_factor[0])
-    if jpeg.num_components != 3 or not full_resolution:
-        raise ValueError("not a 4:4:4 colour JPEG file")
+    if jpeg.num_components != 3:
+        raise ValueError("not a colour JPEG file")
+    luma, *chroma = np.asarray(jpeg.samp_factor)
+    # Where these divide, the planes are those of the quotients.
+    sampling = with_factors(*(luma / chroma[0]))
+    if sampling is None or not np.array_equal(*chroma):
+        raise ValueError(f"not a JPEG file of {', '.join(SUBSAMPLINGS)}")
     if jpeg.jpeg_color_space.name != "JCS_YCbCr":
         raise ValueError(f"not a YCbCr JPEG file: {jpeg.jpeg_color_space.name}")
     luma, cb, cr = (jpeg.get_component_qt(component) for component in range(3))
     if not np.array_equal(cb, cr):
         raise ValueError("the chroma channels of the JPEG file have different tables")
     return QuantizedImage(
-        integers=np.stack([jpeg.Y, jpeg.Cb, jpeg.Cr], axis=-1),
+        planes=(jpeg.Y, jpeg.Cb, jpeg.Cr),
+        sampling=sampling,
         qtables=np.stack([luma, cb]),
         height=jpeg.height,
         width=jpeg.width,
@@ -373,28 +430,34 @@ def _quantized_image(jpeg):
 # Pillow
 
 
-def _pillow_jpeg(rgb, quality):
+def _pillow_jpeg(rgb, quality, sampling):
+    factors(sampling)  # Pillow would take other ones, too.
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0)
+    image = Image.fromarray(rgb)
+    image.save(buffer, "JPEG", quality=quality, subsampling=sampling)
     return buffer.getvalue()
 
 
 def _ijg_qtables(quality):
     """uint16 `[2, 8 (v), 8 (u)]`, the tables that libjpeg takes for a quality."""
-    data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), quality)
+    data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), quality, "4:4:4")
     with Image.open(io.BytesIO(data)) as image:
         tables = image.quantization  # natural order
     return np.array([tables[0], tables[1]], np.uint16).reshape(2, 8, 8)
 
 
-# Segments of the file
+# Steps on the bytes of a file
 
 
-def _finish(data, entropy_coding, metadata):
-    """Last steps of every coding: the lossless pass and the metadata."""
-    if entropy_coding == "optimized":
-        data = mozjpeg_lossless_optimization.optimize(data)
-    return with_metadata(data, metadata)
+def _optimized(data, quantized):
+    """The smaller one of two progressive files.
+
+    Args:
+      data: baseline JPEG.
+      quantized: what it holds.
+    """
+    mozjpeg = mozjpeg_lossless_optimization.optimize(data)
+    return min(mozjpeg, progressive.encode_progressive(quantized), key=len)
 
 
 def _with_jfif_component_ids(data):
@@ -404,7 +467,7 @@ def _with_jfif_component_ids(data):
     """
     data = bytearray(data)
     for marker, start, _ in list(segments(data)):
-        if marker in FRAME_HEADERS:  # length 2, precision 1, size 4, count 1
+        if marker in (SOF0, SOF1, SOF2):  # length 2, precision 1, size 4, count 1
             count_at, stride = start + 9, 3
         elif marker == SOS:  # length 2, count 1
             count_at, stride = start + 4, 2

@@ -1,12 +1,14 @@
-"""Segments of a JPEG file (ITU-T T.81, annex B)."""
+"""Segments of a JPEG file: from SOI to EOI, marker by marker (ITU-T T.81, annex B)."""
 
 import re
 
+SOF0, SOF1, SOF2 = 0xC0, 0xC1, 0xC2  # baseline, extended sequential, progressive
+DHT, SOI, EOI, SOS, DQT = 0xC4, 0xD8, 0xD9, 0xDA, 0xDB
 APP0, APP1, APP2, APP13, APP14, APP15 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF
 COM = 0xFE
-DHT, SOI, EOI, SOS = 0xC4, 0xD8, 0xD9, 0xDA
-FRAME_HEADERS = (0xC0, 0xC1, 0xC2)  # baseline, extended sequential, progressive
+
 MAX_PAYLOAD = 65533  # bytes of a segment: a 16-bit length that counts itself
+
 # In entropy-coded data a marker is FF followed by neither 00 (a stuffed byte), nor
 # a restart marker, nor another FF (fill).
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -14,6 +16,11 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 class IncompleteError(ValueError):
     """Bytes that are not a JPEG file from SOI to EOI."""
+
+
+def segment(marker, payload):
+    """The bytes of a segment, of at most `MAX_PAYLOAD` bytes of content."""
+    return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2, "big") + payload
 
 
 def segments(data):
@@ -53,8 +60,3 @@ def without_segments(data, markers):
             kept.append(data[copied:start])
             copied = end
     return b"".join([*kept, data[copied:]])
-
-
-def segment(marker, payload):
-    """The bytes of a segment; the payload has at most `MAX_PAYLOAD`."""
-    return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2, "big") + payload

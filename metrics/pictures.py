@@ -1,4 +1,4 @@
-"""Picture metrics of a decoded file: MSE, PSNR, MS-SSIM and LPIPS together."""
+"""Picture metrics of a decoded file: MSE, PSNR, MS-SSIM, LPIPS and SSIMULACRA2."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ import numpy as np
 
 import lpips_tensorflow
 import tensorflow_v1 as tf
-from metrics import ms_ssim
+from metrics import ms_ssim, ssimulacra2
 from metrics.basic import mean_squared_error, psnr
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
@@ -21,12 +21,13 @@ class Reference:
     original: np.ndarray  # [h, w, 3], uint8
     scales: tuple  # of five ms_ssim.Scale; empty where MS-SSIM is undefined
     features: tuple  # of lpips_tensorflow.features; empty where LPIPS is undefined
+    xyb_scales: tuple  # of ssimulacra2.Scale; empty where SSIMULACRA2 is undefined
 
     @property
     def nbytes(self):
         """Size of all arrays in bytes."""
         arrays = [self.original, *self.features]
-        for scale in self.scales:
+        for scale in (*self.scales, *self.xyb_scales):
             arrays += [scale.planes, scale.mean, scale.variance]
         return sum(array.nbytes for array in arrays)
 
@@ -49,7 +50,7 @@ class PictureMetrics:
           original: uint8 [h, w, 3], RGB.
 
         Returns:
-          `Reference`, for `compare`; about 90 bytes per pixel.
+          `Reference`, for `compare`; about 110 bytes per pixel.
 
         Raises:
           ValueError: `original` is not a uint8 array of that shape.
@@ -61,7 +62,8 @@ class PictureMetrics:
             scales = ms_ssim.reference_scales(original)
         if smallest >= lpips_tensorflow.MIN_SIDE:
             features = self._lpips_graph().features(original)
-        return Reference(original, scales, features)
+        xyb_scales = ssimulacra2.reference_scales(original)
+        return Reference(original, scales, features, xyb_scales)
 
     def compare(self, reference, decoded):
         """Metrics of a decoded picture.
@@ -73,7 +75,8 @@ class PictureMetrics:
         Returns:
           dict of floats: "mse" on the 0..255 scale; "psnr" in dB, inf for equal
           pictures; "ms-ssim" in 0..1, nan if a side is below `ms_ssim.MIN_SIDE`;
-          "lpips", nan if a side is below `lpips_tensorflow.MIN_SIDE`.
+          "lpips", nan if a side is below `lpips_tensorflow.MIN_SIDE`; "ssimulacra2",
+          at most 100, nan if a side is below `ssimulacra2.MIN_SIDE`.
 
         Raises:
           ValueError: `decoded` is not a uint8 array of the original's shape.
@@ -87,6 +90,7 @@ class PictureMetrics:
             "mse": mean_squared_error(reference.original, decoded),
             "lpips": math.nan,
             "ms-ssim": math.nan,
+            "ssimulacra2": ssimulacra2.score(reference.xyb_scales, decoded),
         }
         result["psnr"] = psnr(result["mse"])
         if reference.scales:

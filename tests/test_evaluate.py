@@ -31,6 +31,7 @@ from evaluation import dots, evaluator, plots, results
 from jpeg import file as jpeg_file
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
+from metrics import ssimulacra2
 from metrics.pictures import PictureMetrics
 from tests.paths import ROOT
 from training import checkpoints, loop, variables
@@ -303,6 +304,19 @@ def test_json_and_csv_agree_with_the_pickle(complete):
         assert [row["image"] for row in rows] == list(SIZES)
         for metric, values in lists.items():
             assert [float(row[metric]) for row in rows] == values
+        scores = [float(row["ssimulacra2"]) for row in rows]
+        assert record["results"]["ssimulacra2"] == [pytest.approx(sum(scores) / 3)]
+
+
+def test_csv_holds_ssimulacra2_of_the_files_on_the_disk(complete):
+    folder, _ = complete
+    for path in dots_of(folder / "batch").values():
+        table = results.read_csv(path.with_suffix(".csv"))
+        for name, jpg in jpgs_of(path).items():
+            scales = ssimulacra2.reference_scales(picture_of(name))
+            wanted = ssimulacra2.score(scales, decode(jpg.read_bytes()))
+            found = table.values["ssimulacra2"][table.images.index(name)]
+            assert found == wanted, path
 
 
 def test_records_state_the_entropy_coding_and_the_checkpoint(complete):
@@ -372,10 +386,11 @@ def test_google_dots_are_the_edited_picture_in_the_tables_of_their_quality(compl
             assert size == pytest.approx(len(buffer.getvalue()), rel=0.02)
 
 
-def test_four_figures_are_drawn(complete):
+def test_five_figures_are_drawn(complete):
     folder, _ = complete
     figures = sorted(path.name for path in (folder / "batch").glob("*.png"))
-    assert figures == ["lpips.png", "ms_ssim.png", "mse.png", "psnr.png"]
+    names = ["lpips.png", "ms_ssim.png", "mse.png", "psnr.png", "ssimulacra2.png"]
+    assert figures == names
     for name in figures:
         with Image.open(folder / "batch" / name) as image:
             assert image.format == "PNG"
@@ -383,20 +398,28 @@ def test_four_figures_are_drawn(complete):
             assert len(np.unique(np.asarray(image.convert("L")))) > 20
 
 
+def row_of(name, text):
+    """The cells of a dot in the table of the means."""
+    (row,) = [line for line in text.splitlines() if f"| {name} " in line]
+    return [cell.strip() for cell in row.split("|")]
+
+
 def test_tables_name_every_dot_with_its_means(complete):
     folder, outcome = complete
     text = (folder / "batch" / "results.md").read_text()
     assert text in outcome.out.getvalue()
     assert (
-        "Models: default entropy coding, quantization round. JPEG: default entropy "
-        "coding, rounded." in text
+        "Models: 4:4:4, default entropy coding, quantization round. JPEG: default "
+        "entropy coding, rounded, 4:4:4 unless it is named otherwise." in text
     )
     for name, path in dots_of(folder / "batch").items():
-        (row,) = [line for line in text.splitlines() if f"| {name} " in line]
         lists = lists_of(path)
-        cells = [cell.strip() for cell in row.split("|")]
+        cells = row_of(name, text)
         assert cells[2] == f"{np.mean(lists['bpp']):.4f}"
         assert cells[3] == f"{np.mean(lists['psnr']):.2f}"
+        scores = results.read_csv(path.with_suffix(".csv")).values["ssimulacra2"]
+        assert cells[8] == f"{np.mean(scores):.2f}"
+    assert "older program" not in text
     bd_rates = text[text.index("BD-rate") :]
     assert all(f"| {run} " in bd_rates for run in ("tables", "attention"))
 
@@ -444,6 +467,34 @@ def measured_again(batch, images, *flags, qualities=(5, 20)):
     assert outcome.status == 0
     after = {name: identity(path) for name, path in dots_of(batch).items()}
     return {name for name in after if after[name] != before.get(name)}, outcome
+
+
+def forget_ssimulacra2(path):
+    """Makes the record and the CSV file of a dot those of an older program."""
+    record = json.loads(path.with_suffix(".json").read_text())
+    del record["results"]["ssimulacra2"]
+    path.with_suffix(".json").write_text(json.dumps(record))
+    lines = path.with_suffix(".csv").read_text().splitlines()
+    shorter = "".join(line.rpartition(",")[0] + "\n" for line in lines)
+    path.with_suffix(".csv").write_text(shorter)
+
+
+def test_dots_of_an_older_program_stay_as_they_are_with_one_note(small):
+    batch, images = small
+    first = run_evaluate(batch, images)
+    old = ["Q5", "run-lambda_01"]
+    for name in old:
+        forget_ssimulacra2(dots_of(batch)[name])
+    changed, outcome = measured_again(batch, images)
+    assert changed == set()
+    texts = [done.out.getvalue() for done in (first, outcome)]
+    note = "Without ssimulacra2: Q5 and 1 more, measured by an older program"
+    assert [text.count(note) for text in texts] == [0, 1]
+    for name in dots_of(batch):
+        before, after = (row_of(name, text) for text in texts)
+        if name in old:
+            assert before.pop(8) and not after.pop(8)
+        assert before == after
 
 
 def test_a_changed_checkpoint_is_measured_again(small, measure):
@@ -503,13 +554,16 @@ def test_another_quantization_is_measured_again_but_for_plain_jpeg(small):
     assert run_evaluate(batch, images).status == 0
     before = {name: lists_of(path) for name, path in dots_of(batch).items()}
     changed, outcome = measured_again(batch, images, "--quantization", "rdoq")
-    assert changed == {"run-lambda_001", "run-lambda_01"}
+    searched = {"run-lambda_001", "run-lambda_01"}
+    # JPEG of the models' subsampling stands beside them.
+    assert changed == searched | {"Q5_420", "Q20_420"}
     lines = outcome.lines("measured again")
     assert all("quantization (round -> rdoq)" in line for line in lines)
     assert (
-        "Models: default entropy coding, quantization rdoq." in outcome.out.getvalue()
+        "Models: 4:2:0, default entropy coding, quantization rdoq."
+        in outcome.out.getvalue()
     )
-    for name in changed:
+    for name in searched:
         lists = lists_of(dots_of(batch)[name])
         assert all(np.less(lists["bpp"], before[name]["bpp"]))
         assert all(np.greater(lists["mse"], before[name]["mse"]))
@@ -706,8 +760,12 @@ def test_missing_lambda_is_reported_where_bits_are_weighed_by_it(small):
     settings = {"script": "ljpeg", "rate_model": "entropy"}
     folder = batch / "run" / "lambda_01" / "train"
     checkpoints.save_settings(str(folder), settings)
-    line = broken(batch, images, "--quantization", "rdoq")
-    assert "tells no lambda" in line
+    outcome = run_evaluate(batch, images, "--quantization", "rdoq")
+    assert outcome.status == 1
+    assert "run-lambda_001" in dots_of(batch)
+    assert "run-lambda_01" not in dots_of(batch)
+    (line,) = outcome.lines("error: ")
+    assert str(batch / "run" / "lambda_01") in line and "tells no lambda" in line
 
 
 def test_weights_that_are_not_finite_are_reported(small):

@@ -61,7 +61,7 @@ def estimated_bpp(z, x, seed):
 
 
 def searched_integers(z, qtables, lmbda):
-    """Integers of the rate-distortion search, see jpeg/rdoq.py, in place of rounding.
+    """Integers of a rate-distortion search, see searched_rate.py, not of rounding.
 
     They minimise `lmbda * MSE_255 + bits per pixel`, so that (by the envelope theorem)
     the gradient of the minimum in the tables is that of the distortion with the
@@ -77,18 +77,16 @@ def searched_integers(z, qtables, lmbda):
       float32 integers, shaped as `z`, and their bits per pixel, a scalar.
     """
     # Compiles for a second, and only this rate needs it.
-    from jpeg import rdoq
+    from training import searched_rate
 
     def search(z, qtables):
         blocks = z.reshape(-1, *z.shape[2:])
-        weights = rdoq.mse_weights(qtables, lmbda)
-        integers = rdoq.quantize(blocks, weights, "optimized")
+        integers, bits = searched_rate.searched(blocks, qtables, lmbda)
         num_pixels = z.size / 3
-        bpp = rdoq.estimated_bits(integers) / num_pixels
-        slopes = rdoq.dc_slopes(blocks) / num_pixels
+        slopes = searched_rate.dc_slopes(blocks) / num_pixels
         return (
             integers.reshape(z.shape).astype(np.float32),
-            np.float32(bpp),
+            np.float32(bits / num_pixels),
             slopes.astype(np.float32),
         )
 

@@ -76,7 +76,7 @@ def _psnr_and_bpp(values):
     qtables = values["qtables"].transpose(2, 0, 1)
     psnrs, rates = [], []
     for original, integers in zip(originals, values["integers"], strict=True):
-        coded = jpeg_file.QuantizedImage(integers, qtables, height, width)
+        coded = jpeg_file.QuantizedImage.of_integers(integers, qtables, height, width)
         data = jpeg_file.encode(coded)
         mse = mean_squared_error(original, jpeg_file.decode(data))
         psnrs.append(psnr(mse))

@@ -23,6 +23,7 @@ from jpeg.differentiable import rgb_to_dct
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
+from metrics import ssimulacra2
 from tests.encoding.helpers import (
     asymmetric_tables,
     compress_ljpeg,
@@ -300,7 +301,7 @@ def printed(text):
     found = re.fullmatch(
         r"(?P<path>.*): (?P<bytes>\d+) bytes, (?P<bpp>\S+) bpp, MSE (?P<mse>\S+), "
         r"PSNR (?P<psnr>\S+) dB, MS-SSIM (?P<ms_ssim>\S+) \((?P<db>\S+) dB\), "
-        r"LPIPS (?P<lpips>[^ ]+)(?: \((?P<label>.*)\))?",
+        r"LPIPS (?P<lpips>\S+), SSIMULACRA2 (?P<score>\S+)(?: \((?P<label>.*)\))?",
         text,
     )
     assert found, text
@@ -338,10 +339,12 @@ def test_verbose_prints_what_the_file_on_the_disk_holds(tmp_path, capsys):
         assert row["ms_ssim"] == pytest.approx(ms_ssim, abs=2e-5)
         assert row["db"] == pytest.approx(-10 * np.log10(1 - ms_ssim), abs=5e-3)
         assert 0 < row["lpips"] < 1
+        score = ssimulacra2.score(ssimulacra2.reference_scales(original), decoded)
+        assert row["score"] == pytest.approx(score, abs=5e-4)
         assert row["label"] == "quality 20"
     means = printed(mean)
     assert means["path"] == "mean"
-    for key in ("bpp", "mse", "psnr", "ms_ssim", "lpips"):
+    for key in ("bpp", "mse", "psnr", "ms_ssim", "lpips", "score"):
         wanted = np.mean([row[key] for row in rows])
         assert means[key] == pytest.approx(wanted, abs=6e-4), key
     assert total == f"2 of 2 images, {sum(r['bytes'] for r in rows):.0f} bytes, in " + (
@@ -715,7 +718,9 @@ def test_ctrl_c_ends_a_batch_with_130_and_no_half_file(tmp_path):
     for seed in range(6):
         save_png(tmp_path / f"{seed}.png", 64, 64, seed)
     prelude = (
-        "import os, time, atomic_files; replace = atomic_files._put_in_place; "
+        "import os, signal, time, atomic_files; "
+        "signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "replace = atomic_files._put_in_place; "
         "atomic_files._put_in_place = lambda *paths: "
         "(os.kill(os.getpid(), 2), time.sleep(0.5), replace(*paths))"
     )

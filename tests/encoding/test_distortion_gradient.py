@@ -1,4 +1,4 @@
-"""Gradient and curvature of distortions in the coefficients of a picture."""
+"""Gradient of distortions in the coefficients of a picture."""
 
 import types
 
@@ -77,45 +77,6 @@ def test_gradient_of_ms_ssim_equals_a_finite_difference_of_the_metric():
 
     difference = -1e6 * (similarity(0.5) - similarity(-0.5))
     assert slope == pytest.approx(difference, rel=0.05)
-
-
-def test_curvature_of_a_quadratic_is_its_diagonal():
-    rng = np.random.default_rng(2)
-    shape = (6, 9, 8, 8, 3)
-    blocks = np.repeat(rng.uniform(1, 5, (2, 3)), 3, 0).repeat(3, 1)
-    frequencies = rng.uniform(0.3, 3, (8, 8))
-    diagonal = blocks[..., np.newaxis, np.newaxis] * frequencies
-    diagonal = np.stack([diagonal, 0.2 * diagonal, 0.2 * diagonal], -1)
-    dct = rng.normal(0, 30, shape).astype(np.float32)
-    errors = rng.uniform(1, 4, shape).astype(np.float32)
-    found = distortion_gradient.curvature(
-        lambda other: (diagonal * (other - dct)).astype(np.float32), dct, errors
-    )
-    assert found.shape == shape
-    ratio = found / diagonal
-    # Blocks are smoothed over their neighbours, which differ here at every third.
-    inner = ratio[1::3, 1::3]
-    assert np.median(np.abs(np.log(inner))) < 0.15
-    luma, chroma = ratio[..., 0], ratio[..., 1:]
-    assert np.median(luma) == pytest.approx(np.median(chroma), rel=0.1)
-
-
-def test_curvature_of_ms_ssim_is_lower_where_noise_hides_errors():
-    rng = np.random.default_rng(3)
-    picture = picture_of(rng, 176, 176)
-    dct = dct_of(picture)
-    with tf.Graph().as_default(), tf.Session() as session:
-        found = distortion_gradient.DistortionGradient(
-            settings(msssim_weight=5000.0), tf.float32
-        )
-        result = distortion_gradient.curvature(
-            lambda other: found.at(session, picture, other),
-            dct,
-            np.full_like(dct, 3.0),
-        )
-    assert (result > 0).all()
-    left, right = result[:, 1:9, ..., 0].mean(), result[:, 13:21, ..., 0].mean()
-    assert left > 2 * right
 
 
 @pytest.mark.parametrize("weights", [{"msssim_weight": 1.0}, {"lpips_weight": 1.0}])

@@ -1,7 +1,5 @@
 """Search and refinement by the codec of trained models, on the files' own terms."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -12,9 +10,10 @@ import arg_parser
 import ljpeg
 from encoding import codec, search
 from encoding.codecs import PLAIN, Codecs
+from encoding.distortions import MultiScaleSimilarity
 from errors import UserError
 from jpeg import file as jpeg_file
-from jpeg import rdoq
+from jpeg import search as jpeg_search
 from training import checkpoints, loop, rate_models, strip
 
 
@@ -90,7 +89,24 @@ def test_rdoq_counts_the_bits_of_the_coding_that_follows(trained):
             bpp = 8 * len(jpeg_file.encode(coded, coding)) / picture[..., 0].size
             costs[counted, coding] = 0.01 * squared_error(coded, picture) + bpp
     # For the lengths of the picture itself the search only finds a local minimum.
-    assert costs["default", "default"] < 0.995 * costs["optimized", "default"]
+    assert costs["default", "default"] < costs["optimized", "default"]
+
+
+def planes_of(distortion, picture, qtables, moves_tables):
+    """What the search makes of a picture at 4:2:0, by a distortion that is given."""
+    return jpeg_search.search(
+        picture, "4:2:0", "optimized", distortion, qtables, moves_tables
+    )
+
+
+def assert_equal(found, planes, tables):
+    assert found.sampling == "4:2:0"
+    np.testing.assert_array_equal(found.qtables, np.moveaxis(tables, -1, 0))
+    for own, wanted in zip(found.planes, planes, strict=True):
+        np.testing.assert_array_equal(own, wanted)
+
+
+SEARCHED = codec.Quantization("rdoq", sampling="4:2:0")
 
 
 @pytest.mark.parametrize(
@@ -100,45 +116,60 @@ def test_a_model_without_a_rate_or_with_lpips_has_one_weight_for_all_steps(
     trained, changes, bits
 ):
     picture = picture_of(64, 72)
-    quantization = codec.Quantization("rdoq")
-    found = quantized(trained, picture, quantization, **changes)
-    plain = quantized(trained, picture, PLAIN)
-    np.testing.assert_array_equal(found.qtables, plain.qtables)
-    z = dct_of(picture) / np.moveaxis(plain.qtables, 0, -1)[..., [0, 1, 1]]
-    wanted = rdoq.quantize(z, bits, "optimized")
-    assert (found.integers == wanted).mean() > 0.999
-    assert (found.integers != plain.integers).any()
+    found = quantized(trained, picture, SEARCHED, **changes)
+    given = np.moveaxis(quantized(trained, picture, PLAIN).qtables, 0, -1)
+    distortion = jpeg_search.SquaredSteps(given, bits)
+    assert_equal(found, *planes_of(distortion, picture, given, False))
 
 
-def test_tables_are_those_of_the_picture_where_the_model_knows_its_rate(trained):
+def test_a_model_of_a_rate_is_searched_by_its_own_loss_from_its_tables(trained):
     picture = picture_of(96, 104)
-    plain = quantized(trained, picture, PLAIN)
-    found = quantized(trained, picture, codec.Quantization("rdoq"))
-    assert found.qtables.dtype == np.uint8
-    given = np.moveaxis(plain.qtables, 0, -1)
-    z = dct_of(picture) / given[..., [0, 1, 1]]
-    weights = rdoq.mse_weights(given, 0.01)
-    integers, tables = rdoq.quantize_with_tables(z, weights, "optimized", given)
-    assert (found.integers == integers).mean() > 0.999
-    np.testing.assert_allclose(found.qtables, np.moveaxis(tables, -1, 0), atol=1)
-    assert (tables != given).any()
+    found = quantized(trained, picture, SEARCHED)
+    given = np.moveaxis(quantized(trained, picture, PLAIN).qtables, 0, -1)
+    distortion = jpeg_search.SquaredError(0.01)
+    assert_equal(found, *planes_of(distortion, picture, given, True))
+    assert (found.qtables != np.moveaxis(given, -1, 0)).any()
 
 
-def test_weights_by_curvature_are_those_of_mse_where_the_distortion_is_mse():
-    """A negligible weight of MS-SSIM takes the other way to the same weights."""
-    picture = picture_of(168, 176) // 2 + 60  # nothing is clipped
-    settings = types.SimpleNamespace(
-        rate_model="entropy", lpips_weight=0.0, msssim_weight=1e-9
-    )
-    with tf.Graph().as_default(), tf.Session() as session:
-        searcher = search.Searcher(settings, codec.Quantization("rdoq"))
-        searcher.build(tf.float32)
-        restored = searcher.restored(None, 0.02, session)
-        qtables = np.random.default_rng(0).integers(10, 40, (8, 8, 2))
-        _, weights = restored.prepare(picture, dct_of(picture), qtables)
-    ratio = weights / rdoq.mse_weights(qtables, 0.02)
-    assert np.median(ratio) == pytest.approx(1.0, rel=0.1)
-    assert np.median(np.abs(np.log(ratio))) < 0.2
+@pytest.mark.parametrize(
+    "tune, changes, lmbdas",
+    [
+        ("model", {"msssim_weight": 700.0}, (7.0, 0.01)),
+        ("ms-ssim", {}, (50.0, 0.0)),
+        ("mixed", {"lpips_weight": 9.0}, (50.0, 0.01)),
+    ],
+)
+def test_distortion_is_that_of_the_loss_or_of_the_tune(trained, tune, changes, lmbdas):
+    picture = picture_of(168, 176)
+    found = quantized(trained, picture, SEARCHED._replace(tune=tune), **changes)
+    given = np.moveaxis(quantized(trained, picture, PLAIN).qtables, 0, -1)
+    distortion = MultiScaleSimilarity(picture, *lmbdas)
+    assert_equal(found, *planes_of(distortion, picture, given, True))
+
+
+def test_tune_of_a_model_without_a_rate_takes_the_lambda_of_its_tables(trained):
+    picture = picture_of(64, 72)
+    changes = {"rate_model": "proxy", "lmbda": 99.0}
+    found = quantized(trained, picture, SEARCHED._replace(tune="psnr"), **changes)
+    given = np.moveaxis(quantized(trained, picture, PLAIN).qtables, 0, -1)
+    lmbda = search.lambda_of_tables(given)
+    distortion = jpeg_search.SquaredError(lmbda)
+    assert_equal(found, *planes_of(distortion, picture, None, True))
+
+
+def test_lambda_of_tables_is_that_of_their_squared_steps():
+    flat = np.full((8, 8, 2), 20)
+    lmbda = search.lambda_of_tables(flat)
+    # An error of a step in Y, and the mean of those in Cb and Cr, geometrically.
+    luma, chroma = 400 * 1.0, 400 * (0.34414**2 + 1.772**2 + 1.402**2 + 0.71414**2) / 6
+    assert lmbda == pytest.approx(6 / np.sqrt(luma * chroma), rel=1e-3)
+    assert search.lambda_of_tables(2 * flat) == pytest.approx(lmbda / 4)
+
+
+@pytest.mark.parametrize("tune", ["ms-ssim", "mixed"])
+def test_a_picture_too_small_for_ms_ssim_is_a_user_error(trained, tune):
+    with pytest.raises(UserError, match="200x100 px: MS-SSIM .* --tune psnr"):
+        quantized(trained, picture_of(100, 200), SEARCHED._replace(tune=tune))
 
 
 def test_refinement_lowers_the_loss_and_keeps_the_tables(trained):

@@ -16,11 +16,12 @@ from scipy import ndimage
 
 import conv_blocks
 import tensorflow_v1 as tf
-from encoding import distortion_gradient, refinement, search
+from encoding import distortion_gradient, distortions, refinement, search
 from encoding.codec import Quantization
 from evaluation import fingerprint
 from jpeg import file as jpeg_file
-from jpeg import image_files, rdoq, transform
+from jpeg import image_files, planes, transform
+from jpeg import search as jpeg_search
 from jpeg.file import QuantizedImage
 from metrics.pictures import PictureMetrics
 
@@ -40,7 +41,8 @@ def quantized():
     qtables = rng.integers(3, 60, (8, 8, 2))
     z = transform.picture_to_dct(picture()) / transform.per_component(qtables)
     integers = transform.round_to_integers(z)
-    return QuantizedImage(integers, np.moveaxis(qtables, -1, 0), 171, 166, picture())
+    tables = np.moveaxis(qtables, -1, 0)
+    return QuantizedImage.of_integers(integers, tables, 171, 166, picture())
 
 
 def digest(*arrays):
@@ -75,11 +77,16 @@ def reading(folder):
 
 
 def file(folder):
-    """Bytes of every coding, and pixels."""
+    """Bytes of the codings of libraries, and pixels."""
     coded = quantized()
-    files = [jpeg_file.encode(coded, coding) for coding in jpeg_file.ENTROPY_CODINGS]
+    files = [jpeg_file.encode(coded, coding) for coding in ("default", "trellis")]
     files += [jpeg_file.encode_rgb(picture(), 30)]
     return bytes_digest(*files) + digest(jpeg_file.decode(files[0]))
+
+
+def own_scans(folder):
+    """Bytes of the coding that tries our own writer."""
+    return bytes_digest(jpeg_file.encode(quantized(), "optimized"))
 
 
 def metrics(folder):
@@ -89,7 +96,8 @@ def metrics(folder):
     Image.fromarray(picture()).save(data, "JPEG", quality=20)
     decoded = jpeg_file.decode(data.getvalue())
     values = metrics.compare(metrics.reference(picture()), decoded)
-    return [values[name] for name in ("mse", "psnr", "ms-ssim", "lpips")]
+    names = ("mse", "psnr", "ms-ssim", "lpips", "ssimulacra2")
+    return [values[name] for name in names]
 
 
 def transformed(folder):
@@ -120,41 +128,61 @@ def network(folder):
 
 
 def integers(folder):
-    """Of the search, for both kinds of code lengths."""
-    qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2))
-    z = transform.picture_to_dct(picture()) / transform.per_component(qtables)
-    z = np.rint(z * 64).astype(np.float32) / 64
-    weights = rdoq.mse_weights(qtables, 0.02)
+    """Of the search for the least squared error, for both kinds of code lengths."""
     numbers = []
-    for coding in ("default", "optimized"):
-        found, tables = rdoq.quantize_with_tables(z, weights, coding, qtables)
-        numbers += digest(found, tables)
+    for coding, sampling in (("default", "4:4:4"), ("optimized", "4:2:0")):
+        distortion = jpeg_search.SquaredError(0.02)
+        found, tables = jpeg_search.search(picture(), sampling, coding, distortion)
+        numbers += [int(np.abs(plane).sum()) for plane in found]
+        numbers += [int(tables.sum())]
+    return [float(number) for number in numbers]
+
+
+def forms(folder):
+    """Weights and targets of MS-SSIM."""
+    coded = planes.CodedPicture(picture(), "4:2:0")
+    coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
+    distortion = distortions.MultiScaleSimilarity(picture(), 30.0, 0.005)
+    numbers = []
+    for component in (1, 2, 0):
+        target, weights = distortion.form(coded, component, 2)
+        moved = target - coded.coefficients[component]
+        numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
+    return numbers
+
+
+def subsampled(folder):
+    """Chroma of a picture at 4:2:0 and 4:2:2, and what is shown of it."""
+    numbers = []
+    for sampling in ("4:2:0", "4:2:2"):
+        coded = planes.CodedPicture(picture(), sampling)
+        numbers += [float(np.abs(coded.originals[1]).mean())]
+        numbers += [float(planes.shown_rgb(coded).std())]
     return numbers
 
 
 def searched(folder):
-    """Weights of the search: of MSE, of MS-SSIM's curvature, of a plain model."""
-    dct = transform.picture_to_dct(picture())
+    """What the search makes of models with several losses and tunes."""
     qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2))
-    means = []
-    for rate_model, lpips_weight, msssim_weight in (
-        ("entropy", 0.0, 0.0),
-        ("entropy", 0.0, 5000.0),
-        ("entropy", 5000.0, 0.0),
-        ("proxy", 0.0, 0.0),
+    numbers = []
+    for rate_model, lpips_weight, msssim_weight, tune in (
+        ("entropy", 0.0, 0.0, "model"),
+        ("entropy", 0.0, 5000.0, "model"),
+        ("entropy", 5000.0, 0.0, "model"),
+        ("proxy", 0.0, 0.0, "model"),
+        ("proxy", 0.0, 0.0, "psnr"),
+        ("entropy", 0.0, 0.0, "ms-ssim"),
     ):
         settings = types.SimpleNamespace(
             rate_model=rate_model,
             lpips_weight=lpips_weight,
             msssim_weight=msssim_weight,
         )
-        with tf.Graph().as_default(), tf.Session() as session:
-            searcher = search.Searcher(settings, Quantization("rdoq"))
-            searcher.build(tf.float32)
-            restored = searcher.restored(None, 0.01, session)
-            _, weights = restored.prepare(picture(), dct, qtables)
-        means.append(float(np.exp(np.log(weights).mean(dtype=np.float64))))
-    return means
+        how = Quantization("rdoq", sampling="4:2:0", tune=tune)
+        restored = search.Searcher(settings, how).restored(None, 0.01)
+        found, _ = restored(picture(), qtables)
+        numbers += [float(np.abs(plane).sum()) for plane in found]
+    return numbers
 
 
 def refined(folder):
@@ -190,6 +218,9 @@ PARTS = {
     "gradient": gradient,
     "integers": integers,
     "search": searched,
+    "forms": forms,
+    "planes": subsampled,
+    "progressive": own_scans,
 }
 
 
@@ -198,6 +229,7 @@ def versions():
     found = {}
     for script in ("ljpeg", "ljpeg_attention"):
         settings = {"script": script, "quantization": "rdoq", "refine_steps": 1}
+        settings |= {"subsampling": "4:2:0", "entropy_coding": "optimized"}
         found |= fingerprint.of(settings)["code"]
     return found
 

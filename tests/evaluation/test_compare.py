@@ -8,6 +8,7 @@ import pytest
 
 from errors import UserError
 from evaluation import compare, results
+from tests.paths import SHARED
 
 IMAGES = ["a.png", "b.png"]
 RATES = np.array([0.2, 0.35, 0.6, 0.9, 1.3])
@@ -24,6 +25,7 @@ def write_curve(folder, part, names, settings, factors, images=IMAGES):
                 "lpips": 0.5 / (1 + rate),
                 "psnr": quality,
                 "ms-ssim": 1 - 0.05 / rate,
+                "ssimulacra2": 70 - 20 / rate,
             }
             for factor in factors
         ]
@@ -69,7 +71,7 @@ def test_table_has_the_bd_rates_of_the_means_and_the_worst_image(
     assert "against JPEG, default, 0.2 to 1.2 bpp, 2 images" in text
     # Every rate is 0.7 of the anchor's at the same quality; image b takes 0.9.
     assert rows_of(text, "my-run, optimized, rdoq")[0] == [
-        *["-30.0 %"] * 3,
+        *["-30.0 %"] * 4,
         "b -10.0 %",
     ]
 
@@ -83,6 +85,7 @@ def test_worst_image_is_of_the_rates_that_are_compared():
         for rate, *own in zip(rates, *factors, strict=True):
             values = {"mse": 1.0, "psnr": 30 + 10 * np.log10(rate)}
             values |= {"ms-ssim": 1 - 0.05 / (1 + rate), "lpips": 0.5 / (1 + rate)}
+            values["ssimulacra2"] = 70 - 20 / rate
             rows = [{**values, "bpp": rate * factor} for factor in own]
             means.append(results.DotResults.from_rows(["a.png", "b.png"], rows))
         return compare.Compared("x", "x", "run", [], [m.means() for m in means], means)
@@ -111,6 +114,7 @@ def test_table_has_the_means_of_every_lambda(monkeypatch, capsys, folders):
             f"{30 + 10 * np.log10(rate):.2f}",
             f"{1 - 0.05 / rate:.4f}",
             f"{0.5 / (1 + rate):.4f}",
+            f"{70 - 20 / rate:.2f}",
         ]
         assert row == expected
 
@@ -138,6 +142,7 @@ def test_figures_and_table_are_written(monkeypatch, capsys, folders, tmp_path):
         "mse.png",
         "overview.png",
         "psnr.png",
+        "ssimulacra2.png",
     ]
 
 
@@ -149,6 +154,8 @@ def published(tmp_path):
         "psnr-rgb": list(30 + 10 * np.log10(RATES[::-1])),
         "ms-ssim-rgb": list(1 - 0.05 / RATES[::-1]),
         "lpips-alex": list(0.5 / (1 + RATES[::-1])),
+        "ssimulacra2": list(70 - 20 / RATES[::-1]),
+        "butteraugli-3norm": list(1 / RATES[::-1]),  # not ours
     }
     others = {key: value for key, value in numbers.items() if key != "lpips-alex"}
     path = tmp_path / "others.json"
@@ -159,9 +166,24 @@ def published(tmp_path):
 
 def test_published_curves_stand_beside_ours(monkeypatch, capsys, folders, published):
     text = run(monkeypatch, capsys, [*folders, "--published", published])
-    assert rows_of(text, "mozjpeg") == [[*["-40.0 %"] * 3, "not known"]]
+    assert rows_of(text, "mozjpeg") == [[*["-40.0 %"] * 4, "not known"]]
     (cells,) = rows_of(text, "no LPIPS")
-    assert cells == ["-40.0 %", "-40.0 %", "0 of 4 points", "not known"]
+    assert cells == ["-40.0 %", "-40.0 %", "no values", "-40.0 %", "not known"]
+    assert "Without" not in text
+
+
+def test_dots_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
+    monkeypatch, capsys, folders, tmp_path
+):
+    for path in (tmp_path / "rdoq" / "_output").glob("*.csv"):
+        columns = (line.split(",")[:-1] for line in path.read_text().splitlines())
+        path.write_text("".join(",".join(cells) + "\n" for cells in columns))
+    text = run(monkeypatch, capsys, [*folders, "--figure_dir", str(tmp_path / "f")])
+    bd_rates, *means = rows_of(text, "my-run, optimized, rdoq")
+    assert bd_rates[:4] == [*["-30.0 %"] * 3, "no values"]
+    assert len(means) == 5 and {row[-1] for row in means} == {""}
+    note = "Without ssimulacra2: my-run, optimized, rdoq, 0 and 4 more, measured"
+    assert text.count("Without") == text.count(note) == 1
 
 
 def test_published_curves_of_one_name_all_stand_there(
@@ -204,6 +226,19 @@ def test_published_file_of_another_form_is_a_user_error(tmp_path, text):
     path.write_text(text)
     with pytest.raises(UserError, match=r"--published .*curves\.json"):
         compare.read_published(str(path))
+
+
+KODAK_SCORES = SHARED / "anchors" / "kodak_ssimulacra2.json"
+
+
+@pytest.mark.skipif(not KODAK_SCORES.exists(), reason=f"there is no {KODAK_SCORES}")
+def test_published_curves_may_have_scores_beside_psnr_alone():
+    curves = {curve.name: curve for curve in compare.read_published(str(KODAK_SCORES))}
+    points = curves["pillow 4:4:4"].points("ssimulacra2")
+    assert points[0] == (0.38078, -24.2615) and points[-1] == (2.20158, 82.7537)
+    for curve in curves.values():
+        assert np.isfinite(curve.points("ssimulacra2")).all()
+        assert np.isnan([value for _, value in curve.points("ms-ssim")]).all()
 
 
 def test_only_chooses_and_orders(monkeypatch, capsys, folders, published):

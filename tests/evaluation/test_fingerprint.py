@@ -26,24 +26,21 @@ def test_every_part_has_golden_numbers():
     assert set(golden.PARTS) == set(golden.versions()) == set(GOLDEN)
 
 
+ALL = {"reading", "file", "metrics"}
+MODEL = ALL | {"transform"}
+SEARCHED = MODEL | {"integers", "search", "forms", "planes"}
+
+
 @pytest.mark.parametrize(
     "settings, parts",
     [
-        ({"quality": 20}, {"reading", "file", "metrics"}),
-        ({"script": "ljpeg"}, {"reading", "file", "metrics", "transform"}),
-        (
-            {"script": "google_baseline", "quantization": "round"},
-            {"reading", "file", "metrics", "transform", "network"},
-        ),
-        (
-            {"script": "ljpeg", "quantization": "rdoq"},
-            {"reading", "file", "metrics", "transform"}
-            | {"integers", "search", "gradient"},
-        ),
-        (
-            {"script": "ljpeg", "quantization": "round", "refine_steps": 30},
-            {"reading", "file", "metrics", "transform"} | {"refinement", "gradient"},
-        ),
+        ({"quality": 20, "entropy_coding": "default"}, ALL),
+        ({"quality": 20, "entropy_coding": "optimized"}, ALL | {"progressive"}),
+        ({"quality": 20, "subsampling": "4:2:0"}, ALL | {"planes"}),
+        ({"script": "ljpeg"}, MODEL),
+        ({"script": "google_baseline", "quantization": "round"}, MODEL | {"network"}),
+        ({"script": "ljpeg", "quantization": "rdoq"}, SEARCHED),
+        ({"script": "ljpeg", "refine_steps": 30}, MODEL | {"refinement", "gradient"}),
     ],
 )
 def test_a_dot_depends_on_what_makes_its_numbers(settings, parts):

@@ -11,7 +11,7 @@ from PIL import Image
 from evaluation import plots
 from evaluation.plots import Curve, rate_distortion_figure
 
-METRICS = ("mse", "lpips", "psnr", "ms-ssim")
+METRICS = ("mse", "lpips", "psnr", "ms-ssim", "ssimulacra2")
 
 
 def dots(rates, gain=0.0):
@@ -23,6 +23,7 @@ def dots(rates, gain=0.0):
             "lpips": 0.1 / rate,
             "psnr": 31 + gain + 6 * np.log2(rate),
             "ms-ssim": 1 - 0.03 / rate,
+            "ssimulacra2": 65 + gain - 15 / rate,
         }
         for rate in rates
     ]
@@ -122,6 +123,7 @@ def test_axes_name_units_and_direction():
         "lpips": "lower is better",
         "psnr": "PSNR [dB] (higher",
         "ms-ssim": "MS-SSIM [dB] (higher",
+        "ssimulacra2": "SSIMULACRA2 (higher",
     }
     for metric, text in words.items():
         axes = axes_of([JPEG, RUN], metric)
@@ -167,6 +169,23 @@ def test_legend_names_every_curve_and_covers_no_dot():
     assert not box.overlaps(axes.xaxis.label.get_window_extent(renderer))
 
 
+def test_a_curve_without_any_value_is_not_in_the_legend():
+    old = Curve("old", [{**d, "ssimulacra2": np.nan} for d in RUN.points], "run")
+    newer = Curve("newer", dots([0.4, 0.8]), "run")
+    for metric, labels in (
+        ("psnr", ["JPEG", "old", "newer"]),
+        ("ssimulacra2", ["JPEG", "newer"]),
+    ):
+        axes = axes_of([JPEG, old, newer], metric)
+        legend = axes.get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == labels
+        # In each figure a run has the same colour.
+        colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
+        assert colours["newer"] == plots._RUN_COLOURS[1]
+        handle = legend.legend_handles[-1]
+        assert handle.get_color() == colours["newer"]
+
+
 def test_labels_with_special_characters_are_drawn_as_they_are():
     curves = [Curve("_output $x_1$ 100%", RUN.points, "run")]
     legend = axes_of(curves, "psnr").get_legend()
@@ -174,10 +193,10 @@ def test_labels_with_special_characters_are_drawn_as_they_are():
     assert [text.get_text() for text in legend.get_texts()] == ["_output $x_1$ 100%"]
 
 
-def test_four_files_are_png_of_at_least_150_dpi(tmp_path):
+def test_five_files_are_png_of_at_least_150_dpi(tmp_path):
     folder = str(tmp_path / "new" / "folder")
     paths = plots.plot_rate_distortion([JPEG, RUN, GOOGLE], folder, "two images")
-    names = ["mse.png", "lpips.png", "psnr.png", "ms_ssim.png"]
+    names = ["mse.png", "lpips.png", "psnr.png", "ms_ssim.png", "ssimulacra2.png"]
     assert paths == [os.path.join(folder, name) for name in names]
     # Nothing else stays, no temporary file either.
     assert sorted(os.listdir(folder)) == sorted(names)
@@ -198,7 +217,7 @@ def test_same_curves_give_the_same_bytes(tmp_path):
         ).read_bytes()
 
 
-def test_overview_shows_a_range_of_rates_in_three_panels(monkeypatch, tmp_path):
+def test_overview_shows_a_range_of_rates_in_four_panels(monkeypatch, tmp_path):
     figures = []
     monkeypatch.setattr(
         plots, "save_figure", lambda figure, path: figures.append((figure, path))
@@ -210,6 +229,7 @@ def test_overview_shows_a_range_of_rates_in_three_panels(monkeypatch, tmp_path):
         "PSNR",
         "MS-SSIM",
         "LPIPS",
+        "SSIMULACRA2",
     ]
     for axes in figure.axes:
         assert axes.get_xlim() == (0.3, 0.9)
@@ -222,7 +242,12 @@ def test_overview_shows_a_range_of_rates_in_three_panels(monkeypatch, tmp_path):
         ]
         assert values and bottom < min(values) and max(values) < top
         assert top - bottom < 1.2 * (max(values) - min(values))
-    legend = figure.axes[1].get_legend()
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    box = legend.get_window_extent(renderer)
+    for axes in figure.axes:
+        assert not box.overlaps(axes.get_tightbbox(renderer))
     assert [t.get_text() for t in legend.get_texts()] == [
         curve.label for curve in (JPEG, RUN, GOOGLE)
     ]

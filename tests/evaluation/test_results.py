@@ -29,7 +29,10 @@ def save(folder, **changes):
 
 def test_means_are_means_of_per_image_values():
     assert make_results().means() == pytest.approx(
-        {"bpp": 13 / 60, "mse": 55.625, "lpips": 0.175, "psnr": 31.803, "ms-ssim": 0.94}
+        {
+            **{"bpp": 13 / 60, "mse": 55.625, "lpips": 0.175, "psnr": 31.803},
+            **{"ms-ssim": 0.94, "ssimulacra2": 38.625},
+        }
     )
 
 
@@ -46,6 +49,13 @@ def test_ms_ssim_of_small_images_only_is_nan_without_a_warning():
 def test_lists_of_another_length_than_the_images_are_refused():
     with pytest.raises(ValueError, match="1 values of mse for 2 images"):
         make_results(mse=[1.0])
+
+
+def test_a_list_that_is_missing_or_unknown_is_refused():
+    without_psnr = {name: VALUES[name] for name in VALUES if name != "psnr"}
+    for values in (without_psnr, {**VALUES, "vmaf": [1.0, 2.0]}):
+        with pytest.raises(ValueError, match="need the lists"):
+            results.DotResults(IMAGES, values)
 
 
 def test_from_rows_equals_the_lists():
@@ -74,10 +84,11 @@ def test_csv_has_a_row_per_image_in_full_precision(tmp_path):
     save(tmp_path)
     with open(tmp_path / "Q20.csv", newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["image", *results.LISTS]
+    assert header == ["image", *results.LISTS, "ssimulacra2"]
     assert [row[0] for row in rows] == IMAGES
     columns = list(zip(*(map(float, row[1:]) for row in rows), strict=True))
-    assert [list(column) for column in columns] == lists_of(make_results())
+    wanted = [*lists_of(make_results()), VALUES["ssimulacra2"]]
+    assert [list(column) for column in columns] == wanted
 
 
 def test_json_has_compressai_form_with_the_means(tmp_path):
@@ -99,6 +110,7 @@ def test_json_has_compressai_form_with_the_means(tmp_path):
         "ms-ssim-rgb": [pytest.approx(0.94)],
         "lpips-alex": [pytest.approx(0.175)],
         "mse": [55.625],
+        "ssimulacra2": [38.625],
     }
     assert record["settings"] == settings
     assert record["versions"] == {"numpy": "1"}
@@ -157,6 +169,74 @@ def test_pickle_of_absurd_size_is_refused_unread(tmp_path):
         file.truncate(1 << 34)  # takes no space on the disk
     with pytest.raises(UserError, match=r"Q20\.pickle: more than 64 MB"):
         results.load(tmp_path, "Q20", make_key())
+
+
+def save_as_an_older_program(folder):
+    """Saves a dot of which the five lists of the pickle were measured, no more."""
+    lists = {name: VALUES[name] for name in results.LISTS}
+    results.save(folder, "Q20", results.DotResults(IMAGES, lists), make_key())
+    return lists
+
+
+def test_a_dot_of_an_older_program_has_the_five_lists_alone(tmp_path):
+    lists = save_as_an_older_program(tmp_path)
+    assert (tmp_path / "Q20.csv").read_text().startswith("image,bpp,mse,lpips,psnr,ms-")
+    found = results.load(tmp_path, "Q20", make_key())
+    assert found.values == results.read_csv(tmp_path / "Q20.csv").values == lists
+    means = found.means()
+    assert np.isnan(means.pop("ssimulacra2"))
+    assert means == {name: pytest.approx(np.mean(lists[name])) for name in lists}
+
+
+def test_one_note_tells_which_dots_are_of_an_older_program(tmp_path):
+    save_as_an_older_program(tmp_path)
+    old = results.load(tmp_path, "Q20", make_key())
+    new = make_results(**{"ssimulacra2": [np.nan, np.nan]})
+    assert results.note_on_missing({}) == results.note_on_missing({"new": new}) == ""
+    one = results.note_on_missing({"new": new, "Q20": old})
+    assert one.startswith("Without ssimulacra2: Q20, measured by an older program")
+    three = results.note_on_missing({"Q5": old, "new": new, "Q20": old, "Q30": old})
+    assert three.startswith("Without ssimulacra2: Q5 and 2 more, measured")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "\n",
+        "image,ssimulacra2\na.png,1.0\n",
+        "image,bpp,mse,lpips,psnr,ms-ssim,ssimulacra2\na.png,1,2,3,4,5,6\n",
+    ],
+)
+def test_a_csv_that_does_not_go_with_the_pickle_adds_nothing(tmp_path, text):
+    save(tmp_path)
+    if text is None:
+        os.remove(tmp_path / "Q20.csv")
+    else:
+        (tmp_path / "Q20.csv").write_text(text)
+    found = results.load(tmp_path, "Q20", make_key())
+    assert found.values == {name: VALUES[name] for name in results.LISTS}
+
+
+@pytest.mark.parametrize("name", results.LISTS)
+def test_a_csv_of_other_numbers_adds_nothing(tmp_path, name):
+    save(tmp_path / "old")
+    save(tmp_path / "new", **{name: [0.5, 0.25]})
+    os.replace(tmp_path / "new" / "Q20.csv", tmp_path / "old" / "Q20.csv")
+    found = results.load(tmp_path / "old", "Q20", make_key())
+    assert "ssimulacra2" not in found.values
+
+
+def test_undefined_values_of_a_small_image_are_the_same_in_csv_and_pickle(tmp_path):
+    save(tmp_path, **{"ms-ssim": [np.nan, 0.9], "ssimulacra2": [np.nan, 20.0]})
+    found = results.load(tmp_path, "Q20", make_key())
+    assert found.means()["ssimulacra2"] == 20
+    record = json.loads((tmp_path / "Q20.json").read_text())
+    assert any(
+        note.startswith("ssimulacra2 is the mean over 1 of 2 images")
+        for note in record["notes"]
+    )
 
 
 def test_key_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path):

@@ -8,7 +8,7 @@ from tests.evaluation.helpers import (
 
 
 def dots_of(factor=1.0, points=slice(None)):
-    names = ("bpp", "psnr", "ms-ssim", "lpips")
+    names = ("bpp", *MEANS)
     rows = zip([factor * bpp for bpp in BPP], *MEANS.values(), strict=True)
     return [{**dict(zip(names, row, strict=True)), "mse": 1.0} for row in rows][points]
 
@@ -27,14 +27,15 @@ def test_bd_rate_table_tells_percent_overlap_and_what_is_missing():
     }
     table = tables.bd_rate_table("JPEG", dots_of(), curves)
     header, rule, run, short, far = cells(table)
-    assert header == ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS"]
+    assert header == ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS", "SSIMULACRA2"]
     assert set("".join(rule)) == {"-", ":"}
     assert run[1:] == [
         "-20.0 % (24.0 to 36.4)",
         "-20.0 % (7.2 to 21.5)",
         "-20.0 % (0.450 to 0.020)",
+        "-20.0 % (-24.0 to 77.0)",
     ]
-    assert short[1:] == ["2 of 4 points"] * 3
+    assert short[1:] == ["2 of 4 points"] * 4
     assert far[1] == "no overlap" and far[2].startswith("+0.0 % ")
     assert "against JPEG" in table and "*" not in table
 
@@ -46,9 +47,22 @@ def test_bd_rate_table_marks_curves_with_points_left_out():
     assert "0.3 to 1.2 bpp" in table and "\n\n* without" in table
 
 
+def test_bd_rate_table_has_no_number_where_a_metric_was_not_measured():
+    old = [{**dot, "ssimulacra2": float("nan")} for dot in dots_of(0.8)]
+    for anchor, curve in ((dots_of(), old), (old, dots_of())):
+        table = tables.bd_rate_table("JPEG", anchor, {"run": curve})
+        run = cells(table)[2]
+        assert "%" in run[1] and run[4] == "no values" and "*" not in table
+    mixed = [*old[:2], *dots_of(0.8)[2:]]
+    table = tables.bd_rate_table("JPEG", dots_of(), {"run": mixed})
+    assert cells(table)[2][4] == "-20.0 %* (33.5 to 77.0)"
+
+
 def test_summary_table_shows_the_means():
     dot = {"bpp": 0.5, "psnr": 30.126, "ms-ssim": 0.95, "lpips": 0.125, "mse": 63.9}
-    small = {**dot, "ms-ssim": float("nan")}
+    dot["ssimulacra2"] = 42.375
+    small = {**dot, "ms-ssim": float("nan"), "ssimulacra2": float("nan")}
     _, _, row, undefined = cells(tables.summary_table({"Q20": dot, "small": small}))
-    assert row == ["Q20", "0.5000", "30.13", "0.9500", "13.01", "0.1250", "63.90"]
-    assert undefined[3] == "nan"
+    assert row[:4] == ["Q20", "0.5000", "30.13", "0.9500"]
+    assert row[4:] == ["13.01", "0.1250", "63.90", "42.38"]
+    assert undefined[3] == "nan" and undefined[-1] == ""

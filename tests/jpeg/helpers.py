@@ -1,103 +1,70 @@
-"""Files written by hand, byte by byte, as the standards say."""
+"""Shared by the tests of files: pictures, integers, segments by the letter of T.81."""
 
-import struct
-import zlib
+import io
+import math
 
 import numpy as np
+from PIL import Image
+
+from jpeg.file import QuantizedImage
+
+# Order in which T.81 (figure A.6) stores the 64 entries: (row, column).
+ZIGZAG = sorted(
+    ((row, column) for row in range(8) for column in range(8)),
+    key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),
+)
 
 
-def scene(height, width, channels=3, seed=0):
-    """float64 `[h, w, channels]` in 0..1: smooth, and no channel like another."""
+SIZES = [(1, 1), (7, 9), (16, 16), (17, 8), (33, 50), (1000, 3), (3, 1000)]
+FACTORS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}  # down, across
+
+
+def random_quantized(seed, height, width, sampling="4:4:4"):
+    """Any integers that baseline JPEG can code, any tables (not symmetric)."""
     rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:height, :width]
-    phases, slopes = rng.uniform(0, 6, channels), rng.uniform(0.05, 0.3, (2, channels))
-    waves = np.sin(x[..., None] * slopes[0] + y[..., None] * slopes[1] + phases)
-    return (waves + 1) / 2
+    v, h = FACTORS[sampling]
+    scale = rng.choice([1, 3, 30, 1024])  # sparse pictures and the whole range
+    planes = []
+    for down, across in ((1, 1), (v, h), (v, h)):
+        rows = math.ceil(math.ceil(height / down) / 8)
+        cols = math.ceil(math.ceil(width / across) / 8)
+        plane = np.clip(rng.integers(-scale, scale, (rows, cols, 8, 8)), -1023, 1023)
+        plane[:, :, 0, 0] = rng.integers(-1024, 1024, (rows, cols))
+        planes.append(plane.astype(np.int16))
+    qtables = rng.integers(1, 256, (2, 8, 8)).astype(np.uint8)
+    return QuantizedImage(tuple(planes), sampling, qtables, height, width)
 
 
-def png_chunk(name, content):
-    checksum = struct.pack(">I", zlib.crc32(name + content))
-    return struct.pack(">I", len(content)) + name + content + checksum
+def smooth_picture(height, width, seed=0):
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8))
+    return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def png_file(rows, width, bits, colour_type, before=b"", after=b""):
-    """A PNG of packed rows `[h, bytes]`, filter 0, with chunks around the pixels."""
-    header = struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + png_chunk(b"IHDR", header)
-        + before
-        + png_chunk(b"IDAT", zlib.compress(b"".join(b"\0" + bytes(r) for r in rows)))
-        + after
-        + png_chunk(b"IEND", b"")
-    )
+def pillow_jpeg(rgb, **options):
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
 
 
-def packed(samples, bits, order="<"):
-    """Bytes of `[h, n]` samples: rows of 1..12 bits are packed, 16 in `order`."""
-    if bits == 16:
-        return samples.astype(f"{order}u2").tobytes()
-    shifts = np.arange(bits - 1, -1, -1)
-    as_bits = (samples[..., np.newaxis] >> shifts & 1).reshape(len(samples), -1)
-    return np.packbits(as_bits.astype(np.uint8), axis=1).tobytes()
+def file_segments(data):
+    """(marker, payload) up to the first scan, read by the letter of T.81, annex B."""
+    assert data[:2] == b"\xff\xd8"
+    position, found = 2, []
+    while True:
+        marker, length = (
+            data[position + 1],
+            int.from_bytes(data[position + 2 :][:2], "big"),
+        )
+        found.append((marker, data[position + 4 : position + 2 + length]))
+        if marker == 0xDA:
+            return found
+        position += 2 + length
 
 
-def tiff_file(order, *directories):
-    """A TIFF of directories: dicts from tags to values, in `order` "<" or ">".
-
-    A value is an integer or a tuple of them (type LONG), bytes (UNDEFINED), a str
-    (ASCII), or a list of dicts: directories of their own (SUB_IFDS). Bytes at tag 273
-    are the pixels, a list of them strips.
-    """
-    data = bytearray({"<": b"II*\0", ">": b"MM\0*"}[order] + bytes(4))
-    link = 4
-    for tags in directories:
-        offset, end = _write_directory(data, order, tags)
-        struct.pack_into(f"{order}I", data, link, offset)
-        link = end
-    return bytes(data)
-
-
-def _write_directory(data, order, tags):
-    """Appends a directory; returns its offset, and where that of the next one goes."""
-    entries = []
-    tags = dict(tags)
-    if isinstance(tags.get(273), (bytes, list)):
-        strips = [tags[273]] if isinstance(tags[273], bytes) else tags[273]
-        tags[273], tags[279] = (), tuple(map(len, strips))
-        for strip in strips:
-            tags[273] += (len(data),)
-            data += strip + b"\0" * (len(strip) % 2)
-    for tag, value in sorted(tags.items()):
-        if isinstance(value, list):
-            value = tuple(_write_directory(data, order, inner)[0] for inner in value)
-        if isinstance(value, str):
-            kind, content = 2, value.encode() + b"\0"
-            count = len(content)
-        elif isinstance(value, bytes):
-            kind, content, count = 7, value, len(value)
-        else:
-            value = value if isinstance(value, tuple) else (value,)
-            kind, count = 4, len(value)
-            content = struct.pack(f"{order}{count}I", *value)
-        if len(content) > 4:
-            field = struct.pack(f"{order}I", len(data))
-            data += content + b"\0" * (len(content) % 2)
-        else:
-            field = content.ljust(4, b"\0")
-        entries.append(struct.pack(f"{order}HHI", tag, kind, count) + field)
-    offset = len(data)
-    data += struct.pack(f"{order}H", len(entries)) + b"".join(entries) + bytes(4)
-    return offset, len(data) - 4
-
-
-def gray_tiff(order, gray, bits, photometric=1, **more):
-    """One page of gray samples `[h, w]` in one strip."""
-    height, width = gray.shape
-    return tiff_file(order, page(height, width, bits, photometric, gray, order) | more)
-
-
-def page(height, width, bits, photometric, gray, order="<"):
-    """The tags of one page of gray."""
-    tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 277: 1}
-    return tags | {273: packed(gray, bits, order), 278: height, 284: 1}
+def assert_same_coefficients(read, written):
+    assert read.sampling == written.sampling
+    for plane, own in zip(read.planes, written.planes, strict=True):
+        np.testing.assert_array_equal(plane, own)
+    np.testing.assert_array_equal(read.qtables, written.qtables)
+    assert (read.height, read.width) == (written.height, written.width)

@@ -125,7 +125,7 @@ def test_x_tilde_is_what_a_decoder_shows_of_the_file(
     )
     x_tilde = differentiable.reconstruct(coded.integers, coded.qtables, *size)
     integers, x_tilde = session.run([coded.integers, x_tilde])
-    quantized = jpeg_file.QuantizedImage(
+    quantized = jpeg_file.QuantizedImage.of_integers(
         integers[0].astype(np.int16), qtables.transpose(2, 0, 1).astype(int), *size
     )
     data = jpeg_file.encode(quantized)
@@ -173,7 +173,7 @@ def test_integers_stay_in_the_range_of_jpeg_whatever_the_edit(session):
     integers = session.run(coded.integers)[0]
     assert (integers.min(), integers.max()) == (-1023, 1023)
     np.testing.assert_array_equal(np.sign(integers), np.sign(dct[0]))
-    quantized = jpeg_file.QuantizedImage(
+    quantized = jpeg_file.QuantizedImage.of_integers(
         integers.astype(np.int16), np.ones([2, 8, 8], int), 16, 24
     )
     read = jpeg_file.read_coefficients(jpeg_file.encode(quantized))

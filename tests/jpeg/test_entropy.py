@@ -9,7 +9,7 @@ from PIL import Image
 from errors import UserError
 from jpeg import entropy
 from jpeg.image_files import image_size, read_image, read_image_and_metadata
-from tests.jpeg.helpers import scene
+from tests.jpeg.picture_files import scene
 
 HEIGHT, WIDTH = 93, 121
 KINDS = {

@@ -1,4 +1,4 @@
-"""Tests of jpeg_file: what is written is exactly what any decoder reads back."""
+"""Tests of jpeg.file: what is written is exactly what any decoder reads back."""
 
 import concurrent.futures
 import dataclasses
@@ -10,6 +10,7 @@ import tempfile
 import textwrap
 
 import jpeglib
+import mozjpeg_lossless_optimization
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -18,38 +19,24 @@ from PIL import Image
 from scipy.fft import dctn, idctn
 
 from errors import UserError
+from jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from jpeg import file as jpeg_file
-from jpeg.file import ENTROPY_CODINGS, QuantizedImage
+from jpeg.file import QuantizedImage
 from jpeg.image_files import Metadata
-from tests.paths import ROOT
+from jpeg.progressive import encode_progressive
+from tests.jpeg.helpers import (
+    FACTORS,
+    SIZES,
+    ZIGZAG,
+    assert_same_coefficients,
+    file_segments,
+    pillow_jpeg,
+    random_quantized,
+    smooth_picture,
+)
+from tests.paths import EXAMPLE_IMAGES, ROOT
 
 FEW = settings(max_examples=25, deadline=None)
-
-# Order in which T.81 (figure A.6) stores the 64 entries: (row, column).
-ZIGZAG = sorted(
-    ((row, column) for row in range(8) for column in range(8)),
-    key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),
-)
-
-
-def random_quantized(seed, height, width):
-    """Any integers that baseline JPEG can code, any tables (not symmetric)."""
-    rng = np.random.default_rng(seed)
-    rows, cols = -(-height // 8), -(-width // 8)
-    scale = rng.choice([1, 3, 30, 1024])  # sparse pictures and the whole range
-    integers = rng.integers(-scale, scale, (rows, cols, 8, 8, 3))
-    integers = np.clip(integers, -1023, 1023)
-    integers[:, :, 0, 0] = rng.integers(-1024, 1024, (rows, cols, 3))
-    qtables = rng.integers(1, 256, (2, 8, 8))
-    return QuantizedImage(
-        integers.astype(np.int16), qtables.astype(np.uint8), height, width
-    )
-
-
-def smooth_picture(height, width, seed=0):
-    rng = np.random.default_rng(seed)
-    small = Image.fromarray(rng.integers(0, 256, (6, 7, 3), dtype=np.uint8))
-    return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def reference_quantized(rgb, qtables):
@@ -73,7 +60,7 @@ def reference_quantized(rgb, qtables):
     blocks = shifted.reshape(rows, 8, cols, 8, 3).transpose(0, 2, 1, 3, 4)
     steps = np.stack([qtables[0], qtables[1], qtables[1]], -1)
     integers = np.rint(dctn(blocks, axes=(2, 3), norm="ortho") / steps)
-    return QuantizedImage(
+    return QuantizedImage.of_integers(
         integers.astype(np.int16), qtables.astype(np.uint8), height, width, rgb
     )
 
@@ -104,21 +91,6 @@ def decoded_ycbcr(data):
     image.draft("YCbCr", image.size)
     assert image.mode == "YCbCr"
     return np.array(image)
-
-
-def file_segments(data):
-    """(marker, payload) up to the first scan, read by the letter of T.81, annex B."""
-    assert data[:2] == b"\xff\xd8"
-    position, found = 2, []
-    while True:
-        marker, length = (
-            data[position + 1],
-            int.from_bytes(data[position + 2 :][:2], "big"),
-        )
-        found.append((marker, data[position + 4 : position + 2 + length]))
-        if marker == 0xDA:
-            return found
-        position += 2 + length
 
 
 def file_qtables(data):
@@ -153,25 +125,45 @@ def ijg_qtables(quality):
     return np.clip((base * scale + 50) // 100, 1, 255)
 
 
-def assert_same_coefficients(read, written):
-    np.testing.assert_array_equal(read.integers, written.integers)
-    np.testing.assert_array_equal(read.qtables, written.qtables)
-    assert (read.height, read.width) == (written.height, written.width)
-
-
 # Coefficients
 
 
-@FEW
-@given(st.integers(0, 2**32), st.integers(1, 70), st.integers(1, 70))
-def test_every_integer_and_table_reads_back_equal(seed, height, width):
-    quantized = random_quantized(seed, height, width)
+def assert_reads_back(quantized):
     for entropy_coding in ("default", "optimized"):
         data = jpeg_file.encode(quantized, entropy_coding)
         read = jpeg_file.read_coefficients(data)
         assert_same_coefficients(read, quantized)
-        assert read.integers.dtype == np.int16
+        assert {plane.dtype for plane in read.planes} == {np.dtype(np.int16)}
         assert read.edited is None
+
+
+@FEW
+@given(
+    st.integers(0, 2**32),
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.sampled_from(SUBSAMPLINGS),
+)
+def test_every_integer_and_table_reads_back_equal(seed, height, width, sampling):
+    assert_reads_back(random_quantized(seed, height, width, sampling))
+
+
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("size", SIZES)
+def test_every_size_reads_back_equal(size, sampling):
+    assert_reads_back(random_quantized(7, *size, sampling))
+
+
+def test_integers_of_full_resolution_are_one_array():
+    integers = random_quantized(0, 20, 30).integers
+    assert integers.shape == (3, 4, 8, 8, 3)
+    qtables = np.ones((2, 8, 8), np.uint8)
+    again = QuantizedImage.of_integers(integers, qtables, 20, 30)
+    np.testing.assert_array_equal(again.integers, integers)
+    np.testing.assert_array_equal(again.planes[2], integers[..., 2])
+    assert again.sampling == "4:4:4"
+    with pytest.raises(ValueError, match="4:2:0"):
+        _ = random_quantized(0, 20, 30, "4:2:0").integers
 
 
 @FEW
@@ -231,44 +223,52 @@ def test_zigzag_of_these_tests_is_that_of_the_standard():
 
 @pytest.mark.parametrize("layout", ["transposed", "sliced", "int64", "fortran"])
 def test_memory_layout_of_the_arrays_does_not_matter(layout):
-    quantized = random_quantized(3, 24, 40)
-    integers = quantized.integers
+    quantized = random_quantized(3, 24, 40, "4:2:2")
     other = {
-        "transposed": np.ascontiguousarray(integers.transpose(4, 3, 2, 1, 0)).T,
-        "sliced": np.repeat(integers, 2, axis=1)[:, ::2],
-        "int64": integers.astype(np.int64),
-        "fortran": np.asfortranarray(integers),
+        "transposed": lambda plane: np.ascontiguousarray(plane.transpose()).T,
+        "sliced": lambda plane: np.repeat(plane, 2, axis=1)[:, ::2],
+        "int64": lambda plane: plane.astype(np.int64),
+        "fortran": np.asfortranarray,
     }[layout]
     same = dataclasses.replace(
-        quantized, integers=other, qtables=np.asfortranarray(quantized.qtables)
+        quantized,
+        planes=[other(plane) for plane in quantized.planes],
+        qtables=np.asfortranarray(quantized.qtables),
     )
     assert jpeg_file.encode(same) == jpeg_file.encode(quantized)
 
 
 def test_arguments_are_left_unchanged():
     quantized = reference_quantized(smooth_picture(17, 9), ijg_qtables(30))
-    copies = {
-        field: getattr(quantized, field).copy()
-        for field in ("integers", "qtables", "edited")
-    }
+    arrays = [*quantized.planes, quantized.qtables, quantized.edited]
+    copies = [array.copy() for array in arrays]
     for entropy_coding in ENTROPY_CODINGS:
         jpeg_file.encode(quantized, entropy_coding)
-    for field, copy in copies.items():
-        np.testing.assert_array_equal(getattr(quantized, field), copy)
+    for array, copy in zip(arrays, copies, strict=True):
+        np.testing.assert_array_equal(array, copy)
 
 
 # Codings
 
 
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("quality", [1, 10, 49, 50, 90, 100])
-def test_default_bytes_equal_those_of_pillow(quality):
+def test_default_bytes_equal_those_of_pillow(quality, sampling):
     rgb = smooth_picture(50, 67)
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0)
-    assert jpeg_file.encode_rgb(rgb, quality) == buffer.getvalue()
+    expected = pillow_jpeg(rgb, quality=quality, subsampling=sampling)
+    assert jpeg_file.encode_rgb(rgb, quality, sampling=sampling) == expected
     # The same integers through the other writer: Huffman tables, headers, all.
-    quantized = jpeg_file.read_coefficients(buffer.getvalue())
-    assert jpeg_file.encode(quantized) == buffer.getvalue()
+    assert jpeg_file.encode(jpeg_file.read_coefficients(expected)) == expected
+
+
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("size", SIZES)
+def test_default_bytes_of_every_size_equal_those_of_pillow(size, sampling):
+    rgb = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
+    expected = pillow_jpeg(rgb, subsampling=sampling)
+    read = jpeg_file.read_coefficients(expected)
+    assert read.sampling == sampling
+    assert jpeg_file.encode(read) == expected
 
 
 @pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
@@ -279,15 +279,32 @@ def test_plain_jpeg_holds_the_ijg_tables(quality, entropy_coding):
     np.testing.assert_array_equal([tables[0], tables[1]], ijg_qtables(quality))
 
 
-def test_optimized_keeps_every_pixel_in_fewer_bytes():
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_optimized_keeps_every_pixel_in_fewer_bytes(sampling):
     rgb = smooth_picture(120, 90)
-    plain = jpeg_file.encode_rgb(rgb, 40)
-    optimized = jpeg_file.encode_rgb(rgb, 40, "optimized")
+    plain = jpeg_file.encode_rgb(rgb, 40, sampling=sampling)
+    optimized = jpeg_file.encode_rgb(rgb, 40, "optimized", sampling=sampling)
     assert len(optimized) < len(plain)
     np.testing.assert_array_equal(jpeg_file.decode(optimized), jpeg_file.decode(plain))
-    assert_same_coefficients(
-        jpeg_file.read_coefficients(optimized), jpeg_file.read_coefficients(plain)
-    )
+    read = jpeg_file.read_coefficients(plain)
+    assert_same_coefficients(jpeg_file.read_coefficients(optimized), read)
+    assert jpeg_file.encode(read, "optimized") == optimized
+
+
+def test_optimized_is_the_smaller_one_of_both_progressive_files():
+    photo = Image.open(EXAMPLE_IMAGES / "astronaut.png").crop((100, 100, 356, 356))
+    found = set()
+    for quality in (50, 95):  # successive approximation pays at high rates
+        data = pillow_jpeg(np.array(photo), quality=quality, subsampling="4:2:0")
+        quantized = jpeg_file.read_coefficients(data)
+        candidates = [
+            mozjpeg_lossless_optimization.optimize(data),
+            encode_progressive(quantized),
+        ]
+        data = jpeg_file.encode(quantized, "optimized")
+        assert len(data) == min(map(len, candidates))
+        found.add(candidates.index(data))
+    assert found == {0, 1}
 
 
 def test_trellis_quantizes_the_edited_picture_with_the_given_tables():
@@ -311,25 +328,52 @@ def test_trellis_quantizes_the_edited_picture_with_the_given_tables():
 
 def test_trellis_does_not_look_at_the_integers():
     quantized = reference_quantized(smooth_picture(24, 32), ijg_qtables(50))
-    zeros = dataclasses.replace(quantized, integers=0 * quantized.integers)
+    zeros = dataclasses.replace(quantized, planes=(None, None, None))
     data = jpeg_file.encode(quantized, "trellis")
     assert jpeg_file.encode(zeros, "trellis") == data
     assert jpeg_file.encode_rgb(quantized.edited, 50, "trellis") == data
 
 
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_trellis_subsamples_the_edited_picture(sampling):
+    rgb = smooth_picture(75, 101)
+    quantized = dataclasses.replace(
+        reference_quantized(rgb, ijg_qtables(50)), sampling=sampling
+    )
+    data = jpeg_file.encode(quantized, "trellis")
+    read = jpeg_file.read_coefficients(data)
+    assert read.sampling == sampling
+    np.testing.assert_array_equal(read.qtables, quantized.qtables)
+    assert jpeg_file.encode_rgb(rgb, 50, "trellis", None, sampling) == data
+    plain = pillow_jpeg(rgb, quality=50, subsampling=sampling)
+
+    def error(coded):
+        difference = jpeg_file.decode(coded) - rgb.astype(np.float64)
+        return np.mean(difference**2)
+
+    assert error(data) < 1.7 * error(plain)
+
+
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (8, 8), (1, 33), (1000, 3)])
-def test_every_size_is_444_jfif_of_that_size(size, entropy_coding):
-    data = jpeg_file.encode_rgb(smooth_picture(*size), 30, entropy_coding)
+def test_every_size_is_jfif_of_that_size(size, entropy_coding, sampling):
+    data = jpeg_file.encode_rgb(
+        smooth_picture(*size), 30, entropy_coding, sampling=sampling
+    )
     assert jpeg_file.decode(data).shape == (*size, 3)
     assert data.startswith(b"\xff\xd8\xff\xe0") and data.endswith(b"\xff\xd9")
     segments = file_segments(data)
-    assert segments[0][1].startswith(b"JFIF\0")
+    # version 1.01, density 1:1 without a unit, no thumbnail
+    assert segments[0] == (0xE0, b"JFIF\0\1\1\0\0\1\0\1\0\0")
     (frame,) = [payload for marker, payload in segments if marker in (0xC0, 0xC2)]
     # precision, height, width, then number, sampling, table of each component
     assert frame[0] == 8 and frame[5] == 3
+    assert int.from_bytes(frame[1:3], "big") == size[0]
+    assert int.from_bytes(frame[3:5], "big") == size[1]
     assert frame[6::3] == b"\1\2\3"
-    assert frame[7::3] == b"\x11\x11\x11"
+    v, h = FACTORS[sampling]
+    assert frame[7::3] == bytes([16 * h + v, 0x11, 0x11])
     assert frame[8::3] == b"\0\1\1"
 
 
@@ -343,7 +387,8 @@ def test_threads_write_and_read_the_same_as_serial_calls(entropy_coding):
     def round_trip(quantized):
         data = jpeg_file.encode(quantized, entropy_coding)
         read = jpeg_file.read_coefficients(data)
-        return data, read.integers.tobytes(), jpeg_file.decode(data).tobytes()
+        planes = [plane.tobytes() for plane in read.planes]
+        return data, planes, jpeg_file.decode(data).tobytes()
 
     serial = [round_trip(quantized) for quantized in pictures]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -420,18 +465,17 @@ def test_integers_beyond_8_bit_jpeg_are_refused(position, value, entropy_coding)
     integers = np.zeros((1, 1, 8, 8, 3), np.int16)
     integers[0, 0, position[0], position[1], 2] = value
     qtables = np.ones((2, 8, 8), np.uint8)
+    quantized = QuantizedImage.of_integers(integers, qtables, 8, 8)
     with pytest.raises(ValueError, match="integers must lie"):
-        jpeg_file.encode(QuantizedImage(integers, qtables, 8, 8), entropy_coding)
+        jpeg_file.encode(quantized, entropy_coding)
 
 
 def test_extreme_integers_side_by_side_read_back():
     integers = np.full((1, 2, 8, 8, 3), -1023, np.int16)
     integers[0, 1] = 1023
     integers[0, 0, 0, 0] = -1024
-    quantized = QuantizedImage(integers, np.ones((2, 8, 8), np.uint8), 8, 16)
-    for entropy_coding in ("default", "optimized"):
-        data = jpeg_file.encode(quantized, entropy_coding)
-        assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)
+    qtables = np.ones((2, 8, 8), np.uint8)
+    assert_reads_back(QuantizedImage.of_integers(integers, qtables, 8, 16))
 
 
 @pytest.mark.parametrize("size", [(9, 8), (8, 17), (16, 8), (0, 8)])
@@ -443,12 +487,40 @@ def test_blocks_that_do_not_cover_the_size_are_refused(size):
         jpeg_file.encode(quantized)
 
 
-@pytest.mark.parametrize("field", ["integers", "qtables"])
-def test_float_arrays_are_refused(field):
+@pytest.mark.parametrize("sampling", ["4:2:2", "4:2:0"])
+def test_planes_of_another_sampling_are_refused(sampling):
+    quantized = random_quantized(0, 20, 40)
+    with pytest.raises(ValueError, match=f"40x20 px, {sampling}, not"):
+        jpeg_file.encode(dataclasses.replace(quantized, sampling=sampling))
+
+
+def test_another_number_of_planes_is_refused():
     quantized = random_quantized(0, 8, 8)
-    floats = getattr(quantized, field).astype(np.float32)
-    with pytest.raises(ValueError, match=field):
-        jpeg_file.encode(dataclasses.replace(quantized, **{field: floats}))
+    for planes in (quantized.planes[:1], quantized.planes * 2):
+        with pytest.raises(ValueError, match="Y, Cb, Cr"):
+            jpeg_file.encode(dataclasses.replace(quantized, planes=planes))
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+@pytest.mark.parametrize("sampling", ["4:1:1", "4:4:0", "", None, 0])
+def test_unknown_samplings_are_refused(sampling, entropy_coding):
+    rgb = smooth_picture(16, 16)
+    with pytest.raises(ValueError, match="sampling must be one of"):
+        jpeg_file.encode_rgb(rgb, 50, entropy_coding, sampling=sampling)
+    quantized = reference_quantized(rgb, ijg_qtables(50))
+    quantized = dataclasses.replace(quantized, sampling=sampling)
+    with pytest.raises(ValueError, match="sampling must be one of"):
+        jpeg_file.encode(quantized, entropy_coding)
+
+
+def test_float_arrays_are_refused():
+    quantized = random_quantized(0, 8, 8)
+    floats = [plane.astype(np.float32) for plane in quantized.planes]
+    with pytest.raises(ValueError, match="planes must be an integer array"):
+        jpeg_file.encode(dataclasses.replace(quantized, planes=floats))
+    qtables = quantized.qtables.astype(np.float32)
+    with pytest.raises(ValueError, match="qtables must be an integer array"):
+        jpeg_file.encode(dataclasses.replace(quantized, qtables=qtables))
 
 
 def test_trellis_without_a_matching_edited_picture_is_refused():
@@ -501,12 +573,36 @@ def test_pixels_of_cut_files_are_refused(kept):
         jpeg_file.decode(data[:kept])
 
 
-@pytest.mark.parametrize("options", [{"subsampling": 2}, {"subsampling": 1}])
-def test_coefficients_of_subsampled_files_are_refused(options):
-    buffer = io.BytesIO()
-    Image.fromarray(smooth_picture(32, 32)).save(buffer, "JPEG", **options)
-    with pytest.raises(ValueError, match="4:4:4"):
-        jpeg_file.read_coefficients(buffer.getvalue())
+def jpeg_of_factors(folder, *factors):
+    """A JPEG of 40x50 px whose components have these factors, (v, h) each."""
+    jpeg = jpeglib.from_spatial(smooth_picture(40, 50))
+    jpeg.samp_factor = factors
+    jpeg.write_spatial(str(folder / "a.jpg"))
+    return (folder / "a.jpg").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [
+        [(1, 4), (1, 1), (1, 1)],
+        [(2, 1), (1, 1), (1, 1)],
+        [(2, 2), (1, 1), (2, 1)],
+        [(1, 1), (1, 2), (1, 2)],
+    ],
+)
+def test_coefficients_of_other_samplings_are_refused(factors, tmp_path):
+    with pytest.raises(ValueError, match="4:4:4, 4:2:2, 4:2:0"):
+        jpeg_file.read_coefficients(jpeg_of_factors(tmp_path, *factors))
+
+
+def test_larger_factors_of_the_same_ratio_are_the_same_sampling(tmp_path):
+    data = jpeg_of_factors(tmp_path, (2, 2), (2, 1), (2, 1))
+    read = jpeg_file.read_coefficients(data)
+    assert read.sampling == "4:2:2"
+    assert [plane.shape[:2] for plane in read.planes] == [(5, 7), (5, 4), (5, 4)]
+    np.testing.assert_array_equal(
+        jpeg_file.decode(jpeg_file.encode(read)), jpeg_file.decode(data)
+    )
 
 
 @pytest.mark.parametrize("mode", ["L", "CMYK"])

@@ -12,7 +12,7 @@ from jpeg import file as jpeg_file
 from jpeg import metadata
 from jpeg.image_files import image_size, read_image, read_image_and_metadata
 from jpeg.metadata import Metadata
-from tests.jpeg.helpers import png_chunk, png_file, scene, tiff_file
+from tests.jpeg.picture_files import png_chunk, png_file, scene, tiff_file
 
 HEIGHT, WIDTH = 24, 40
 RGB = np.rint(scene(HEIGHT, WIDTH) * 255).astype(np.uint8)

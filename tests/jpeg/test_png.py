@@ -10,7 +10,7 @@ from PIL import Image
 from errors import UserError
 from jpeg import png
 from jpeg.image_files import image_size, read_image, read_image_and_metadata
-from tests.jpeg.helpers import packed, png_chunk, png_file, scene
+from tests.jpeg.picture_files import packed, png_chunk, png_file, scene
 
 HEIGHT, WIDTH = 13, 22
 

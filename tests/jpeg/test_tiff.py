@@ -9,7 +9,7 @@ from PIL import Image
 from errors import UserError
 from jpeg import tiff
 from jpeg.image_files import image_size, read_image, read_image_and_metadata
-from tests.jpeg.helpers import gray_tiff, packed, page, scene, tiff_file
+from tests.jpeg.picture_files import gray_tiff, packed, page, scene, tiff_file
 
 HEIGHT, WIDTH = 21, 34
 

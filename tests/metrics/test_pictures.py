@@ -10,10 +10,11 @@ from PIL import Image
 from scipy import ndimage
 
 import lpips_tensorflow
-from evaluation.results import LISTS
+from evaluation.results import MEASURED
 from jpeg import file as jpeg_file
 from metrics.basic import bits_per_pixel, mean_squared_error, psnr
 from metrics.pictures import PictureMetrics
+from metrics.ssimulacra2 import reference_scales, score
 from tests.paths import SHARED
 
 KODAK = SHARED / "KODAK"
@@ -115,6 +116,12 @@ def test_lpips_equals_that_of_lpips_tensorflow(picture_metrics):
     assert actual == pytest.approx(expected, rel=1e-5)
 
 
+def test_ssimulacra2_is_that_of_its_module(picture_metrics):
+    x, y = picture_pair(8, 40, 53)
+    found = compare(picture_metrics, x, y)["ssimulacra2"]
+    assert found == score(reference_scales(x), y) < 90
+
+
 def test_mse_and_psnr_are_exact(picture_metrics):
     rng = np.random.default_rng(2)
     x, y = rng.integers(0, 256, (2, 37, 50, 3), dtype=np.uint8)
@@ -135,35 +142,36 @@ def test_equal_pictures_are_perfect(picture_metrics):
     x, _ = picture_pair(3, 170, 161)
     result = compare(picture_metrics, x, x.copy())
     assert result["mse"] == 0 and result["psnr"] == math.inf and result["lpips"] == 0
+    assert result["ssimulacra2"] == 100
     assert 1 - 1e-7 < result["ms-ssim"] <= 1
 
 
 def test_results_are_python_floats_of_the_listed_names(picture_metrics):
     result = compare(picture_metrics, *picture_pair(4, 161, 161))
-    assert result.keys() | {"bpp"} == set(LISTS)
+    assert result.keys() | {"bpp"} == set(MEASURED)
     assert {type(value) for value in result.values()} == {float}
 
 
 @pytest.mark.parametrize(
-    "height, width, has_lpips, has_ms_ssim",
+    "height, width, defined",
     [
-        (1, 1, False, False),
-        (7, 5, False, False),
-        (1000, 3, False, False),
-        (30, 90, False, False),
-        (31, 90, True, False),
-        (160, 300, True, False),
-        (300, 160, True, False),
-        (161, 161, True, True),
+        (1, 1, set()),
+        (7, 8, set()),
+        (1000, 3, set()),
+        (8, 8, {"ssimulacra2"}),
+        (30, 90, {"ssimulacra2"}),
+        (31, 90, {"ssimulacra2", "lpips"}),
+        (160, 300, {"ssimulacra2", "lpips"}),
+        (300, 160, {"ssimulacra2", "lpips"}),
+        (161, 161, {"ssimulacra2", "lpips", "ms-ssim"}),
     ],
 )
 def test_undefined_metrics_of_small_pictures_are_nan(
-    picture_metrics, height, width, has_lpips, has_ms_ssim
+    picture_metrics, height, width, defined
 ):
     result = compare(picture_metrics, *picture_pair(5, height, width))
-    assert math.isfinite(result["mse"])
-    assert math.isfinite(result["lpips"]) == has_lpips
-    assert math.isfinite(result["ms-ssim"]) == has_ms_ssim
+    finite = {name for name, value in result.items() if math.isfinite(value)}
+    assert finite == {"mse", "psnr", *defined}
 
 
 @pytest.mark.slow
@@ -195,7 +203,8 @@ def test_nbytes_counts_pixels_statistics_and_features(picture_metrics):
     planes = [(168, 200), (84, 100), (42, 50), (21, 25), (11, 13)]
     statistics = sum(3 * 4 * (h * w + 2 * (h - 10) * (w - 10)) for h, w in planes)
     features = 4 * (41 * 49 * 64 + 20 * 24 * 192 + 9 * 11 * (384 + 256 + 256))
-    expected = x.nbytes + statistics + features
+    xyb = 3 * 4 * (168 * 200 + 2 * 84 * 100 + 2 * 42 * 50 + 3 * 21 * 25 + 3 * 11 * 13)
+    expected = x.nbytes + statistics + features + xyb
     assert picture_metrics.reference(x).nbytes == expected
 
 
@@ -218,7 +227,7 @@ def test_rate_counts_bits_of_the_true_size():
 
 
 @pytest.mark.slow
-# Measured with Pillow 13.0 and, for LPIPS and MS-SSIM, other implementations.
+# Measured with Pillow 13.0 and, for the metrics but PSNR, other implementations.
 @pytest.mark.skipif(not KODAK.is_dir(), reason=f"no Kodak pictures in {KODAK}")
 def test_kodak_at_quality_20_has_the_known_means(picture_metrics):
     results = []
@@ -231,3 +240,4 @@ def test_kodak_at_quality_20_has_the_known_means(picture_metrics):
     assert mean["psnr"] == pytest.approx(29.5108, abs=0.001)
     assert mean["ms-ssim"] == pytest.approx(0.950503, abs=2e-5)
     assert mean["lpips"] == pytest.approx(0.17184, abs=1e-4)
+    assert mean["ssimulacra2"] == pytest.approx(33.5231, abs=0.02)

@@ -425,7 +425,15 @@ def test_signal_saves_and_the_same_command_goes_on(
     assert_equal_variables(tmp_path / "whole", tmp_path / "train")
 
 
-def test_second_signal_is_not_swallowed():
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C as in a terminal: background jobs of a shell ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_second_signal_is_not_swallowed(ctrl_c):
     with loop.StopSignals() as stop:
         assert stop.signal is None
         os.kill(os.getpid(), signal.SIGINT)
@@ -756,7 +764,7 @@ def files_by_scipy(batch, qtables):
     integers = np.round(dct / qtables[..., [0, 1, 1]]).astype(np.int16)
     tables = qtables.transpose(2, 0, 1).astype(int)
     return [
-        jpeg_file.encode(jpeg_file.QuantizedImage(i, tables, PATCH, PATCH))
+        jpeg_file.encode(jpeg_file.QuantizedImage.of_integers(i, tables, PATCH, PATCH))
         for i in integers
     ]
 

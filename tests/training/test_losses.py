@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from jpeg import differentiable, rdoq
+from jpeg import differentiable
 from metrics.pictures import PictureMetrics
-from training import losses, rate_models
+from training import losses, rate_models, searched_rate
 
 # JFIF 1.02: RGB of an error of 1 in Y, Cb and Cr.
 TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
@@ -112,21 +112,14 @@ def search(session):
     return Search(session)
 
 
-def test_searched_integers_are_those_of_rdoq(search):
-    weights = rdoq.mse_weights(search.q, LMBDA)
-    expected = rdoq.quantize(search.blocks, weights, "optimized")
+def test_integers_and_rate_are_those_of_the_search(search):
+    expected, bits = searched_rate.searched(search.blocks, search.q, LMBDA)
     np.testing.assert_array_equal(search.integers.reshape(expected.shape), expected)
     # Another search than rounding, and than that of another lambda.
-    for other in (
-        np.rint(search.blocks),
-        rdoq.quantize(
-            search.blocks, rdoq.mse_weights(search.q, 2 * LMBDA), "optimized"
-        ),
-    ):
+    dearer, _ = searched_rate.searched(search.blocks, search.q, 2 * LMBDA)
+    for other in (np.rint(search.blocks), dearer):
         assert np.count_nonzero(other != expected) > 20
-    assert search.bpp == pytest.approx(
-        rdoq.estimated_bits(expected) / search.pixels, rel=1e-5
-    )
+    assert search.bpp == pytest.approx(bits / search.pixels, rel=1e-5)
 
 
 def test_loss_of_the_search_is_lambda_mse_and_bits_per_pixel(search):
@@ -158,7 +151,7 @@ def test_gradient_in_dc_entries_is_that_of_fixed_phases_and_of_the_bits(search):
     moved = (search.integers - search.z)[..., 0, 0, :].astype(np.float64)
     slopes = 2 * LMBDA / (3 * search.pixels) * search.error[..., 0, 0, :]
     by_component = np.sum(slopes @ TO_RGB.T @ TO_RGB * moved, axis=(0, 1, 2))
-    rate = rdoq.dc_slopes(search.blocks) / search.pixels / search.q[0, 0]
+    rate = searched_rate.dc_slopes(search.blocks) / search.pixels / search.q[0, 0]
     # A coarser step takes fewer bits.
     assert (rate < 0).all()
     expected = [by_component[0], by_component[1] + by_component[2]] + rate

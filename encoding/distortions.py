@@ -1,0 +1,131 @@
+"""What a search minimises beside the squared error: metrics as quadratic forms.
+
+Each class has the interface that jpeg/search.py asks for, see `search.SquaredError`.
+"""
+
+import functools
+
+import numpy as np
+
+from jpeg.planes import error_slope, shown_rgb
+from jpeg.sampling import factors
+from jpeg.search import Form, SquaredError, Steps
+from jpeg_standard import BLOCK, YCBCR_TO_RGB, ZIGZAG, dct_matrix
+from metrics import ms_ssim
+
+NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+
+_SCALES = 5
+
+
+class MultiScaleSimilarity:
+    """`lmbda * (1 - MS-SSIM) * pixels`, beside a squared error where that has a weight.
+
+    Near what is coded, `1 - MS-SSIM` is taken as its gradient and the curvature of its
+    contrast and structure, which is exact; it is linearised anew for Cb and for Y in
+    every pass. Later passes move less far, by a weight that grows: with a constant one
+    the search may swing.
+    """
+
+    STEPS = Steps(3.0, 4.2, 0.0, 1.0)
+    DAMPING = (1.0, 1.0, 2.0, 3.0, 4.0)  # of the weights, a number a pass
+    PASSES = len(DAMPING)
+
+    def __init__(self, picture, lmbda, mse_lmbda=0.0):
+        """Prepares what depends on the original only.
+
+        Args:
+          picture: uint8 RGB `[h, w, 3]`, sides of at least `ms_ssim.MIN_SIDE` px.
+          lmbda: bits per pixel that a loss of 1 in MS-SSIM is worth.
+          mse_lmbda: bits per pixel that a mean squared error of 1 is worth.
+        """
+        self._factor = np.float32(lmbda * picture.shape[0] * picture.shape[1])
+        self._scales = ms_ssim.reference_scales(picture)
+        self._squared = SquaredError(mse_lmbda) if mse_lmbda else None
+        self._mse_lmbda = np.float32(mse_lmbda)
+        self._slopes = None
+
+    def weights(self, coded, component):
+        """Of the coefficients of each block, as in `Form`, without damping."""
+        if self._slopes is None:
+            self._slopes = ms_ssim.slopes(self._scales, shown_rgb(coded))
+        energies = np.float32(YCBCR_TO_RGB[:, component] ** 2)
+        own_factors = factors(coded.sampling) if component else (1, 1)
+        responses = _responses(own_factors)
+        maps = [*self._slopes.contrast, self._slopes.luminance]
+        columns = [
+            _block_cells(np.tensordot(energies, m, 1), own_factors).ravel()
+            for m in maps
+        ]
+        weights = np.stack(columns, -1) @ (self._factor * responses)
+        if self._squared:
+            weights += self._squared.weights(coded, component)
+        return weights
+
+    def form(self, coded, component, number):
+        """The `Form` of a component near what is coded, see `SquaredError.form`."""
+        if component != 2:  # Cr takes that of Cb.
+            self._slopes = ms_ssim.slopes(self._scales, shown_rgb(coded))
+        matrix = np.float32(YCBCR_TO_RGB[:, component])
+        slope = -self._factor * np.tensordot(matrix, self._slopes.gradient, 1)
+        if self._squared:
+            slope += 2 * self._mse_lmbda * error_slope(coded, component)
+        slope = coded.gradient_of(component, slope)
+        weights = self.weights(coded, component)
+        weights *= np.float32(self.DAMPING[number])
+        return Form(coded.coefficients[component] - slope / (2 * weights), weights)
+
+
+def _block_cells(means, own_factors):
+    """Means over the blocks that one block of a component covers."""
+    rows, cols = means.shape
+    v, h = own_factors
+    padded = np.pad(means, [(0, -rows % v), (0, -cols % h)], mode="edge")
+    return padded.reshape(-(-rows // v), v, -(-cols // h), h).mean((1, 3))
+
+
+@functools.cache
+def _responses(own_factors):
+    """Energies of a coefficient's basis function at each scale of MS-SSIM.
+
+    Returns:
+      float32 `[6, 64]`, zigzag: local variance, `sum(x^2) - sum((G * x)^2)`, at the
+      five scales, and the squared local mean at the coarsest; G is the Gaussian window.
+      Both sums are products of one factor for each axis.
+    """
+    (plain_v, blurred_v), (plain_h, blurred_h) = (
+        _axis_energies(f) for f in own_factors
+    )
+    plain = plain_v[:, :, np.newaxis] * plain_h[:, np.newaxis]
+    blurred = blurred_v[:, :, np.newaxis] * blurred_h[:, np.newaxis]
+    energies = np.concatenate([plain - blurred, blurred[-1:]])
+    return energies.reshape(-1, 64)[:, ZIGZAG].astype(np.float32)
+
+
+def _axis_energies(factor):
+    """Sums of squares along one axis, plain and blurred, `[scales, 8]` each."""
+    span = 1 << (_SCALES - 1)  # px that a sample of the coarsest scale covers
+    shifts = range(0, span, BLOCK * factor)  # of a block against that grid
+    middle = 16 * span
+    sums = np.zeros((2, _SCALES, BLOCK))
+    for shift in shifts:
+        signals = np.zeros((BLOCK, 2 * middle // factor))
+        start = (middle + shift) // factor
+        signals[:, start : start + BLOCK] = dct_matrix()
+        if factor == 2:
+            signals = _filtered(signals)
+        for scale in range(_SCALES):
+            if scale:
+                signals = (signals[:, ::2] + signals[:, 1::2]) / 2
+            blurred = [np.convolve(s, ms_ssim.window()) for s in signals]
+            sums[0, scale] += (signals**2).sum(-1)
+            sums[1, scale] += np.square(blurred).sum(-1)
+    return sums / len(shifts)
+
+
+def _filtered(signals):
+    """`[..., n]` to `[..., 2 n]` by the decoder's triangle filter; the ends are 0."""
+    out = np.zeros((*signals.shape[:-1], 2 * signals.shape[-1]))
+    out[..., ::2] = 0.75 * signals + 0.25 * np.roll(signals, 1, -1)
+    out[..., 1::2] = 0.75 * signals + 0.25 * np.roll(signals, -1, -1)
+    return out

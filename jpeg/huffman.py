@@ -1,0 +1,123 @@
+"""Huffman codes made for the symbols of a scan (ITU-T T.81, annexes C and K.2)."""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+MAX_LENGTH = 16  # bits of the longest code that a JPEG file can define
+
+
+class Table(NamedTuple):
+    """The code of each symbol.
+
+    Attributes:
+      lengths: int64 `[256]`, bits; 0 for a symbol that has no code.
+      codes: int64 `[256]`.
+    """
+
+    lengths: np.ndarray
+    codes: np.ndarray
+
+    def definition(self):
+        """What a DHT segment says of the table after its class and number."""
+        counts = np.bincount(self.lengths, minlength=MAX_LENGTH + 1)[1:]
+        return bytes(counts.tolist() + _in_code_order(self.lengths).tolist())
+
+
+def code_lengths(counts):
+    """Lengths of the best codes of at most 16 bits for symbols that occur so often.
+
+    The procedure of T.81, K.2, as libjpeg has it: Huffman's algorithm with one more
+    symbol, so that no code consists of ones alone, and then shorter codes for the
+    longest at the expense of others.
+
+    Args:
+      counts: `[n]`, n up to 256, of the symbols 0..n - 1.
+
+    Returns:
+      int64 `[n]`, bits; 0 for symbols that do not occur.
+    """
+    counts = np.asarray(counts, np.int64)
+    (present,) = np.nonzero(counts)
+    depths = _tree_depths(np.append(counts[present], 1))
+    # Of those equally deep, the limit hits the rarest.
+    in_order = present[np.lexsort((-counts[present], depths[:-1]))]
+    lengths = np.zeros(counts.size, np.int64)
+    lengths[in_order] = np.repeat(np.arange(MAX_LENGTH + 1), _limited(depths))
+    return lengths
+
+
+def table(counts):
+    """The `Table` of the codes that `code_lengths` finds for `[256]` counts."""
+    lengths = code_lengths(counts)
+    codes = np.zeros_like(lengths)
+    code, before = 0, 0
+    for symbol in _in_code_order(lengths):  # T.81, C.2
+        code <<= lengths[symbol] - before
+        codes[symbol], before = code, lengths[symbol]
+        code += 1
+    return Table(lengths, codes)
+
+
+@numba.njit(cache=True, nogil=True)
+def size_of(magnitude):
+    """Number of bits of a magnitude: its category in T.81, tables F.1 and F.2."""
+    size = 0
+    while magnitude:
+        magnitude >>= 1
+        size += 1
+    return size
+
+
+def _in_code_order(lengths):
+    """Symbols that have a code, from the shortest; equal ones in rising order."""
+    return np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]
+
+
+@numba.njit(cache=True, nogil=True)
+def _tree_depths(counts):
+    """Depths in Huffman's tree of symbols that occur so often, int64 `[n]`, all > 0.
+
+    Of equal counts the later one is joined first, as T.81 asks: then the last symbol,
+    if its count is 1, is as deep as any.
+    """
+    weights = counts.copy()
+    tree = np.arange(counts.size)  # of each symbol, named by one of its symbols
+    depths = np.zeros(counts.size, np.int64)
+    for _ in range(counts.size - 1):
+        least = second = -1
+        for i in range(counts.size):
+            if weights[i] == 0:
+                continue
+            if least < 0 or weights[i] <= weights[least]:
+                least, second = i, least
+            elif second < 0 or weights[i] <= weights[second]:
+                second = i
+        weights[least] += weights[second]
+        weights[second] = 0
+        for i in range(counts.size):
+            if tree[i] == least or tree[i] == second:
+                tree[i] = least
+                depths[i] += 1
+    return depths
+
+
+def _limited(depths):
+    """How many codes there are of 0..16 bits, without that of ones alone.
+
+    T.81, figure K.3: of two codes that are too long, one takes the place of their
+    common beginning; the other shares that of a shorter code, which grows by a bit.
+    """
+    numbers = np.bincount(depths, minlength=MAX_LENGTH + 1)
+    for bits in range(numbers.size - 1, MAX_LENGTH, -1):
+        while numbers[bits]:
+            shorter = bits - 2
+            while not numbers[shorter]:
+                shorter -= 1
+            numbers[bits] -= 2
+            numbers[bits - 1] += 1
+            numbers[shorter + 1] += 2
+            numbers[shorter] -= 1
+    numbers[np.flatnonzero(numbers)[-1]] -= 1
+    return numbers[: MAX_LENGTH + 1]

@@ -1,0 +1,340 @@
+"""A picture as planes of coefficients, and what a decoder shows of them.
+
+Chroma may be subsampled. The decoder (libjpeg, like all that matter) brings it back to
+full size by a triangle filter: 3/4 of the nearest sample and 1/4 of the next, on each
+subsampled axis, with the last sample repeated at the edges. Here are that filter, its
+adjoint, and the chroma samples that come closest to the original through it.
+"""
+
+import functools
+
+import numba
+import numpy as np
+
+from jpeg.sampling import blocks_of, factors, plane_sizes
+from jpeg.transform import round_to_integers
+from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, ZIGZAG, dct_matrix
+
+NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+
+# Coefficients of a block in zigzag order are this matrix times its 64 samples.
+_DCT = np.kron(dct_matrix(), dct_matrix())[ZIGZAG].astype(np.float32)
+
+# Mean squared error in RGB of an error of 1 in Y, Cb, Cr.
+ENERGIES = (YCBCR_TO_RGB**2).mean(0)
+
+# Least squares of chroma: Landweber steps, scaled by the row sums of the normal matrix.
+_STEPS = 10
+_STEP = 1.12
+# libjpeg leaves the filter out for components of at most this width.
+_UNFILTERED_WIDTH = 2
+
+
+@functools.cache
+def filter_energies(sampling, width):
+    """What the decoder's filter makes of a chroma coefficient's squared error.
+
+    Args:
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+      width: of the component, in samples.
+
+    Returns:
+      float64 `[64]`, zigzag: sum of squares, over the full-size samples, of the
+      filtered basis function, as if its wave went on beyond the block: `f(v) f(u)`,
+      with `f(n) = 1.25 + 0.75 cos(pi n / 8)` on a subsampled axis, else 1. Samples
+      that are only repeated count twice.
+    """
+    frequency = np.arange(BLOCK)
+    subsampled = 1.25 + 0.75 * np.cos(np.pi * frequency / BLOCK)
+    if width <= _UNFILTERED_WIDTH:
+        subsampled = np.full(BLOCK, 2.0)
+    v, h = (subsampled if f == 2 else np.ones(BLOCK) for f in factors(sampling))
+    return np.outer(v, h).ravel()[ZIGZAG]
+
+
+def upsample(samples, sampling, height, width):
+    """A chroma component at full size, as a decoder shows it.
+
+    Args:
+      samples: float32 `[h, w]`, of the component's true size.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+      height, width: of the picture.
+
+    Returns:
+      float32 `[height, width]`.
+    """
+    for axis, repeat in _axes(sampling, samples.shape[1]):
+        samples = _along(axis, _filter, samples, repeat)
+    return np.ascontiguousarray(samples[:height, :width])
+
+
+def upsample_adjoint(full, sampling, shape):
+    """The adjoint of `upsample`: `[height, width]` to `shape`, that of the samples."""
+    axes = _axes(sampling, shape[1])
+    for axis, repeat in reversed(axes):
+        full = _along(axis, _filter_adjoint, full, repeat, shape[axis])
+    return full
+
+
+def _axes(sampling, width):
+    """[(axis, whether samples are only repeated there)] of the subsampled axes."""
+    repeat = width <= _UNFILTERED_WIDTH
+    return [(axis, repeat) for axis, f in enumerate(factors(sampling)) if f == 2]
+
+
+def _along(axis, function, samples, *args):
+    if axis == 0:
+        return function(np.ascontiguousarray(samples), *args)
+    return function(np.ascontiguousarray(samples.T), *args).T
+
+
+@numba.njit(cache=True, nogil=True)
+def _filter(x, repeat):
+    """`[n, m]` to `[2 n, m]`, along the first axis."""
+    rows, cols = x.shape
+    out = np.empty((2 * rows, cols), np.float32)
+    near = np.float32(1.0 if repeat else 0.75)
+    far = np.float32(1) - near
+    for row in range(rows):
+        above, below = max(row - 1, 0), min(row + 1, rows - 1)
+        for col in range(cols):
+            own = near * x[row, col]
+            out[2 * row, col] = own + far * x[above, col]
+            out[2 * row + 1, col] = own + far * x[below, col]
+    return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _filter_adjoint(y, repeat, rows):
+    """`[up to 2 n, m]`, what is missing being 0, to `[n, m]`."""
+    cols = y.shape[1]
+    out = np.zeros((rows, cols), np.float32)
+    near = np.float32(1.0 if repeat else 0.75)
+    far = np.float32(1) - near
+    for place in range(y.shape[0]):
+        row = place // 2
+        other = min(row + 1, rows - 1) if place % 2 else max(row - 1, 0)
+        for col in range(cols):
+            out[row, col] += near * y[place, col]
+            out[other, col] += far * y[place, col]
+    return out
+
+
+def to_coefficients(samples):
+    """DCT coefficients of a component, padded by its edge to whole blocks.
+
+    Args:
+      samples: float32 `[h, w]`.
+
+    Returns:
+      float32 `[blocks, 64]`, row by row, zigzag.
+    """
+    height, width = samples.shape
+    rows, cols = blocks_of(height, width)
+    if (height, width) != (BLOCK * rows, BLOCK * cols):
+        padding = [(0, BLOCK * rows - height), (0, BLOCK * cols - width)]
+        samples = np.pad(samples, padding, mode="edge")
+    blocks = samples.reshape(rows, BLOCK, cols, BLOCK).swapaxes(1, 2)
+    return blocks.reshape(-1, BLOCK * BLOCK) @ _DCT.T
+
+
+def gradient_to_coefficients(gradient):
+    """As `to_coefficients`, of a gradient: what lies outside has none."""
+    height, width = gradient.shape
+    rows, cols = blocks_of(height, width)
+    if (height, width) != (BLOCK * rows, BLOCK * cols):
+        padding = [(0, BLOCK * rows - height), (0, BLOCK * cols - width)]
+        gradient = np.pad(gradient, padding)
+    return to_coefficients(gradient)
+
+
+def to_samples(coefficients, height, width):
+    """Inverse of `to_coefficients`: the component's samples `[height, width]`."""
+    rows, cols = blocks_of(height, width)
+    blocks = (coefficients @ _DCT).reshape(rows, cols, BLOCK, BLOCK)
+    samples = blocks.swapaxes(1, 2).reshape(BLOCK * rows, BLOCK * cols)
+    return np.ascontiguousarray(samples[:height, :width])
+
+
+def to_ycbcr(picture):
+    """uint8 RGB `[h, w, 3]` to three float32 planes `[h, w]`, Y minus 128."""
+    matrix = RGB_TO_YCBCR.astype(np.float32)
+    planes = [_weighted_sum(picture, row) for row in matrix]
+    planes[0] -= np.float32(128)
+    return planes
+
+
+@numba.njit(cache=True, nogil=True)
+def _weighted_sum(picture, weights):
+    height, width, _ = picture.shape
+    out = np.empty((height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            pixel = picture[y, x]
+            total = weights[0] * pixel[0] + weights[1] * pixel[1]
+            out[y, x] = total + weights[2] * pixel[2]
+    return out
+
+
+def subsample(plane, sampling):
+    """The chroma samples whose picture, through the decoder's filter, comes closest.
+
+    Least squares by Landweber iteration, from the mean of each cell.
+
+    Args:
+      plane: float32 `[height, width]`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+
+    Returns:
+      float32, the component's samples.
+    """
+    if sampling == "4:4:4":
+        return plane
+    height, width = plane.shape
+    v, h = factors(sampling)
+    padded = np.pad(plane, [(0, -height % v), (0, -width % h)], mode="edge")
+    shape = padded.shape[0] // v, padded.shape[1] // h
+    samples = padded.reshape(shape[0], v, shape[1], h).mean((1, 3), dtype=np.float32)
+    ones = upsample(np.ones(shape, np.float32), sampling, height, width)
+    scale = np.float32(_STEP) / upsample_adjoint(ones, sampling, shape)
+    for _ in range(_STEPS):
+        error = plane - upsample(samples, sampling, height, width)
+        samples = samples + scale * upsample_adjoint(error, sampling, shape)
+    return samples
+
+
+def to_natural(coefficients, height, width):
+    """`[blocks, 64]`, zigzag, as `[rows, cols, 8 (v), 8 (u)]` of a component."""
+    natural = np.empty_like(coefficients)
+    natural[:, ZIGZAG] = coefficients
+    return natural.reshape(*blocks_of(height, width), BLOCK, BLOCK)
+
+
+def round_to_planes(coded, qtables):
+    """The original's coefficients, rounded.
+
+    Args:
+      coded: `CodedPicture`.
+      qtables: `[8 (v), 8 (u), 2 (luma, chroma)]`.
+
+    Returns:
+      Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`.
+    """
+    planes = []
+    for component, coefficients in enumerate(coded.originals):
+        steps = np.asarray(qtables, np.float32)[..., min(component, 1)]
+        integers = round_to_integers(coefficients / steps.ravel()[ZIGZAG])
+        planes.append(to_natural(integers, *coded.sizes[component]))
+    return planes
+
+
+class CodedPicture:
+    """A picture and its coefficients while they are searched for.
+
+    Attributes:
+      picture: uint8 RGB `[height, width, 3]`, the original.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+      sizes: (height, width) in samples of each component.
+      originals: coefficients of the original, float32 `[blocks, 64]` (zigzag) of each
+        component; of subsampled chroma those that come closest to it.
+      coefficients: what is coded at the moment, shaped as `originals`.
+      shown: what a decoder makes of these, three float32 planes `[height, width]`, Y
+        minus 128.
+    """
+
+    def __init__(self, picture, sampling):
+        """Starts with the original's own coefficients."""
+        self.picture = picture
+        self.sampling = sampling
+        height, width = picture.shape[:2]
+        self.sizes = plane_sizes(height, width, sampling)
+        self.shown = to_ycbcr(picture)
+        self.originals, self.coefficients = [], [None] * 3
+        for component, plane in enumerate(self.shown):
+            samples = subsample(plane, sampling) if component else plane
+            self.originals.append(to_coefficients(samples))
+            self.coefficients[component] = self.originals[component]
+            if component and sampling != "4:4:4":
+                self.shown[component] = upsample(samples, sampling, height, width)
+
+    def replace(self, component, coefficients):
+        """Sets the coefficients of a component, and what is shown of it."""
+        self.coefficients[component] = coefficients
+        samples = to_samples(coefficients, *self.sizes[component])
+        if component and self.sampling != "4:4:4":
+            height, width = self.picture.shape[:2]
+            samples = upsample(samples, self.sampling, height, width)
+        self.shown[component] = np.ascontiguousarray(samples)
+
+    def gradient_of(self, component, gradient):
+        """A gradient in what is shown of a component, in its coefficients.
+
+        Args:
+          component: 0, 1 or 2.
+          gradient: float32 `[height, width]`.
+
+        Returns:
+          float32 `[blocks, 64]`, zigzag.
+        """
+        if component and self.sampling != "4:4:4":
+            shape = self.sizes[component]
+            gradient = upsample_adjoint(gradient, self.sampling, shape)
+        return gradient_to_coefficients(gradient)
+
+    def filter_energies(self, component):
+        """`filter_energies` of a component: ones for luma."""
+        sampling = self.sampling if component else "4:4:4"
+        return filter_energies(sampling, self.sizes[component][1])
+
+
+def shown_rgb(coded):
+    """What a decoder shows of a `CodedPicture`: RGB minus 128, float32 `[3, h, w]`."""
+    matrix = YCBCR_TO_RGB.astype(np.float32)
+    return _shown_rgb(*coded.shown, matrix)
+
+
+@numba.njit(cache=True, nogil=True)
+def _shown_rgb(luma, cb, cr, matrix):
+    height, width = luma.shape
+    out = np.empty((3, height, width), np.float32)
+    for channel in range(3):
+        row = matrix[channel]
+        for y in range(height):
+            for x in range(width):
+                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
+                out[channel, y, x] = min(max(value, np.float32(-128)), np.float32(127))
+    return out
+
+
+def error_slope(coded, component):
+    """Half the slope of the mean squared error in RGB, times the number of pixels.
+
+    Of the pixels as a decoder shows them, clipped to 0..255: where they are clipped, a
+    further error costs nothing.
+
+    Args:
+      coded: `CodedPicture`.
+      component: 0, 1 or 2, of whose shown samples it is the slope.
+
+    Returns:
+      float32 `[height, width]`.
+    """
+    matrix = YCBCR_TO_RGB.astype(np.float32)
+    return _error_slope(coded.picture, *coded.shown, matrix, component)
+
+
+@numba.njit(cache=True, nogil=True)
+def _error_slope(picture, luma, cb, cr, matrix, component):
+    height, width = luma.shape
+    out = np.empty((height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            slope = np.float32(0)
+            for channel in range(3):
+                row = matrix[channel]
+                value = row[0] * (luma[y, x] + np.float32(128))
+                value += row[1] * cb[y, x] + row[2] * cr[y, x]
+                value = min(max(value, np.float32(0)), np.float32(255))
+                slope += row[component] * (value - picture[y, x, channel])
+            out[y, x] = slope / np.float32(3)
+    return out

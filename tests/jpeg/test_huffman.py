@@ -1,0 +1,136 @@
+"""Tests of jpeg.huffman against Huffman's algorithm on a heap and libjpeg's tables."""
+
+import heapq
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jpeg import file as jpeg_file
+from jpeg import huffman
+from tests.jpeg.helpers import ZIGZAG, file_segments, pillow_jpeg
+from tests.paths import EXAMPLE_IMAGES
+
+COUNTS = st.lists(st.one_of(st.just(0), st.integers(0, 10**6)), min_size=1)
+FIBONACCI = [1, 1]
+while len(FIBONACCI) < 80:
+    FIBONACCI.append(sum(FIBONACCI[-2:]))
+
+
+def huffman_bits(counts):
+    """Bits of all symbols in Huffman's code."""
+    heap = [count for count in counts if count]
+    heapq.heapify(heap)
+    total = 0
+    while len(heap) > 1:
+        joined = heapq.heappop(heap) + heapq.heappop(heap)
+        total += joined
+        heapq.heappush(heap, joined)
+    return total
+
+
+def assert_is_a_jpeg_code(lengths, counts):
+    counts = np.asarray(counts)
+    assert lengths.shape == counts.shape
+    np.testing.assert_array_equal(lengths > 0, counts > 0)
+    used = lengths[lengths > 0]
+    if used.size:
+        assert used.max() <= 16
+        # Room for all, and for one more of the longest: that of ones alone.
+        assert np.sum(2.0**-used) <= 1 - 2.0 ** -used.max()
+
+
+@settings(max_examples=200, deadline=None)
+@given(COUNTS)
+def test_lengths_are_the_best_that_jpeg_allows(counts):
+    lengths = huffman.code_lengths(counts)
+    assert_is_a_jpeg_code(lengths, counts)
+    bits = np.dot(lengths, counts)
+    if 0 < lengths.max() < 16:
+        # The code that is kept free is one of a symbol that occurs once.
+        with_one_more = huffman_bits([*counts, 1])
+        assert huffman_bits(counts) <= bits <= with_one_more - 1
+
+
+@pytest.mark.parametrize("number", [15, 16, 17, 18, 30, 80])
+@pytest.mark.parametrize("order", [1, -1])
+def test_no_code_is_longer_than_16_bits(number, order):
+    """Fibonacci's numbers make Huffman's trees as deep as can be."""
+    counts = FIBONACCI[:number][::order]
+    lengths = huffman.code_lengths(counts)
+    assert_is_a_jpeg_code(lengths, counts)
+    # The limit costs little, and a rarer symbol never has the shorter code.
+    assert np.dot(lengths, counts) <= 1.006 * huffman_bits(counts)
+    by_count = lengths[::order]
+    assert (np.diff(by_count[2:]) <= 0).all()  # the first two are equally rare
+
+
+@pytest.mark.parametrize("present", [0, 1, 2, 255, 256])
+def test_any_number_of_symbols_has_a_code(present):
+    counts = np.zeros(256, int)
+    counts[256 - present :] = 1
+    assert_is_a_jpeg_code(huffman.code_lengths(counts), counts)
+
+
+def test_lengths_do_not_change_the_counts():
+    counts = np.arange(256)
+    huffman.code_lengths(counts)
+    np.testing.assert_array_equal(counts, np.arange(256))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.integers(0, 10**4), min_size=256, max_size=256))
+def test_codes_are_those_that_a_decoder_derives_from_the_definition(counts):
+    """T.81, annex C: lengths and symbols are all that a file says of a code."""
+    table = huffman.table(np.array(counts))
+    definition = table.definition()
+    symbols = iter(definition[16:])
+    code, seen = 0, []
+    for bits, number in enumerate(definition[:16], start=1):
+        for symbol in itertools.islice(symbols, number):
+            assert (table.lengths[symbol], table.codes[symbol]) == (bits, code)
+            seen.append(f"{code:0{bits}b}")
+            code += 1
+        code *= 2
+    assert next(symbols, None) is None
+    assert len(seen) == np.count_nonzero(counts)
+    assert not any("0" not in one for one in seen)
+    ordered = sorted(seen)
+    pairs = itertools.pairwise(ordered)
+    assert not any(later.startswith(earlier) for earlier, later in pairs)
+
+
+def baseline_counts(planes):
+    """Counts of DC and AC symbols by the letter of T.81, F.1.2, 4:4:4."""
+    dc, ac = np.zeros(256, int), np.zeros(256, int)
+    for plane in planes:
+        before = 0
+        for block in plane.reshape(-1, 8, 8):
+            scan = [int(block[place]) for place in ZIGZAG]
+            dc[abs(scan[0] - before).bit_length()] += 1
+            before, run = scan[0], 0
+            for value in scan[1:]:
+                if value:
+                    ac[0xF0] += run // 16
+                    ac[16 * (run % 16) + abs(value).bit_length()] += 1
+                run = 0 if value else run + 1
+            ac[0] += run > 0
+    return dc, ac
+
+
+@pytest.mark.parametrize("quality", [20, 92])
+def test_definitions_are_those_of_libjpeg(quality):
+    """Pillow's `optimize` is libjpeg's own search for the best code."""
+    photo = Image.open(EXAMPLE_IMAGES / "astronaut.png").crop((120, 40, 290, 180))
+    data = pillow_jpeg(np.array(photo), quality=quality, subsampling=0, optimize=True)
+    planes = jpeg_file.read_coefficients(data).planes
+    expected = {}
+    for number, own in ((0, planes[:1]), (1, planes[1:])):
+        dc, ac = baseline_counts(own)
+        expected[number] = huffman.table(dc).definition()
+        expected[16 + number] = huffman.table(ac).definition()
+    found = [payload for marker, payload in file_segments(data) if marker == 0xC4]
+    assert {payload[0]: payload[1:] for payload in found} == expected

@@ -1,0 +1,56 @@
+"""Tests of ms_ssim: slopes against TensorFlow's gradient and against differences."""
+
+import numpy as np
+import pytest
+import tensorflow.compat.v1 as tf
+
+from metrics import ms_ssim
+
+
+def pictures(height, width, smooth_picture):
+    """An original, uint8, and a decoded picture, float32 minus 128, `[3, h, w]`."""
+    original = smooth_picture(0, height, width)
+    noise = np.random.default_rng(1).normal(0, 8, original.shape)
+    decoded = np.clip(original + noise, 0, 255).astype(np.float32) - 128
+    return original, np.ascontiguousarray(np.moveaxis(decoded, -1, 0))
+
+
+@pytest.mark.parametrize("size", [(176, 208), (161, 187)])
+def test_value_and_gradient_are_tensorflows(size, smooth_picture, session):
+    original, decoded = pictures(*size, smooth_picture)
+    found = ms_ssim.slopes(ms_ssim.reference_scales(original), decoded)
+    x = tf.constant(original[np.newaxis], tf.float32)
+    y = tf.constant(np.moveaxis(decoded, 0, -1)[np.newaxis] + 128)
+    value = tf.image.ssim_multiscale(x, y, 255)[0]
+    expected, gradient = session.run([value, tf.gradients(value, y)[0]])
+    assert found.value == pytest.approx(expected, abs=2e-6)
+    gradient = np.moveaxis(gradient[0], -1, 0)
+    scale = np.abs(gradient).max()
+    np.testing.assert_allclose(found.gradient / scale, gradient / scale, atol=2e-3)
+
+
+def test_curvature_tells_what_small_errors_cost(smooth_picture):
+    """Local variance of random errors, at full size, against the loss itself."""
+    original = smooth_picture(3, 192, 192)
+    scales = ms_ssim.reference_scales(original)
+    planes = np.moveaxis(original.astype(np.float32) - 128, -1, 0)
+    found = ms_ssim.slopes(scales, planes)
+    assert found.value == pytest.approx(1, abs=1e-6)
+    rng = np.random.default_rng(0)
+    # Fine checks have no part in the coarser scales.
+    signs = (-1.0) ** np.indices((192, 192)).sum(0)
+    errors = rng.normal(0, 1, (3, 24, 24)).repeat(8, 1).repeat(8, 2) * signs
+    errors = errors.astype(np.float32)
+    loss = 1 - ms_ssim.slopes(scales, planes + errors).value
+    variances = np.square(errors.reshape(3, 24, 8, 24, 8)).sum((2, 4))
+    predicted = float((found.contrast[0] * variances).sum(dtype=np.float64))
+    assert loss == pytest.approx(predicted, rel=0.1)
+
+
+def test_maps_have_a_number_for_every_block(smooth_picture):
+    original, decoded = pictures(163, 171, smooth_picture)
+    found = ms_ssim.slopes(ms_ssim.reference_scales(original), decoded)
+    assert found.gradient.shape == (3, 163, 171)
+    for maps in (*found.contrast, found.luminance):
+        assert maps.shape == (3, 21, 22)
+        assert (maps > 0).all()
