@@ -9,7 +9,13 @@ import math
 import os
 import re
 
-from jpeg import ENTROPY_CODINGS, QUANTIZATIONS, SUBSAMPLINGS, TUNES
+from jpeg import (
+    ENTROPY_CODINGS,
+    MAX_MEGAPIXELS,
+    QUANTIZATIONS,
+    SUBSAMPLINGS,
+    TUNES,
+)
 from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
@@ -452,7 +458,19 @@ def _add_compress(commands, quality=None):
     files.add_argument(
         "--strip_metadata",
         action="store_true",
-        help="leave out the input's ICC profile and EXIF",
+        help="leave out the input's ICC profile, EXIF, XMP, IPTC, comments and density",
+    )
+    files.add_argument(
+        "--lenient",
+        action="store_true",
+        help="take what there is of JPEG inputs with damaged pixels",
+    )
+    files.add_argument(
+        "--max_megapixels",
+        type=_positive,
+        metavar="N",
+        default=MAX_MEGAPIXELS,
+        help="refuse larger inputs; a megapixel takes tens of megabytes",
     )
     rate = parser.add_argument_group("rate")
     _add_entropy_coding(rate, "optimized")

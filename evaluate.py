@@ -11,7 +11,7 @@ import os
 import arg_parser
 import hardware
 from atomic_files import write_atomically
-from errors import UserError, run_main
+from errors import UserError, is_out_of_memory, run_main
 
 logger = logging.getLogger("evaluate")
 
@@ -38,6 +38,11 @@ def main():
         except UserError as error:
             logger.error("error: %s", error)
             failed += 1
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            logger.error("error: %s: not enough memory; lower --workers", dot.name)
+            failed += 1
     _report(measured, args)
     failed += len(images.unreadable)
     if failed:
@@ -63,6 +68,7 @@ def _report(measured, args):
     from evaluation import results, tables
     from evaluation.evaluator import describe_encoding
     from evaluation.plots import Curve, plot_rate_distortion
+    from metrics.basic import INFINITE_PSNR
 
     curves = {}
     for dot, values in measured:
@@ -77,10 +83,12 @@ def _report(measured, args):
         args.bpp_range,
     )
     encoding = describe_encoding(vars(args))
+    infinite = max((values.infinite("psnr") for _, values in measured), default=0)
+    note = f"\n\n{INFINITE_PSNR} (up to {infinite} images)." if infinite else ""
     text = (
         f"Models: {encoding}. JPEG: {args.entropy_coding} entropy coding, rounded, "
         "4:4:4 unless it is named otherwise.\n\n"
-        f"{tables.summary_table(summary)}\n\n{bd_rates}\n"
+        f"{tables.summary_table(summary)}{note}\n\n{bd_rates}\n"
     )
     if note := results.note_on_missing({dot.name: values for dot, values in measured}):
         text += f"\n{note}\n"

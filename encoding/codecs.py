@@ -72,6 +72,11 @@ class Codecs:
             from encoding.search import Searcher
 
             searcher = Searcher(settings, self._quantization)
+        if searcher and searcher.needs_lambda and lmbda is None:
+            raise UserError(
+                f"{os.path.dirname(prefix or '')}: its settings.json tells no lambda, "
+                "by which this encoding weighs bits; restore the file, or round"
+            )
         needs_graph = searcher and searcher.needs_gradient
         if model_class.TABLES_ALONE and not needs_graph:
             model = TablesModel(_tables_of(model_class, prefix))

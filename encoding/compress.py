@@ -10,16 +10,22 @@ import sys
 from typing import NamedTuple
 
 import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 import hardware
 from atomic_files import write_atomically
 from encoding.codec import Codec, Quantization
 from encoding.codecs import Codecs
-from encoding.outputs import plan_outputs
-from errors import UserError, describe_os_error
+from encoding.outputs import OutputGuard, plan_outputs
+from errors import UserError, describe_os_error, is_out_of_memory
 from jpeg import file as jpeg_file
 from jpeg.image_files import Metadata, find_images, read_image_and_metadata
-from metrics.basic import bits_per_pixel, mean_of_defined, ms_ssim_db
+from metrics.basic import (
+    INFINITE_PSNR,
+    bits_per_pixel,
+    mean_of_defined,
+    ms_ssim_db,
+)
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from metrics.pictures import PictureMetrics
 from training import checkpoints
@@ -64,10 +70,13 @@ def compress(model_class, args):
     hardware.select_device(args.device)
     with contextlib.ExitStack() as stack:
         settings = _settings(model_class, args, stack)
-        job = _Job(settings, args)
+        job = _Job(settings, args, OutputGuard(inputs))
         done, failed = _run_all(job, inputs, outputs, args)
     if args.verbose and len(done) > 1:
         print(_mean_line(done))
+        infinite = sum(math.isinf(item.metrics["psnr"]) for item in done)
+        if 0 < infinite < len(done):
+            logger.info("%s: %d of %d", INFINITE_PSNR, infinite, len(done))
     if done:
         folders = {os.path.dirname(item.path) or "." for item in done}
         total = sum(item.num_bytes for item in done)
@@ -94,6 +103,7 @@ def _run_all(job, inputs, outputs, args):
     # No bar for a single image, nor (None) where nobody sees it.
     disable = True if len(inputs) == 1 else None
     with (
+        logging_redirect_tqdm(),
         concurrent.futures.ThreadPoolExecutor(args.workers) as executor,
         tqdm.tqdm(total=len(inputs), unit="image", disable=disable) as bar,
     ):
@@ -102,16 +112,14 @@ def _run_all(job, inputs, outputs, args):
         ]
         for path, future in zip(inputs, futures, strict=True):
             try:
-                done.append(future.result())
-                if args.verbose:
-                    bar.write(_line(done[-1]), file=sys.stdout)
-            except UserError as error:
-                failed += 1
-                bar.write(f"error: {error}", file=sys.stderr)
-            except OSError as error:
-                failed += 1
-                name = "" if error.filename else f"{path}: "
-                bar.write(f"error: {name}{describe_os_error(error)}", file=sys.stderr)
+                item, problem = _result(path, future)
+                if problem:
+                    failed += 1
+                    bar.write(f"error: {problem}", file=sys.stderr)
+                else:
+                    done.append(item)
+                    if args.verbose:
+                        bar.write(_line(item), file=sys.stdout)
             except BaseException:
                 executor.shutdown(cancel_futures=True)
                 raise
@@ -119,28 +127,55 @@ def _run_all(job, inputs, outputs, args):
     return done, failed
 
 
+def _result(path, future):
+    """(`Compressed`, None), or (None, one line on why there is none)."""
+    try:
+        return future.result(), None
+    except UserError as error:
+        return None, str(error)
+    except OSError as error:
+        name = "" if error.filename else f"{path}: "
+        return None, name + describe_os_error(error)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        remedy = "lower --workers, or scale the picture down"
+        return None, f"{path}: not enough memory; {remedy}"
+
+
 class _Job:
     """Compresses one image; called from several threads."""
 
-    def __init__(self, settings, args):
+    def __init__(self, settings, args, guard):
         self._settings = settings
         self._args = args
+        self._guard = guard
         self._metrics = PictureMetrics() if args.verbose else None
 
     def __call__(self, path, output):
+        self._guard.check(output)
         if os.path.lexists(output) and not self._args.force:
-            raise UserError(f"{output}: exists already; pass --force to overwrite it")
-        picture, metadata = read_image_and_metadata(path)
+            raise _exists(output)
+        picture, metadata = read_image_and_metadata(
+            path, self._args.lenient, self._args.max_megapixels
+        )
         if self._args.strip_metadata:
             metadata = Metadata()
         height, width = picture.shape[:2]
         jpeg_file.check_size(height, width, path)
         label, data = self._code(path, picture, metadata)
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-        write_atomically(output, data)
+        self._write(output, data)
         measured = self._measure(picture, output) if self._metrics else {}
         bpp = bits_per_pixel(len(data), height, width)
         return Compressed(output, label, len(data), bpp, measured)
+
+    def _write(self, output, data):
+        guard = self._guard.claim(output)
+        try:
+            write_atomically(output, data, self._args.force, guard)
+        except FileExistsError:  # made by another call meanwhile
+            raise _exists(output) from None
 
     def _code(self, path, picture, metadata):
         """(label, bytes) of the setting that was asked for."""
@@ -171,6 +206,10 @@ class _Job:
         with open(output, "rb") as file:
             decoded = jpeg_file.decode(file.read())
         return self._metrics.compare(self._metrics.reference(picture), decoded)
+
+
+def _exists(output):
+    return UserError(f"{output}: exists already; pass --force to overwrite it")
 
 
 def closest_from_below(settings, encode, budget):

@@ -48,9 +48,12 @@ def export(model_class, args):
         return 0
     if os.path.isdir(args.output):
         raise UserError(f"--output {args.output}: is a folder; name a file")
-    if os.path.lexists(args.output) and not args.force:
-        raise UserError(f"{args.output}: exists already; pass --force to overwrite it")
-    write_atomically(args.output, text.encode())
+    try:
+        write_atomically(args.output, text.encode(), replace=args.force)
+    except FileExistsError:
+        raise UserError(
+            f"{args.output}: exists already; pass --force to overwrite it"
+        ) from None
     return 0
 
 

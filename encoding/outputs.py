@@ -1,7 +1,9 @@
 """Names of the files that a call writes: no two equal, none an input."""
 
 import collections
+import contextlib
 import os
+import threading
 
 from errors import UserError
 from jpeg.image_files import SUFFIXES
@@ -59,3 +61,57 @@ def plan_outputs(inputs, output):
 def _refuse_input(output, inputs):
     if os.path.realpath(output) in {os.path.realpath(path) for path in inputs}:
         raise UserError(f"--output {output}: is the input itself; name another file")
+
+
+class OutputGuard:
+    """Keeps a call from replacing one of its inputs, or what it has just written.
+
+    Names tell too little where they differ by case only, or through links: files are
+    compared by device and inode, at the moment at which one is to be replaced.
+    """
+
+    def __init__(self, inputs):
+        """Takes the paths of the inputs; those that are not there are no matter."""
+        self._lock = threading.Lock()
+        self._inputs = _by_identity(inputs)
+        self._written = {}
+
+    @contextlib.contextmanager
+    def claim(self, output):
+        """Context in which `output` may be put in place, one at a time.
+
+        Raises:
+          UserError: as `check`.
+        """
+        with self._lock:
+            self.check(output)
+            yield
+            self._written |= _by_identity([output])
+
+    def check(self, output):
+        """Refuses a file of this call.
+
+        Raises:
+          UserError: it is the same file as an input, or as another output.
+        """
+        for identity in _by_identity([output]):
+            if identity in self._inputs:
+                raise UserError(
+                    f"{output}: is the same file as the input "
+                    f"{self._inputs[identity]}; name another --output"
+                )
+            if identity in self._written:
+                raise UserError(
+                    f"{output}: is the same file as {self._written[identity]}, which "
+                    "this call has written; rename one of the inputs"
+                )
+
+
+def _by_identity(paths):
+    """dict from (device, inode) to the path of each file that is there."""
+    found = {}
+    for path in paths:
+        with contextlib.suppress(OSError, ValueError):
+            status = os.stat(path)
+            found[status.st_dev, status.st_ino] = path
+    return found

@@ -56,6 +56,14 @@ class Searcher:
         """Whether the search asks for the gradient of the model's distortion."""
         return bool(self._quantization.refine_steps)
 
+    @property
+    def needs_lambda(self):
+        """Whether the search weighs bits by the lambda of the model's loss."""
+        is_in_bits = getattr(self._settings, "rate_model", "proxy") != "proxy"
+        has_lpips = bool(getattr(self._settings, "lpips_weight", 0))
+        by_steps = self._quantization.tune == "model" and has_lpips
+        return self.needs_gradient or (is_in_bits and not by_steps)
+
     def build(self, dtype):
         """Adds what the search needs to the default graph, beside the model.
 

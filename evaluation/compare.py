@@ -6,10 +6,8 @@ results of several calls stand in one table, against JPEG of the first folder:
 """
 
 import glob
-import json
 import math
 import os
-import re
 from typing import NamedTuple
 
 import arg_parser
@@ -18,6 +16,10 @@ from errors import UserError, run_main
 from evaluation import results, tables
 from evaluation.bd_rate import QUALITY, bd_rate
 from evaluation.plots import Curve, plot_overview, plot_rate_distortion
+from training.json_files import read_json
+
+# What content of another form than expected raises.
+_ODD_CONTENT = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class Compared(NamedTuple):
@@ -87,7 +89,7 @@ def main():
         text += f"\n\n{note}"
     print(text)
     if args.output:
-        write_atomically(args.output, f"{text}\n".encode())
+        write_atomically(args.output, f"{text}\n".encode(errors="surrogateescape"))
         print(f"Written: {args.output}")
     if args.figure_dir:
         shown = [Curve(c.label, c.means, c.kind) for c in (anchor, *curves)]
@@ -126,16 +128,15 @@ def read_curves(folder):
                 continue  # evaluate.py has begun to measure it anew
             name, kind = _name_and_kind(os.path.basename(path), part)
             try:
-                with open(path, encoding="utf-8") as file:
-                    settings = json.load(file)["settings"]
+                settings = read_json(path)["settings"]
                 label = f"{name}, {_encoding(settings)}"
                 dot = results.read_csv(f"{stem}.csv")
-                setting = settings.get("lmbda" if kind == "run" else "quality")
-            except (KeyError, TypeError, ValueError, FileNotFoundError) as error:
+                setting = _word(settings.get("lmbda" if kind == "run" else "quality"))
+            except (*_ODD_CONTENT, FileNotFoundError) as error:
                 raise UserError(
                     f"{path}: no whole record of evaluate.py; evaluate again"
                 ) from error
-            found.setdefault((name, label, kind), []).append((_word(setting), dot))
+            found.setdefault((name, label, kind), []).append((setting, dot))
     if not found:
         raise UserError(f"{folder}: no results of evaluate.py there")
     curves = []
@@ -157,11 +158,10 @@ def read_published(path):
       UserError: the file cannot be read, or is not of that form.
     """
     try:
-        with open(path, encoding="utf-8") as file:
-            content = json.load(file)
+        content = read_json(path)
         entries = content if isinstance(content, list) else [content]
         return [_published(entry) for entry in entries]
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, *_ODD_CONTENT) as error:
         raise UserError(
             f"--published {path}: no curves in the form of CompressAI ({error!r})"
         ) from error
@@ -176,14 +176,18 @@ def _published(entry):
         for name, key in results.JSON_NAMES.items()
     }
     rows = zip(*columns.values(), strict=True)
-    means = [dict(zip(columns, map(_number, row), strict=True)) for row in rows]
+    means = [
+        {name: _number(name, value) for name, value in zip(columns, row, strict=True)}
+        for row in rows
+    ]
     means.sort(key=lambda mean: mean["bpp"])
     name = str(entry["name"])
     return Compared(name, name, "jpeg", [], means, [])
 
 
-def _number(value):
-    return math.nan if value is None else float(value)
+def _number(name, value):
+    value = math.nan if value is None else float(value)
+    return results.check_number(name, value)
 
 
 def _word(setting):
@@ -198,7 +202,9 @@ def _name_and_kind(file_name, part):
         return "Google baseline", "google"
     if file_name.startswith("search_Q"):
         return "search, no model", "jpeg"
-    return re.sub(r"-lambda_[^-]*\.json$", "", file_name), "run"
+    # The name of a run and that of its folder, as `dots.plan_dots` joins them.
+    run, joint, _ = file_name.rpartition("-lambda_")
+    return run if joint else file_name, "run"
 
 
 def _encoding(settings):

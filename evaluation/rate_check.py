@@ -50,7 +50,7 @@ def main():
     text = tables.markdown_table(header, rows)
     print(text)
     if args.output:
-        write_atomically(args.output, f"{text}\n".encode())
+        write_atomically(args.output, f"{text}\n".encode(errors="surrogateescape"))
         print(f"Written: {args.output}")
     return 0
 

@@ -15,6 +15,7 @@ import importlib.metadata
 import io
 import json
 import logging
+import math
 import os
 import pickle
 from collections.abc import Sequence
@@ -23,8 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from atomic_files import write_atomically
-from evaluation.safe_pickle import LISTS, DamagedPickle, unpickle_lists
+from errors import UserError
+from evaluation.safe_pickle import LISTS, DamagedPickle, check_number, unpickle_lists
 from metrics.basic import defined, mean_of_defined
+from training.json_files import read_json
 
 # What is measured; all but the pickle's lists are in the CSV file alone.
 MEASURED = (*LISTS, "ssimulacra2")
@@ -38,6 +41,8 @@ JSON_NAMES = {
     "mse": "mse",
     "ssimulacra2": "ssimulacra2",
 }
+
+_MAX_PICKLE = 1 << 26  # bytes; a million images take less
 
 logger = logging.getLogger(__name__)
 
@@ -83,14 +88,19 @@ class DotResults:
         """Mean of the per-image values, a dict with the keys `MEASURED`.
 
         MS-SSIM, LPIPS and SSIMULACRA2 are undefined (nan) for small images; those are
-        left out of the mean, which is nan if none is left, or nothing was measured. The
-        other lists hold no nan.
+        left out of the mean, which is nan if none is left, or nothing was measured. So
+        are images of an infinite PSNR, but where there are no others. The other lists
+        hold no nan.
         """
         return {name: mean_of_defined(self.values.get(name, ())) for name in MEASURED}
 
     def defined(self, name):
         """The values of a list for those images that are large enough to have one."""
         return defined(self.values.get(name, ()))
+
+    def infinite(self, name):
+        """Number of images whose value is infinite."""
+        return sum(map(math.isinf, self.values.get(name, ())))
 
 
 def save(folder, name, results, key, *, description="", settings=None, versions=None):
@@ -158,10 +168,15 @@ def load(folder, name, key):
     images = [image["name"] for image in key["images"]]
     try:
         with open(path, "rb") as file:
-            data = file.read()
+            data = file.read(_MAX_PICKLE + 1)
     except FileNotFoundError:
         logger.info("%s: not measured before", path)
         return None
+    if len(data) > _MAX_PICKLE:
+        raise UserError(
+            f"{path}: more than {_MAX_PICKLE >> 20} MB, which no list of numbers of "
+            "ours takes; delete the file if you do not know who wrote it"
+        )
     try:
         lists = unpickle_lists(data, path)
         reason = _why_not(folder, name, key, data, len(lists[0]))
@@ -237,6 +252,12 @@ def _notes(results):
                 f"{json_name} is the mean over {defined} of {total} images, the others "
                 "are too small for it"
             )
+        infinite = results.infinite(name)
+        if 0 < infinite < total:
+            notes.append(
+                f"{json_name} is the mean over {total - infinite} of {total} images, "
+                "the others equal their originals"
+            )
     return notes
 
 
@@ -260,8 +281,11 @@ def read_csv(path):
     if header[:1] != ["image"] or any(len(row) != len(header) for row in rows):
         raise ValueError(f"{path}: not a table of a dot")
     images, *columns = zip(*rows, strict=True)
-    numbers = ([float(text) for text in column] for column in columns)
-    return DotResults(images, dict(zip(header[1:], numbers, strict=True)))
+    values = {
+        name: [check_number(name, float(text)) for text in column]
+        for name, column in zip(header[1:], columns, strict=True)
+    }
+    return DotResults(images, values)
 
 
 def _with_rest_of_csv(stored, path):
@@ -284,8 +308,7 @@ def _why_not(folder, name, key, data, count):
     """Why a stored pickle does not answer for `key`; None if it does."""
     path = _path(folder, name, "json")
     try:
-        with open(path, encoding="utf-8") as file:
-            record = json.load(file)
+        record = read_json(path)
     except FileNotFoundError:
         return _why_not_without_record(folder, name, len(key["images"]), count)
     except ValueError:

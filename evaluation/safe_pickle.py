@@ -1,7 +1,9 @@
 """Reads the lists of a dot's pickle without running any code that it may ask for."""
 
 import io
+import math
 import pickle
+import pickletools
 import re
 
 import numpy as np
@@ -10,6 +12,11 @@ from errors import UserError
 
 # What a pickle holds, in this order.
 LISTS = ("bpp", "mse", "lpips", "psnr", "ms-ssim")
+
+
+_MAX_VALUE = 1e9  # of any list
+_OPERATIONS = {operation.code: operation for operation in pickletools.opcodes}
+_MEMO_OPCODES = ("PUT", "BINPUT", "LONG_BINPUT")
 
 
 class DamagedPickle(UserError):
@@ -39,8 +46,12 @@ def unpickle_lists(data, path):
       DamagedPickle: it is cut off, or holds something else than five such lists.
     """
     try:
+        _refuse_large_memo(data, path)
         content = _Unpickler(io.BytesIO(data), path).load()
         lists = [[_number(value) for value in _items(row)] for row in _items(content)]
+        for name, row in zip(LISTS, lists, strict=False):
+            for value in row:
+                check_number(name, value)
     except UserError:
         raise
     except Exception as error:  # a damaged pickle can raise nearly anything
@@ -53,6 +64,53 @@ def unpickle_lists(data, path):
         )
         raise DamagedPickle(path, reason)
     return lists
+
+
+def check_number(name, value):
+    """Returns a value of one of the `LISTS` if a picture may have it.
+
+    Raises:
+      ValueError: it is beyond all measure. PSNR may be infinite, others nan.
+    """
+    if abs(value) > _MAX_VALUE and not (name == "psnr" and value == math.inf):
+        raise ValueError(f"{name} of {value:g}")
+    return value
+
+
+def _refuse_large_memo(data, path):
+    """Refuses a pickle that makes the unpickler reserve memory out of all proportion.
+
+    It keeps objects in an array as long as the largest index that the pickle names,
+    which nine bytes can make some gigabytes. Other lengths in a pickle are those of
+    bytes that follow, which `_operations` finds out.
+    """
+    for name, argument in _operations(data):
+        if name in _MEMO_OPCODES and argument > len(data):
+            raise UserError(
+                f"{path} is not a list of numbers: its {len(data)} bytes ask for "
+                f"memory for {argument} objects, which was refused; delete the file if "
+                "you do not know who wrote it"
+            )
+
+
+def _operations(data):
+    """Yields (name, argument) of each operation of a pickle.
+
+    As `pickletools.genops`, which takes no bytes above 127 in text of Python 2.
+
+    Raises:
+      ValueError, KeyError: an argument is cut off or odd, there is no such operation.
+    """
+    file = io.BytesIO(data)
+    while code := file.read(1):
+        operation = _OPERATIONS[code.decode("latin1")]
+        if operation.name == "STRING":
+            argument = file.readline()
+        else:
+            argument = operation.arg and operation.arg.reader(file)
+        yield operation.name, argument
+        if operation.name == "STOP":
+            return
 
 
 class _Unpickler(pickle.Unpickler):

@@ -5,5 +5,6 @@ Nothing here knows of training, checkpoints or results, nor of any model.
 
 ENTROPY_CODINGS = ("default", "optimized", "trellis")  # see file.py
 QUANTIZATIONS = ("round", "rdoq")  # of our own; `trellis` quantizes by itself
+MAX_MEGAPIXELS = 200  # a larger picture is decoded only if that is asked for
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # of chroma, see sampling.py
 TUNES = ("model", "psnr", "ms-ssim", "mixed")  # what `rdoq` minimises

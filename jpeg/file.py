@@ -20,7 +20,6 @@ import contextlib
 import dataclasses
 import functools
 import io
-import logging
 import os
 import tempfile
 import threading
@@ -34,29 +33,22 @@ from PIL import Image
 
 from errors import UserError
 from jpeg import ENTROPY_CODINGS, SUBSAMPLINGS, progressive
-from jpeg.image_files import Metadata
+from jpeg.metadata import Metadata, with_metadata
 from jpeg.sampling import factors, plane_blocks, with_factors
 from jpeg.segments import (
-    APP0,
     APP1,
-    APP2,
     APP14,
     APP15,
     COM,
     DHT,
-    MAX_PAYLOAD,
     SOF0,
     SOF1,
     SOF2,
-    SOI,
     SOS,
     IncompleteError,
-    segment,
     segments,
     without_segments,
 )
-
-logger = logging.getLogger(__name__)
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
@@ -64,9 +56,6 @@ MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
 _COEFFICIENT_LIBRARY = "turbo210"
 _TRELLIS_LIBRARY = "mozjpeg403"
 _LIBRARY_LOCK = threading.Lock()
-
-_ICC_LABEL = b"ICC_PROFILE\0"
-_EXIF_LABEL = b"Exif\0\0"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -126,7 +115,7 @@ def encode(
       quantized: `QuantizedImage`. `trellis` quantizes `edited` anew and does not
         look at `planes`.
       entropy_coding: one of `ENTROPY_CODINGS`.
-      metadata: `image_files.Metadata` to be stored, or None. An EXIF block or ICC
+      metadata: `jpeg.metadata.Metadata` to be stored, or None. An EXIF block or ICC
         profile that is too large for JPEG (65533 bytes, 16 MB) is left out.
 
     Raises:
@@ -140,14 +129,14 @@ def encode(
     qtables = _checked_qtables(quantized.qtables)
     if entropy_coding == "trellis":
         data = _trellis(_checked_edited(quantized), qtables, quantized.sampling)
-        return _with_metadata(data, metadata)
+        return with_metadata(data, metadata)
     quantized = dataclasses.replace(
         quantized, planes=_checked_planes(quantized), qtables=qtables
     )
     data = _write_coefficients(quantized)
     if entropy_coding == "optimized":
         data = _optimized(data, quantized)
-    return _with_metadata(data, metadata)
+    return with_metadata(data, metadata)
 
 
 def encode_rgb(
@@ -181,7 +170,7 @@ def encode_rgb(
         data = _pillow_jpeg(rgb, quality, sampling)
     if entropy_coding == "optimized":
         data = _optimized(data, read_coefficients(data))
-    return _with_metadata(data, metadata)
+    return with_metadata(data, metadata)
 
 
 def read_coefficients(data: bytes) -> QuantizedImage:
@@ -487,38 +476,3 @@ def _with_jfif_component_ids(data):
         for component in range(data[count_at]):
             data[count_at + 1 + component * stride] += 1
     return bytes(data)
-
-
-def _with_metadata(data, metadata):
-    """Inserts EXIF and ICC segments directly after SOI and the JFIF header."""
-    if metadata is None:
-        return data
-    inserted = _exif_segments(metadata.exif) + _icc_segments(metadata.icc_profile)
-    headers = (end for marker, _, end in segments(data) if marker in (SOI, APP0))
-    position = max(headers)
-    return data[:position] + inserted + data[position:]
-
-
-def _exif_segments(exif):
-    """APP1 segment of an EXIF block, which JPEG cannot split over several."""
-    if not exif:
-        return b""
-    payload = exif if exif.startswith(_EXIF_LABEL) else _EXIF_LABEL + exif
-    if len(payload) > MAX_PAYLOAD:
-        logger.warning("EXIF of %d bytes is too large for JPEG: left out", len(exif))
-        return b""
-    return segment(APP1, payload)
-
-
-def _icc_segments(profile):
-    """APP2 segments of an ICC profile, numbered from 1 (ICC.1:2010, annex B.4)."""
-    if not profile:
-        return b""
-    step = MAX_PAYLOAD - len(_ICC_LABEL) - 2
-    chunks = [profile[start : start + step] for start in range(0, len(profile), step)]
-    if len(chunks) > 255:
-        return b""
-    return b"".join(
-        segment(APP2, _ICC_LABEL + bytes([number, len(chunks)]) + chunk)
-        for number, chunk in enumerate(chunks, start=1)
-    )

@@ -1,23 +1,28 @@
 """Finds and reads picture files.
 
 Whatever a photographer's folder holds is turned into uint8 RGB, or refused with one
-line that names the file. Pixel values are taken as they are: no colour management,
-the ICC profile of an RGB picture travels beside them.
+line that names the file. Pixel values are taken as they are, the ICC profile of an
+RGB picture travels beside them; gray with a gray profile is converted to sRGB, since
+that profile would not fit the three components of the result.
 """
 
+import collections
 import contextlib
 import dataclasses
 import glob
 import logging
-import mmap
 import os
+import re
 import stat
 import warnings
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from errors import UserError
+from jpeg import MAX_MEGAPIXELS, metadata, sources
+from jpeg.metadata import Metadata
+from jpeg.pixels import rgb_pixels
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -25,6 +30,8 @@ SUFFIXES = (
     ".png",
     ".jpg",
     ".jpeg",
+    ".jpe",
+    ".jfif",
     ".webp",
     ".tif",
     ".tiff",
@@ -32,18 +39,20 @@ SUFFIXES = (
     ".gif",
     ".ppm",
 )
-MAX_PIXELS = 10**9
 
-# Pillow refuses pictures above twice this number (its default, 179 million, is less
-# than a stitched panorama). Set for the whole process, as are the two lines below:
-# a change around each call would not be safe with threads.
-Image.MAX_IMAGE_PIXELS = MAX_PIXELS // 2
+# Sizes are checked by file, in `sources`. Set for the whole process, as are the two
+# lines below: a change around each call would not be safe with threads.
+Image.MAX_IMAGE_PIXELS = None
 # What Pillow finds odd in a file is no news to the user: either it can be read, or
 # the error says why not.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
-_ORIENTATION = ExifTags.Base.Orientation
+logger = logging.getLogger(__name__)
+
+_SEPARATORS = re.escape(os.sep + (os.altsep or ""))
+_TWO_STARS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
+
 # What turns a picture of EXIF orientation 2..8 upright (EXIF 2.3, section 4.6.4).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -54,26 +63,6 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_TURNED_BY_90 = (5, 6, 7, 8)  # those that swap height and width
-# Where a PNG may say how it is turned; uncompressed, so that a search finds them.
-_PNG_EXIF_NAMES = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
-
-
-@dataclasses.dataclass(frozen=True)
-class Metadata:
-    """What a picture file holds beside its pixels and ought to keep.
-
-    Attributes:
-      icc_profile: bytes of the ICC profile of an RGB picture, else None (gray and
-        CMYK pictures are converted, their profile would no longer fit).
-      exif: the EXIF block without the orientation tag, which is applied to the
-        pixels; begins with b"Exif\\0\\0", as in the APP1 segment of a JPEG file.
-        None if there is none. The tags of a TIFF file are not taken over: most
-        describe how that file is laid out.
-    """
-
-    icc_profile: bytes | None = None
-    exif: bytes | None = None
 
 
 # Reading
@@ -82,8 +71,8 @@ class Metadata:
 def read_image(path) -> np.ndarray:
     """Reads a picture file as RGB, turned upright by its EXIF orientation.
 
-    16-bit gray is scaled to 8 bits, transparency blended over white, CMYK
-    converted without its profile; of an animation the first frame is taken.
+    Gray of more than 8 bits is scaled to 8, transparency blended over white, CMYK
+    converted without its profile; of pages or an animation the first one is taken.
 
     Returns:
       uint8 `[h, w, 3]`.
@@ -91,11 +80,20 @@ def read_image(path) -> np.ndarray:
     Raises:
       UserError: one line with the file's name and why it cannot be read.
     """
-    return read_image_and_metadata(path)[0]
+    return _read(path, MAX_MEGAPIXELS, lenient=False)[0]
 
 
-def read_image_and_metadata(path) -> tuple[np.ndarray, Metadata]:
+def read_image_and_metadata(
+    path, lenient=False, max_megapixels=MAX_MEGAPIXELS
+) -> tuple[np.ndarray, Metadata]:
     """Reads a picture as `read_image` does, and its `Metadata`.
+
+    What of the file is lost, or damaged beside its pixels, is logged as a warning.
+
+    Args:
+      path: of the file.
+      lenient: takes what there is of a JPEG file whose pixels are damaged.
+      max_megapixels: size up to which a picture is decoded.
 
     Returns:
       (uint8 `[h, w, 3]`, `Metadata`).
@@ -103,14 +101,10 @@ def read_image_and_metadata(path) -> tuple[np.ndarray, Metadata]:
     Raises:
       UserError: as `read_image`.
     """
-    with _opened(path) as (file, image):
-        image.load()
-        exif = _exif(file, image)
-        orientation = exif.pop(_ORIENTATION, 1)
-        metadata = Metadata(_rgb_profile(image), _exif_bytes(exif))
-        if orientation in _UPRIGHT:
-            image = image.transpose(_UPRIGHT[orientation])
-        return _rgb_pixels(image, path), metadata
+    pixels, found, notes = _read(path, max_megapixels, lenient)
+    for note in notes:
+        logger.warning("%s: %s", path, note)
+    return pixels, found
 
 
 def image_size(path) -> tuple[int, int]:
@@ -119,28 +113,49 @@ def image_size(path) -> tuple[int, int]:
     Raises:
       UserError: as `read_image`, for all that the header can tell.
     """
-    with _opened(path) as (file, image):
-        width, height = image.size
-        turned = _exif(file, image).get(_ORIENTATION) in _TURNED_BY_90
-        return (width, height) if turned else (height, width)
+    with _opened(path, MAX_MEGAPIXELS, headers_only=True) as source:
+        orientation, _ = metadata.upright(source.metadata())
+        width, height = source.image.size
+        if orientation in metadata.TURNED_BY_90 and not source.has_upright_size:
+            width, height = height, width
+        return height, width
+
+
+def _read(path, max_megapixels, lenient):
+    """(pixels, `Metadata`, what the user should know of the file, in words)."""
+    with _opened(path, max_megapixels, lenient=lenient) as source:
+        image = source.image
+        image.load()
+        orientation, found = metadata.upright(source.metadata())
+        if orientation in _UPRIGHT and not source.turns_itself:
+            image = image.transpose(_UPRIGHT[orientation])
+            image.format = source.image.format
+        pixels, profile, note = rgb_pixels(
+            image, path, found.icc_profile, source.gray_scale
+        )
+        found, too_large = metadata.fitting(
+            dataclasses.replace(found, icc_profile=profile)
+        )
+        notes = [*source.notes, note] if note else [*source.notes]
+        notes += [f"{name} is too large for JPEG: left out" for name in too_large]
+        return pixels, found, notes
 
 
 @contextlib.contextmanager
-def _opened(path):
-    """Yields (file, Pillow image); any failure inside comes out as a UserError."""
+def _opened(path, max_megapixels, **options):
+    """Yields a `sources.Source`; any failure inside comes out as a UserError."""
     try:
-        with _open_regular_file(path) as file, Image.open(file) as image:
-            yield file, image
+        with (
+            _open_regular_file(path) as file,
+            sources.opened(file, path, max_megapixels, **options) as source,
+        ):
+            yield source
     except UserError:
         raise
     except UnidentifiedImageError:
         raise UserError(
             f"{path}: not a picture in a format that can be read: give a PNG, JPEG, "
-            "TIFF, WebP or similar file"
-        ) from None
-    except Image.DecompressionBombError:
-        raise UserError(
-            f"{path}: more than {MAX_PIXELS // 10**6} million pixels: scale it down"
+            "TIFF, WebP, BMP, GIF or PPM file"
         ) from None
     except MemoryError:
         raise UserError(
@@ -179,93 +194,6 @@ def _open_regular_file(path):
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{path}: cannot be opened ({reason}): check it") from None
-
-
-def _exif(file, image):
-    """`Image.Exif` of an opened image; empty if it has none or a damaged one.
-
-    Empty for TIFF too, which Pillow itself turns upright: its size already at the
-    opening, its pixels in load().
-    """
-    if image.format == "TIFF" or (
-        image.format == "PNG" and "exif" not in image.info and not _names_exif(file)
-    ):
-        return Image.Exif()
-    try:
-        return image.getexif()
-    except MemoryError:
-        raise
-    except Exception:  # what Pillow raises varies; the pixels may well be sound
-        return Image.Exif()
-
-
-def _names_exif(file):
-    """Whether a PNG may hold EXIF anywhere.
-
-    It may stand behind the pixels, and Pillow decodes them all to look for it.
-    """
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return any(content.find(name) >= 0 for name in _PNG_EXIF_NAMES)
-
-
-def _exif_bytes(exif):
-    """EXIF block with its label, or None for an empty or damaged one."""
-    if not len(exif):
-        return None
-    try:
-        return exif.tobytes()
-    except MemoryError:
-        raise
-    except Exception:  # a value that does not fit its type, for one
-        return None
-
-
-def _rgb_profile(image):
-    """ICC profile bytes if it belongs to RGB pixels, else None."""
-    profile = image.info.get("icc_profile")
-    is_rgb = image.mode in ("RGB", "RGBA", "RGBa", "P", "RGBX")
-    return profile if profile and is_rgb and profile[16:20] == b"RGB " else None
-
-
-def _rgb_pixels(image, path):
-    """uint8 `[h, w, 3]` of a loaded, upright Pillow image of any mode."""
-    if image.mode.startswith("I"):
-        return _rgb_of_16_bit_gray(image, path)
-    if image.mode in ("F", "LAB"):
-        kind = "floating-point" if image.mode == "F" else "Lab"
-        raise UserError(
-            f"{path}: holds {kind} pixels: convert it to RGB of 8 or 16 bits"
-        )
-    if image.has_transparency_data:
-        return _over_white(np.asarray(image.convert("RGBA")))
-    return np.array(image.convert("RGB"))
-
-
-def _rgb_of_16_bit_gray(image, path):
-    """16-bit gray to 8-bit RGB: 65535 / 257 = 255. Pillow itself would clip at 255."""
-    gray = np.asarray(image)
-    # "I" is 16 bits in a PNG, where Pillow has no other mode for some, else 32 bits.
-    is_wide = image.mode == "I" and image.format not in ("PNG", "PPM")
-    if is_wide or gray.min() < 0 or gray.max() > 65535:
-        raise UserError(
-            f"{path}: holds 32-bit integer pixels: convert it to 8 or 16 bits"
-        )
-    rgb = np.repeat(_rounded_ratio(gray, 257)[..., np.newaxis], 3, axis=-1)
-    transparent = image.info.get("transparency")
-    if transparent is not None:
-        rgb[gray == transparent] = 255
-    return rgb
-
-
-def _over_white(rgba):
-    """Blends uint8 `[h, w, 4]` over white: (c a + 255 (255 - a)) / 255, rounded."""
-    colour = rgba[..., :3].astype(np.uint32)
-    alpha = rgba[..., 3:].astype(np.uint32)
-    return _rounded_ratio(colour * alpha + 255 * (255 - alpha), 255)
-
-
-def _rounded_ratio(values, divisor):
-    return ((values.astype(np.uint32) + divisor // 2) // divisor).astype(np.uint8)
 
 
 # Finding
@@ -307,7 +235,7 @@ def _matches(pattern, suffixes):
         return _images_in_folder(pattern, suffixes)
     if os.path.lexists(pattern):
         return [pattern]
-    paths = glob.glob(pattern, recursive=True)
+    paths = _glob(pattern)
     if os.path.basename(pattern) == "**":
         paths = [path for path in paths if _is_image(path, suffixes)]
     if not paths:
@@ -316,6 +244,40 @@ def _matches(pattern, suffixes):
             'quote the pattern, as in "photos/*.png"'
         )
     return paths
+
+
+def _glob(pattern):
+    """What a pattern matches; `**` enters each folder once, by links too.
+
+    `glob` would go round a loop of links until the path is too long.
+    """
+    stars = _TWO_STARS.search(pattern)
+    if not stars:
+        return glob.glob(pattern)
+    head, tail = pattern[: stars.start()], pattern[stars.end() :] or "*"
+    tops = glob.glob(head) if head else [""]
+    folders = [folder for top in tops for folder in _folders_below(top)]
+    patterns = [os.path.join(glob.escape(folder), tail) for folder in folders]
+    return [path for pattern in patterns for path in _glob(pattern)]
+
+
+def _folders_below(top):
+    """`top` and the folders at any depth below it, each once, no hidden ones."""
+    seen, pending = set(), collections.deque([top])
+    while pending:
+        folder = pending.popleft()
+        try:
+            status = os.stat(folder or os.curdir)
+            names = os.listdir(folder or os.curdir)
+        except OSError:  # not a folder, or one that may not be read
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        yield folder
+        below = [os.path.join(folder, name) for name in names if name[0] != "."]
+        # Links last: a folder goes by its own name where it has one.
+        pending.extend(sorted(below, key=lambda path: (os.path.islink(path), path)))
 
 
 def _images_in_folder(folder, suffixes):

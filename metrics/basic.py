@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+INFINITE_PSNR = "Images that equal their originals are left out of the mean PSNR"
+
 
 def bits_per_pixel(num_bytes, height, width):
     """Rate of a file of `num_bytes` bytes that holds `height` x `width` pixels."""
@@ -33,6 +35,13 @@ def defined(values):
 
 
 def mean_of_defined(values):
-    """Mean of the values without nan; nan if none is left."""
+    """Mean of the finite values.
+
+    A picture that equals its original, such as a blank page, has an infinite PSNR,
+    which would hide all others. Without a finite value: inf if there is one, else nan.
+    """
     values = defined(values)
-    return float(np.mean(values)) if values else math.nan
+    finite = [value for value in values if math.isfinite(value)]
+    if finite:
+        return float(np.mean(finite))
+    return float(values[0]) if values else math.nan

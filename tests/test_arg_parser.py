@@ -35,6 +35,8 @@ COMPRESS = {
     "output": None,
     "force": False,
     "strip_metadata": False,
+    "lenient": False,
+    "max_megapixels": 200,
     "entropy_coding": "optimized",
     "quantization": "round",
     "tune": "model",

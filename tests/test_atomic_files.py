@@ -1,11 +1,14 @@
 """Tests of atomic_files: whole files or none, whatever goes wrong."""
 
+import contextlib
+import errno
 import os
 import stat
 import subprocess
 import sys
 import textwrap
 import threading
+import time
 
 import pytest
 
@@ -156,3 +159,121 @@ def test_full_disk_leaves_the_older_file_and_nothing_else(tmp_path, way):
     assert result.stdout == f"{path}: File too large\n"
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x.bin"]
+
+
+# Files that must not be replaced
+
+
+def without_links(*_):
+    raise OSError(errno.EPERM, "no hard links here")
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_without_replace_a_free_name_is_taken_and_another_is_not(
+    tmp_path, monkeypatch, has_links
+):
+    if not has_links:
+        monkeypatch.setattr(os, "link", without_links)
+    path = tmp_path / "x.jpg"
+    write_atomically(path, b"first", replace=False)
+    with pytest.raises(FileExistsError) as caught:
+        write_atomically(path, b"second", replace=False)
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["x.jpg"]
+    assert os.stat(path).st_nlink == 1
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_name_that_is_taken_while_the_file_is_written_is_left_alone(
+    tmp_path, monkeypatch, has_links
+):
+    if not has_links:
+        monkeypatch.setattr(os, "link", without_links)
+    path = tmp_path / "x.jpg"
+    free = atomic_path(path, replace=False)
+    with pytest.raises(FileExistsError) as caught, free as temporary:
+        with open(temporary, "wb") as file:
+            file.write(b"mine")
+        path.write_bytes(b"of another process")
+    assert caught.value.filename == str(path)
+    assert path.read_bytes() == b"of another process"
+    assert os.listdir(tmp_path) == ["x.jpg"]
+
+
+def test_of_many_writers_at_once_one_makes_the_file(tmp_path):
+    path = tmp_path / "x"
+    start, made = threading.Barrier(8), []
+
+    def write(number):
+        start.wait()
+        try:
+            write_atomically(path, bytes([number]) * 10_000, replace=False)
+            made.append(number)
+        except FileExistsError:
+            pass
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert path.read_bytes() == bytes(made) * 10_000
+    assert os.listdir(tmp_path) == ["x"]
+
+
+def test_dangling_link_is_not_written_through_without_replace(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(FileExistsError):
+        write_atomically(tmp_path / "link", b"x", replace=False)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_guard_surrounds_the_replacing_and_may_refuse_it(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    seen = []
+
+    @contextlib.contextmanager
+    def guard(refuses):
+        if refuses:
+            raise UserError("no")
+        seen.append(path.read_bytes())
+        yield
+        seen.append(path.read_bytes())
+
+    with pytest.raises(UserError):
+        write_atomically(path, b"new", guard=guard(True))
+    assert path.read_bytes() == b"old"
+    write_atomically(path, b"new", guard=guard(False))
+    assert seen == [b"old", b"new"]
+    assert os.listdir(tmp_path) == ["x"]
+
+
+# What killed runs leave behind
+
+
+def test_only_old_files_of_our_own_naming_are_removed(tmp_path):
+    old = time.time() - 25 * 3600
+    removed = [".tmp-0123456789abcdef", ".tmp-fedcba9876543210.jpg"]
+    kept = [".tmp-0123", ".tmp-0123456789ABCDEF.jpg", "tmp-0123456789abcdef", "x.png"]
+    kept += [".tmp-0123456789abcdef.jpg.bak", "sub/.tmp-0123456789abcdef"]
+    (tmp_path / "sub").mkdir()
+    for name in removed + kept:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (old, old))
+    young = ".tmp-aaaaaaaaaaaaaaaa.jpg"
+    (tmp_path / young).touch()
+    target = tmp_path / "precious"
+    target.touch()
+    (tmp_path / ".tmp-bbbbbbbbbbbbbbbb").symlink_to(target)
+    (tmp_path / ".tmp-cccccccccccccccc").mkdir()
+    os.utime(tmp_path / ".tmp-cccccccccccccccc", (old, old))
+    write_atomically(tmp_path / "new", b"x")
+    left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")}
+    assert left == {
+        *kept,
+        *("sub", young, "precious", "new"),
+        *(".tmp-bbbbbbbbbbbbbbbb", ".tmp-cccccccccccccccc"),
+    }

@@ -753,6 +753,80 @@ def test_damaged_settings_are_reported(small):
     assert "not JSON" in broken(batch, images)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"script": ["ljpeg"], "lmbda": 0.01}',
+        '{"script": "ljpeg", "lmbda": "high"}',
+        '{"script": "ljpeg", "lmbda": 1e308}',
+        '{"script": "ljpeg", "lmbda": 0.01, "rate_model": {}}',
+        "[" * 100_000,
+    ],
+    ids=["script", "lambda", "1e308", "rate_model", "nested"],
+)
+def test_absurd_settings_are_reported_and_the_others_are_evaluated(small, text):
+    batch, images = small
+    (batch / "run" / "lambda_01" / "train" / "settings.json").write_text(text)
+    assert "settings.json" in broken(batch, images)
+
+
+def test_missing_lambda_is_reported_where_bits_are_weighed_by_it(small):
+    batch, images = small
+    settings = {"script": "ljpeg", "rate_model": "entropy"}
+    folder = batch / "run" / "lambda_01" / "train"
+    checkpoints.save_settings(str(folder), settings)
+    outcome = run_evaluate(batch, images, "--quantization", "rdoq")
+    assert outcome.status == 1
+    assert "run-lambda_001" in dots_of(batch)
+    assert "run-lambda_01" not in dots_of(batch)
+    (line,) = outcome.lines("error: ")
+    assert str(batch / "run" / "lambda_01") in line and "tells no lambda" in line
+
+
+def test_weights_that_are_not_finite_are_reported(small):
+    batch, images = small
+    entries = np.full((8, 8, 2), np.nan, np.float32)
+    folder = batch / "run" / "lambda_01" / "train"
+    settings = {"script": "ljpeg", "lmbda": 0.01}
+    save_checkpoint(folder, LJPEG, settings, {"qtables": entries})
+    assert "not finite" in broken(batch, images)
+
+
+def test_lack_of_memory_costs_one_dot(small, monkeypatch):
+    batch, images = small
+    evaluate_dot = evaluator.Evaluator.evaluate
+
+    def evaluate_or_fail(self, dot):
+        if dot.name == "run-lambda_01":
+            raise tf.errors.ResourceExhaustedError(None, None, "OOM")
+        return evaluate_dot(self, dot)
+
+    monkeypatch.setattr(evaluator.Evaluator, "evaluate", evaluate_or_fail)
+    outcome = run_evaluate(batch, images)
+    assert outcome.status == 1
+    assert sorted(dots_of(batch)) == ["Q20", "Q5", "run-lambda_001"]
+    assert outcome.lines("error: run-lambda_01: not enough memory")
+
+
+def test_a_run_in_a_folder_whose_name_is_a_pattern_is_evaluated(small, tmp_path):
+    batch, images = small
+    odd = tmp_path / "batch [1]*"
+    batch.rename(odd)
+    (odd / "run").rename(odd / "run?")
+    assert run_evaluate(odd, images).status == 0
+    assert sorted(dots_of(odd)) == ["Q20", "Q5", "run?-lambda_001", "run?-lambda_01"]
+
+
+def test_a_blank_page_is_left_out_of_the_mean_psnr_with_a_note(small):
+    batch, images = small
+    Image.new("RGB", (176, 176), (128, 128, 128)).save(images / "blank.png")
+    outcome = run_evaluate(batch, images)
+    assert outcome.status == 0
+    assert lists_of(dots_of(batch)["Q20"])["psnr"].count(math.inf) == 1
+    assert "| inf |" not in outcome.out.getvalue().replace("  ", "")
+    assert "left out of the mean PSNR (up to 1 images)" in outcome.out.getvalue()
+
+
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
 def test_half_a_checkpoint_is_reported_and_the_others_are_evaluated(

@@ -25,11 +25,12 @@ FLOORS = (
 # Modules that are imported, and work, where there is no TensorFlow.
 WITHOUT_TENSORFLOW = (
     *("errors", "atomic_files", "arg_parser", "jpeg_standard", "weights"),
-    *("jpeg.file", "jpeg.huffman", "jpeg.image_files", "jpeg.planes"),
-    *("jpeg.progressive", "jpeg.sampling", "jpeg.search", "jpeg.segments"),
+    *("jpeg.entropy", "jpeg.file", "jpeg.huffman", "jpeg.image_files"),
+    *("jpeg.metadata", "jpeg.pixels", "jpeg.planes", "jpeg.png", "jpeg.progressive"),
+    *("jpeg.sampling", "jpeg.search", "jpeg.segments", "jpeg.sources", "jpeg.tiff"),
     *("jpeg.transform", "jpeg.trellis"),
     *("metrics.basic", "metrics.ms_ssim", "metrics.ssimulacra2"),
-    *("training.checkpoints", "training.crops"),
+    *("training.checkpoints", "training.crops", "training.json_files"),
     *("encoding.codec", "encoding.outputs", "encoding.refinement"),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),
     *("evaluation.compare", "evaluation.plots", "evaluation.tables"),

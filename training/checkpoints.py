@@ -6,24 +6,29 @@ was trained with, and `qtables.json`, the tables of a model that has learned one
 
 import ast
 import contextlib
-import fcntl
 import glob
 import hashlib
 import json
+import math
 import os
 import re
+import shutil
+import tempfile
 import types
 
 import numpy as np
 
+from arg_parser import RATE_MODELS
 from atomic_files import write_atomically
 from errors import UserError
+from training.json_files import read_json
 from weights import VGG_BLOCKS
 
 SETTINGS_FILE = "settings.json"
 QTABLES_FILE = "qtables.json"
 CHECKPOINT_NAME = "model.ckpt"
 LOCK_FILE = ".lock"
+SUFFIXES = (".index", ".data-00000-of-00001")  # of the files of a checkpoint
 
 # Flags that a run cannot change half-way: the model, or what it is trained for.
 DEFINING = (
@@ -36,6 +41,7 @@ DEFINING = (
     "total_weight_regularizer",
     "rate_model",
 )
+_PATTERN = re.compile(r"[][*?\\]")
 # In the file `checkpoint`, a text protocol buffer (tensorflow.CheckpointState).
 _NEWEST = re.compile(r'^model_checkpoint_path: "((?:[^"\\]|\\.)+)"', re.MULTILINE)
 # Of flags that a settings.json may lack, of an older version or a script without them.
@@ -46,6 +52,30 @@ _DEFAULTS = {
     "rate_model": "proxy",
     "lpips_weight": 0.0,
     "msssim_weight": 0.0,
+}
+_MAX_WEIGHT = 1e12  # of a term of a loss; more would be a slip of the hand
+
+
+def _is_weight(value):
+    """Whether a value is a finite number that a loss can be weighted with."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and 0 <= value <= _MAX_WEIGHT
+
+
+def _is_table_entry(value):
+    return value is None or (_is_weight(value) and 1 <= value <= 255)
+
+
+_ACCEPTED = {
+    "script": lambda value: isinstance(value, str),
+    "vgg": lambda value: isinstance(value, str) and value in VGG_BLOCKS,
+    "freeze_vgg": lambda value: isinstance(value, bool),
+    "rate_model": lambda value: value in (*RATE_MODELS, "rdoq"),
+    "table_init": _is_table_entry,
+    **dict.fromkeys(
+        ("lmbda", "lpips_weight", "msssim_weight", "total_weight_regularizer"),
+        _is_weight,
+    ),
 }
 # Flags that have no effect on the trained model.
 _INCIDENTAL = ("checkpoint_dir", "command", "device", "preprocess_threads")
@@ -67,19 +97,29 @@ def load_settings(folder):
     """The settings saved in `folder` as a dict; empty where there are none.
 
     Raises:
-      UserError: the file is damaged.
+      UserError: the file is damaged, or a value that defines a model is none.
     """
     path = os.path.join(folder, SETTINGS_FILE)
     try:
-        with open(path, encoding="utf-8") as file:
-            settings = json.load(file)
+        settings = read_json(path)
     except FileNotFoundError:
         return {}
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); restore or delete it") from error
     if not isinstance(settings, dict):
         raise UserError(f"{path}: not a JSON object; restore or delete it")
+    for key, accepts in _ACCEPTED.items():
+        if key in settings and not accepts(settings[key]):
+            raise UserError(
+                f"{path}: {_flag(key)} {_short(settings[key])} is no value of this "
+                "program; restore the file"
+            )
     return settings
+
+
+def _short(value):
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 def model_settings(folder, script):
@@ -99,13 +139,7 @@ def model_settings(folder, script):
             f"{folder}: holds a model of {found}.py, not of {script}.py; use "
             f"{found}.py or another folder"
         )
-    model = types.SimpleNamespace(**{**_DEFAULTS, **settings})
-    if model.vgg not in VGG_BLOCKS or not isinstance(model.freeze_vgg, bool):
-        raise UserError(
-            f"{os.path.join(folder, SETTINGS_FILE)}: --vgg {model.vgg}, --freeze_vgg "
-            f"{model.freeze_vgg} are not of this program; restore the file"
-        )
-    return model
+    return types.SimpleNamespace(**{**_DEFAULTS, **settings})
 
 
 def check_resume(folder, settings):
@@ -163,16 +197,21 @@ def locked(folder):
     Raises:
       UserError: another training is in it.
     """
+    import filelock  # which only a training needs
+
     os.makedirs(folder, exist_ok=True)
-    with open(os.path.join(folder, LOCK_FILE), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UserError(
-                f"{folder}: another training is running there; wait for it or use "
-                "another --checkpoint_dir"
-            ) from error
+    lock = filelock.FileLock(os.path.join(folder, LOCK_FILE))
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise UserError(
+            f"{folder}: another training is running there; wait for it or use "
+            "another --checkpoint_dir"
+        ) from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def find_checkpoint(folder):
@@ -211,7 +250,7 @@ def latest_checkpoint(folder):
     if not found:
         raise UserError(f"{state_file}: damaged; restore it or delete it")
     prefix = os.path.join(folder, _unescaped(found[1]))
-    for suffix in (".index", ".data-00000-of-00001"):
+    for suffix in SUFFIXES:
         if not os.path.isfile(prefix + suffix):
             raise UserError(
                 f"{prefix + suffix}: missing, the checkpoint is incomplete; copy the "
@@ -249,7 +288,7 @@ def checkpoint_step(prefix):
 def checkpoint_hash(prefix):
     """SHA-256 over both files of a checkpoint, hexadecimal."""
     digest = hashlib.sha256()
-    for suffix in (".index", ".data-00000-of-00001"):
+    for suffix in SUFFIXES:
         try:
             with open(prefix + suffix, "rb") as file:
                 digest.update(file.read())
@@ -259,6 +298,34 @@ def checkpoint_hash(prefix):
                 "again"
             ) from error
     return digest.hexdigest()
+
+
+def remove(prefix):
+    """Removes the files of a checkpoint; those that are gone are no matter."""
+    for suffix in SUFFIXES:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(prefix + suffix)
+
+
+@contextlib.contextmanager
+def literal_prefix(prefix):
+    """Yields a path prefix of the same checkpoint that TensorFlow takes literally.
+
+    TensorFlow looks for a checkpoint by a glob pattern: one in a folder with `[`, `]`,
+    `*` or `?` in its name would not be found. Such a one is linked to from a
+    temporary folder.
+    """
+    if not _PATTERN.search(prefix):
+        yield prefix
+        return
+    with tempfile.TemporaryDirectory(prefix="checkpoint_") as folder:
+        link = os.path.join(folder, CHECKPOINT_NAME)
+        for suffix in SUFFIXES:
+            try:
+                os.symlink(os.path.abspath(prefix + suffix), link + suffix)
+            except OSError:  # not allowed on this system
+                shutil.copyfile(prefix + suffix, link + suffix)
+        yield link
 
 
 def save_qtables(prefix, script, qtables):
@@ -285,8 +352,7 @@ def load_qtables(prefix, script):
     """
     path = os.path.join(os.path.dirname(prefix), QTABLES_FILE)
     try:
-        with open(path, encoding="utf-8") as file:
-            record = json.load(file)
+        record = read_json(path)
         tables = np.stack([record["luma"], record["chroma"]], -1)
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None

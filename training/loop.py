@@ -100,7 +100,9 @@ class Trainer:
         )
         self._summaries = self._summary_tensors(dtype)
         self._variables = variables.saved_variables(self._model)
-        self._saver = variables.saver(self._variables, max_to_keep=1)
+        # Without a number it removes nothing: it would look for old files by a pattern.
+        self._saver = variables.saver(self._variables, max_to_keep=None)
+        self._last_prefix = None
 
     def _minimize(self):
         """One Adam for each kind of variables, each at its own learning rate."""
@@ -132,7 +134,7 @@ class Trainer:
         variables.load_pretrained(session, self._model, frozen_only=bool(prefix))
         if prefix:
             variables.restore(session, self._variables, prefix)
-            self._saver.recover_last_checkpoints([prefix])  # To be replaced as well.
+            self._last_prefix = prefix  # To be replaced as well.
 
     def run(self, dataset, prefix):
         """Trains; returns the exit status."""
@@ -219,6 +221,9 @@ class Trainer:
         if self._model.tables:
             qtables = session.run(self._model.tables.integers)
             checkpoints.save_qtables(prefix, self._model.NAME, qtables)
+        if self._last_prefix not in (None, prefix):
+            checkpoints.remove(self._last_prefix)
+        self._last_prefix = prefix
 
     def _report(self, step, stop_signal):
         saved = checkpoints.latest_checkpoint(self._args.checkpoint_dir)

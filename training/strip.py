@@ -26,8 +26,8 @@ def strip(source, target):
     prefix = checkpoints.find_checkpoint(source)
     if os.path.isdir(target) and checkpoints.latest_checkpoint(target):
         raise UserError(f"{target}: holds a checkpoint already; name another folder")
-    with variables.reading(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+    with variables.reading(prefix), checkpoints.literal_prefix(prefix) as literal:
+        reader = tf.train.load_checkpoint(literal)
         names = reader.get_variable_to_shape_map()
         values = {
             name: reader.get_tensor(name)

@@ -3,6 +3,8 @@
 import contextlib
 import re
 
+import numpy as np
+
 import tensorflow_v1 as tf
 from errors import UserError
 from jpeg.differentiable import LearnedTables
@@ -26,7 +28,7 @@ def restore(session, variables, prefix):
     attention restored as tables would be another codec.
 
     Raises:
-      UserError: the checkpoint is damaged, or of another model.
+      UserError: the checkpoint is damaged, of another model, or not finite.
     """
     if not variables:
         return
@@ -56,13 +58,29 @@ def restore_some(session, variables, prefix):
 
 def _restore(session, variables, prefix):
     """Restores `variables`; returns the shapes of the others, by name."""
-    saver(variables).restore(session, prefix)
-    saved = dict(tf.train.list_variables(prefix))
+    with checkpoints.literal_prefix(prefix) as literal:
+        saver(variables).restore(session, literal)
+        saved = dict(tf.train.list_variables(literal))
     # The restore op gives a resource variable a value of any shape.
     for variable in variables:
         if saved.pop(variable.op.name) != variable.shape.as_list():
             raise tf.errors.InvalidArgumentError(None, None, "another shape")
+    for variable, value in zip(variables, session.run(variables), strict=True):
+        check_finite(variable.op.name, value, prefix)
     return saved
+
+
+def check_finite(name, value, prefix):
+    """Refuses a variable of a training that has failed.
+
+    Raises:
+      UserError: an entry of the array is not finite.
+    """
+    if not np.all(np.isfinite(value)):
+        raise UserError(
+            f"{prefix}: {name} holds a number that is not finite: the training failed; "
+            "go back to an older checkpoint, or train anew with a lower --lr"
+        )
 
 
 @contextlib.contextmanager
@@ -140,9 +158,11 @@ def learned_qtables(prefix, model_class):
     qtables = checkpoints.load_qtables(prefix, model_class.NAME)
     if qtables is not None:
         return qtables
-    with reading(prefix):
-        reader = tf.train.load_checkpoint(prefix)
+    with reading(prefix), checkpoints.literal_prefix(prefix) as literal:
+        reader = tf.train.load_checkpoint(literal)
         names = set(reader.get_variable_to_shape_map())
         if model_class.TABLES_ALONE:
             _refuse_unknown(names - {LearnedTables.NAME})
-        return LearnedTables.integers_of(reader.get_tensor(LearnedTables.NAME))
+        saved = reader.get_tensor(LearnedTables.NAME)
+    check_finite(LearnedTables.NAME, saved, prefix)
+    return LearnedTables.integers_of(saved)

@@ -493,7 +493,7 @@ def test_exif_orientation_is_applied_once(tmp_path, orientation):
     upright = np.rot90(picture, turns)
     with Image.open(tmp_path / "a.jpg") as image:
         assert (image.height, image.width) == upright.shape[:2]
-        assert ORIENTATION not in image.getexif()
+        assert image.getexif()[ORIENTATION] == 1
         assert image.getexif()[ARTIST] == "Ansel"
         assert np.abs(np.array(image).astype(float) - upright).mean() < 4
 
@@ -720,8 +720,8 @@ def test_ctrl_c_ends_a_batch_with_130_and_no_half_file(tmp_path):
     prelude = (
         "import os, signal, time, atomic_files; "
         "signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "replace = atomic_files._replace; "
-        "atomic_files._replace = lambda *paths: "
+        "replace = atomic_files._put_in_place; "
+        "atomic_files._put_in_place = lambda *paths: "
         "(os.kill(os.getpid(), 2), time.sleep(0.5), replace(*paths))"
     )
     argv = ["compress", tmp_path, "--workers", "1"]
@@ -733,3 +733,140 @@ def test_ctrl_c_ends_a_batch_with_130_and_no_half_file(tmp_path):
     assert set(written) <= {f"{i}.jpg" for i in range(6)} and len(written) < 6
     for name in written:
         assert decode(tmp_path / name).shape == (64, 64, 3)
+
+
+# Names, pipes and files that must not be lost
+
+
+def test_an_input_is_not_replaced_under_another_name(tmp_path, capsys):
+    """The hard link stands for a name that differs by case where case is no matter."""
+    path = save_png(tmp_path / "a.png")
+    os.link(path, tmp_path / "a.jpg")
+    data = path.read_bytes()
+    assert compress_pil(path, "--force") == 1
+    assert path.read_bytes() == (tmp_path / "a.jpg").read_bytes() == data
+    assert f"{tmp_path / 'a.jpg'}: is the same file as the input" in (
+        capsys.readouterr().err
+    )
+    assert names(tmp_path) == ["a.jpg", "a.png"]
+
+
+def test_a_file_that_appears_meanwhile_is_kept_without_force(
+    tmp_path, capsys, monkeypatch
+):
+    path = save_png(tmp_path / "a.png")
+    encode = jpeg_file.encode
+
+    def encode_slowly(*args):
+        (tmp_path / "a.jpg").write_bytes(b"of another call")
+        return encode(*args)
+
+    monkeypatch.setattr(jpeg_file, "encode", encode_slowly)
+    assert compress_pil(path) == 1
+    assert (tmp_path / "a.jpg").read_bytes() == b"of another call"
+    assert f"{tmp_path / 'a.jpg'}: exists already; pass --force" in (
+        capsys.readouterr().err
+    )
+    assert compress_pil(path, "--force") == 0
+    assert decode(tmp_path / "a.jpg").shape == (40, 56, 3)
+
+
+def test_names_that_are_not_utf8_are_read_written_and_printed(tmp_path):
+    folder = os.fsencode(tmp_path) + b"/caf\xe9"
+    os.mkdir(folder)
+    Image.fromarray(photograph(16, 24)).save(tmp_path / "a.png")
+    os.rename(tmp_path / "a.png", folder + b"/\xff.png")
+    script = os.path.join(ROOT, "ljpeg_PIL.py")
+    done = subprocess.run(
+        [sys.executable, script, "compress", os.fsdecode(folder), "--verbose"],
+        capture_output=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(os.listdir(folder)) == [b"\xff.jpg", b"\xff.png"]
+    assert folder + b"/\xff.jpg: " in done.stdout
+    assert b"Traceback" not in done.stderr
+
+
+def test_a_closed_pipe_ends_the_batch_quietly(tmp_path):
+    for seed in range(3):
+        save_png(tmp_path / f"{seed}.png", 16, 16, seed)
+    script = os.path.join(ROOT, "ljpeg_PIL.py")
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, script, "compress", str(tmp_path), "--verbose"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 141
+    assert "Traceback" not in done.stderr and "error" not in done.stderr
+
+
+@pytest.mark.parametrize("kind", [MemoryError, tf.errors.ResourceExhaustedError])
+def test_lack_of_memory_costs_one_picture_not_the_batch(
+    tmp_path, capsys, monkeypatch, kind
+):
+    for seed in range(3):
+        save_png(tmp_path / f"{seed}.png", 16, 16 + 8 * (seed == 1), seed)
+    encode = jpeg_file.encode
+
+    def encode_small(quantized, *args):
+        if quantized.width == 24:
+            raise kind() if kind is MemoryError else kind(None, None, "OOM")
+        return encode(quantized, *args)
+
+    monkeypatch.setattr(jpeg_file, "encode", encode_small)
+    assert compress_pil(tmp_path) == 1
+    assert [n for n in names(tmp_path) if n.endswith("jpg")] == ["0.jpg", "2.jpg"]
+    errors = [x for x in capsys.readouterr().err.splitlines() if "error:" in x]
+    assert len(errors) == 1
+    assert f"{tmp_path / '1.png'}: not enough memory" in errors[0]
+
+
+def test_lenient_takes_what_there_is_of_a_damaged_jpeg(tmp_path, capsys):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(photograph(64, 64)).save(path)
+    path.write_bytes(path.read_bytes()[:-600])
+    output = tmp_path / "out"
+    assert compress_pil(path, "-o", output) == 1
+    assert f"{path}: damaged JPEG data" in capsys.readouterr().err
+    assert compress_pil(path, "-o", output, "--lenient") == 0
+    assert decode(output / "a.jpg").shape == (64, 64, 3)
+
+
+def test_a_blank_page_does_not_hide_the_mean_psnr(tmp_path, capsys, caplog):
+    save_png(tmp_path / "a.png", 176, 176)
+    Image.new("RGB", (176, 176), (128, 128, 128)).save(tmp_path / "blank.png")
+    caplog.set_level(logging.INFO)
+    assert compress_pil(tmp_path, "--verbose") == 0
+    first, blank, mean = capsys.readouterr().out.splitlines()[:3]
+    decibels = re.search(r"PSNR [\d.]+ dB", first)[0]
+    assert "PSNR inf dB" in blank
+    assert mean.startswith("mean: ") and decibels in mean
+    assert "left out of the mean PSNR: 1 of 2" in caplog.text
+
+
+def test_size_limit_is_a_flag(tmp_path, capsys):
+    path = save_png(tmp_path / "a.png")
+    assert compress_pil(path, "--max_megapixels", "0.002") == 1
+    assert "56x40 px are 0.0 megapixels, more than 0.002" in capsys.readouterr().err
+    assert compress_pil(path, "--max_megapixels", "0.003") == 0
+
+
+def test_all_metadata_is_kept_or_stripped(tmp_path):
+    path = tmp_path / "a.jpg"
+    xmp = b'<x:xmpmeta tiff:Orientation="6"/>'
+    image = Image.fromarray(photograph(24, 40))
+    image.save(path, quality=95, xmp=xmp, dpi=(300, 200), comment=b"a comment")
+    assert compress_pil(path, "-o", tmp_path / "kept.jpg") == 0
+    assert compress_pil(path, "-o", tmp_path / "bare.jpg", "--strip_metadata") == 0
+    with Image.open(tmp_path / "kept.jpg") as image:
+        assert image.size == (24, 40)
+        assert image.info["xmp"] == xmp.replace(b"6", b"1")
+        assert image.info["comment"] == b"a comment"
+        assert image.info["dpi"] == (200, 300)
+    with Image.open(tmp_path / "bare.jpg") as image:
+        assert image.size == (24, 40)
+        assert not {"xmp", "comment", "exif", "dpi"} & set(image.info)

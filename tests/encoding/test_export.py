@@ -137,3 +137,44 @@ def test_cjpeg_takes_the_exported_tables(tmp_path, run_dir):
     command = command.replace(" -qslots 0,1", "")  # as the help of --format has it
     subprocess.run(command.split(), check=True)
     np.testing.assert_array_equal(tables_of_file(output), asymmetric_tables(30))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"script": "ljpeg", "lmbda": "x"}, {"script": 1}, {"script": "ljpeg", "vgg": 3}],
+)
+def test_absurd_settings_are_one_line_in_export_and_compress(
+    tmp_path, run_dir, settings
+):
+    folder = tmp_path / "copy"
+    shutil.copytree(run_dir / "lambda_05", folder)
+    path = folder / "train" / "settings.json"
+    path.write_text(json.dumps(settings))
+    picture = save_png(tmp_path / "a.png")
+    for call in (export_ljpeg, lambda f: compress_ljpeg(f, picture)):
+        with pytest.raises(UserError, match="is no value of this program") as caught:
+            call(folder)
+        assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+    assert not (tmp_path / "a.jpg").exists()
+
+
+def test_export_and_compress_of_a_folder_whose_name_is_a_pattern(
+    tmp_path, capsys, run_dir
+):
+    folder = tmp_path / "run [5]*"
+    shutil.copytree(run_dir / "lambda_05", folder)
+    assert export_ljpeg(folder) == 0
+    odd = capsys.readouterr().out
+    assert export_ljpeg(run_dir / "lambda_05") == 0
+    assert odd == capsys.readouterr().out
+    assert compress_ljpeg(folder, save_png(tmp_path / "a.png")) == 0
+
+
+def test_a_file_that_appears_meanwhile_is_not_overwritten_by_export(tmp_path, run_dir):
+    path = tmp_path / "tables.txt"
+    path.write_text("precious")
+    with pytest.raises(UserError, match="exists already; pass --force"):
+        export_ljpeg(run_dir / "lambda_05", "-o", path)
+    assert path.read_text() == "precious"
+    assert export_ljpeg(run_dir / "lambda_05", "-o", path, "--force") == 0
+    assert path.read_text() != "precious"

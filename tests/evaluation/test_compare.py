@@ -309,3 +309,55 @@ def test_half_a_record_is_a_user_error(folders, tmp_path):
     (tmp_path / "rdoq" / "_output" / "my-run-lambda_2.csv").write_text("image,bpp\n")
     with pytest.raises(UserError, match=r"my-run-lambda_2\.json.*evaluate again"):
         compare.read_curves(folders[1])
+
+
+@pytest.mark.parametrize("folder", ["lambda_1e-5", "lambda_0001", "lambda_a-b"])
+def test_run_is_named_without_its_lambda(folder):
+    name, kind = compare._name_and_kind(f"my-run-{folder}.json", "_output")
+    assert (name, kind) == ("my-run", "run")
+    name, _ = compare._name_and_kind(f"a-lambda_x-b-{folder}.json", "_output")
+    assert name == "a-lambda_x-b"
+
+
+def test_small_lambdas_make_one_curve(tmp_path):
+    names = [f"run-lambda_{i}e-{i + 1}" for i in range(5)]
+    write_curve(tmp_path, "_output", names, {"entropy_coding": "default"}, (1.0, 1.0))
+    (curve,) = compare.read_curves(str(tmp_path))
+    assert curve.label == "run, default" and len(curve.dots) == 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"name": "x", "results": {"bpp": [' + "9" * 400 + '], "psnr-rgb": [1]}}',
+        '{"name": "x", "results": {"bpp": [1e308], "psnr-rgb": [1]}}',
+        '{"name": "x", "results": {"bpp": [1e999], "psnr-rgb": [1]}}',
+        '{"name": "x", "results": {"bpp": [1, 2], "psnr-rgb": [1]}}',
+        '{"name": "x", "results": [1]}',
+        '["x"]',
+        "3",
+    ],
+)
+def test_odd_published_curves_are_one_line(tmp_path, text):
+    path = tmp_path / "codec.json"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        compare.read_published(str(path))
+    assert str(caught.value).startswith(f"--published {path}: ")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "settings", [[], "x", None, {}, {"entropy_coding": "default", "quality": "high"}]
+)
+def test_odd_settings_of_a_record_are_one_line(folders, settings):
+    path = f"{folders[0]}/_output_PIL/Q5.json"
+    with open(path, encoding="utf-8") as file:
+        record = json.load(file)
+    record["settings"] = settings
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(record, file)
+    with pytest.raises(UserError) as caught:
+        compare.read_curves(folders[0])
+    assert str(caught.value).startswith(f"{path}: no whole record of evaluate.py")

@@ -119,7 +119,7 @@ def test_json_has_compressai_form_with_the_means(tmp_path):
 
 
 def test_json_is_strict_and_says_what_is_not_finite(tmp_path):
-    save(tmp_path, psnr=[np.inf, 30.0], **{"ms-ssim": [np.nan, 0.9]})
+    save(tmp_path, psnr=[np.inf, np.inf], **{"ms-ssim": [np.nan, 0.9]})
 
     def refuse(constant):
         raise AssertionError(constant)
@@ -130,8 +130,45 @@ def test_json_is_strict_and_says_what_is_not_finite(tmp_path):
     assert "psnr-rgb is null: its mean is inf" in record["notes"]
     assert any("mean over 1 of 2 images" in note for note in record["notes"])
     loaded = results.load(tmp_path, "Q20", make_key())
-    assert loaded.values["psnr"] == [np.inf, 30.0]
+    assert loaded.values["psnr"] == [np.inf, np.inf]
     assert np.isnan(loaded.values["ms-ssim"][0])
+
+
+def test_blank_page_does_not_make_the_mean_infinite(tmp_path):
+    save(tmp_path, psnr=[np.inf, 30.0])
+    record = json.loads((tmp_path / "Q20.json").read_text())
+    assert record["results"]["psnr-rgb"] == [30.0]
+    assert record["notes"] == [
+        "psnr-rgb is the mean over 1 of 2 images, the others equal their originals"
+    ]
+    loaded = results.load(tmp_path, "Q20", make_key())
+    assert loaded.means()["psnr"] == 30.0 and loaded.infinite("psnr") == 1
+    assert results.read_csv(tmp_path / "Q20.csv").means()["psnr"] == 30.0
+
+
+@pytest.mark.parametrize("name", ["bpp", "lpips"])
+@pytest.mark.parametrize("value", [1e308, -1e300, np.inf])
+def test_numbers_beyond_all_measure_are_measured_again(tmp_path, caplog, name, value):
+    save(tmp_path, **{name: [0.5, value]})
+    assert results.load(tmp_path, "Q20", make_key()) is None
+    assert f"{name} of {value:g}" in caplog.text
+    with pytest.raises(ValueError, match=f"{name} of"):
+        results.read_csv(tmp_path / "Q20.csv")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"key": ' + "9" * 400 + "}"])
+def test_odd_record_is_a_damaged_one(tmp_path, caplog, text):
+    save(tmp_path)
+    (tmp_path / "Q20.json").write_text(text)
+    assert results.load(tmp_path, "Q20", make_key()) is None
+    assert "Q20.json is damaged" in caplog.text
+
+
+def test_pickle_of_absurd_size_is_refused_unread(tmp_path):
+    with open(tmp_path / "Q20.pickle", "wb") as file:
+        file.truncate(1 << 34)  # takes no space on the disk
+    with pytest.raises(UserError, match=r"Q20\.pickle: more than 64 MB"):
+        results.load(tmp_path, "Q20", make_key())
 
 
 def save_as_an_older_program(folder):

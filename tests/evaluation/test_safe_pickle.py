@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.evaluation.helpers import (
     make_results,
     write_pickle,
 )
+from tests.paths import SHARED
 
 
 def float32_lists(container=list):
@@ -152,3 +154,47 @@ def test_every_truncation_of_a_pickle_is_damaged():
     for length in range(len(data)):
         with pytest.raises(DamagedPickle):
             unpickle_lists(data[:length], "x")
+
+
+def refused(data, error):
+    """(text of the error, peak of the memory that Python took for it in bytes)."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(error) as caught:
+            unpickle_lists(data, "x.pickle")
+        return str(caught.value), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+LARGE_MEMO = b"Nr\xff\xff\xff\x7f."
+
+
+@pytest.mark.parametrize(
+    "data", [LARGE_MEMO, b"(l" + LARGE_MEMO, b"Np2147483647\n.", b"\x80\4" + LARGE_MEMO]
+)
+def test_few_bytes_cannot_ask_for_gigabytes(data):
+    text, peak = refused(data, UserError)
+    assert peak < 1 << 20
+    assert text == (
+        f"x.pickle is not a list of numbers: its {len(data)} bytes ask for memory for "
+        "2147483647 objects, which was refused; delete the file if you do not know who "
+        "wrote it"
+    )
+
+
+@pytest.mark.parametrize("opcode", [b"B", b"\x8e", b"\x96", b"X", b"\x8d", b"\x8b"])
+def test_length_of_bytes_that_do_not_follow_is_refused_unallocated(opcode):
+    size = b"\xff\xff\xff\x7f" + bytes(4 if opcode in b"\x8e\x96\x8d" else 0)
+    text, peak = refused(opcode + size, DamagedPickle)
+    assert peak < 1 << 20
+    assert text.startswith("x.pickle: the pickle is damaged")
+
+
+@pytest.mark.skipif(
+    not (SHARED / "cases").is_dir(), reason="the files of ../shared/cases are not there"
+)
+def test_pickle_of_9_bytes_that_asked_for_2_gigabytes():
+    data = (SHARED / "cases" / "memo_2GB.pickle").read_bytes()
+    with pytest.raises(UserError, match=r"^memo_2GB\.pickle .* 9 bytes ask for memory"):
+        unpickle_lists(data, "memo_2GB.pickle")

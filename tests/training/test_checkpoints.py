@@ -3,20 +3,25 @@
 import argparse
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
 from errors import UserError
+from ljpeg import LJPEG
+from tests.paths import ROOT
 from tests.training.helpers import (
     SETTINGS,
     SUFFIXES,
     assert_one_line,
+    restored,
     run_script,
     write_checkpoint,
 )
-from training import checkpoints
+from training import checkpoints, strip, variables
 
 
 def test_settings_are_the_flags_that_matter():
@@ -120,12 +125,105 @@ def test_run_folder_in_place_of_a_checkpoint_folder_says_so(tmp_path):
     assert_one_line(caught, str(tmp_path), "lambda_*")
 
 
-@pytest.mark.parametrize("bad", [{"vgg": "vgg17"}, {"freeze_vgg": "yes"}])
+BAD_SETTINGS = [
+    {"vgg": "vgg17"},
+    {"vgg": ["vgg16"]},
+    {"freeze_vgg": "yes"},
+    {"script": 3},
+    {"script": ["ljpeg"]},
+    {"rate_model": "shannon"},
+    {"rate_model": None},
+    {"lmbda": "0.01"},
+    {"lmbda": None},
+    {"lmbda": True},
+    {"lmbda": -1},
+    {"lmbda": 1e308},
+    {"lmbda": [0.01]},
+    {"lpips_weight": {}},
+    {"msssim_weight": 1e300},
+    {"total_weight_regularizer": -1e-9},
+    {"table_init": 0},
+    {"table_init": 256},
+    {"table_init": "x" * 5000},
+]
+
+
+@pytest.mark.parametrize("bad", BAD_SETTINGS)
 def test_settings_of_an_unknown_model_are_a_user_error(tmp_path, bad):
     checkpoints.save_settings(tmp_path, SETTINGS | bad)
     with pytest.raises(UserError) as caught:
         checkpoints.model_settings(str(tmp_path), SETTINGS["script"])
-    assert_one_line(caught, str(tmp_path), "settings.json", str(*bad.values()))
+    (key,) = bad
+    flag = "--lambda" if key == "lmbda" else f"--{key}"
+    assert_one_line(caught, str(tmp_path), "settings.json", flag, "restore")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 150
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"lmbda": ' + "9" * 400 + "}", '{"lmbda": 1e999}']
+)
+def test_odd_json_is_a_user_error(tmp_path, text):
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(UserError) as caught:
+        checkpoints.load_settings(tmp_path)
+    assert_one_line(caught, "settings.json: not JSON")
+    (tmp_path / "qtables.json").write_text(text)
+    assert checkpoints.load_qtables(str(tmp_path / "model.ckpt-1"), "ljpeg") is None
+
+
+def test_lock_needs_no_module_of_one_system():
+    """fcntl is not on Windows; whoever imports it at start-up breaks there."""
+    code = """
+import sys
+sys.modules["fcntl"] = None  # makes an import fail
+import training.checkpoints, encoding.compress, evaluation.results, training.loop
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+# Folders whose names are patterns
+
+ODD_FOLDERS = ["run[1]", "a*b", "what?", "[", "back\\slash", "plain"]
+
+
+@pytest.mark.parametrize("name", ODD_FOLDERS)
+def test_checkpoint_in_a_folder_of_any_name_is_restored(tmp_path, name):
+    prefix, values = write_checkpoint(str(tmp_path / name / "train"))
+    assert checkpoints.find_checkpoint(str(tmp_path / name)) == prefix
+    found = restored(prefix)
+    for key in ("qtables", "head/bias"):
+        np.testing.assert_array_equal(found[key], values[key])
+
+
+@pytest.mark.parametrize("name", ODD_FOLDERS)
+def test_strip_works_from_and_to_folders_of_any_name(tmp_path, name):
+    _, values = write_checkpoint(str(tmp_path / name))
+    copy = strip.strip(str(tmp_path / name), str(tmp_path / f"copy {name}"))
+    assert checkpoints.find_checkpoint(str(tmp_path / f"copy {name}")) == copy
+    with checkpoints.literal_prefix(copy) as literal:
+        saved = tf.train.load_checkpoint(literal).get_tensor("head/bias")
+    np.testing.assert_array_equal(saved, values["head/bias"])
+
+
+# Weights that are not finite
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
+    with tf.Graph().as_default(), tf.Session() as session:
+        table = tf.get_variable("qtables", [8, 8, 2], use_resource=True)
+        array = np.full([8, 8, 2], 1e-4, np.float32)
+        array[3, 4, 1] = value
+        table.load(array, session)
+        path = str(tmp_path / checkpoints.CHECKPOINT_NAME)
+        prefix = variables.saver([table]).save(session, path, 5, write_meta_graph=False)
+        for read in (
+            lambda: variables.restore(session, [table], prefix),
+            lambda: variables.learned_qtables(prefix, LJPEG),
+        ):
+            with pytest.raises(UserError) as caught:
+                read()
+            assert_one_line(caught, prefix, "qtables", "not finite")
 
 
 def test_resume_with_other_harmless_flags_is_reported(tmp_path):

@@ -201,6 +201,24 @@ def test_tables_beside_a_checkpoint_are_those_in_it(model, parse, tmp_path):
     np.testing.assert_array_equal(variables.learned_qtables(prefix, model), expected)
 
 
+@pytest.mark.parametrize("folder", ["train", "tr[ai]n", "a*b?", "runs[1]/train"])
+def test_one_checkpoint_is_left_in_a_folder_of_any_name(
+    parse, tmp_path, monkeypatch, folder
+):
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)  # saves after every step
+    for last_step in (3, 5):
+        args = parse(ljpeg.LJPEG, folder, last_step=last_step)
+        assert loop.train(ljpeg.LJPEG, args) == 0
+        files = {path.name for path in (tmp_path / folder).iterdir()}
+        name = f"model.ckpt-{last_step}"
+        assert {f for f in files if f.startswith("model.ckpt")} == {
+            f"{name}.data-00000-of-00001",
+            f"{name}.index",
+        }
+    prefix = checkpoints.find_checkpoint(str(tmp_path / folder))
+    assert variables.learned_qtables(prefix, ljpeg.LJPEG).shape == (8, 8, 2)
+
+
 def test_seed_changes_the_training(parse, tmp_path):
     for seed in (0, 1):
         args = parse(ljpeg.LJPEG, f"seed{seed}", last_step=2, seed=seed)

@@ -1,0 +1,150 @@
+"""Chunks of a PNG file (PNG, third edition, section 5), read one by one.
+
+Pillow gives a picture up for any damaged or large chunk, also one that does not
+matter. So it gets the pixels alone, and the rest is read here.
+"""
+
+import io
+import re
+import struct
+import zlib
+from typing import NamedTuple
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_FOR_PIXELS = (b"tRNS",)  # beside the critical chunks
+_FRAMES = (b"fcTL", b"fdAT")  # of an animation, behind the first one
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_MAX_TEXT = 1 << 26  # bytes of a text or profile once it is inflated
+
+
+class Chunk(NamedTuple):
+    """One chunk: its name, and where its content lies in the file."""
+
+    name: bytes
+    start: int
+    length: int
+
+    @property
+    def is_ancillary(self):
+        """Whether the picture can be shown without it."""
+        return bool(self.name[0] & 0x20)
+
+
+class Chunks:
+    """The chunks of an opened PNG file; the pixels are not read for it.
+
+    Attributes:
+      damaged: names of the ancillary chunks whose checksum is wrong; they are not
+        used.
+    """
+
+    def __init__(self, file):
+        """Walks through the file, up to the first chunk that is cut off."""
+        self._file = file
+        self._chunks, self.damaged = [], []
+        size = file.seek(0, io.SEEK_END)
+        position = len(SIGNATURE)
+        while position + 12 <= size:
+            file.seek(position)
+            length, name = struct.unpack(">I4s", file.read(8))
+            chunk = Chunk(name, position + 8, length)
+            position += length + 12
+            if position > size and chunk.is_ancillary:
+                break
+            if chunk.is_ancillary and name not in _FRAMES and not self._sound(chunk):
+                self.damaged.append(name.decode("latin1"))
+            else:
+                self._chunks.append(chunk)
+            if name == b"IEND":
+                break
+
+    def _sound(self, chunk):
+        content = self._content(chunk)
+        self._file.seek(chunk.start + chunk.length)
+        return zlib.crc32(chunk.name + content) == int.from_bytes(
+            self._file.read(4), "big"
+        )
+
+    def _content(self, chunk):
+        self._file.seek(chunk.start)
+        return self._file.read(chunk.length)
+
+    def first(self, name):
+        """Content of the first sound chunk of a name, or None."""
+        return next((self._content(c) for c in self._chunks if c.name == name), None)
+
+    def pixels_alone(self, headers_only):
+        """A PNG file in memory with nothing but the pixels, or their header."""
+        parts = [SIGNATURE]
+        for chunk in self._chunks:
+            if chunk.is_ancillary and chunk.name not in _FOR_PIXELS:
+                continue
+            if chunk.name == b"IDAT" and headers_only:
+                parts.append(struct.pack(">I", chunk.length) + chunk.name)
+                break
+            self._file.seek(chunk.start - 8)
+            parts.append(self._file.read(chunk.length + 12))
+        return io.BytesIO(b"".join(parts))
+
+    def bit_depth(self):
+        """Bits of a sample, or of an index into the palette; 8 if that is not said."""
+        header = self.first(b"IHDR") or b""
+        return header[8] if len(header) > 8 else 8
+
+    def frame_count(self):
+        """Pictures of an animation, else 1."""
+        control = self.first(b"acTL") or b""
+        return int.from_bytes(control[:4], "big") if len(control) == 8 else 1
+
+    def icc_profile(self):
+        """Bytes of the ICC profile, or None."""
+        _, _, packed = (self.first(b"iCCP") or b"").partition(b"\0")
+        return _inflated(packed[1:]) or None
+
+    def density(self):
+        """(unit, x, y) as a JFIF header has them, or None: 0 aspect ratio, 1 dpi."""
+        content = self.first(b"pHYs") or b""
+        if len(content) != 9:
+            return None
+        x, y, unit = struct.unpack(">IIB", content)
+        if unit == 1:  # pixels a metre
+            x, y = round(x * 0.0254), round(y * 0.0254)
+        return (1 if unit == 1 else 0, x, y)
+
+    def texts(self):
+        """dict from keywords to the bytes of their texts, the first of each."""
+        found = {}
+        for chunk in self._chunks:
+            if chunk.name in _TEXTS:
+                keyword, _, rest = self._content(chunk).partition(b"\0")
+                found.setdefault(keyword, _text(chunk.name, rest))
+        return found
+
+
+def _text(name, rest):
+    """Text of a chunk, of which the keyword is cut off."""
+    if name == b"tEXt":
+        return rest
+    if name == b"zTXt":
+        return _inflated(rest[1:])
+    is_packed, content = rest[:1] == b"\1", rest[2:]
+    _, _, content = content.partition(b"\0")  # the language
+    _, _, content = content.partition(b"\0")  # the translated keyword
+    return _inflated(content) if is_packed else content
+
+
+def _inflated(data):
+    """The inflated bytes; b"" if they are damaged or too many."""
+    inflater = zlib.decompressobj()
+    try:
+        content = inflater.decompress(data, _MAX_TEXT)
+    except zlib.error:
+        return b""
+    return content if inflater.eof else b""
+
+
+def raw_profile(text):
+    """Bytes of ImageMagick's "Raw profile": name, length and hexadecimal digits."""
+    match = re.match(rb"\n\S+\n\s*\d+\n([0-9a-fA-F\s]*)$", text)
+    digits = b"".join(match[1].split()) if match else b""
+    return bytes.fromhex(digits.decode()) if len(digits) % 2 == 0 else b""
