@@ -49,6 +49,7 @@ from jpeg.segments import (
     segments,
     without_segments,
 )
+from jpeg_standard import ijg_qtables
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
@@ -165,7 +166,8 @@ def encode_rgb(
         raise ValueError(f"quality must be a whole number in 1..100, not {quality}")
     quality = int(quality)
     if entropy_coding == "trellis":
-        data = _trellis(rgb, _ijg_qtables(quality), sampling)
+        qtables = np.moveaxis(ijg_qtables(quality), -1, 0)
+        data = _trellis(rgb, _checked_qtables(qtables), sampling)
     else:
         data = _pillow_jpeg(rgb, quality, sampling)
     if entropy_coding == "optimized":
@@ -436,14 +438,6 @@ def _pillow_jpeg(rgb, quality, sampling):
     image = Image.fromarray(rgb)
     image.save(buffer, "JPEG", quality=quality, subsampling=sampling)
     return buffer.getvalue()
-
-
-def _ijg_qtables(quality):
-    """uint16 `[2, 8 (v), 8 (u)]`, the tables that libjpeg takes for a quality."""
-    data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), quality, "4:4:4")
-    with Image.open(io.BytesIO(data)) as image:
-        tables = image.quantization  # natural order
-    return np.array([tables[0], tables[1]], np.uint16).reshape(2, 8, 8)
 
 
 # Steps on the bytes of a file
