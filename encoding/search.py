@@ -190,7 +190,9 @@ def lambda_of_tables(qtables):
     """The lambda whose search has the PSNR of rounding with these tables.
 
     Bits per pixel that an MSE of 1 is worth, by the geometric mean of the tables'
-    entries over those of the standard (quality 50).
+    entries over those of the standard (quality 50), of the lowest frequencies: others
+    are cut off at 255 at low qualities.
     """
-    scale = np.exp(np.log(np.asarray(qtables, float) / STD_QTABLES).mean())
+    ratios = np.asarray(qtables, float)[:2, :2] / STD_QTABLES[:2, :2]
+    scale = np.exp(np.log(ratios).mean())
     return float(_STANDARD_LAMBDA * scale**_LAMBDA_EXPONENT)
