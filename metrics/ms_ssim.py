@@ -191,10 +191,9 @@ def slopes(scales, planes):
         mean, gradient, maps = _scale_slopes(scale, planes, is_coarsest)
         positions = scale.mean[0].size
         means.append(np.maximum(mean, _LEAST_MEAN))
-        gradients.append(gradient / np.float32(positions))
-        of_blocks = [
-            _block_means(m / np.float32(positions), number, blocks) for m in maps
-        ]
+        gradient /= np.float32(positions)
+        gradients.append(gradient)
+        of_blocks = [_block_means(m, number, blocks) / positions for m in maps]
         contrast.append(of_blocks[0])
         planes = _halve(planes)
     values = np.prod([m**p for m, p in zip(means, _POWERS, strict=True)], axis=0)
@@ -203,9 +202,12 @@ def slopes(scales, planes):
         (values * power / (3 * mean)).astype(np.float32)[:, np.newaxis, np.newaxis]
         for mean, power in zip(means, _POWERS, strict=True)
     ]
-    total = factors[-1] * gradients[-1]
-    for factor, gradient in zip(factors[-2::-1], gradients[-2::-1], strict=True):
-        total = factor * gradient + _halve_adjoint(total, *gradient.shape[1:])
+    total = np.float32(0)  # from coarse to fine, in place
+    for factor, gradient in zip(factors[::-1], gradients[::-1], strict=True):
+        gradient *= factor
+        if gradient is not gradients[-1]:
+            gradient += _halve_adjoint(total, *gradient.shape[1:])
+        total = gradient
     contrast = [f * c for f, c in zip(factors, contrast, strict=True)]
     return Slopes(float(values.mean()), total, contrast, factors[-1] * of_blocks[1])
 
