@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 JPEG_QUALITIES = (*range(1, 10), *range(10, 91, 5))
 GOOGLE_QUALITIES = (5, 10, 15, 20, 25)
-SEARCH_QUALITIES = (5, 10, 15, 20, 30, 40, 50, 60, 70, 80, 90)
+SEARCH_QUALITIES = (3, 5, 10, 20, 35, 50, 70, 85)
 MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention, GoogleBaseline)}
 
 

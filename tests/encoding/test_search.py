@@ -137,8 +137,10 @@ def test_a_model_of_a_rate_is_searched_by_its_own_loss_from_its_tables(trained):
     "tune, changes, lmbdas",
     [
         ("model", {"msssim_weight": 700.0}, (7.0, 0.01)),
-        ("ms-ssim", {}, (50.0, 0.0)),
-        ("mixed", {"lpips_weight": 9.0}, (50.0, 0.01)),
+        ("ms-ssim", {}, (50 / 2.4, 0.0)),
+        ("mixed", {"lpips_weight": 9.0}, (50 / 4, 0.01 / 4)),
+        ("mixed", {"msssim_weight": 5000.0}, (50.0, 0.01)),
+        ("ms-ssim", {"msssim_weight": 9.0}, (4 * 50 / 2.4, 0.0)),
     ],
 )
 def test_distortion_is_that_of_the_loss_or_of_the_tune(trained, tune, changes, lmbdas):
