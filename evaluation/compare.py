@@ -82,7 +82,7 @@ def main():
     )
     learned = [curve for curve in curves if curve.kind != "jpeg"]
     if learned:
-        text += "\n\nMeans, by lambda (Google baseline: quality):\n\n"
+        text += "\n\nMeans, by lambda (Google baseline and search without a model: quality):\n\n"
         header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
         text += tables.markdown_table([*header, "SSIMULACRA2"], _mean_rows(learned))
     if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
@@ -131,7 +131,7 @@ def read_curves(folder):
                 settings = read_json(path)["settings"]
                 label = f"{name}, {_encoding(settings)}"
                 dot = results.read_csv(f"{stem}.csv")
-                setting = _word(settings.get("lmbda" if kind == "run" else "quality"))
+                setting = _word(settings.get("quality", settings.get("lmbda")))
             except (*_ODD_CONTENT, FileNotFoundError) as error:
                 raise UserError(
                     f"{path}: no whole record of evaluate.py; evaluate again"
@@ -201,7 +201,7 @@ def _name_and_kind(file_name, part):
     if file_name.startswith("google_Q"):
         return "Google baseline", "google"
     if file_name.startswith("search_Q"):
-        return "search, no model", "jpeg"
+        return "search, no model", "run"
     # The name of a run and that of its folder, as `dots.plan_dots` joins them.
     run, joint, _ = file_name.rpartition("-lambda_")
     return run if joint else file_name, "run"

@@ -89,7 +89,7 @@ def plan_dots(args):
                 f"{lambda_dir}: two folders would be called {name}; rename one run"
             )
         dots.append(Dot(name, folder, "run", run, settings, prefix))
-    if not any(dot.kind == "run" for dot in dots):
+    if not any(dot.kind == "run" and dot.prefix for dot in dots):
         logger.warning("%s: no run with lambda_*/train folders there", args.batch_dir)
     return dots, failed
 
@@ -112,7 +112,7 @@ def _search_dots(args, folder):
     settings = {"script": StandardJPEG.NAME, **_encoding(args)}
     return [
         Dot(
-            *(f"search_Q{q}", folder, "jpeg", f"search for {args.tune}, no model"),
+            *(f"search_Q{q}", folder, "run", f"search for {args.tune}, no model"),
             *({**settings, "quality": q}, None, q),
         )
         for q in SEARCH_QUALITIES
