@@ -82,7 +82,8 @@ def main():
     )
     learned = [curve for curve in curves if curve.kind != "jpeg"]
     if learned:
-        text += "\n\nMeans, by lambda (Google baseline and search without a model: quality):\n\n"
+        text += "\n\nMeans, by lambda "
+        text += "(Google baseline and search without a model: quality):\n\n"
         header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
         text += tables.markdown_table([*header, "SSIMULACRA2"], _mean_rows(learned))
     if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
