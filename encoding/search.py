@@ -43,7 +43,7 @@ class Searcher:
         Raises:
           UserError: a refinement without an entropy model, or of subsampled chroma.
         """
-        rate_model = getattr(settings, "rate_model", "proxy")
+        rate_model = _rate_model(settings)
         if quantization.refine_steps and rate_model != "entropy":
             raise UserError(
                 f"--refine_steps: a model of --rate_model {rate_model} has no entropy "
@@ -61,10 +61,9 @@ class Searcher:
     @property
     def needs_lambda(self):
         """Whether the search weighs bits by the lambda of the model's loss."""
-        is_in_bits = getattr(self._settings, "rate_model", "proxy") != "proxy"
-        has_lpips = bool(getattr(self._settings, "lpips_weight", 0))
-        by_steps = self._quantization.tune == "model" and has_lpips
-        return self.needs_gradient or (is_in_bits and not by_steps)
+        settings = self._settings
+        by_steps = _weighs_by_steps(settings, self._quantization.tune)
+        return self.needs_gradient or (_is_in_bits(settings) and not by_steps)
 
     def build(self, dtype):
         """Adds what the search needs to the default graph, beside the model.
@@ -131,8 +130,6 @@ class Search:
         self._quantization = quantization
         self._settings = settings
         self._lmbda = lmbda
-        # Otherwise the lambda of the loss is not in bits.
-        self._is_in_bits = getattr(settings, "rate_model", "proxy") != "proxy"
 
     def __call__(self, picture, qtables):
         """Searches a picture.
@@ -152,7 +149,8 @@ class Search:
         # Tables that themselves say what an error costs stay what they are; those that
         # were not made for a rate are no good start.
         moves_tables = not isinstance(distortion, search.SquaredSteps)
-        start = qtables if self._is_in_bits or not moves_tables else None
+        is_start = _is_in_bits(self._settings) or not moves_tables
+        start = qtables if is_start else None
         return search.search(
             *(picture, quantization.sampling, quantization.entropy_coding),
             *(distortion, start, moves_tables),
@@ -160,15 +158,16 @@ class Search:
 
     def _distortion(self, picture, qtables):
         tune, settings = self._quantization.tune, self._settings
-        has_lpips = bool(getattr(settings, "lpips_weight", 0))
-        if tune == "model" and (has_lpips or not self._is_in_bits):
-            bits = _LPIPS_BITS_PER_SQUARED_STEP if has_lpips else _BITS_PER_SQUARED_STEP
+        if _weighs_by_steps(settings, tune):
+            bits = _BITS_PER_SQUARED_STEP
+            if _has_lpips(settings):
+                bits = _LPIPS_BITS_PER_SQUARED_STEP
             return search.SquaredSteps(qtables, bits)
         msssim_weight = getattr(settings, "msssim_weight", 0.0)
         if tune == "model":
             return _mixed(picture, self._lmbda, msssim_weight * self._lmbda)
         lmbda = lambda_of_tables(qtables)
-        if self._is_in_bits:
+        if _is_in_bits(settings):
             lmbda = self._lmbda / _EQUAL_RATE["mixed" if msssim_weight else "psnr"]
         lmbda *= _EQUAL_RATE[tune]
         return _mixed(
@@ -176,6 +175,25 @@ class Search:
             lmbda if tune != "ms-ssim" else 0.0,
             _MS_SSIM_SCALE * lmbda if tune != "psnr" else 0.0,
         )
+
+
+def _rate_model(settings):
+    """Of a model's loss; models without a rate of their own count as "proxy"."""
+    return getattr(settings, "rate_model", "proxy")
+
+
+def _is_in_bits(settings):
+    """Whether the lambda of the loss weighs bits."""
+    return _rate_model(settings) != "proxy"
+
+
+def _has_lpips(settings):
+    return bool(getattr(settings, "lpips_weight", 0))
+
+
+def _weighs_by_steps(settings, tune):
+    """Whether the tables alone say what an error costs, not the lambda of the loss."""
+    return tune == "model" and (_has_lpips(settings) or not _is_in_bits(settings))
 
 
 def _mixed(picture, mse_lmbda, msssim_lmbda):

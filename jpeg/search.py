@@ -15,12 +15,7 @@ import numpy as np
 from jpeg import file as jpeg_file
 from jpeg import trellis
 from jpeg.huffman import MAX_LENGTH, code_lengths
-from jpeg.planes import (
-    ENERGIES,
-    CodedPicture,
-    error_slope,
-    to_natural,
-)
+from jpeg.planes import ENERGIES, CodedPicture, error_slope, to_natural
 from jpeg.progressive import band_histogram, choose_bands
 from jpeg.sampling import blocks_of, factors
 from jpeg_standard import BLOCK, ZIGZAG
@@ -200,8 +195,7 @@ class _State:
             z = np.abs(coefficients) / steps[min(component, 1)]
             rounded = np.floor(z + np.float32(DEAD_ZONE))
             rounded[:, 0] = np.rint(z[:, 0])
-            limit = trellis.MAX_DC
-            signed = np.copysign(rounded.clip(max=limit), coefficients)
+            signed = np.copysign(rounded.clip(max=trellis.MAX_DC), coefficients)
             self.integers.append(signed.astype(np.int16))
 
     def measure(self, number):

@@ -28,7 +28,10 @@ def searched(z, qtables, lmbda):
       self-information, in a progressive scan for AC of each component.
     """
     ordered = [_in_order(z[..., component]) for component in range(3)]
-    integers = [np.rint(own).clip(-1023, 1023).astype(np.int16) for own in ordered]
+    integers = [
+        np.rint(own).clip(-trellis.MAX_AC, trellis.MAX_AC).astype(np.int16)
+        for own in ordered
+    ]
     order = np.arange(len(ordered[0]))
     for _ in range(_PASSES):
         dc_counts = _dc_counts(integers, order)

@@ -1,6 +1,5 @@
 """Trained models as functions of pictures: strips, odd sizes, wild edits."""
 
-import functools
 import os
 import types
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from encoding.graph import CodecGraph
 from errors import UserError
 from jpeg import file as jpeg_file
 from ljpeg_PIL import StandardJPEG
+from tests.small_networks import use_small_networks
 from training import checkpoints, variables
 
 SETTINGS = arg_parser.parse_ljpeg_attention(["train"])
@@ -78,17 +78,7 @@ def evaluate(model_class, prefix, picture, quality=None):
 
 @pytest.fixture
 def small_networks(monkeypatch):
-    monkeypatch.setattr(
-        ljpeg_attention,
-        "VGGAttention",
-        functools.partial(conv_blocks.VGGAttention, widths=(4, 8, 8)),
-    )
-    monkeypatch.setattr(ljpeg_attention, "imagenet_weights", None)
-    monkeypatch.setattr(
-        google_baseline,
-        "ResConvLayer",
-        functools.partial(conv_blocks.ResConvLayer, filters=(4, 4, 4, 4, 6, 6, 3)),
-    )
+    use_small_networks(monkeypatch, None)
 
 
 MODELS = [ljpeg.LJPEG, ljpeg_attention.LJPEGAttention, google_baseline.GoogleBaseline]

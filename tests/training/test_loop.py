@@ -1,7 +1,6 @@
 """Trainings of all models with tiny networks: exact resumes, losses, summaries."""
 
 import contextlib
-import functools
 import glob
 import io
 import json
@@ -17,7 +16,6 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 
 import arg_parser
-import conv_blocks
 import google_baseline
 import hardware
 import ljpeg
@@ -26,6 +24,7 @@ import weights
 from encoding.codecs import Codecs
 from errors import UserError
 from jpeg import file as jpeg_file
+from tests.small_networks import use_small_networks
 from training import checkpoints, crops, loop, strip, summaries, variables
 
 PATCH, BATCH = 24, 2
@@ -61,17 +60,7 @@ def tiny(monkeypatch):
         )
 
     monkeypatch.setattr(hardware, "session_config", one_thread)
-    monkeypatch.setattr(
-        ljpeg_attention,
-        "VGGAttention",
-        functools.partial(conv_blocks.VGGAttention, widths=(4, 8, 8)),
-    )
-    monkeypatch.setattr(ljpeg_attention, "imagenet_weights", tiny_imagenet_weights)
-    monkeypatch.setattr(
-        google_baseline,
-        "ResConvLayer",
-        functools.partial(conv_blocks.ResConvLayer, filters=(4, 4, 4, 4, 6, 6, 3)),
-    )
+    use_small_networks(monkeypatch, tiny_imagenet_weights)
 
 
 @pytest.fixture
