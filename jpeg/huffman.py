@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numba
 import numpy as np
 
+ZERO_RUN = 0xF0  # the symbol of 16 zeros of AC
 MAX_LENGTH = 16  # bits of the longest code that a JPEG file can define
 
 

@@ -22,7 +22,7 @@ import numba
 import numpy as np
 
 from jpeg import huffman
-from jpeg.huffman import size_of
+from jpeg.huffman import ZERO_RUN, size_of
 from jpeg.sampling import factors
 from jpeg.segments import APP0, DHT, DQT, EOI, SOF2, SOI, SOS, segment
 from jpeg_standard import ZIGZAG
@@ -32,11 +32,10 @@ NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 BAND_ENDS = (2, 5, 8, 12, 18, 63)  # zigzag positions where a band may end
 LONGEST_RUN = 32767  # blocks of one end-of-band run (T.81, G.1.2.2)
 
-_ZERO_RUN = 0xF0  # the symbol of 16 zeros
 # Bits that follow the code of a symbol. Its low nibble is the size of a value; where
 # that is 0, the high one is the size of an end-of-band run but for its leading bit.
 _EXTRA_BITS = np.arange(256) & 15
-_EXTRA_BITS[0:_ZERO_RUN:16] = np.arange(15)
+_EXTRA_BITS[0:ZERO_RUN:16] = np.arange(15)
 
 _SCAN_HEADER, _TABLE_HEADER = 10, 21  # bytes of SOS and, without its symbols, of DHT
 _DC, _AC = 0, 1  # classes of Huffman tables
@@ -192,7 +191,7 @@ def _band_symbols(blocks, start, end, symbols, extra):
             count = _end_run(ended, symbols, extra, count)
             ended = 0
             while run > 15:
-                symbols[count], extra[count] = _ZERO_RUN, 0
+                symbols[count], extra[count] = ZERO_RUN, 0
                 count += 1
                 run -= 16
             size = size_of(abs(value))

@@ -12,10 +12,9 @@ Costs are in bits; `weights` are the bits of a squared error of one step, `[bloc
 import numba
 import numpy as np
 
-from jpeg.huffman import size_of
+from jpeg.huffman import ZERO_RUN, size_of
+from jpeg.transform import MAX_INTEGER
 
-ZERO_RUN = 0xF0  # the symbol of 16 zeros
-MAX_AC = 1023  # ITU-T T.81, table F.2
 MAX_DC = 1020  # differences of it have to fit into 11 bits, with any neighbour
 RUN_CLASSES = 15  # of its length, by size in bits
 _DC_CANDIDATES = 5
@@ -133,7 +132,7 @@ def search_ac(z, weights, first, last, lengths, run_lengths, end, least, integer
         best, tail = _INFINITE, 0
         for i in range(1, count):
             k = places[i]
-            magnitude = min(abs(z[block, k]), np.float32(MAX_AC))
+            magnitude = min(abs(z[block, k]), np.float32(MAX_INTEGER))
             near = int(magnitude + np.float32(0.5))
             costs[i] = _INFINITE
             for value in range(max(near, 1), max(near - 2, 1) - 1, -1):

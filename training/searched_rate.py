@@ -9,6 +9,7 @@ import numpy as np
 from jpeg import search, trellis
 from jpeg.planes import ENERGIES
 from jpeg.progressive import band_histogram, coded_bits
+from jpeg.transform import round_to_integers
 from jpeg_standard import ZIGZAG
 
 _PASSES = 3
@@ -28,10 +29,7 @@ def searched(z, qtables, lmbda):
       self-information, in a progressive scan for AC of each component.
     """
     ordered = [_in_order(z[..., component]) for component in range(3)]
-    integers = [
-        np.rint(own).clip(-trellis.MAX_AC, trellis.MAX_AC).astype(np.int16)
-        for own in ordered
-    ]
+    integers = [round_to_integers(own) for own in ordered]
     order = np.arange(len(ordered[0]))
     for _ in range(_PASSES):
         dc_counts = _dc_counts(integers, order)
