@@ -31,7 +31,8 @@ WITHOUT_TENSORFLOW = (
     *("jpeg.transform", "jpeg.trellis"),
     *("metrics.basic", "metrics.ms_ssim", "metrics.ssimulacra2"),
     *("training.checkpoints", "training.crops", "training.json_files"),
-    *("encoding.codec", "encoding.outputs", "encoding.refinement"),
+    *("encoding.codec", "encoding.outputs", "encoding.records"),
+    *("encoding.refinement",),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),
     *("evaluation.compare", "evaluation.plots", "evaluation.tables"),
 )
