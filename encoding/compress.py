@@ -285,11 +285,14 @@ def _line(item):
 
 
 def _metrics_text(values):
-    return (
+    text = (
         f"MSE {values['mse']:.3f}, PSNR {values['psnr']:.3f} dB, "
         f"MS-SSIM {values['ms-ssim']:.5f} ({ms_ssim_db(values['ms-ssim']):.3f} dB), "
         f"LPIPS {values['lpips']:.5f}, SSIMULACRA2 {values['ssimulacra2']:.3f}"
     )
+    if "butteraugli" in values:
+        text += f", Butteraugli {values['butteraugli']:.3f}"
+    return text
 
 
 def _mean_line(done):

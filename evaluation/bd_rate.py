@@ -20,7 +20,11 @@ QUALITY = {
     "ms-ssim": ms_ssim_db,
     "lpips": lambda lpips: -lpips,
     "ssimulacra2": lambda score: score,
+    "butteraugli": lambda distance: -distance,
 }
+
+# Negated above: their overlap is told as what was measured.
+SMALLER_IS_BETTER = ("lpips", "butteraugli")
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class BdRate:
       percent: mean difference of the bit rate at equal quality, negative where the
         curve needs fewer bits than the anchor; None if there is nothing to compare.
       overlap: (worst, best) quality over which it is the mean, in dB for PSNR and
-        MS-SSIM, plain LPIPS and SSIMULACRA2; None if there is no number.
+        MS-SSIM, else plain; None if there is no number.
       dropped: number of the curve's points that were left out, see `bd_rate`.
       reason: why there is no number, empty otherwise.
     """
@@ -50,7 +54,7 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
     over the qualities that both reach (with `bpp_range`: that both reach at rates
     inside of this range, the ends interpolated on the same functions). Quality is
     PSNR [dB], -10 log10(1 - MS-SSIM) of the mean MS-SSIM, -LPIPS (not its logarithm),
-    or SSIMULACRA2. Nothing is extrapolated.
+    SSIMULACRA2, or -Butteraugli. Nothing is extrapolated.
 
     Only a curve that rises has one rate for each quality. A point that is not better
     than another one of the same or a lower rate is left out (nobody would choose that
@@ -60,7 +64,7 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
       anchor: list of (bpp, value); value is the mean of the metric itself, so MS-SSIM
         in 0..1 and LPIPS with its sign.
       curve: the same for the codec that is compared.
-      metric: "psnr", "ms-ssim", "lpips" or "ssimulacra2".
+      metric: one of `QUALITY`.
       bpp_range: (low, high) bits per pixel, or None for all of the curves.
 
     Returns:
@@ -77,8 +81,7 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
     percent, low, high = _compare(*curves, bpp_range)
     if percent is None:
         return BdRate(None, None, dropped, "no overlap")
-    # LPIPS was negated, its overlap is told as LPIPS.
-    sign = -1 if metric == "lpips" else 1
+    sign = -1 if metric in SMALLER_IS_BETTER else 1
     return BdRate(float(percent), (float(sign * low), float(sign * high)), dropped)
 
 

@@ -14,7 +14,7 @@ import arg_parser
 from atomic_files import write_atomically
 from errors import UserError, run_main
 from evaluation import results, tables
-from evaluation.bd_rate import QUALITY, bd_rate
+from evaluation.bd_rate import bd_rate
 from evaluation.plots import Curve, plot_overview, plot_rate_distortion
 from training.json_files import read_json
 
@@ -72,20 +72,22 @@ def main():
     if args.only:
         curves = _chosen(curves, args.only)
     low, high = args.bpp_range
-    rows = [[c.label, *_cells(anchor, c, args.bpp_range)] for c in curves]
+    metrics = tables.shown_metrics([m for c in (anchor, *curves) for m in c.means])
+    rows = [[c.label, *_cells(anchor, c, metrics, args.bpp_range)] for c in curves]
+    header = ["curve", *(tables.HEADINGS[m].removesuffix(" [dB]") for m in metrics)]
     text = (
         f"BD-rate against {anchor.label}, {low:g} to {high:g} bpp, {len(images)} images"
         " (negative: fewer bits), and the image with the worst BD-rate for PSNR:\n\n"
-        + tables.markdown_table(
-            ["curve", "PSNR", "MS-SSIM", "LPIPS", "SSIMULACRA2", "worst image"], rows
-        )
+        + tables.markdown_table([*header, "worst image"], rows)
     )
     learned = [curve for curve in curves if curve.kind != "jpeg"]
     if learned:
         text += "\n\nMeans, by lambda "
         text += "(Google baseline and search without a model: quality):\n\n"
+        scores = tables.scores_shown([m for c in learned for m in c.means])
         header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
-        text += tables.markdown_table([*header, "SSIMULACRA2"], _mean_rows(learned))
+        header += [tables.HEADINGS[score] for score in scores]
+        text += tables.markdown_table(header, _mean_rows(learned, scores))
     if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
         text += f"\n\n{note}"
     print(text)
@@ -152,8 +154,8 @@ def read_published(path):
     """The `Compared` curves in a JSON file of the form that CompressAI writes.
 
     One object, or a list of them, with `name` and `results`: lists `bpp` and
-    `psnr-rgb`, and `ms-ssim-rgb`, `lpips-alex`, `mse` and `ssimulacra2` as far as they
-    are known.
+    `psnr-rgb`, and `ms-ssim-rgb`, `lpips-alex`, `mse`, `ssimulacra2` and
+    `butteraugli-3norm` as far as they are known.
 
     Raises:
       UserError: the file cannot be read, or is not of that form.
@@ -221,10 +223,10 @@ def _encoding(settings):
     return ", ".join(words)
 
 
-def _cells(anchor, curve, bpp_range):
+def _cells(anchor, curve, metrics, bpp_range):
     """BD-rates of the means, and the image with the worst one for PSNR."""
     cells = []
-    for metric in QUALITY:
+    for metric in metrics:
         rate = bd_rate(anchor.points(metric), curve.points(metric), metric, bpp_range)
         cells.append(rate.reason if rate.percent is None else f"{rate.percent:+.1f} %")
     if not curve.dots:
@@ -250,7 +252,7 @@ def _dots_by_name(curves):
     }
 
 
-def _mean_rows(curves):
+def _mean_rows(curves, scores):
     return [
         [
             curve.label,
@@ -259,7 +261,7 @@ def _mean_rows(curves):
             f"{mean['psnr']:.2f}",
             f"{mean['ms-ssim']:.4f}",
             f"{mean['lpips']:.4f}",
-            tables.score_cell(mean["ssimulacra2"]),
+            *(tables.score_cell(mean[score]) for score in scores),
         ]
         for curve in curves
         for setting, mean in zip(curve.settings, curve.means, strict=True)

@@ -25,6 +25,7 @@ from jpeg import file as jpeg_file
 from jpeg.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
+from metrics import butteraugli
 from metrics.basic import bits_per_pixel
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from metrics.pictures import PictureMetrics
@@ -114,6 +115,9 @@ class Evaluator:
             "python": platform.python_version(),
             **results.library_versions(_PACKAGES),
         }
+        if tool := butteraugli.find_tool():
+            digest = results.file_sha256(tool)
+            self._versions[butteraugli.TOOL] = f"file of SHA-256 {digest[:12]}"
 
     def evaluate(self, dot):
         """The `results.DotResults` of one dot.

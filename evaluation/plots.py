@@ -1,4 +1,4 @@
-"""Figures: MSE, LPIPS, PSNR, MS-SSIM (dB), SSIMULACRA2 against bits per pixel.
+"""Figures: metrics against bits per pixel.
 
 Classical codecs are dashed grey lines, each run of trainings has one colour and marker
 with a dot per lambda, and the Google baseline is black. The colours can be told apart
@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from atomic_files import write_atomically
+from evaluation.results import is_shown
 from metrics.basic import ms_ssim_db
 
 DPI = 200
@@ -80,6 +81,7 @@ _AXES = (
         "ms-ssim", "MS-SSIM [dB] (higher is better)", "ms_ssim.png", convert=ms_ssim_db
     ),
     _Axis("ssimulacra2", "SSIMULACRA2 (higher is better)", "ssimulacra2.png"),
+    _Axis("butteraugli", "Butteraugli 3-norm (lower is better)", "butteraugli.png"),
 )
 
 
@@ -92,14 +94,17 @@ def plot_rate_distortion(curves, folder, title=""):
       title: a line above each figure, for example the test set.
 
     Returns:
-      The paths of the files: of MSE, LPIPS, PSNR, MS-SSIM and SSIMULACRA2.
+      The paths of the files: of MSE, LPIPS, PSNR, MS-SSIM and SSIMULACRA2, and of
+      Butteraugli if a dot has it.
     """
+    dots = [dot for curve in curves for dot in curve.points]
     return [
         save_figure(
             rate_distortion_figure(curves, axis.metric, title),
             os.path.join(folder, axis.file),
         )
         for axis in _AXES
+        if is_shown(axis.metric, dots)
     ]
 
 
@@ -144,7 +149,7 @@ def rate_distortion_figure(curves, metric, title=""):
 
     Args:
       curves: list of `Curve`.
-      metric: "mse", "lpips", "psnr", "ms-ssim" or "ssimulacra2".
+      metric: of `results.MEASURED`, not "bpp".
       title: a line above the figure.
 
     Returns:

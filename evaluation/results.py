@@ -5,7 +5,8 @@ list of test images: a list for each of `MEASURED`, with one number per image. A
 kept in three files: `<name>.pickle` (a tuple of five of the lists, `LISTS`),
 `<name>.json` (means in the form that CompressAI writes, and the record of what was
 measured) and `<name>.csv` (all lists, a row per image). Older programs measured no more
-than the five: the others are missing then, and not measured later.
+than the five: the others are missing then, and not measured later. So is Butteraugli
+where there is no tool for it.
 """
 
 import contextlib
@@ -30,7 +31,10 @@ from metrics.basic import defined, mean_of_defined
 from training.json_files import read_json
 
 # What is measured; all but the pickle's lists are in the CSV file alone.
-MEASURED = (*LISTS, "ssimulacra2")
+MEASURED = (*LISTS, "ssimulacra2", "butteraugli")
+
+# Measured where there is a tool for it: nothing is amiss if no dot has it.
+OPTIONAL = ("butteraugli",)
 
 # Names of the means in the JSON file, those of CompressAI where it has one.
 JSON_NAMES = {
@@ -40,6 +44,7 @@ JSON_NAMES = {
     "lpips": "lpips-alex",
     "mse": "mse",
     "ssimulacra2": "ssimulacra2",
+    "butteraugli": "butteraugli-3norm",
 }
 
 _MAX_PICKLE = 1 << 26  # bytes; a million images take less
@@ -55,8 +60,9 @@ class DotResults:
       images: names of the test images.
       values: dict from each name of `MEASURED` to a list of floats, one per image: bits
         per pixel, mean squared error (0..255 scale), LPIPS (AlexNet), PSNR [dB],
-        MS-SSIM (0..1, nan for an image with a side below 161 px) and SSIMULACRA2; of
-        an older program the five `LISTS` alone.
+        MS-SSIM (0..1, nan for an image with a side below 161 px), SSIMULACRA2, and
+        Butteraugli's 3-norm if there was a tool; of an older program the five `LISTS`
+        alone.
 
     Raises:
       ValueError: one of `LISTS` is missing, a list has an unknown name, or its length
@@ -81,14 +87,15 @@ class DotResults:
 
     @classmethod
     def from_rows(cls, images, rows):
-        """Makes the results from one dict (with the keys `MEASURED`) per image."""
-        return cls(images, {name: [row[name] for row in rows] for name in MEASURED})
+        """Makes the results from one dict (with keys of `MEASURED`) per image."""
+        names = [name for name in MEASURED if all(name in row for row in rows)]
+        return cls(images, {name: [row[name] for row in rows] for name in names})
 
     def means(self):
         """Mean of the per-image values, a dict with the keys `MEASURED`.
 
-        MS-SSIM, LPIPS and SSIMULACRA2 are undefined (nan) for small images; those are
-        left out of the mean, which is nan if none is left, or nothing was measured. So
+        Most metrics are undefined (nan) for small images; those are left out of the
+        mean, which is nan if none is left, or nothing was measured. So
         are images of an infinite PSNR, but where there are no others. The other lists
         hold no nan.
         """
@@ -190,20 +197,34 @@ def load(folder, name, key):
 
 
 def note_on_missing(dots):
-    """A sentence on dots of an older program, which measured less; else empty.
+    """A sentence on dots that were measured with less than others; else empty.
 
     Args:
       dots: dict from the dot's name to its `DotResults`.
     """
-    without = [name for name, dot in dots.items() if set(dot.values) != set(MEASURED)]
+    known = set(MEASURED) - set(OPTIONAL)
+    known = known.union(*(dot.values for dot in dots.values()))
+    without = [name for name, dot in dots.items() if set(dot.values) != known]
     if not without:
         return ""
-    missing = [name for name in MEASURED if name not in dots[without[0]].values]
+    lacking = known - set(dots[without[0]].values)
+    missing = [name for name in MEASURED if name in lacking]
     others = f" and {len(without) - 1} more" if without[1:] else ""
     return (
         f"Without {', '.join(missing)}: {without[0]}{others}, measured by an older "
-        "program (delete a dot's .pickle to measure it again)."
+        "program or without its tool (delete a dot's .pickle to measure it again)."
     )
+
+
+def is_shown(metric, dots):
+    """Whether a metric has a figure and a column: the optional ones if it was measured.
+
+    Args:
+      metric: of `MEASURED`.
+      dots: list of dicts of means.
+    """
+    values = (dot.get(metric, math.nan) for dot in dots)
+    return metric not in OPTIONAL or any(map(math.isfinite, values))
 
 
 def library_versions(packages):
@@ -235,18 +256,25 @@ def _json_means(results):
     means = results.means()
     return {
         json_name: [means[name] if np.isfinite(means[name]) else None]
-        for name, json_name in JSON_NAMES.items()
+        for name, json_name in _json_names(results)
     }
 
 
+def _json_names(results):
+    """(name, name in the JSON file) of what was measured."""
+    return [(n, name) for n, name in JSON_NAMES.items() if n in results.values]
+
+
 def _notes(results):
+    means = results.means()
+    names = _json_names(results)
     notes = [
-        f"{JSON_NAMES[name]} is null: its mean is {mean}"
-        for name, mean in results.means().items()
-        if not np.isfinite(mean)
+        f"{json_name} is null: its mean is {means[name]}"
+        for name, json_name in names
+        if not np.isfinite(means[name])
     ]
     total = len(results.images)
-    for name, json_name in JSON_NAMES.items():
+    for name, json_name in names:
         if (defined := len(results.defined(name))) < total:
             notes.append(
                 f"{json_name} is the mean over {defined} of {total} images, the others "

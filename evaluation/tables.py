@@ -3,7 +3,26 @@
 import math
 
 from evaluation.bd_rate import QUALITY, bd_rate
+from evaluation.results import is_shown
 from metrics.basic import ms_ssim_db
+
+# Heading of each metric in a table of BD-rates.
+HEADINGS = {
+    "psnr": "PSNR [dB]",
+    "ms-ssim": "MS-SSIM [dB]",
+    "lpips": "LPIPS",
+    "ssimulacra2": "SSIMULACRA2",
+    "butteraugli": "Butteraugli 3-norm",
+}
+
+
+def shown_metrics(dots):
+    """Metrics that have a column: of the optional ones those that were measured.
+
+    Args:
+      dots: list of dicts of means (keys `results.MEASURED`).
+    """
+    return [metric for metric in QUALITY if is_shown(metric, dots)]
 
 
 def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
@@ -20,10 +39,11 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
       points that were left out.
     """
     where = f", {bpp_range[0]:g} to {bpp_range[1]:g} bpp" if bpp_range else ""
-    header = ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS", "SSIMULACRA2"]
+    metrics = shown_metrics([*anchor, *(dot for c in curves.values() for dot in c)])
+    header = ["run", *(HEADINGS[metric] for metric in metrics)]
     rows = []
     for name, dots in curves.items():
-        rates = [_bd_rate_of_dots(anchor, dots, m, bpp_range) for m in QUALITY]
+        rates = [_bd_rate_of_dots(anchor, dots, m, bpp_range) for m in metrics]
         rows.append([name, *map(_bd_rate_cell, rates)])
     text = (
         f"BD-rate against {anchor_name}{where} (negative: fewer bits; in brackets the "
@@ -44,7 +64,8 @@ def summary_table(dots):
       dots: dict from the dot's name to its means (keys `results.MEASURED`).
     """
     header = ["dot", "bpp", "PSNR [dB]", "MS-SSIM", "MS-SSIM [dB]", "LPIPS", "MSE"]
-    header += ["SSIMULACRA2"]
+    scores = scores_shown(dots.values())
+    header += [HEADINGS[score] for score in scores]
     rows = [
         [
             name,
@@ -54,7 +75,7 @@ def summary_table(dots):
             f"{ms_ssim_db(means['ms-ssim']):.2f}",
             f"{means['lpips']:.4f}",
             f"{means['mse']:.2f}",
-            score_cell(means["ssimulacra2"]),
+            *(score_cell(means[score]) for score in scores),
         ]
         for name, means in dots.items()
     ]
@@ -75,8 +96,13 @@ def _bd_rate_cell(rate):
     return f"{rate.percent:+.1f} %{mark} ({worst} to {best})"
 
 
+def scores_shown(dots):
+    """Those of SSIMULACRA2 and Butteraugli that have a column, see `shown_metrics`."""
+    return [m for m in shown_metrics(dots) if m in ("ssimulacra2", "butteraugli")]
+
+
 def score_cell(score):
-    """SSIMULACRA2 for a table, empty where there is none."""
+    """SSIMULACRA2 or Butteraugli for a table, empty where there is none."""
     return "" if math.isnan(score) else f"{score:.2f}"
 
 

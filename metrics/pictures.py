@@ -1,4 +1,7 @@
-"""Picture metrics of a decoded file: MSE, PSNR, MS-SSIM, LPIPS and SSIMULACRA2."""
+"""Picture metrics of a decoded file: MSE, PSNR, MS-SSIM, LPIPS, SSIMULACRA2.
+
+Where its tool is on the PATH also Butteraugli.
+"""
 
 import dataclasses
 import math
@@ -8,7 +11,7 @@ import numpy as np
 
 import lpips_tensorflow
 import tensorflow_v1 as tf
-from metrics import ms_ssim, ssimulacra2
+from metrics import butteraugli, ms_ssim, ssimulacra2
 from metrics.basic import mean_squared_error, psnr
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
@@ -76,10 +79,12 @@ class PictureMetrics:
           dict of floats: "mse" on the 0..255 scale; "psnr" in dB, inf for equal
           pictures; "ms-ssim" in 0..1, nan if a side is below `ms_ssim.MIN_SIDE`;
           "lpips", nan if a side is below `lpips_tensorflow.MIN_SIDE`; "ssimulacra2",
-          at most 100, nan if a side is below `ssimulacra2.MIN_SIDE`.
+          at most 100, nan if a side is below `ssimulacra2.MIN_SIDE`; where there is
+          `butteraugli.TOOL`, "butteraugli", nan if a side is below its `MIN_SIDE`.
 
         Raises:
           ValueError: `decoded` is not a uint8 array of the original's shape.
+          UserError: Butteraugli's tool fails.
         """
         _check_picture(decoded)
         if decoded.shape != reference.original.shape:
@@ -97,6 +102,8 @@ class PictureMetrics:
             result["ms-ssim"] = ms_ssim.ms_ssim(reference.scales, decoded)
         if reference.features:
             result["lpips"] = self._lpips_graph().distance(reference.features, decoded)
+        if butteraugli.find_tool():
+            result["butteraugli"] = butteraugli.three_norm(reference.original, decoded)
         return result
 
     def _lpips_graph(self):

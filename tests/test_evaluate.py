@@ -31,7 +31,7 @@ from evaluation import dots, evaluator, plots, results
 from jpeg import file as jpeg_file
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
-from metrics import ssimulacra2
+from metrics import butteraugli, ssimulacra2
 from metrics.pictures import PictureMetrics
 from tests.paths import ROOT
 from training import checkpoints, loop, variables
@@ -317,6 +317,24 @@ def test_csv_holds_ssimulacra2_of_the_files_on_the_disk(complete):
             wanted = ssimulacra2.score(scales, decode(jpg.read_bytes()))
             found = table.values["ssimulacra2"][table.images.index(name)]
             assert found == wanted, path
+
+
+def test_butteraugli_stands_beside_the_others_where_its_tool_is(
+    monkeypatch, small, tmp_path
+):
+    batch, images = small
+    tool = tmp_path / "butteraugli_main"
+    tool.write_text('#!/bin/sh\necho "3-norm: 2.5"\n')
+    tool.chmod(0o755)
+    monkeypatch.setattr(butteraugli, "find_tool", lambda: str(tool))
+    text = run_evaluate(batch, images).out.getvalue()
+    assert text.count("Butteraugli 3-norm") == 2
+    path = dots_of(batch)["Q20"]
+    assert results.read_csv(path.with_suffix(".csv")).values["butteraugli"] == [2.5] * 3
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["results"]["butteraugli-3norm"] == [2.5]
+    digest = results.file_sha256(tool)[:12]
+    assert record["versions"]["butteraugli_main"] == f"file of SHA-256 {digest}"
 
 
 def test_records_state_the_entropy_coding_and_the_checkpoint(complete):

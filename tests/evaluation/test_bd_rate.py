@@ -95,6 +95,13 @@ def test_bd_rate_at_equal_ssimulacra2_takes_the_scores_as_they_are():
     assert (rate.percent, rate.overlap) == (pytest.approx(-50), (-20, 80))
 
 
+def test_bd_rate_at_equal_butteraugli_takes_smaller_as_better():
+    anchor = [(0.2, 5.0), (0.4, 3.0), (0.8, 2.0), (1.6, 1.0)]
+    curve = [(0.75 * bpp, distance) for bpp, distance in anchor]
+    rate = bd_rate(anchor, curve, "butteraugli")
+    assert (rate.percent, rate.overlap) == (pytest.approx(-25), (5, 1))
+
+
 def test_bd_rate_leaves_out_dominated_and_infinite_points():
     good = curve_of("psnr", 0.8)
     bad = [(0.5, 20.0), (good[2][0], 28.0), (1.0, np.nan), (3.0, np.inf), (0.0, 10.0)]

@@ -93,8 +93,8 @@ def test_worst_image_is_of_the_rates_that_are_compared():
     ones = np.ones(rates.size)
     high = np.where(rates > 1, 0.95, 0.5)
     anchor, other = curve([ones, ones]), curve([0.8 * ones, high])
-    assert compare._cells(anchor, other, (0.2, 0.8))[-1] == "a -20.0 %"
-    assert compare._cells(anchor, other, (1.5, 8))[-1] == "b -5.0 %"
+    assert compare._cells(anchor, other, ["psnr"], (0.2, 0.8))[-1] == "a -20.0 %"
+    assert compare._cells(anchor, other, ["psnr"], (1.5, 8))[-1] == "b -5.0 %"
 
 
 def rows_of(text, label):
@@ -155,7 +155,7 @@ def published(tmp_path):
         "ms-ssim-rgb": list(1 - 0.05 / RATES[::-1]),
         "lpips-alex": list(0.5 / (1 + RATES[::-1])),
         "ssimulacra2": list(70 - 20 / RATES[::-1]),
-        "butteraugli-3norm": list(1 / RATES[::-1]),  # not ours
+        "vmaf": list(1 / RATES[::-1]),  # not ours
     }
     others = {key: value for key, value in numbers.items() if key != "lpips-alex"}
     path = tmp_path / "others.json"
@@ -184,6 +184,20 @@ def test_dots_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
     assert len(means) == 5 and {row[-1] for row in means} == {""}
     note = "Without ssimulacra2: my-run, optimized, rdoq, 0 and 4 more, measured"
     assert text.count("Without") == text.count(note) == 1
+
+
+def test_published_butteraugli_has_a_column_and_a_figure(
+    monkeypatch, capsys, folders, tmp_path
+):
+    path, figures = tmp_path / "jpegli.json", tmp_path / "figures"
+    numbers = {"bpp": list(RATES), "psnr-rgb": list(30 + RATES)}
+    numbers["butteraugli-3norm"] = list(2 / RATES)
+    path.write_text(json.dumps({"name": "jpegli", "results": numbers}))
+    argv = [*folders, "--published", str(path), "--figure_dir", str(figures)]
+    text = run(monkeypatch, capsys, argv)
+    assert text.count("Butteraugli 3-norm") == 1
+    assert rows_of(text, "jpegli")[0][-2:] == ["no values", "not known"]
+    assert (figures / "butteraugli.png").exists() and "Without" not in text
 
 
 def test_published_curves_of_one_name_all_stand_there(
@@ -219,6 +233,7 @@ def test_published_curves_may_have_scores_beside_psnr_alone():
     curves = {curve.name: curve for curve in compare.read_published(str(KODAK_SCORES))}
     points = curves["pillow 4:4:4"].points("ssimulacra2")
     assert points[0] == (0.38078, -24.2615) and points[-1] == (2.20158, 82.7537)
+    assert curves["jpegli 4:2:0"].points("butteraugli")[1] == (0.37351, 2.64912)
     for curve in curves.values():
         assert np.isfinite(curve.points("ssimulacra2")).all()
         assert np.isnan([value for _, value in curve.points("ms-ssim")]).all()

@@ -208,6 +208,16 @@ def test_five_files_are_png_of_at_least_150_dpi(tmp_path):
             assert len(image.convert("RGB").getcolors(1 << 24)) > 10
 
 
+def test_butteraugli_has_a_figure_where_it_was_measured(tmp_path):
+    points = [{**dot, "butteraugli": 2 / dot["bpp"]} for dot in JPEG.points]
+    old = Curve("old", [{**dot, "butteraugli": np.nan} for dot in RUN.points], "run")
+    measured = Curve("JPEG", points, "jpeg")
+    assert "butteraugli.png" in plots.plot_rate_distortion([measured, old], tmp_path)[5]
+    (line, empty) = axes_of([measured, old], "butteraugli").get_lines()
+    np.testing.assert_allclose(line.get_ydata(), [2 / d["bpp"] for d in JPEG.points])
+    assert not empty.get_xdata().size
+
+
 def test_same_curves_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         plots.plot_rate_distortion([JPEG, RUN], str(tmp_path / name))

@@ -31,8 +31,9 @@ def test_means_are_means_of_per_image_values():
     assert make_results().means() == pytest.approx(
         {
             **{"bpp": 13 / 60, "mse": 55.625, "lpips": 0.175, "psnr": 31.803},
-            **{"ms-ssim": 0.94, "ssimulacra2": 38.625},
-        }
+            **{"ms-ssim": 0.94, "ssimulacra2": 38.625, "butteraugli": np.nan},
+        },
+        nan_ok=True,
     )
 
 
@@ -184,7 +185,7 @@ def test_a_dot_of_an_older_program_has_the_five_lists_alone(tmp_path):
     found = results.load(tmp_path, "Q20", make_key())
     assert found.values == results.read_csv(tmp_path / "Q20.csv").values == lists
     means = found.means()
-    assert np.isnan(means.pop("ssimulacra2"))
+    assert np.isnan([means.pop("ssimulacra2"), means.pop("butteraugli")]).all()
     assert means == {name: pytest.approx(np.mean(lists[name])) for name in lists}
 
 
@@ -197,6 +198,18 @@ def test_one_note_tells_which_dots_are_of_an_older_program(tmp_path):
     assert one.startswith("Without ssimulacra2: Q20, measured by an older program")
     three = results.note_on_missing({"Q5": old, "new": new, "Q20": old, "Q30": old})
     assert three.startswith("Without ssimulacra2: Q5 and 2 more, measured")
+
+
+def test_butteraugli_is_kept_where_it_was_measured(tmp_path):
+    save(tmp_path, butteraugli=[2.5, 1.5])
+    assert (tmp_path / "Q20.csv").read_text().splitlines()[0].endswith(",butteraugli")
+    record = json.loads((tmp_path / "Q20.json").read_text())
+    assert record["results"]["butteraugli-3norm"] == [2.0]
+    found = results.load(tmp_path, "Q20", make_key())
+    assert found.values["butteraugli"] == [2.5, 1.5]
+    without = {"Q5": make_results(), "Q20": found}
+    assert results.note_on_missing(without).startswith("Without butteraugli: Q5, ")
+    assert not results.note_on_missing({"Q5": make_results()})
 
 
 @pytest.mark.parametrize(

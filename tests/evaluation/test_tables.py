@@ -58,6 +58,18 @@ def test_bd_rate_table_has_no_number_where_a_metric_was_not_measured():
     assert cells(table)[2][4] == "-20.0 %* (33.5 to 77.0)"
 
 
+def test_butteraugli_has_a_column_where_it_was_measured():
+    dots = [{**d, "butteraugli": 4 / (i + 1)} for i, d in enumerate(dots_of())]
+    faster = [{**dot, "bpp": 0.7 * dot["bpp"]} for dot in dots]
+    others = [{**dot, "butteraugli": float("nan")} for dot in dots_of()]
+    table = tables.bd_rate_table("JPEG", dots, {"run": faster, "old": others})
+    header, _, run, old = cells(table)
+    assert header[-1] == "Butteraugli 3-norm"
+    assert (run[-1], old[-1]) == ("-30.0 % (4.0 to 0.7)", "no values")
+    header, _, row, old = cells(tables.summary_table({"a": dots[1], "b": others[1]}))
+    assert (header[-1], row[-1], old[-1]) == ("Butteraugli 3-norm", "2.00", "")
+
+
 def test_summary_table_shows_the_means():
     dot = {"bpp": 0.5, "psnr": 30.126, "ms-ssim": 0.95, "lpips": 0.125, "mse": 63.9}
     dot["ssimulacra2"] = 42.375
