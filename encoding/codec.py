@@ -22,7 +22,8 @@ class Quantization(NamedTuple):
     entropy_coding: str = "optimized"  # whose bits `rdoq` counts
     refine_steps: int = 0  # gradient steps on the picture's coefficients before
     sampling: str = "4:4:4"  # one of jpeg.SUBSAMPLINGS
-    tune: str = "model"  # what `rdoq` minimises, one of jpeg.TUNES
+    # What `rdoq` minimises, one of jpeg.TUNES; None for `search.DEFAULT_TUNE`.
+    tune: str | None = "model"
 
     @property
     def is_plain(self):
@@ -45,7 +46,7 @@ class Codec:
         self._quantization = quantization
         self._searcher = searcher
 
-    def quantize(self, picture, quality=0, edited=False):
+    def quantize(self, picture, quality=0, edited=False, lmbda=None):
         """Codes one picture.
 
         Args:
@@ -53,6 +54,8 @@ class Codec:
           quality: 1..100 for models that take one.
           edited: whether the edited picture is wanted as well, which only trellis
             quantization needs.
+          lmbda: weight of the distortion against bits in the search; None for that of
+            the model.
 
         Returns:
           `jpeg.file.QuantizedImage`.
@@ -70,7 +73,7 @@ class Codec:
             if method == "round":
                 planes = round_to_planes(CodedPicture(shown, sampling), qtables)
             else:
-                planes, qtables = self._searcher(shown, qtables)
+                planes, qtables = self._searcher(shown, qtables, lmbda)
         return QuantizedImage(
             planes=tuple(planes),
             sampling=sampling,
@@ -99,6 +102,11 @@ class Codec:
         if self._model.IS_IDENTITY:
             return picture
         return _in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
+
+    @property
+    def search(self):
+        """The `search.Search` of the codec, None where it does not search."""
+        return self._searcher if self._quantization.method == "rdoq" else None
 
     def qtables(self, quality=0):
         """The integer tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""

@@ -13,6 +13,10 @@ from training.rate_models import bits_of_checkpoint
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
+# What the search minimises where neither a model nor the user says it; the squared
+# error for pictures with a shorter side than this (px).
+DEFAULT_TUNE, DEFAULT_TUNE_MIN_SIDE = "mixed", MS_SSIM_MIN_SIDE
+
 _BITS_LIMIT = 64  # bits of larger integers go on linearly
 # Tables that were trained with rounding are coarser than a refinement wants: with finer
 # ones and a lower lambda the held-out photographs took fewer bits at equal LPIPS.
@@ -131,12 +135,13 @@ class Search:
         self._settings = settings
         self._lmbda = lmbda
 
-    def __call__(self, picture, qtables):
+    def __call__(self, picture, qtables, lmbda=None):
         """Searches a picture.
 
         Args:
           picture: uint8 RGB `[h, w, 3]`.
           qtables: `[8, 8, 2]`, the model's.
+          lmbda: weight of the distortion against bits; None for `usual_lambda`.
 
         Returns:
           Three int16 arrays `[rows, cols, 8, 8]`, and tables, uint8 `[8, 8, 2]`.
@@ -144,7 +149,9 @@ class Search:
         Raises:
           UserError: the picture is too small for the distortion.
         """
-        distortion = self._distortion(picture, qtables)
+        if lmbda is None:
+            lmbda = self.usual_lambda(qtables)
+        distortion = self._distortion(picture, qtables, lmbda)
         quantization = self._quantization
         # Tables that themselves say what an error costs stay what they are; those that
         # were not made for a rate are no good start.
@@ -156,20 +163,47 @@ class Search:
             *(distortion, start, moves_tables),
         )
 
-    def _distortion(self, picture, qtables):
-        tune, settings = self._quantization.tune, self._settings
-        if _weighs_by_steps(settings, tune):
-            bits = _BITS_PER_SQUARED_STEP
+    @property
+    def weighs_by_steps(self):
+        """Whether lambda is the bits of a squared step of the model's tables."""
+        return _weighs_by_steps(self._settings, self._quantization.tune)
+
+    def tune_for(self, picture):
+        """What is minimised for a picture, one of `jpeg.TUNES`."""
+        tune = self._quantization.tune
+        if tune is None:
+            is_small = min(picture.shape[:2]) < DEFAULT_TUNE_MIN_SIDE
+            return "psnr" if is_small else DEFAULT_TUNE
+        if tune == "model" and not self.weighs_by_steps:
+            return "mixed" if getattr(self._settings, "msssim_weight", 0) else "psnr"
+        return tune
+
+    def usual_lambda(self, qtables):
+        """The weight of the distortion that the model was made for.
+
+        Args:
+          qtables: `[8, 8, 2]`, the model's.
+        """
+        settings, tune = self._settings, self._quantization.tune
+        if self.weighs_by_steps:
             if _has_lpips(settings):
-                bits = _LPIPS_BITS_PER_SQUARED_STEP
-            return search.SquaredSteps(qtables, bits)
-        msssim_weight = getattr(settings, "msssim_weight", 0.0)
+                return _LPIPS_BITS_PER_SQUARED_STEP
+            return _BITS_PER_SQUARED_STEP
         if tune == "model":
-            return _mixed(picture, self._lmbda, msssim_weight * self._lmbda)
+            return self._lmbda
         lmbda = lambda_of_tables(qtables)
         if _is_in_bits(settings):
-            lmbda = self._lmbda / _EQUAL_RATE["mixed" if msssim_weight else "psnr"]
-        lmbda *= _EQUAL_RATE[tune]
+            own = "mixed" if getattr(settings, "msssim_weight", 0) else "psnr"
+            lmbda = self._lmbda / _EQUAL_RATE[own]
+        return lmbda * _EQUAL_RATE[tune or DEFAULT_TUNE]
+
+    def _distortion(self, picture, qtables, lmbda):
+        if self.weighs_by_steps:
+            return search.SquaredSteps(qtables, lmbda)
+        if self._quantization.tune == "model":
+            weight = getattr(self._settings, "msssim_weight", 0.0)
+            return _mixed(picture, lmbda, weight * lmbda)
+        tune = self.tune_for(picture)
         return _mixed(
             picture,
             lmbda if tune != "ms-ssim" else 0.0,
