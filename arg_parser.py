@@ -20,6 +20,8 @@ from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 RATE_MODELS = ("proxy", "entropy")
+ROUNDINGS = ("straight_through", "polynomial")  # gradients of the proxy's loss
+LR_SCHEDULES = ("steps", "cosine")
 PRECISIONS = ("float32", "bfloat16")  # of the convolutions
 
 
@@ -328,6 +330,12 @@ def _add_train(commands):
         help="factor on the learning rate every 10000 steps",
     )
     steps.add_argument(
+        "--lr_schedule",
+        choices=LR_SCHEDULES,
+        default="steps",
+        help="steps: by --lr_decay; cosine: from --lr to 0 at --last_step",
+    )
+    steps.add_argument(
         "--seed",
         metavar="N",
         type=_non_negative_int,
@@ -375,8 +383,21 @@ def _add_ljpeg_loss(train, rate_models):
         default=0.0,
         help="weight of sum(1/q) over the entries of the tables: the rate of this loss",
     )
+    group.add_argument(
+        "--rounding",
+        choices=ROUNDINGS,
+        help="gradient of the proxy's loss through rounding: that of the thesis, a "
+        "polynomial, or (the default) straight through for DC and the attention, where "
+        "the polynomial's is noise",
+    )
     tables = train.add_argument_group("tables")
-    tables.add_argument(
+    start = tables.add_mutually_exclusive_group()
+    start.add_argument(
+        "--tables_from",
+        metavar="DIR",
+        help="checkpoint folder whose tables these start from",
+    )
+    start.add_argument(
         "--table_init",
         metavar="Q",
         type=_table_entry,
@@ -406,6 +427,8 @@ def _add_rate_lr(train):
 def _checked(parser, argv):
     """Parses, and refuses flags that contradict each other."""
     args = parser.parse_args(argv)
+    if getattr(args, "lr_schedule", None) == "cosine" and args.lr_decay != 1:
+        parser.error("--lr_decay has no effect with --lr_schedule cosine")
     if "rate_model" in args:
         _check_train(parser, args)
     if "quantization" in args:
@@ -421,6 +444,10 @@ def _check_train(parser, args):
             "--rate_model rdoq searches for the least MSE: leave out --lpips_weight "
             "and --msssim_weight"
         )
+    if args.rounding and args.rate_model != "proxy":
+        parser.error("--rounding has no effect without --rate_model proxy")
+    if args.rate_model == "proxy":
+        args.rounding = args.rounding or ROUNDINGS[0]
 
 
 def _add_trunk(train):

@@ -10,15 +10,18 @@ TRAIN_GLOB=${TRAIN_GLOB:-images/*.png}
 STEPS=${STEPS:-20000}
 LR=${LR:-1e-6}
 LR_DECAY=${LR_DECAY:-1}
+LR_SCHEDULE=${LR_SCHEDULE:-steps} # by LR_DECAY, or cosine: to 0 at STEPS
 BATCHSIZE=${BATCHSIZE:-8}
 PATCHSIZE=${PATCHSIZE:-256} # px
 TOTAL_WEIGHT_REGULARIZER=${TOTAL_WEIGHT_REGULARIZER:-10}
 LPIPS_WEIGHT=${LPIPS_WEIGHT:-0}
 MSSSIM_WEIGHT=${MSSSIM_WEIGHT:-0}
 RATE_MODEL=${RATE_MODEL:-proxy} # proxy: the thesis' loss; entropy; rdoq (ljpeg.py)
+ROUNDING=${ROUNDING:-}          # polynomial: the thesis' gradient; of proxy alone
 RATE_LR=${RATE_LR:-}            # of the entropy model; empty: 10 times LR
 TABLE_LR=${TABLE_LR:-}          # empty: LR
 TABLE_INIT=${TABLE_INIT:-}      # entry that all start from; empty: random in 1..2
+TABLES_RUN=${TABLES_RUN:-}      # folder of a batch whose tables these start from
 SEED=${SEED:-0}
 VGG=${VGG:-vgg16}           # vgg16 or vgg19; the attention model only
 FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; the attention model only
@@ -45,7 +48,7 @@ python=${PYTHON:-$here/.venv/bin/python}
 [[ -x $python ]] || python=python3
 
 flags=(--train_glob "$TRAIN_GLOB" --last_step "$STEPS" --lr "$LR"
-  --lr_decay "$LR_DECAY" --batchsize "$BATCHSIZE" --patchsize "$PATCHSIZE"
+  --lr_decay "$LR_DECAY" --lr_schedule "$LR_SCHEDULE" --batchsize "$BATCHSIZE" --patchsize "$PATCHSIZE"
   --total_weight_regularizer "$TOTAL_WEIGHT_REGULARIZER"
   --lpips_weight "$LPIPS_WEIGHT" --msssim_weight "$MSSSIM_WEIGHT"
   --rate_model "$RATE_MODEL" --seed "$SEED"
@@ -56,6 +59,7 @@ if [[ $(basename "$SCRIPT") == ljpeg_attention.py ]]; then
 fi
 [[ -n $RATE_LR ]] && flags+=(--rate_lr "$RATE_LR")
 [[ -n $TABLE_LR ]] && flags+=(--table_lr "$TABLE_LR")
+[[ -n $ROUNDING ]] && flags+=(--rounding "$ROUNDING")
 [[ -n $TABLE_INIT ]] && flags+=(--table_init "$TABLE_INIT")
 [[ -n $PRECISION ]] && flags+=(--precision "$PRECISION")
 
@@ -77,8 +81,10 @@ for lambda in $LAMBDAS; do
     continue
   fi
   echo "lambda $lambda: training in $folder"
+  start=()
+  [[ -n $TABLES_RUN ]] && start=(--tables_from "$TABLES_RUN/lambda_${lambda//./}")
   "$python" "$here/$SCRIPT" --checkpoint_dir "$folder" train --lambda "$lambda" \
-    "${flags[@]}" &
+    "${flags[@]}" "${start[@]}" &
   child=$!
   wait "$child"
   child=

@@ -126,9 +126,14 @@ def differentiable_round(z):
 
     def rounded_and_gradient(z):
         rounded = tf.round(z)
-        return rounded, lambda upstream: upstream * 3.0 * tf.square(z - rounded)
+        return rounded, lambda upstream: upstream * polynomial_slope(z)
 
     return tf.custom_gradient(rounded_and_gradient)(z)
+
+
+def polynomial_slope(z):
+    """The gradient of `differentiable_round`: 3 (z - round(z))**2."""
+    return 3.0 * tf.square(z - tf.round(z))
 
 
 def clip_to_unit(x):

@@ -9,9 +9,9 @@ the files that come out open in any decoder. TensorFlow, graph mode.
 import arg_parser
 from encoding import commands
 from errors import run_main
-from image_utils import differentiable_round
 from jpeg import differentiable
-from training.losses import distortion, estimated_bpp, searched_integers, table_slope
+from training import variables
+from training.losses import distortion, estimated_bpp, rounded, searched_integers
 
 
 class LJPEG:
@@ -31,7 +31,7 @@ class LJPEG:
         self._settings = settings
         self._dtype = dtype
         self.tables = differentiable.LearnedTables(settings.table_init)
-        self.pretrained = []
+        self.pretrained = variables.pretrained_tables(self.tables, settings)
         self.frozen = []
 
     def code(self, x, quality=None):
@@ -50,11 +50,8 @@ class LJPEG:
         z = differentiable.divide(dct, qtables)
         if settings.rate_model == "rdoq":
             integers, rate = searched_integers(z, qtables, settings.lmbda)
-        elif settings.rate_model == "entropy":
-            slope = table_slope(settings.lpips_weight)
-            integers = differentiable.round_with_slopes(dct, qtables, slope)
         else:
-            integers = differentiable_round(z)
+            integers = rounded(dct, qtables, settings)
         x_tilde = differentiable.reconstruct(integers, qtables, height, width)
 
         total, terms = distortion(

@@ -12,9 +12,10 @@ import tensorflow_v1 as tf
 from conv_blocks import VGGAttention, imagenet_weights
 from encoding import commands
 from errors import run_main
-from image_utils import differentiable_round, pad_to_blocks
+from image_utils import pad_to_blocks
 from jpeg import differentiable
-from training.losses import distortion, estimated_bpp, table_slope
+from training import variables
+from training.losses import distortion, estimated_bpp, rounded
 
 
 class LJPEGAttention:
@@ -38,7 +39,10 @@ class LJPEGAttention:
             "attention", settings.vgg, settings.freeze_vgg, dtype
         )
         trunk = self._attention.trunk.variables
-        self.pretrained = [(trunk, lambda: imagenet_weights(settings.vgg))]
+        self.pretrained = [
+            (trunk, lambda: imagenet_weights(settings.vgg)),
+            *variables.pretrained_tables(self.tables, settings),
+        ]
         self.frozen = trunk if settings.freeze_vgg else []
 
     def _edit(self, x):
@@ -60,13 +64,7 @@ class LJPEGAttention:
         settings, qtables = self._settings, self.tables.entries
         height, width = differentiable.picture_size(x)
         dct, attention = self._edit(x)
-        z = differentiable.divide(dct, qtables)
-        entropy = settings.rate_model == "entropy"
-        if entropy:
-            slope = table_slope(settings.lpips_weight)
-            integers = differentiable.round_with_slopes(dct, qtables, slope)
-        else:
-            integers = differentiable_round(z)
+        integers = rounded(dct, qtables, settings)
         x_tilde = differentiable.reconstruct(integers, qtables, height, width)
 
         total, terms = distortion(
@@ -76,7 +74,8 @@ class LJPEGAttention:
         terms["attention"] = tf.reduce_mean(attention)
         loss = settings.lmbda * total
         loss += settings.total_weight_regularizer * terms["regularizer"]
-        if entropy:
+        if settings.rate_model == "entropy":
+            z = differentiable.divide(dct, qtables)
             terms["estimated_bpp"] = estimated_bpp(z, x, seed)
             loss += terms["estimated_bpp"]
         else:

@@ -112,7 +112,7 @@ def round_with_slopes(dct, qtables, table_slope):
       dct: `[b, rows, cols, 8, 8, 3]`.
       qtables: float32 `[8, 8, 2]`.
       table_slope: of the integers in `z = dct / qtables`, as the tables' gradient sees
-        it, for AC.
+        it, for AC: a float, or a tensor shaped as `dct`.
 
     Returns:
       float32 integers, shaped as `dct`.
@@ -186,6 +186,11 @@ class LearnedTables:
             constraint=lambda v: tf.clip_by_value(v, self.SCALE, 255 * self.SCALE),
             use_resource=True,
         )
+
+    @property
+    def variable(self):
+        """The entries times `SCALE`."""
+        return self._scaled
 
     @property
     def entries(self):

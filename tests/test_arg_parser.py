@@ -17,16 +17,19 @@ TRAIN = {
     "preprocess_threads": 16,
     "lr": 1e-4,
     "lr_decay": 1.0,
+    "lr_schedule": "steps",
     "seed": 0,
     "device": "auto",
     "precision": None,
 }
 LJPEG_TRAIN = {
     "rate_model": "proxy",
+    "rounding": "straight_through",
     "lpips_weight": 0.0,
     "msssim_weight": 0.0,
     "total_weight_regularizer": 0.0,
     "table_init": None,
+    "tables_from": None,
     "table_lr": None,
     "rate_lr": None,
 }
@@ -270,6 +273,17 @@ def test_tables_may_start_at_either_end_of_their_range(value):
         ("ljpeg", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
         ("ljpeg", "--rate_model rdoq --rate_lr 1", ("--rate_lr", "--rate_model")),
         ("ljpeg_attention", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
+        (
+            "ljpeg",
+            "--rate_model entropy --rounding polynomial",
+            ("--rounding", "proxy"),
+        ),
+        ("ljpeg", "--table_init 9 --tables_from a", ("--tables_from", "--table_init")),
+        (
+            "google_baseline",
+            "--lr_schedule cosine --lr_decay 0.5",
+            ("--lr_schedule cosine", "--lr_decay"),
+        ),
         ("ljpeg", "--rate_model rdoq --lpips_weight 1", ("rdoq", "--lpips_weight")),
         ("ljpeg", "--rate_model rdoq --msssim_weight 1", ("rdoq", "--msssim_weight")),
     ],
@@ -288,6 +302,8 @@ def test_flags_of_train_that_contradict_each_other_are_refused(
         ("ljpeg", "--rate_model rdoq --table_lr 1 --total_weight_regularizer 1"),
         ("ljpeg_attention", "--rate_model entropy --rate_lr 1 --msssim_weight 1"),
         ("google_baseline", "--rate_lr 1"),
+        ("ljpeg_attention", "--rounding polynomial --tables_from a"),
+        ("ljpeg", "--lr_schedule cosine --lr 1"),
     ],
 )
 def test_flags_of_train_that_go_together_are_taken(script, flags):

@@ -99,10 +99,14 @@ def test_settings_reach_the_command_line(flags_of, script):
     for name in ("rate_lr", "table_lr", "table_init"):
         assert getattr(defaults, name) is None
     settings = {"RATE_MODEL": "entropy", "RATE_LR": "1e-2", "TABLE_LR": "2e-5"}
-    settings |= {"TABLE_INIT": "50", "MSSSIM_WEIGHT": "5000"}
+    settings |= {"TABLE_INIT": "50", "MSSSIM_WEIGHT": "5000", "LR_SCHEDULE": "cosine"}
     changed = vars(parse(["train", *flags_of(SCRIPT=script, **settings)]))
     wanted = {"rate_model": "entropy", "rate_lr": 0.01, "table_lr": 2e-5}
-    wanted |= {"table_init": 50, "msssim_weight": 5000}
+    wanted |= {"table_init": 50, "msssim_weight": 5000, "lr_schedule": "cosine"}
+    assert changed == {**vars(defaults), **wanted, "rounding": None}
+    settings = {"ROUNDING": "polynomial", "TABLES_RUN": "runs/tables"}
+    changed = vars(parse(["train", *flags_of(SCRIPT=script, **settings)]))
+    wanted = {"rounding": "polynomial", "tables_from": "runs/tables/lambda_001"}
     assert changed == {**vars(defaults), **wanted}
 
 

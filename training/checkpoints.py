@@ -40,6 +40,7 @@ DEFINING = (
     "msssim_weight",
     "total_weight_regularizer",
     "rate_model",
+    "rounding",
 )
 _PATTERN = re.compile(r"[][*?\\]")
 # In the file `checkpoint`, a text protocol buffer (tensorflow.CheckpointState).
@@ -49,6 +50,7 @@ _DEFAULTS = {
     "vgg": "vgg16",
     "freeze_vgg": False,
     "table_init": None,
+    "tables_from": None,
     "rate_model": "proxy",
     "lpips_weight": 0.0,
     "msssim_weight": 0.0,
@@ -154,6 +156,9 @@ def check_resume(folder, settings):
     saved = load_settings(folder)
     if saved:
         saved = {**_DEFAULTS, **saved}
+        # Before there was a choice, the published loss had the published gradient.
+        is_published = saved["rate_model"] == "proxy"
+        saved.setdefault("rounding", "polynomial" if is_published else None)
     changed = {
         key: (saved[key], value)
         for key, value in settings.items()

@@ -93,7 +93,7 @@ class Trainer:
         # 16 seeds a step, for a model to draw from.
         seed = tf.stack([args.seed, 16 * tf.cast(self._global_step, tf.int32)])
         self.graph = self._model.training_graph(self._x, seed)
-        self.learning_rate = learning_rate(args.lr, args.lr_decay, self._global_step)
+        self.learning_rate = learning_rate(args.lr, args, self._global_step)
         self.train_op = self._minimize()
         self._finite = tf.reduce_all(
             [tf.reduce_all(tf.math.is_finite(v)) for v in tf.trainable_variables()]
@@ -122,7 +122,7 @@ class Trainer:
         computed = [self.graph.loss, *(g for g in gradients if g is not None)]
         with tf.control_dependencies(computed):
             for kind, pairs in kinds.items():
-                rate = learning_rate(rates[kind], args.lr_decay, step)
+                rate = learning_rate(rates[kind], args, step)
                 optimizer = tf.train.AdamOptimizer(rate)
                 updates.append(optimizer.apply_gradients(pairs))
         with tf.control_dependencies(updates):
@@ -267,9 +267,17 @@ def _kind(variable):
     return "rate_model" if variable.op.name.startswith("rate_model/") else "network"
 
 
-def learning_rate(initial, decay, step):
-    """`initial * decay ** (step // 10000)`, of the global step: a resume keeps it."""
-    return tf.train.exponential_decay(initial, step, DECAY_STEPS, decay, staircase=True)
+def learning_rate(initial, args, step):
+    """The learning rate of a step, of the global one, so that a resume keeps it.
+
+    `initial * lr_decay ** (step // 10000)`, or with `--lr_schedule cosine` half a
+    period of the cosine, from `initial` to 0 at `--last_step`.
+    """
+    if args.lr_schedule == "cosine":
+        return tf.train.cosine_decay(initial, step, args.last_step)
+    return tf.train.exponential_decay(
+        initial, step, DECAY_STEPS, args.lr_decay, staircase=True
+    )
 
 
 class StopSignals:

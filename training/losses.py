@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import image_utils
 import tensorflow_v1 as tf
 from jpeg import differentiable
 from lpips_tensorflow import lpips
@@ -40,12 +41,37 @@ def distortion(x, x_tilde, dtype, lpips_weight=0.0, msssim_weight=0.0):
     return total, terms
 
 
-def table_slope(lpips_weight):
-    """The slope for `differentiable.round_with_slopes` that suits a distortion.
+def rounded(dct, qtables, settings):
+    """Integers of coefficients, with the gradients that suit a loss.
 
-    LPIPS jumps where texture is rounded away, which integers held fixed do not see.
+    For the published loss (`--rate_model proxy`) the tables' gradient is the published
+    one for AC, `image_utils.differentiable_round`; for DC, and to the coefficients, it
+    goes straight through, see `differentiable.round_with_slopes`. A DC step, which is
+    always in use, then settles where q^3 = 6 * 64 * total_weight_regularizer / lambda:
+    there a squared error of q^2 / 12, on one of 64 coefficients, is worth 1/q.
+    `--rounding polynomial` is the published gradient for all of them.
+
+    Args:
+      dct: (edited) coefficients, `[b, rows, cols, 8, 8, 3]`.
+      qtables: float32 `[8, 8, 2]`.
+      settings: of the training: `rate_model`, `rounding`, `lpips_weight`.
+
+    Returns:
+      float32 integers, shaped as `dct`.
     """
-    return 1.0 if lpips_weight else 0.0
+    if settings.rounding == "polynomial":
+        return image_utils.differentiable_round(differentiable.divide(dct, qtables))
+    slope = _table_slope(dct, qtables, settings)
+    return differentiable.round_with_slopes(dct, qtables, slope)
+
+
+def _table_slope(dct, qtables, settings):
+    """The slope of the integers that the gradient of an AC step sees."""
+    if settings.rate_model == "proxy":
+        z = differentiable.divide(dct, qtables)
+        return tf.stop_gradient(image_utils.polynomial_slope(z))
+    # LPIPS jumps where texture is rounded away, which integers held fixed do not see.
+    return 1.0 if settings.lpips_weight else 0.0
 
 
 def estimated_bpp(z, x, seed):

@@ -158,11 +158,36 @@ def learned_qtables(prefix, model_class):
     qtables = checkpoints.load_qtables(prefix, model_class.NAME)
     if qtables is not None:
         return qtables
+    return LearnedTables.integers_of(_saved_tables(prefix, model_class.TABLES_ALONE))
+
+
+def _saved_tables(prefix, tables_alone=False):
+    """The value of the tables' variable in a checkpoint, which may hold no others."""
     with reading(prefix), checkpoints.literal_prefix(prefix) as literal:
         reader = tf.train.load_checkpoint(literal)
         names = set(reader.get_variable_to_shape_map())
-        if model_class.TABLES_ALONE:
+        if tables_alone:
             _refuse_unknown(names - {LearnedTables.NAME})
         saved = reader.get_tensor(LearnedTables.NAME)
     check_finite(LearnedTables.NAME, saved, prefix)
-    return LearnedTables.integers_of(saved)
+    return saved
+
+
+def pretrained_tables(tables, settings):
+    """Where learned tables start, as an entry of a model's `pretrained`.
+
+    Args:
+      tables: `LearnedTables`.
+      settings: of the training; `tables_from` is a checkpoint folder, or None.
+
+    Returns:
+      A list for `pretrained`, see `load_pretrained`; empty without such a folder.
+    """
+    folder = settings.tables_from
+    if not folder:
+        return []
+
+    def load():
+        return [_saved_tables(checkpoints.find_checkpoint(folder))]
+
+    return [([tables.variable], load)]

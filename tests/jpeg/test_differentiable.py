@@ -1,5 +1,7 @@
 """The differentiable pipeline against numpy, scipy and decoded JPEG files."""
 
+import functools
+
 import numpy as np
 import pytest
 import scipy.fft
@@ -324,22 +326,28 @@ def test_regularizer_is_the_sum_of_reciprocals_over_both_tables(session):
 LMBDA, WEIGHT = 0.03, 10.0
 
 
-def ljpeg_loss_by_numpy(x, q, z0):
+def ljpeg_loss_by_numpy(x, q, z0, rounding):
     """The loss, with rounding as its tangent at `z0`: its value and its gradient."""
     dct, q3 = dct_by_scipy(x), q[..., [0, 1, 1]]
     rounded = np.round(z0)
-    surrogate = rounded + 3 * (z0 - rounded) ** 2 * (dct / q3 - z0)
+    slope = 3 * (z0 - rounded) ** 2
+    if rounding == "straight_through":
+        slope[..., 0, 0, :] = 1
+    surrogate = rounded + slope * (dct / q3 - z0)
     x_tilde = np.clip(picture_by_scipy(surrogate * q3), 0, 1)
     mse = np.mean((255 * (x - x_tilde)) ** 2)
     return LMBDA * mse + WEIGHT * np.sum(1 / q)
 
 
+@pytest.mark.parametrize("rounding", ["straight_through", "polynomial"])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_loss_and_gradient_of_the_tables_equal_finite_differences(session, seed):
+def test_loss_and_gradient_of_the_tables_equal_finite_differences(
+    session, seed, rounding
+):
     x = np.random.default_rng(seed).uniform(0.1, 0.9, (2, 16, 24, 3))
     x = x.astype(np.float32)
     flags = ["--lambda", str(LMBDA), "--total_weight_regularizer", str(WEIGHT)]
-    settings = arg_parser.parse_ljpeg(["train", *flags])
+    settings = arg_parser.parse_ljpeg(["train", *flags, "--rounding", rounding])
     model = ljpeg.LJPEG(settings, tf.float32)
     [variable] = tf.trainable_variables()
     q = np.random.default_rng(seed).uniform(10, 50, (8, 8, 2)).astype(np.float32)
@@ -350,13 +358,13 @@ def test_loss_and_gradient_of_the_tables_equal_finite_differences(session, seed)
 
     q = entries.astype(np.float64)
     z0 = dct_by_scipy(x) / q[..., [0, 1, 1]]
-    np.testing.assert_allclose(loss, ljpeg_loss_by_numpy(x, q, z0), rtol=2e-4)
+    surrogate = functools.partial(ljpeg_loss_by_numpy, x, z0=z0, rounding=rounding)
+    np.testing.assert_allclose(loss, surrogate(q=q), rtol=2e-4)
     expected, delta = np.zeros(q.shape), 1e-4
     for index in np.ndindex(q.shape):
         change = np.zeros(q.shape)
         change[index] = delta
-        above = ljpeg_loss_by_numpy(x, q + change, z0)
-        below = ljpeg_loss_by_numpy(x, q - change, z0)
-        expected[index] = (above - below) / (2 * delta)
+        rise = surrogate(q=q + change) - surrogate(q=q - change)
+        expected[index] = rise / (2 * delta)
     scale = np.abs(expected).max()
     np.testing.assert_allclose(gradient, expected, atol=2e-3 * scale)

@@ -218,7 +218,8 @@ def test_seed_changes_the_training(parse, tmp_path):
 
 def test_learning_rate_is_a_function_of_the_global_step_alone(session):
     step = tf.placeholder(tf.int64, [])
-    rate = loop.learning_rate(1e-3, 0.5, step)
+    args = types.SimpleNamespace(lr_schedule="steps", lr_decay=0.5)
+    rate = loop.learning_rate(1e-3, args, step)
     for value in (0, 9999, 10000, 19999, 20000, 35000):
         expected = 1e-3 * 0.5 ** (value // 10000)
         assert session.run(rate, {step: value}) == pytest.approx(expected, rel=1e-6)
@@ -233,6 +234,31 @@ def test_learning_rate_decay_is_kept_across_a_resume(parse, tmp_path, monkeypatc
         found = events(tmp_path / "train")  # Files of one second have one name.
         rates.update({step: v["learning_rate"] for step, v in found.items()})
     assert rates == pytest.approx({0: 1e-6, 3: 0.5e-6, 5: 0.25e-6}, rel=1e-5)
+
+
+def test_cosine_schedule_ends_at_0_and_goes_on_after_a_break(
+    parse, tmp_path, monkeypatch
+):
+    class Interrupted(crops.CropDataset):
+        def batches(self, start=0):
+            for index, batch in enumerate(super().batches(start)):
+                if start + index == 4 and start < 4:
+                    os.kill(os.getpid(), signal.SIGTERM)
+                yield batch
+
+    def args_of(folder):
+        return parse(ljpeg.LJPEG, folder, last_step=6, lr_schedule="cosine")
+
+    loop.train(ljpeg.LJPEG, args_of("whole"))
+    monkeypatch.setattr(loop, "CropDataset", Interrupted)
+    assert loop.train(ljpeg.LJPEG, args_of("broken")) == 128 + signal.SIGTERM
+    assert variables_in(tmp_path / "broken")["global_step"] == 5
+    assert loop.train(ljpeg.LJPEG, args_of("broken")) == 0
+    assert_equal_variables(tmp_path / "whole", tmp_path / "broken")
+    found = events(tmp_path / "broken")
+    rates = {step: values["learning_rate"] for step, values in found.items()}
+    wanted = {s: 1e-6 * (1 + np.cos(np.pi * s / 6)) / 2 for s in (0, 5, 6)}
+    assert rates == pytest.approx(wanted, rel=1e-4, abs=1e-12)
 
 
 def test_finished_training_does_no_work(parse, tmp_path, monkeypatch, caplog):
@@ -261,6 +287,39 @@ def test_resume_by_another_script_is_a_user_error(parse, tmp_path):
     model = ljpeg_attention.LJPEGAttention
     with pytest.raises(UserError, match="ljpeg_attention"):
         loop.train(model, parse(model, last_step=4))
+
+
+def test_published_gradient_goes_on_as_it_was_trained(parse, tmp_path):
+    loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=2, rounding="polynomial"))
+    path = tmp_path / "train" / "settings.json"
+    settings = json.loads(path.read_text())
+    del settings["rounding"]  # as before there was a choice
+    path.write_text(json.dumps(settings))
+    with pytest.raises(UserError, match="--rounding polynomial, not straight_through"):
+        loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=4))
+    loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=4, rounding="polynomial"))
+    assert variables_in(tmp_path / "train")["global_step"] == 4
+
+
+@pytest.mark.parametrize("model", MODELS[:2])
+def test_tables_start_from_those_of_another_training(model, parse, tmp_path):
+    loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, "tables", last_step=3, table_init=50))
+    args = parse(model, last_step=4, tables_from=tmp_path / "tables")
+    start = variables_in(tmp_path / "tables")["qtables"]
+    with trainer(model, args) as (_, session):
+        (table,) = tf.trainable_variables("qtables")
+        np.testing.assert_array_equal(session.run(table), start)
+    for last_step in (1, 4):  # They start there once, not after each break.
+        args = parse(model, last_step=last_step, tables_from=tmp_path / "tables")
+        loop.train(model, args)
+    moved = np.abs(variables_in(tmp_path / "train")["qtables"] - start)
+    assert moved.max() > 2.5 * LEARNING_RATES[model.NAME]
+
+
+def test_tables_that_are_not_there_are_one_line(parse, tmp_path):
+    args = parse(ljpeg.LJPEG, tables_from=tmp_path / "none")
+    with pytest.raises(UserError, match="none: no checkpoint there"):
+        loop.train(ljpeg.LJPEG, args)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +356,9 @@ def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
         "msssim_weight": 0.0,
         "total_weight_regularizer": 10.0,
         "rate_model": "proxy",
+        "rounding": "straight_through",
         "rate_lr": None,
+        "tables_from": None,
         "table_init": None,
         "table_lr": None,
         "train_glob": args.train_glob,
@@ -306,6 +367,7 @@ def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
         "last_step": 1,
         "lr": 1e-5,
         "lr_decay": 1.0,
+        "lr_schedule": "steps",
         "seed": 0,
         "precision": "float32",
     }

@@ -1,12 +1,17 @@
 """Terms of the losses against other implementations; gradients against formulas."""
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+import arg_parser
+import ljpeg
 from jpeg import differentiable
 from metrics.pictures import PictureMetrics
 from training import losses, rate_models, searched_rate
+from training.loop import Trainer
 
 # JFIF 1.02: RGB of an error of 1 in Y, Cb and Cr.
 TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
@@ -156,3 +161,93 @@ def test_gradient_in_dc_entries_is_that_of_fixed_phases_and_of_the_bits(search):
     assert (rate < 0).all()
     expected = [by_component[0], by_component[1] + by_component[2]] + rate
     np.testing.assert_allclose(search.gradient[0, 0], expected, rtol=1e-3)
+
+
+# Gradient through rounding
+
+
+def slopes(session, **settings):
+    """z, and the slopes of its integers as coefficients and tables see them."""
+    settings = {"rate_model": "proxy", "lpips_weight": 0.0, **settings}
+    rng = np.random.default_rng(4)
+    dct = tf.constant(rng.normal(0, 60, (1, 2, 3, 8, 8, 3)), tf.float32)
+    # Apart for every block, so that their gradients are as well.
+    qtables = tf.constant(rng.uniform(5, 60, (8, 8, 2)), tf.float32)
+    integers = losses.rounded(dct, qtables, types.SimpleNamespace(**settings))
+    weights = tf.constant(rng.normal(0, 1, dct.shape), tf.float32)
+    of_dct, of_tables = tf.gradients(weights * integers, [dct, qtables])
+    fetches = [differentiable.divide(dct, qtables), integers, weights, qtables]
+    z, n, weights, q = map(np.float64, session.run(fetches))
+    np.testing.assert_array_equal(n, np.rint(z))
+    q = q[..., [0, 1, 1]]
+    of_dct, of_tables = session.run([of_dct, of_tables])
+    return z, of_dct * q / weights, of_tables, -weights * z / q
+
+
+@pytest.mark.parametrize("rounding", ["straight_through", "polynomial"])
+def test_published_gradient_of_rounding_and_what_is_repaired(session, rounding):
+    z, of_edits, of_tables, unit_slope = slopes(session, rounding=rounding)
+    polynomial = 3 * (z - np.rint(z)) ** 2
+    dc = np.zeros((8, 8, 1))
+    dc[0, 0] = 1
+    repaired = rounding == "straight_through"
+    wanted = np.ones(z.shape) if repaired else polynomial
+    np.testing.assert_allclose(of_edits, wanted, rtol=1e-3, atol=1e-4)
+    slope = np.where(dc, 1, polynomial) if repaired else polynomial
+    wanted = (unit_slope * slope).sum((0, 1, 2))
+    wanted = np.stack([wanted[..., 0], wanted[..., 1] + wanted[..., 2]], -1)
+    np.testing.assert_allclose(of_tables, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def gray_blocks():
+    """Gray blocks of random brightness, far from black and white, a little noise."""
+    rng = np.random.default_rng(0)
+    levels = np.kron(rng.uniform(40, 215, (16, 8, 8, 1)), np.ones((1, 8, 8, 3)))
+    return np.rint(levels + rng.normal(0, 2, (16, 64, 64, 1))).astype(np.uint8)
+
+
+def flags_of_tables(flags):
+    common = "train --total_weight_regularizer 10 --table_lr 1e-5 --patchsize 64 "
+    common += "--batchsize 4 --precision float32 --lr_schedule cosine "
+    return arg_parser.parse_ljpeg([*common.split(), *flags.split()])
+
+
+def dc_steps(args, pictures, steps):
+    """(the luma DC step after each training step, the gradients in its variable)."""
+    rng = np.random.default_rng(1)
+    with tf.Graph().as_default(), tf.Session() as session:
+        trainer = Trainer(ljpeg.LJPEG, args)
+        trainer.initialize(session, None)
+        (table,) = tf.trainable_variables("qtables")
+        gradient = tf.gradients(trainer.graph.loss, table)[0]
+        found = []
+        for _ in range(steps):
+            batch = pictures[rng.integers(len(pictures), size=args.batchsize)]
+            feeds = {trainer.pixels: batch}
+            slope, _ = session.run([gradient, trainer.train_op], feeds)
+            found.append((session.run(table)[0, 0, 0] * 1e5, slope[0, 0, 0]))
+    return np.transpose(found)
+
+
+@pytest.mark.parametrize("lmbda", [0.1, 0.4])
+@pytest.mark.parametrize("start", [20, 60])
+def test_dc_step_settles_where_its_error_is_worth_its_regularizer(
+    lmbda, start, gray_blocks
+):
+    flags = f"--lambda {lmbda} --table_init {start} --last_step 150"
+    reached = dc_steps(flags_of_tables(flags), gray_blocks, 150)[0][-1]
+    # 33.7 and 21.3.
+    assert reached == pytest.approx((6 * 64 * 10 / lmbda) ** (1 / 3), rel=0.03)
+
+
+def test_published_gradient_of_dc_is_noise_where_it_should_be_0(gray_blocks):
+    noise = {}
+    for rounding in ("straight_through", "polynomial"):
+        flags = f"--lambda 0.1 --table_init 33.7 --table_lr 1e-12 --rounding {rounding}"
+        slopes = dc_steps(flags_of_tables(flags), gray_blocks, 40)[1]
+        noise[rounding] = slopes.std()
+        assert abs(slopes.mean()) < slopes.std()
+    assert noise["polynomial"] > 5 * noise["straight_through"]
+    # It is as large as the regularizer's slope, 10 / q**2 on the variable's scale.
+    assert noise["polynomial"] > 10 / 33.7**2 * 1e5
