@@ -6,7 +6,6 @@ Wrong flags end with usage, one line and exit status 2.
 
 import argparse
 import math
-import os
 import re
 
 from jpeg import (
@@ -480,7 +479,31 @@ def _add_compress(commands, quality=None):
         "each input)",
     )
     files.add_argument(
+        "-r",
+        "--recursive",
+        action="store_true",
+        help="folders stand for their subfolders, too, whose tree is kept in OUT",
+    )
+    existing = files.add_mutually_exclusive_group()
+    existing.add_argument(
         "-f", "--force", action="store_true", help="overwrite existing results"
+    )
+    existing.add_argument(
+        "--skip_existing",
+        action="store_true",
+        help="leave out inputs whose results exist, as after a call that was ended",
+    )
+    files.add_argument(
+        "--keep_smaller",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="take the bytes of a JPEG input where the result would be larger",
+    )
+    files.add_argument(
+        "--json",
+        metavar="FILE",
+        help="add a JSON line an input: path, status, output, bytes_in, bytes_out, "
+        "bpp, setting, seconds, error",
     )
     files.add_argument(
         "--strip_metadata",
@@ -661,8 +684,8 @@ def _add_workers(group):
         "--workers",
         metavar="N",
         type=_positive_int,
-        default=os.cpu_count(),
-        help="threads; the results do not depend on it",
+        help="threads; the results do not depend on it (default: the cores that the "
+        "process may use)",
     )
 
 

@@ -26,6 +26,7 @@ def main():
 
     _check_batch_dir(args.batch_dir)
     hardware.select_device(args.device)
+    args.workers = args.workers or hardware.usable_cores()
     args.precision, reason = hardware.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
     images = TestImages(args.test_image_glob)

@@ -1,12 +1,11 @@
 """The command `compress` of the model scripts."""
 
-import concurrent.futures
 import contextlib
 import glob
 import logging
-import math
 import os
 import sys
+import time
 from typing import NamedTuple
 
 import tqdm
@@ -14,23 +13,28 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 import hardware
 from atomic_files import write_atomically
+from encoding.batch import Done, MemoryBudget, run_batch, size_of
 from encoding.codec import Codec, Quantization
 from encoding.codecs import Codecs
-from encoding.outputs import OutputGuard, plan_outputs
-from errors import UserError, describe_os_error, is_out_of_memory
+from encoding.originals import smaller_original
+from encoding.outputs import OutputGuard, plan_outputs, without_earlier_outputs
+from encoding.records import COMPRESSED, ORIGINAL, SKIPPED, Record, RecordFile
+from encoding.reports import described, report
+from errors import UserError
 from jpeg import file as jpeg_file
-from jpeg.image_files import Metadata, find_images, read_image_and_metadata
-from metrics.basic import (
-    INFINITE_PSNR,
-    bits_per_pixel,
-    mean_of_defined,
-    ms_ssim_db,
+from jpeg.image_files import (
+    Metadata,
+    find_images,
+    image_size,
+    read_image,
+    read_image_and_metadata,
 )
-from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from metrics.basic import bits_per_pixel
 from metrics.pictures import PictureMetrics
 from training import checkpoints
 
-logger = logging.getLogger(__name__)
+# Bytes a pixel that a picture takes while it is coded, at most; measured.
+_BYTES_OF_PIXEL = 200
 
 
 class Setting(NamedTuple):
@@ -39,16 +43,6 @@ class Setting(NamedTuple):
     label: str
     codec: Codec
     quality: int = 0  # for models that take one
-
-
-class Compressed(NamedTuple):
-    """One written file."""
-
-    path: str
-    label: str
-    num_bytes: int
-    bpp: float
-    metrics: dict  # as from `PictureMetrics.compare`; empty without --verbose
 
 
 def compress(model_class, args):
@@ -65,82 +59,47 @@ def compress(model_class, args):
       UserError: no image, no checkpoint, flags that do not fit.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    inputs = find_images(args.inputs)
-    outputs = plan_outputs(inputs, args.output)
+    inputs, outputs = _plan(args)
     hardware.select_device(args.device)
     with contextlib.ExitStack() as stack:
         settings = _settings(model_class, args, stack)
+        records = stack.enter_context(RecordFile(args.json)) if args.json else None
         job = _Job(settings, args, OutputGuard(inputs))
-        done, failed = _run_all(job, inputs, outputs, args)
-    if args.verbose and len(done) > 1:
-        print(_mean_line(done))
-        infinite = sum(math.isinf(item.metrics["psnr"]) for item in done)
-        if 0 < infinite < len(done):
-            logger.info("%s: %d of %d", INFINITE_PSNR, infinite, len(done))
-    if done:
-        folders = {os.path.dirname(item.path) or "." for item in done}
-        total = sum(item.num_bytes for item in done)
-        print(f"{len(done)} of {len(inputs)} images, {total} bytes, in {_one(folders)}")
-    undefined = [i.path for i in done if math.isnan(i.metrics.get("ms-ssim", 0.0))]
-    if undefined:
-        logger.info(
-            "MS-SSIM is not defined below %d px: nan for %d images",
-            MS_SSIM_MIN_SIDE,
-            len(undefined),
-        )
-    if failed:
-        logger.error("%d of %d images failed", failed, len(inputs))
-    return 1 if failed else 0
+        pairs = zip(inputs, outputs, strict=True)
+        results = run_batch(job, pairs, job.workers, records)
+        done = _shown(results, inputs, args.verbose)
+    return report(done, args.verbose)
 
 
-def _one(folders):
-    return folders.pop() if len(folders) == 1 else f"{len(folders)} folders"
+def _plan(args):
+    """Paths of the inputs, and those of their outputs."""
+    inputs = find_images(args.inputs, recursive=args.recursive)
+    roots = ()
+    if args.recursive:
+        roots = [path for path in args.inputs if os.path.isdir(path)]
+        inputs = without_earlier_outputs(inputs, args.output, roots)
+    return inputs, plan_outputs(inputs, args.output, roots)
 
 
-def _run_all(job, inputs, outputs, args):
-    """Compresses each input; returns (list of `Compressed`, number of failures)."""
-    done, failed = [], 0
+def _shown(results, inputs, verbose):
+    """Shows what comes of each input as it comes; returns the list of `Done`."""
+    done = []
+    total = sum(size_of(path) or 0 for path in inputs)
     # No bar for a single image, nor (None) where nobody sees it.
     disable = True if len(inputs) == 1 else None
     with (
         logging_redirect_tqdm(),
-        concurrent.futures.ThreadPoolExecutor(args.workers) as executor,
-        tqdm.tqdm(total=len(inputs), unit="image", disable=disable) as bar,
+        contextlib.closing(results),
+        tqdm.tqdm(total=total, unit="B", unit_scale=True, disable=disable) as bar,
     ):
-        futures = [
-            executor.submit(job, *pair) for pair in zip(inputs, outputs, strict=True)
-        ]
-        for path, future in zip(inputs, futures, strict=True):
-            try:
-                item, problem = _result(path, future)
-                if problem:
-                    failed += 1
-                    bar.write(f"error: {problem}", file=sys.stderr)
-                else:
-                    done.append(item)
-                    if args.verbose:
-                        bar.write(_line(item), file=sys.stdout)
-            except BaseException:
-                executor.shutdown(cancel_futures=True)
-                raise
-            bar.update()
-    return done, failed
-
-
-def _result(path, future):
-    """(`Compressed`, None), or (None, one line on why there is none)."""
-    try:
-        return future.result(), None
-    except UserError as error:
-        return None, str(error)
-    except OSError as error:
-        name = "" if error.filename else f"{path}: "
-        return None, name + describe_os_error(error)
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        remedy = "lower --workers, or scale the picture down"
-        return None, f"{path}: not enough memory; {remedy}"
+        for item in results:
+            if item.record.error:
+                bar.write(f"error: {item.record.error}", file=sys.stderr)
+            elif line := described(item, verbose):
+                bar.write(line, file=sys.stdout)
+            done.append(item)
+            bar.update(item.record.bytes_in or 0)
+    return done
 
 
 class _Job:
@@ -151,24 +110,53 @@ class _Job:
         self._args = args
         self._guard = guard
         self._metrics = PictureMetrics() if args.verbose else None
+        self.workers = args.workers or hardware.usable_cores()
+        self._budget = MemoryBudget(hardware.available_memory())
 
     def __call__(self, path, output):
+        start = time.perf_counter()
         self._guard.check(output)
-        if os.path.lexists(output) and not self._args.force:
-            raise _exists(output)
-        picture, metadata = read_image_and_metadata(
-            path, self._args.lenient, self._args.max_megapixels
+        status, setting, bpp, measured = SKIPPED, None, None, {}
+        if not self._is_there(output):
+            limit = self._args.max_megapixels
+            height, width = image_size(path, limit)
+            with self._budget.taken(_BYTES_OF_PIXEL * height * width):
+                status, setting, bpp, measured = self._compress(path, output)
+        record = Record(
+            *(path, status, output, size_of(path), os.path.getsize(output)),
+            *(bpp, setting, time.perf_counter() - start),
         )
-        if self._args.strip_metadata:
+        return Done(record, measured)
+
+    def _is_there(self, output):
+        """Whether there is a result that is not to be made again."""
+        if self._args.force or not os.path.lexists(output):
+            return False
+        if not self._args.skip_existing:
+            raise _exists(output)
+        return True
+
+    def _compress(self, path, output):
+        """Writes a result; returns (status, setting, bpp, metrics)."""
+        args = self._args
+        picture, metadata = read_image_and_metadata(
+            path, args.lenient, args.max_megapixels
+        )
+        if args.strip_metadata:
             metadata = Metadata()
         height, width = picture.shape[:2]
         jpeg_file.check_size(height, width, path)
-        label, data = self._code(path, picture, metadata)
+        setting, data = self._code(path, picture, metadata)
+        status = COMPRESSED
+        if args.keep_smaller:
+            original = smaller_original(path, len(data), args.strip_metadata)
+            if original is not None:
+                setting = f"as it came in, {len(original)} bytes: {len(data)} otherwise"
+                status, data = ORIGINAL, original
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
         self._write(output, data)
-        measured = self._measure(picture, output) if self._metrics else {}
-        bpp = bits_per_pixel(len(data), height, width)
-        return Compressed(output, label, len(data), bpp, measured)
+        measured = self._measure(picture, output, status) if self._metrics else {}
+        return status, setting, bits_per_pixel(len(data), height, width), measured
 
     def _write(self, output, data):
         guard = self._guard.claim(output)
@@ -201,10 +189,13 @@ class _Job:
         setting, data = best
         return setting.label, data
 
-    def _measure(self, picture, output):
+    def _measure(self, picture, output, status):
         """Metrics of the file on the disk."""
-        with open(output, "rb") as file:
-            decoded = jpeg_file.decode(file.read())
+        if status == ORIGINAL:  # may still have to be turned upright
+            decoded = read_image(output)
+        else:
+            with open(output, "rb") as file:
+                decoded = jpeg_file.decode(file.read())
         return self._metrics.compare(self._metrics.reference(picture), decoded)
 
 
@@ -277,30 +268,3 @@ def _settings(model_class, args, stack):
         Setting(os.path.basename(os.path.abspath(folder)), codec_of(folder))
         for folder in folders
     ]
-
-
-def _line(item):
-    text = f"{item.path}: {item.num_bytes} bytes, {item.bpp:.4f} bpp, "
-    return text + _metrics_text(item.metrics) + f" ({item.label})"
-
-
-def _metrics_text(values):
-    text = (
-        f"MSE {values['mse']:.3f}, PSNR {values['psnr']:.3f} dB, "
-        f"MS-SSIM {values['ms-ssim']:.5f} ({ms_ssim_db(values['ms-ssim']):.3f} dB), "
-        f"LPIPS {values['lpips']:.5f}, SSIMULACRA2 {values['ssimulacra2']:.3f}"
-    )
-    if "butteraugli" in values:
-        text += f", Butteraugli {values['butteraugli']:.3f}"
-    return text
-
-
-def _mean_line(done):
-    """Means over the images; nan values are left out."""
-    num_bytes = sum(item.num_bytes for item in done) / len(done)
-    bpp = sum(item.bpp for item in done) / len(done)
-    means = {
-        name: mean_of_defined([item.metrics[name] for item in done])
-        for name in done[0].metrics
-    }
-    return f"mean: {num_bytes:.0f} bytes, {bpp:.4f} bpp, {_metrics_text(means)}"

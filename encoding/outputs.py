@@ -9,13 +9,14 @@ from errors import UserError
 from jpeg.image_files import SUFFIXES
 
 
-def plan_outputs(inputs, output):
+def plan_outputs(inputs, output, roots=()):
     """A .jpg path for each input, no two equal, and none that is itself an input.
 
     Args:
       inputs: paths of images.
       output: None for files beside the inputs; a folder; or for one input a path that
         ends with .jpg or .jpeg.
+      roots: folders whose tree is kept in the folder `output`.
 
     Returns:
       A list of paths. An input whose `<stem>.jpg` is not free for it keeps its suffix,
@@ -37,7 +38,9 @@ def plan_outputs(inputs, output):
         raise UserError(f"--output {output}: name a folder, or a .jpg file")
 
     def target(path, name):
-        folder = os.path.dirname(path) if output is None else output
+        folder = os.path.dirname(path)
+        if output is not None:
+            folder = os.path.join(output, _below(folder, roots))
         return os.path.join(folder, name)
 
     def plain(path):
@@ -56,6 +59,32 @@ def plan_outputs(inputs, output):
         taken.add(os.path.realpath(candidate))
         outputs.append(candidate)
     return outputs
+
+
+def _below(folder, roots):
+    """The path of a folder from the one of `roots` that it lies in, "" if in none."""
+    for root in roots:
+        inside = os.path.relpath(folder or os.curdir, root)
+        if inside.split(os.sep)[0] != os.pardir:
+            return "" if inside == os.curdir else inside
+    return ""
+
+
+def without_earlier_outputs(inputs, output, roots):
+    """The inputs but for those in the folder `output` that lies below a root.
+
+    They are results of an earlier call, or will be.
+    """
+    if output is None:
+        return inputs
+    folder = os.path.realpath(output)
+    if folder in map(os.path.realpath, roots):
+        return inputs
+    places = {os.path.dirname(path): None for path in inputs}
+    for place in places:
+        real = os.path.realpath(place)
+        places[place] = os.path.commonpath([real, folder]) != folder
+    return [path for path in inputs if places[os.path.dirname(path)]]
 
 
 def _refuse_input(output, inputs):

@@ -107,13 +107,17 @@ def read_image_and_metadata(
     return pixels, found
 
 
-def image_size(path) -> tuple[int, int]:
+def image_size(path, max_megapixels=MAX_MEGAPIXELS) -> tuple[int, int]:
     """(height, width) in px as `read_image` returns them, from the header alone.
+
+    Args:
+      path: of the file.
+      max_megapixels: as for `read_image_and_metadata`.
 
     Raises:
       UserError: as `read_image`, for all that the header can tell.
     """
-    with _opened(path, MAX_MEGAPIXELS, headers_only=True) as source:
+    with _opened(path, max_megapixels, headers_only=True) as source:
         orientation, _ = metadata.upright(source.metadata())
         width, height = source.image.size
         if orientation in metadata.TURNED_BY_90 and not source.has_upright_size:
@@ -199,18 +203,19 @@ def _open_regular_file(path):
 # Finding
 
 
-def find_images(patterns, suffixes=SUFFIXES) -> list[str]:
+def find_images(patterns, suffixes=SUFFIXES, recursive=False) -> list[str]:
     """Lists the picture files that the user's words stand for.
 
     Each pattern is, in this order: an existing file, taken whatever its name; a
-    folder, for the pictures in it (by suffix in any case, not in its subfolders, no
-    hidden files); or a glob pattern, `**` for any depth. A glob is taken at its
-    word, so that folders and dangling links among its matches are reported when
-    they are read; only one that ends in `**` is restricted to the suffixes.
+    folder, for the pictures in it (by suffix in any case, no hidden files); or a glob
+    pattern, `**` for any depth. A glob is taken at its word, so that folders and
+    dangling links among its matches are reported when they are read; only one that
+    ends in `**` is restricted to the suffixes.
 
     Args:
       patterns: a list of patterns, or one.
       suffixes: lower-case suffixes of pictures in a folder.
+      recursive: whether a folder stands for the pictures in its subfolders, too.
 
     Returns:
       Sorted list of paths, each file once.
@@ -222,16 +227,18 @@ def find_images(patterns, suffixes=SUFFIXES) -> list[str]:
         patterns = [patterns]
     found = {}
     for pattern in patterns:
-        for path in _matches(os.fspath(pattern), suffixes):
+        for path in _matches(os.fspath(pattern), suffixes, recursive):
             found.setdefault(_location(path), path)
     return sorted(found.values())
 
 
-def _matches(pattern, suffixes):
+def _matches(pattern, suffixes, recursive):
     """Paths of one pattern, at least one."""
     if not os.path.lexists(pattern):
         pattern = os.path.expanduser(pattern)  # the shell leaves a quoted ~ alone
     if os.path.isdir(pattern):
+        if recursive:
+            return _images_below(pattern, suffixes)
         return _images_in_folder(pattern, suffixes)
     if os.path.lexists(pattern):
         return [pattern]
@@ -282,10 +289,10 @@ def _folders_below(top):
 
 def _images_in_folder(folder, suffixes):
     try:
-        names = os.listdir(folder)
+        names = _names_in(folder)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
-    paths = [os.path.join(folder, name) for name in names if not name.startswith(".")]
+    paths = [os.path.join(folder, name) for name in names]
     paths = [path for path in paths if _is_image(path, suffixes)]
     if not paths:
         if os.path.splitext(folder)[1].lower() in suffixes:
@@ -295,6 +302,23 @@ def _images_in_folder(folder, suffixes):
             f'another, or give a pattern such as "{os.path.join(folder, "**")}"'
         )
     return paths
+
+
+def _images_below(top, suffixes):
+    folders = _folders_below(top)
+    paths = [os.path.join(folder, n) for folder in folders for n in _names_in(folder)]
+    paths = [path for path in paths if _is_image(path, suffixes)]
+    if not paths:
+        raise UserError(
+            f"{top}: no pictures in this folder or below it ({' '.join(suffixes)}): "
+            "name another"
+        )
+    return paths
+
+
+def _names_in(folder):
+    """Names in a folder but for hidden ones."""
+    return [name for name in os.listdir(folder) if not name.startswith(".")]
 
 
 def _is_image(path, suffixes):

@@ -1,7 +1,6 @@
 """Tests of arg_parser.py: defaults, refusals and help of every command line."""
 
 import argparse
-import os
 import re
 
 import pytest
@@ -36,7 +35,11 @@ LJPEG_TRAIN = {
 COMPRESS = {
     "inputs": ["a.png"],
     "output": None,
+    "recursive": False,
     "force": False,
+    "skip_existing": False,
+    "keep_smaller": True,
+    "json": None,
     "strip_metadata": False,
     "lenient": False,
     "max_megapixels": 200,
@@ -47,7 +50,7 @@ COMPRESS = {
     "target_bpp": None,
     "verbose": False,
     "device": "auto",
-    "workers": os.cpu_count(),
+    "workers": None,
 }
 EXPORT = {"output": None, "force": False, "format": "cjpeg"}
 PARSERS = {
@@ -155,7 +158,7 @@ def test_defaults_of_evaluate():
         "refine_steps": 0,
         "device": "auto",
         "precision": None,
-        "workers": os.cpu_count(),
+        "workers": None,
         "bpp_range": [0.2, 1.2],
         "output_dir": "b",
     }

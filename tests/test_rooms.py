@@ -32,8 +32,8 @@ WITHOUT_TENSORFLOW = (
     *("metrics.basic", "metrics.butteraugli"),
     *("metrics.ms_ssim", "metrics.ssimulacra2"),
     *("training.checkpoints", "training.crops", "training.json_files"),
-    *("encoding.codec", "encoding.outputs", "encoding.records"),
-    *("encoding.refinement",),
+    *("encoding.batch", "encoding.codec", "encoding.originals", "encoding.outputs"),
+    *("encoding.records", "encoding.refinement"),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),
     *("evaluation.compare", "evaluation.plots", "evaluation.tables"),
 )

@@ -7,6 +7,7 @@ from PIL import Image
 import arg_parser
 from encoding import commands
 from ljpeg import LJPEG
+from ljpeg_PIL import StandardJPEG
 from training import checkpoints, loop, variables
 
 
@@ -70,3 +71,9 @@ def compress_ljpeg(checkpoint_dir, *argv):
     argv = ["--checkpoint_dir", checkpoint_dir, "compress", "--workers", "2", *argv]
     args = arg_parser.parse_ljpeg([str(word) for word in argv])
     return commands.run(LJPEG, args)
+
+
+def compress_pil(*argv):
+    """Exit status of `ljpeg_PIL.py compress`, called in this process."""
+    argv = ["compress", "--workers", "2", *map(str, argv)]
+    return commands.run(StandardJPEG, arg_parser.parse_ljpeg_pil(argv))
