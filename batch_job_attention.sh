@@ -25,6 +25,7 @@ TABLES_RUN=${TABLES_RUN:-}      # folder of a batch whose tables these start fro
 SEED=${SEED:-0}
 VGG=${VGG:-vgg16}           # vgg16 or vgg19; the attention model only
 FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; the attention model only
+FEATURE_CACHE=${FEATURE_CACHE:-} # with FREEZE_VGG: folder of features; many times faster
 PRECISION=${PRECISION:-}    # float32 or bfloat16; empty: what the machine is best at
 PREPROCESS_THREADS=${PREPROCESS_THREADS:-16}
 
@@ -56,6 +57,7 @@ flags=(--train_glob "$TRAIN_GLOB" --last_step "$STEPS" --lr "$LR"
 if [[ $(basename "$SCRIPT") == ljpeg_attention.py ]]; then
   flags+=(--vgg "$VGG")
   [[ $FREEZE_VGG == 1 ]] && flags+=(--freeze_vgg)
+  [[ -n $FEATURE_CACHE ]] && flags+=(--feature_cache "$FEATURE_CACHE")
 fi
 [[ -n $RATE_LR ]] && flags+=(--rate_lr "$RATE_LR")
 [[ -n $TABLE_LR ]] && flags+=(--table_lr "$TABLE_LR")

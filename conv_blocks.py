@@ -295,9 +295,15 @@ class VGGAttention:
         Returns:
           float32 `[b, rows, cols, 8 (v), 8 (u), 2 (luma, chroma)]`.
         """
+        return self.of_features(self.features(x))
+
+    def features(self, x):
+        """The trunk's features of a padded picture, `[b, rows, cols, channels]`."""
         features = self.trunk(x)
-        if self._freeze:
-            features = tf.stop_gradient(features)
+        return tf.stop_gradient(features) if self._freeze else features
+
+    def of_features(self, features):
+        """As a call, of what `features` gives."""
         return split_last_axis(tf.sigmoid(self._head(features)), [8, 8, 2])
 
 

@@ -45,8 +45,16 @@ class LJPEGAttention:
         ]
         self.frozen = trunk if settings.freeze_vgg else []
 
-    def _edit(self, x):
-        attention = self._attention(pad_to_blocks(x))
+    def features(self, x):
+        """What the attention is computed from: of `x` `[b, h, w, 3]`, RGB in [0, 1].
+
+        Returns:
+          float32 `[b, rows, cols, channels]`, a vector for each block.
+        """
+        return self._attention.features(pad_to_blocks(x))
+
+    def _edit(self, x, features):
+        attention = self._attention.of_features(features)
         return differentiable.rgb_to_dct(x) * differentiable.per_component(
             attention
         ), attention
@@ -55,15 +63,22 @@ class LJPEGAttention:
         """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `differentiable.Coded`."""
         del quality  # The tables are learned.
         height, width = differentiable.picture_size(x)
-        return differentiable.code(
-            self._edit(x)[0], self.tables.integers, height, width
-        )
+        dct, _ = self._edit(x, self.features(x))
+        return differentiable.code(dct, self.tables.integers, height, width)
 
-    def training_graph(self, x, seed):
-        """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
+    def training_graph(self, x, seed, features=None):
+        """The loss on a batch; a `differentiable.TrainingGraph`.
+
+        Args:
+          x: RGB in [0, 1], `[b, h, w, 3]`.
+          seed: int32 tensor `[2]` of the noise.
+          features: of `x`, as `self.features` has them, if they are known.
+        """
         settings, qtables = self._settings, self.tables.entries
         height, width = differentiable.picture_size(x)
-        dct, attention = self._edit(x)
+        if features is None:
+            features = self.features(x)
+        dct, attention = self._edit(x, features)
         integers = rounded(dct, qtables, settings)
         x_tilde = differentiable.reconstruct(integers, qtables, height, width)
 

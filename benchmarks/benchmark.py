@@ -27,6 +27,7 @@ logger = logging.getLogger("benchmark")
 # columns to values, a note is a sentence. The docstring is the title.
 MEASUREMENTS = {
     "step": training_speed.step,
+    "frozen_trunk": training_speed.frozen_trunk,
     "input": training_speed.input_pipeline,
     "precision": training_speed.precision,
     "batch_size": training_speed.batch_size,

@@ -25,6 +25,7 @@ _THESIS_LOSS = ("--total_weight_regularizer", "10")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 BATCH_MEMORY_GB = 16.0
 
+_COMPARED_STEPS = 60  # of trainings whose losses are compared
 _LOOP_SECONDS = 30.0
 _LOOP_STEPS = (4, 64)  # at least, at most
 
@@ -263,6 +264,79 @@ def input_pipeline(options):
         "made / taken": fastest.median / size / seconds,
     }
     return [row], []
+
+
+def frozen_trunk(options):
+    """Frozen trunk: run in every step, or features of whole pictures computed once"""
+    case = CASES["ljpeg_attention, frozen VGG"]
+    cache = os.path.join(options.folder, "features")
+    with contextlib.ExitStack() as stack:
+        known = _FrozenTraining(stack, case, options, feature_cache=cache)
+        dataset = _dataset(options)
+        known.trainer.prepare(dataset, known.session)
+        batches = stack.enter_context(contextlib.closing(dataset.batches()))
+        start = time.perf_counter()
+        batch = next(batches)
+        first = time.perf_counter() - start
+        plain = _FrozenTraining(stack, case, options)
+        functions = {
+            "trunk in every step": lambda: plain.step(batch[0]),
+            "cached features": lambda: known.step(batch),
+        }
+        timings = interleave(functions, options, "frozen trunk")
+        steps = 1 if options.quick else _COMPARED_STEPS
+        losses = _losses_of(plain, known, batches, steps)
+    today = timings["trunk in every step"]
+    rows = [
+        {
+            "case": name,
+            **_speed(timing),
+            "times as fast": ratio(today, timing),
+            f"loss, mean of steps {steps // 2 + 1}..{steps}": loss,
+        }
+        for (name, timing), loss in zip(timings.items(), losses, strict=True)
+    ]
+    size = sum(entry.stat().st_size for entry in os.scandir(cache))
+    return rows, [
+        f"Features of {len(os.listdir(cache))} pictures and mirror images: "
+        f"{size / 1e6:.0f} MB, computed in {first:.1f} s before the first batch"
+    ]
+
+
+class _FrozenTraining:
+    """A training with a frozen trunk in a graph and session of its own."""
+
+    def __init__(self, stack, case, options, **changes):
+        graph = tf.Graph()
+        with graph.as_default():
+            args = case.args(options, lr=1e-3, table_init=50, table_lr=1e-5, **changes)
+            self.trainer = Trainer(case.model_class, args)
+        config = hardware.session_config()
+        self.session = stack.enter_context(tf.Session(graph=graph, config=config))
+        with graph.as_default():
+            self.initialize()
+
+    def initialize(self):
+        """Back to the start of the training."""
+        self.trainer.initialize(self.session, None)
+
+    def step(self, batch):
+        """Trains by a batch; returns its loss."""
+        fetches = [self.trainer.graph.loss, self.trainer.train_op]
+        return self.session.run(fetches, self.trainer.feeds(batch))[0]
+
+
+def _losses_of(plain, known, batches, steps):
+    """Mean losses of the second half of two trainings on the same crops."""
+    for training in (plain, known):
+        with training.session.graph.as_default():
+            training.initialize()
+    pairs = [
+        (plain.step(batch[0]), known.step(batch))
+        for batch in itertools.islice(batches, steps)
+    ]
+    half = pairs[len(pairs) // 2 :]
+    return [sum(losses) / len(half) for losses in zip(*half, strict=True)]
 
 
 def precision(options):

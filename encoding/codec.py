@@ -7,12 +7,7 @@ import numpy as np
 from jpeg import transform
 from jpeg.file import QuantizedImage
 from jpeg.planes import CodedPicture, round_to_planes
-
-# A picture goes through a network in strips of whole block rows, so that activations
-# fit into memory at any size. Each strip sees HALO px of its neighbours, more than half
-# the receptive field of either network (VGG through pool3: 22 px; ResConvLayer: 13 px).
-STRIP_PIXELS = 1 << 20
-HALO = 32
+from jpeg.strips import in_strips
 
 
 class Quantization(NamedTuple):
@@ -94,14 +89,14 @@ class Codec:
                 z = self._searcher.refined(strip, z, qtables)
             return transform.round_to_integers(z), shown
 
-        integers, shown = _in_strips(of_strip, picture)
+        integers, shown = in_strips(of_strip, picture)
         return np.ascontiguousarray(np.moveaxis(integers, -1, 0)), shown
 
     def _edit(self, picture, quality):
         """The picture as the model edits it, uint8 RGB."""
         if self._model.IS_IDENTITY:
             return picture
-        return _in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
+        return in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
 
     @property
     def search(self):
@@ -136,33 +131,3 @@ class TablesModel:
         """
         del quality
         return transform.picture_to_dct(picture), picture if edited else None
-
-
-def _in_strips(function, picture):
-    """Joins what a function makes of the strips of a picture.
-
-    Args:
-      function: from uint8 `[h, w, 3]` to `[rows, cols, ...]`, by blocks, and
-        `[h, w, 3]` or None.
-      picture: uint8 `[h, w, 3]`.
-    """
-    by_block, by_pixel = [], []
-    for top, bottom in strip_bounds(*picture.shape[:2]):
-        start = max(top - HALO, 0)
-        blocks, pixels = function(picture[start : bottom + HALO])
-        first, rows = (top - start) // 8, -(-(bottom - top) // 8)
-        by_block.append(blocks[first : first + rows])
-        if pixels is not None:
-            by_pixel.append(pixels[top - start : bottom - start])
-    return np.concatenate(by_block), np.concatenate(by_pixel) if by_pixel else None
-
-
-def strip_bounds(height, width):
-    """(top, bottom) of the strips of a picture, tops at multiples of 8.
-
-    The strips are about equally high: a low last one might be too small for a metric.
-    """
-    step = max(STRIP_PIXELS // width // 8 * 8, 64)
-    count = -(-height // step)
-    step = -(-height // count // 8) * 8
-    return [(top, min(top + step, height)) for top in range(0, height, step)]

@@ -32,6 +32,7 @@ LJPEG_TRAIN = {
     "table_lr": None,
     "rate_lr": None,
 }
+ATTENTION_TRAIN = {"vgg": "vgg16", "freeze_vgg": False, "feature_cache": None}
 COMPRESS = {
     "inputs": ["a.png"],
     "output": None,
@@ -102,7 +103,7 @@ def help_of(monkeypatch, capsys, script, command):
     "script, own",
     [
         ("ljpeg", LJPEG_TRAIN),
-        ("ljpeg_attention", {**LJPEG_TRAIN, "vgg": "vgg16", "freeze_vgg": False}),
+        ("ljpeg_attention", {**LJPEG_TRAIN, **ATTENTION_TRAIN}),
         ("google_baseline", {"rate_lr": None}),
     ],
 )
@@ -286,6 +287,12 @@ def test_tables_may_start_at_either_end_of_their_range(value):
             "google_baseline",
             "--lr_schedule cosine --lr_decay 0.5",
             ("--lr_schedule cosine", "--lr_decay"),
+        ),
+        ("ljpeg_attention", "--feature_cache a", ("--feature_cache", "--freeze_vgg")),
+        (
+            "ljpeg_attention",
+            "--feature_cache a --freeze_vgg --patchsize 100",
+            ("--feature_cache", "--patchsize"),
         ),
         ("ljpeg", "--rate_model rdoq --lpips_weight 1", ("rdoq", "--lpips_weight")),
         ("ljpeg", "--rate_model rdoq --msssim_weight 1", ("rdoq", "--msssim_weight")),

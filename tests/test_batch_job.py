@@ -110,6 +110,12 @@ def test_settings_reach_the_command_line(flags_of, script):
     assert changed == {**vars(defaults), **wanted}
 
 
+def test_frozen_features_reach_the_command_line(flags_of):
+    flags = flags_of(FREEZE_VGG="1", FEATURE_CACHE="runs/features")
+    args = arg_parser.parse_ljpeg_attention(["train", *flags])
+    assert (args.freeze_vgg, args.feature_cache) == (True, "runs/features")
+
+
 @pytest.mark.slow
 def test_stopped_batch_saves_and_the_same_command_goes_on(train_glob, tmp_path):
     process = start(train_glob, tmp_path, STEPS=1000000, LAMBDAS="0.01")

@@ -14,6 +14,7 @@ import numpy as np
 
 from errors import UserError
 from jpeg.image_files import find_images, image_size, read_image
+from jpeg_standard import BLOCK
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,12 @@ BATCHES_AHEAD = 8
 
 
 class CropDataset:
-    """Batches of random crops from a list of image files."""
+    """Batches of random crops from a list of image files.
+
+    With a function `features` from a picture to `[rows, cols, channels]`, one vector
+    for each of its 8x8 blocks, crops lie on the grid of the blocks and come with their
+    part of the picture's features; every second one is of the mirrored picture.
+    """
 
     def __init__(self, pattern, batchsize, patchsize, threads, seed):
         """Lists the images and reads their headers.
@@ -46,6 +52,7 @@ class CropDataset:
         self._threads = threads
         self._seed = seed
         self._reported = set()
+        self.features = None
         try:
             paths = find_images([pattern])
         except UserError as error:
@@ -84,8 +91,9 @@ class CropDataset:
     def batches(self, start=0):
         """Yields the batches `start`, `start + 1`, ... without end.
 
-        Each is a uint8 array `[batchsize, patchsize, patchsize, 3]`. A thread makes
-        them ahead of their use; close the generator to end it.
+        Each is a uint8 array `[batchsize, patchsize, patchsize, 3]`; with `features` a
+        pair of that and `[batchsize, patchsize / 8, patchsize / 8, channels]`. A thread
+        makes them ahead of their use; close the generator to end it.
         """
         ready = queue.Queue(BATCHES_AHEAD)
         stop = threading.Event()
@@ -125,7 +133,7 @@ class CropDataset:
             pool, skip = pool + 1, 0
             futures = self._submit_pool(pool, executor)
             while len(crops) >= self._batchsize:
-                yield np.stack([crops.popleft() for _ in range(self._batchsize)])
+                yield _stack([crops.popleft() for _ in range(self._batchsize)])
 
     def _submit_pool(self, pool, executor):
         visits = range(pool * VISITS_PER_POOL, (pool + 1) * VISITS_PER_POOL)
@@ -146,9 +154,16 @@ class CropDataset:
             except UserError as error:
                 self._report(self.paths[index], error)
                 continue
-            rng = self._rng(2, visit)
-            return _random_crops(picture, self._patchsize, CROPS_PER_VISIT, rng)
+            return self._crops(picture, self._rng(2, visit))
         raise UserError("--train_glob: none of the training images can be read")
+
+    def _crops(self, picture, rng):
+        if self.features is None:
+            return _random_crops(picture, self._patchsize, CROPS_PER_VISIT, rng)
+        if rng.integers(2):
+            picture = np.ascontiguousarray(picture[:, ::-1])
+        features = self.features(picture)
+        return _random_pairs(picture, features, self._patchsize, CROPS_PER_VISIT, rng)
 
     def _read(self, path):
         picture = read_image(path)
@@ -171,6 +186,13 @@ def _put(ready, item, stop):
     return False
 
 
+def _stack(crops):
+    """A batch of crops, or the batches of pairs of them."""
+    if isinstance(crops[0], tuple):
+        return tuple(map(np.stack, zip(*crops, strict=True)))
+    return np.stack(crops)
+
+
 def _random_crops(picture, size, count, rng):
     """Cuts `count` random squares out of one picture.
 
@@ -190,3 +212,31 @@ def _random_crops(picture, size, count, rng):
         picture[top : top + size, left : left + size].copy()
         for top, left in zip(tops, lefts, strict=True)
     ]
+
+
+def _random_pairs(picture, features, size, count, rng):
+    """Cuts random squares on the grid of 8x8 blocks out of a picture and its features.
+
+    Args:
+      picture: array `[h, w, c]`, both sides at least `size`.
+      features: array `[rows, cols, channels]`, a vector for each block.
+      size: side of the crops in px, a multiple of 8.
+      count: number of pairs.
+      rng: `numpy.random.Generator` that draws the corners.
+
+    Returns:
+      A list of (crop of the picture, crop of the features). The former are copies; so
+      are the latter, unless they are of a memory map, whose pages need not be resident.
+    """
+    height, width = picture.shape[:2]
+    blocks = size // BLOCK
+    rows = rng.integers(0, (height - size) // BLOCK + 1, count)
+    cols = rng.integers(0, (width - size) // BLOCK + 1, count)
+    pairs = []
+    for row, col in zip(rows, cols, strict=True):
+        top, left = BLOCK * row, BLOCK * col
+        own = features[row : row + blocks, col : col + blocks]
+        if not isinstance(features, np.memmap):
+            own = own.copy()
+        pairs.append((picture[top : top + size, left : left + size].copy(), own))
+    return pairs

@@ -1,6 +1,7 @@
 """The training loop of every model: schedule, checkpoints, summaries, resuming."""
 
 import contextlib
+import hashlib
 import logging
 import os
 import signal
@@ -10,15 +11,18 @@ import numpy as np
 import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+import conv_blocks
 import hardware
 import tensorflow_v1 as tf
 from errors import UserError
 from jpeg.differentiable import LearnedTables
+from jpeg.strips import in_strips
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from lpips_tensorflow import lpips
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from training import checkpoints, variables
 from training.crops import CropDataset
+from training.feature_cache import FeatureCache
 from training.summaries import Summaries
 
 logger = logging.getLogger(__name__)
@@ -92,7 +96,11 @@ class Trainer:
         self._x = tf.cast(self.pixels, tf.float32) / 255.0
         # 16 seeds a step, for a model to draw from.
         seed = tf.stack([args.seed, 16 * tf.cast(self._global_step, tf.int32)])
-        self.graph = self._model.training_graph(self._x, seed)
+        self._features = None
+        if getattr(args, "feature_cache", None):
+            self._features = CachedFeatures(self._model, args)
+        known = {"features": self._features.batch} if self._features else {}
+        self.graph = self._model.training_graph(self._x, seed, **known)
         self.learning_rate = learning_rate(args.lr, args, self._global_step)
         self.train_op = self._minimize()
         self._finite = tf.reduce_all(
@@ -136,6 +144,18 @@ class Trainer:
             variables.restore(session, self._variables, prefix)
             self._last_prefix = prefix  # To be replaced as well.
 
+    def feeds(self, batch):
+        """What a session is fed with for a batch of the dataset."""
+        if self._features is None:
+            return {self.pixels: batch}
+        pixels, features = batch
+        return {self.pixels: pixels, self._features.fed: features}
+
+    def prepare(self, dataset, session):
+        """Gives a dataset the features that the graph wants beside the crops."""
+        if self._features:
+            dataset.features = self._features.cache(session).of
+
     def run(self, dataset, prefix):
         """Trains; returns the exit status."""
         args = self._args
@@ -147,6 +167,7 @@ class Trainer:
             logging_redirect_tqdm(),
         ):
             self.initialize(session, prefix)
+            self.prepare(dataset, session)
             start = step = session.run(self._global_step)
             logger.info(
                 "%s step %d of %d; checkpoints and TensorBoard's events in %s",
@@ -163,7 +184,7 @@ class Trainer:
             )
             with contextlib.closing(batches), progress:
                 while step < args.last_step and not stop.signal:
-                    feeds = {self.pixels: self._next(batches, session, step > start)}
+                    feeds = self.feeds(self._next(batches, session, step > start))
                     if step % SUMMARY_STEPS == 0:
                         summaries.add(session, feeds, step, losses)
                         losses = []
@@ -182,7 +203,7 @@ class Trainer:
                         saved_at = time.monotonic()
                 if step > start:
                     self._save(session)
-                    feeds = {self.pixels: next(batches)}
+                    feeds = self.feeds(next(batches))
                     summaries.add(session, feeds, step, losses)
         return self._report(step, stop.signal)
 
@@ -258,6 +279,46 @@ class Trainer:
             "integers": tf.cast(graph.coded.integers[:SUMMARY_IMAGES], tf.int16),
             "qtables": tf.cast(graph.coded.qtables, tf.uint8),
         }
+
+
+class CachedFeatures:
+    """Features of a frozen trunk: of whole pictures, and in the graph of a batch.
+
+    Whole pictures, so that a crop sees its surroundings, as it does at encoding.
+    """
+
+    def __init__(self, model, args):
+        """Builds the graph in the default graph.
+
+        Args:
+          model: has `features`, and its trunk in `frozen`.
+          args: flags of the training.
+        """
+        self._args = args
+        self._trunk = model.frozen
+        self._picture = tf.placeholder(tf.uint8, [None, None, 3])
+        x = tf.cast(self._picture, tf.float32)[tf.newaxis] / 255.0
+        self._of_picture = model.features(x)[0]
+        side = args.patchsize // 8
+        channels = self._of_picture.shape[-1]
+        self.fed = tf.placeholder(tf.float16, [args.batchsize, side, side, channels])
+        self.batch = tf.cast(self.fed, tf.float32)
+
+    def cache(self, session):
+        """The `FeatureCache` of an initialized session."""
+
+        def compute(picture):
+            return in_strips(
+                lambda s: (session.run(self._of_picture, {self._picture: s}), None),
+                picture,
+            )[0]
+
+        version = hashlib.sha256(
+            f"{self._args.precision} {conv_blocks.NUMBERS_VERSION}".encode()
+        )
+        for array in session.run(self._trunk):
+            version.update(array)
+        return FeatureCache(self._args.feature_cache, compute, version.digest())
 
 
 def _kind(variable):

@@ -13,11 +13,11 @@ import conv_blocks
 import google_baseline
 import ljpeg
 import ljpeg_attention
-from encoding import codec
 from encoding.codecs import Codecs
 from encoding.graph import CodecGraph
 from errors import UserError
 from jpeg import file as jpeg_file
+from jpeg import strips
 from ljpeg_PIL import StandardJPEG
 from tests.small_networks import use_small_networks
 from training import checkpoints, variables
@@ -174,10 +174,10 @@ def assert_nearly_equal(strips, whole):
 def assert_strips_make_no_difference(model, prefix, picture, monkeypatch):
     with restored(model, prefix) as trained:
         whole = trained.quantize(picture, 40, edited=True)
-        monkeypatch.setattr(codec, "STRIP_PIXELS", 1)
-        strips = trained.quantize(picture, 40, edited=True)
-    assert_nearly_equal(strips.integers, whole.integers)
-    assert_nearly_equal(strips.edited, whole.edited)
+        monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
+        cut = trained.quantize(picture, 40, edited=True)
+    assert_nearly_equal(cut.integers, whole.integers)
+    assert_nearly_equal(cut.edited, whole.edited)
     # The network does change the picture, from place to place.
     assert whole.edited.std() > 5
     assert np.abs(whole.edited.astype(int) - picture).max() > 5
@@ -220,7 +220,7 @@ def test_halo_is_wider_than_what_the_networks_see(session):
         # are enough columns to see each of them somewhere.
         reach = max(40 - seen[0], seen[-1] - 47)
         assert reach == {"vgg": 22, "editor": 13}[name]
-        assert reach <= codec.HALO
+        assert reach <= strips.HALO
 
 
 @pytest.mark.parametrize(
@@ -230,8 +230,8 @@ def test_halo_is_wider_than_what_the_networks_see(session):
 def test_strips_cover_a_picture_once_from_block_to_block(
     height, width, pixels, monkeypatch
 ):
-    monkeypatch.setattr(codec, "STRIP_PIXELS", pixels)
-    bounds = codec.strip_bounds(height, width)
+    monkeypatch.setattr(strips, "STRIP_PIXELS", pixels)
+    bounds = strips.strip_bounds(height, width)
     assert bounds[0][0] == 0 and bounds[-1][1] == height
     for (_, bottom), (top, _) in zip(bounds, bounds[1:], strict=False):
         assert bottom == top and top % 8 == 0

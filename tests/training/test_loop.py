@@ -358,6 +358,7 @@ def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
         "rate_model": "proxy",
         "rounding": "straight_through",
         "rate_lr": None,
+        "feature_cache": None,
         "tables_from": None,
         "table_init": None,
         "table_lr": None,
@@ -673,6 +674,69 @@ def test_moving_averages_of_the_baseline_are_updated_by_the_training(parse, tmp_
 
 
 # Frozen and trained trunks
+
+
+def cached(parse, tmp_path, folder="train", **flags):
+    """Flags of a training on cached features."""
+    flags = {"freeze_vgg": True, "feature_cache": tmp_path / "features", **flags}
+    return parse(ljpeg_attention.LJPEGAttention, folder, **flags)
+
+
+def test_features_of_whole_pictures_give_the_loss_of_whole_pictures(parse, tmp_path):
+    # The first image is as large as this crop: it has no surroundings.
+    (tmp_path / "whole").mkdir()
+    os.link(tmp_path / "images/0.png", tmp_path / "whole/0.png")
+    flags = {"train_glob": tmp_path / "whole", "patchsize": 40, "table_init": 20}
+    Image.open(tmp_path / "images/0.png").crop((0, 0, 40, 40)).save(
+        tmp_path / "whole/0.png"
+    )
+    model = ljpeg_attention.LJPEGAttention
+    args = cached(parse, tmp_path, **flags)
+    rng = np.random.default_rng(8)
+    kernel = rng.normal(0, 1, (1, 1, 8, 128))
+    losses = []
+    for known in (True, False):
+        with trainer(model, args if known else parse(model, **flags)) as made:
+            made, session = made
+            (head,) = tf.trainable_variables("attention/head/kernel")
+            head.load(kernel, session)
+            if known:
+                data = crops.CropDataset(args.train_glob, BATCH, 40, 2, args.seed)
+                made.prepare(data, session)
+                with contextlib.closing(data.batches()) as batches:
+                    batch = next(batches)
+                feeds = made.feeds(batch)
+                without = made.feeds((batch[0], np.zeros_like(batch[1])))
+                zero = session.run(made.graph.loss, without)
+            else:
+                feeds = made.feeds(batch[0])
+            losses.append(session.run(made.graph.loss, feeds))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert abs(zero - losses[1]) > 0.02 * losses[1]  # The features matter.
+
+
+def test_training_on_cached_features_goes_on_bit_for_bit(parse, tmp_path, caplog):
+    model = ljpeg_attention.LJPEGAttention
+    for folder, breaks in (("whole", (5,)), ("broken", (2, 5))):
+        for last_step in breaks:
+            args = cached(parse, tmp_path, folder, last_step=last_step, lr=1e-3)
+            assert loop.train(model, args) == 0
+    assert_equal_variables(tmp_path / "whole", tmp_path / "broken")
+    # A picture and its mirror image each.
+    assert 4 < len(os.listdir(tmp_path / "features")) <= 8
+    # Weights of the trunk are part of the key.
+    count = len(os.listdir(tmp_path / "features"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ljpeg_attention,
+            "imagenet_weights",
+            lambda trunk: [2 * array for array in tiny_imagenet_weights(trunk)],
+        )
+        loop.train(model, cached(parse, tmp_path, "other", last_step=5))
+    assert len(os.listdir(tmp_path / "features")) > count
+    # It codes as any other of the kind.
+    args = cached(parse, tmp_path, "whole")
+    assert checkpoints.load_settings(args.checkpoint_dir)["freeze_vgg"]
 
 
 def codec_of(folder):
