@@ -1,7 +1,12 @@
 #!/usr/bin/env bash
+#SBATCH --requeue --open-mode=append
+# B: to this shell, which passes it on; otherwise it would go to job steps alone.
+#SBATCH --signal=B:TERM@120
 # Trains one model for each lambda into DIR/lambda_*/train. Finished ones are skipped,
 # interrupted ones go on. Every setting may also come from the environment:
 #   STEPS=500 LAMBDAS="0.01 0.1" bash batch_job_attention.sh DIR
+#   JOBS=2 bash batch_job_attention.sh DIR               two beside each other
+#   sbatch --array=0-5 batch_job_attention.sh DIR        one lambda a task of SLURM
 set -euo pipefail
 
 SCRIPT=${SCRIPT:-ljpeg_attention.py} # or ljpeg.py
@@ -28,23 +33,38 @@ FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; the attention model o
 FEATURE_CACHE=${FEATURE_CACHE:-} # with FREEZE_VGG: folder of features; many times faster
 PRECISION=${PRECISION:-}    # float32 or bfloat16; empty: what the machine is best at
 PREPROCESS_THREADS=${PREPROCESS_THREADS:-16}
+JOBS=${JOBS:-1} # trainings at a time, a GPU each where there are several
+
+refuse() {
+  echo "batch_job_attention.sh: error: $1" >&2
+  exit 2
+}
 
 if [[ $# -ne 1 || $1 == -* ]]; then
   echo "usage: bash batch_job_attention.sh DIR" >&2
   exit 2
 fi
 dir=$1
-if [[ $FREEZE_VGG != [01] ]]; then
-  echo "batch_job_attention.sh: error: FREEZE_VGG=$FREEZE_VGG is neither 0 nor 1" >&2
-  exit 2
-fi
+[[ $FREEZE_VGG == [01] ]] || refuse "FREEZE_VGG=$FREEZE_VGG is neither 0 nor 1"
+[[ $JOBS =~ ^[1-9][0-9]?$ ]] || refuse "JOBS=$JOBS is not a number from 1 to 99"
 folders=$(for lambda in $LAMBDAS; do echo "lambda_${lambda//./}"; done)
 if [[ -n $(sort <<<"$folders" | uniq -d) ]]; then
-  echo "batch_job_attention.sh: error: two of LAMBDAS=\"$LAMBDAS\" share a folder;" \
-    "write them as 0.01" >&2
-  exit 2
+  refuse "two of LAMBDAS=\"$LAMBDAS\" share a folder; write them as 0.01"
 fi
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+read -ra lambdas <<<"$LAMBDAS"
+job=${SLURM_JOB_ID:-}
+if [[ -n ${SLURM_ARRAY_TASK_ID:-} ]]; then
+  job=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
+  ((SLURM_ARRAY_TASK_ID < ${#lambdas[@]})) || refuse \
+    "task $SLURM_ARRAY_TASK_ID: LAMBDAS has ${#lambdas[@]}, and the first is task 0"
+  lambdas=("${lambdas[SLURM_ARRAY_TASK_ID]}")
+fi
+own_path=${BASH_SOURCE[0]}
+if [[ $own_path == */slurm_script ]]; then # a copy that sbatch made, elsewhere
+  own_path=$(scontrol show job "$job" | sed -n 's/^ *Command=//p')
+  own_path=${own_path%batch_job_attention.sh*}.
+fi
+here=$(cd "$(dirname "$own_path")" && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
 [[ -x $python ]] || python=python3
 
@@ -65,29 +85,88 @@ fi
 [[ -n $TABLE_INIT ]] && flags+=(--table_init "$TABLE_INIT")
 [[ -n $PRECISION ]] && flags+=(--precision "$PRECISION")
 
-# A training saves a checkpoint when it is stopped, so the signal is passed on to it.
-child=
-stop() {
-  if [[ -n $child ]] && kill -TERM "$child" 2>/dev/null; then
-    wait "$child" || true
+# Numbers of the GPUs to share out; nothing where each training sees the same.
+gpus=()
+if ((JOBS > 1)); then
+  if [[ -n ${CUDA_VISIBLE_DEVICES:-} ]]; then
+    IFS=, read -ra gpus <<<"$CUDA_VISIBLE_DEVICES"
+  elif count=$(nvidia-smi --list-gpus 2>/dev/null | wc -l) && ((count > 1)); then
+    read -ra gpus <<<"$(seq -s ' ' 0 $((count - 1)))"
   fi
-  echo "stopped; the same command goes on" >&2
+fi
+
+# The newest checkpoints of this job.
+progress() {
+  local lambda
+  for lambda in "${lambdas[@]}"; do
+    cat "$dir/lambda_${lambda//./}/train/checkpoint" 2>/dev/null || true
+  done
+}
+
+# Whether this job is to be queued again: the scheduler warns it before its time is up.
+# One that is cancelled, or put back by the scheduler itself, is not running any more,
+# and one that came no further never would.
+ends_with_its_time() {
+  [[ -n $job && $(squeue -h -j "$job" -o %T 2>/dev/null) == RUNNING &&
+    $(progress) != "$progress_at_start" ]]
+}
+
+# A training saves a checkpoint when it is stopped, so the signal is passed on to it.
+stop() {
+  trap '' INT TERM
+  kill -TERM ${pids[@]+"${pids[@]}"} 2>/dev/null || true
+  wait
+  if [[ $1 == TERM ]] && ends_with_its_time && scontrol requeue "$job"; then
+    echo "out of time; queued again, to go on" >&2
+  else
+    echo "stopped; the same command goes on" >&2
+  fi
   exit 130
 }
-trap stop INT TERM
 
-for lambda in $LAMBDAS; do
+pids=() # of the trainings, by slot
+status=0
+progress_at_start=$(progress)
+trap 'stop INT' INT
+trap 'stop TERM' TERM
+
+# Sets `slot` to one that is free, once there is one, and takes note of failures.
+find_slot() {
+  while :; do
+    for ((slot = 0; slot < JOBS; slot++)); do
+      local pid=${pids[slot]:-}
+      if [[ -n $pid ]] && { ((JOBS == 1)) || ! kill -0 "$pid" 2>/dev/null; }; then
+        wait "$pid" || status=$?
+        unset "pids[slot]"
+      fi
+      [[ -n ${pids[slot]:-} ]] || return 0
+    done
+    sleep 1 &
+    wait $! # which signals interrupt
+  done
+}
+
+for lambda in "${lambdas[@]}"; do
   folder=$dir/lambda_${lambda//./}/train
   if grep -qs "^model_checkpoint_path: \"model.ckpt-$STEPS\"" "$folder/checkpoint"; then
     echo "lambda $lambda: finished already, in $folder"
     continue
   fi
+  find_slot
+  ((status == 0)) || break
   echo "lambda $lambda: training in $folder"
   start=()
   [[ -n $TABLES_RUN ]] && start=(--tables_from "$TABLES_RUN/lambda_${lambda//./}")
-  "$python" "$here/$SCRIPT" --checkpoint_dir "$folder" train --lambda "$lambda" \
-    "${flags[@]}" "${start[@]}" &
-  child=$!
-  wait "$child"
-  child=
+  (
+    if ((${#gpus[@]})); then
+      export CUDA_VISIBLE_DEVICES=${gpus[slot % ${#gpus[@]}]}
+    fi
+    exec "$python" "$here/$SCRIPT" --checkpoint_dir "$folder" train --lambda "$lambda" \
+      "${flags[@]}" ${start[@]+"${start[@]}"}
+  ) &
+  pids[slot]=$!
 done
+for pid in ${pids[@]+"${pids[@]}"}; do
+  wait "$pid" || status=$?
+done
+exit "$status"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from PIL import Image
 from scipy import ndimage
 
 from metrics import butteraugli
@@ -37,3 +38,15 @@ def smooth_picture():
         return np.clip(picture, 0, 255).round().astype(np.uint8)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def train_glob(tmp_path_factory):
+    """Two pictures of noise over a gradient, large enough for crops of 64 px."""
+    folder = tmp_path_factory.mktemp("training images")
+    rng = np.random.default_rng(0)
+    for index in range(2):
+        ramp = np.linspace(0, 200, 96)[:, None, None]
+        pixels = ramp + rng.integers(0, 55, (96, 96, 3))
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
+    return str(folder / "*.png")

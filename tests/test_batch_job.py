@@ -6,35 +6,24 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-from PIL import Image
 
 import arg_parser
 from tests.paths import ROOT
 from training import checkpoints
 
-
-@pytest.fixture(scope="module")
-def train_glob(tmp_path_factory):
-    """Two pictures of noise over a gradient, large enough for crops of 64 px."""
-    folder = tmp_path_factory.mktemp("training images")
-    rng = np.random.default_rng(0)
-    for index in range(2):
-        ramp = np.linspace(0, 200, 96)[:, None, None]
-        pixels = ramp + rng.integers(0, 55, (96, 96, 3))
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{index}.png")
-    return str(folder / "*.png")
+DEFAULTS = {
+    **{"BATCHSIZE": 2, "PATCHSIZE": 64, "SCRIPT": "ljpeg.py", "STEPS": 5},
+    **{"LAMBDAS": "0.01 0.0025", "PYTHON": sys.executable},
+}
 
 
 def start(train_glob, folder, **settings):
     """Starts the script with settings from the environment."""
-    defaults = {"BATCHSIZE": 2, "PATCHSIZE": 64, "SCRIPT": "ljpeg.py", "STEPS": 5}
-    defaults |= {"LAMBDAS": "0.01 0.0025", "TRAIN_GLOB": train_glob}
-    defaults |= {"PYTHON": sys.executable, **settings}
+    settings = {**DEFAULTS, "TRAIN_GLOB": train_glob, **settings}
     return subprocess.Popen(
         ["bash", ROOT / "batch_job_attention.sh", folder],
-        env={**os.environ, **{key: str(value) for key, value in defaults.items()}},
+        env={**os.environ, **{key: str(value) for key, value in settings.items()}},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -46,6 +35,16 @@ def run(*args, **settings):
     process = start(*args, **settings)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
+
+
+def wait_for_summary(lambda_dir):
+    """Returns when a training has written its first summary."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        events = (lambda_dir / "train").glob("events*")
+        if any(path.stat().st_size > 1000 for path in events):
+            break
+        time.sleep(0.1)
 
 
 def steps(folder):
@@ -73,12 +72,17 @@ def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
     assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
 
 
+def write_program(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
 @pytest.fixture
 def flags_of(tmp_path):
     """A function SETTING=value, ... -> the flags that a training would be given."""
-    stand_in = tmp_path / "python"
-    stand_in.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
-    stand_in.chmod(0o755)
+    stand_in = write_program(tmp_path / "python", 'printf "%s\\n" "$@"')
 
     def flags(**settings):
         settings |= {"PYTHON": stand_in, "LAMBDAS": "0.01"}
@@ -88,6 +92,42 @@ def flags_of(tmp_path):
         return out.splitlines()[5:]
 
     return flags
+
+
+def test_two_jobs_run_beside_each_other_on_a_gpu_each(tmp_path):
+    write_program(tmp_path / "bin" / "nvidia-smi", "printf 'GPU 0\\nGPU 1\\n'")
+    # Each of the first two trainings ends only when both have begun.
+    training = write_program(
+        tmp_path / "python",
+        f"""cd {tmp_path}; touch begun_$6; [[ $6 == 3 ]] && touch begun_1 begun_2
+        until [[ -e begun_1 && -e begun_2 ]]; do sleep 0.05; done
+        echo "$6 on $CUDA_VISIBLE_DEVICES" """,
+    )
+    settings = {"JOBS": 2, "LAMBDAS": "1 2 3", "PYTHON": training}
+    path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "CUDA_VISIBLE_DEVICES": ""}
+    status, out, err = run("*.png", tmp_path / "runs", **settings, **path)
+    assert (status, err) == (0, "")
+    lines = [line for line in out.splitlines() if " on " in line]
+    assert {"1 on 0", "2 on 1"} < set(lines)
+    assert lines[2] in ("3 on 0", "3 on 1")
+
+    settings["LAMBDAS"] = "1 2"
+    path["CUDA_VISIBLE_DEVICES"] = "3,5"  # what the scheduler has given
+    _, out, _ = run("*.png", tmp_path / "runs", **settings, **path)
+    assert "1 on 3" in out and "2 on 5" in out
+
+
+def test_after_a_failure_the_other_job_ends_and_no_further_one_begins(tmp_path):
+    training = write_program(
+        tmp_path / "python",
+        f"""cd {tmp_path}; touch begun_$6; [[ $6 == 1 ]] && exit 3
+        sleep 1.5; touch ended_$6""",
+    )
+    settings = {"JOBS": 2, "LAMBDAS": "1 2 4", "PYTHON": training}
+    status, _, _ = run("*.png", tmp_path / "runs", **settings)
+    assert status == 3
+    assert (tmp_path / "ended_2").exists()
+    assert not (tmp_path / "begun_4").exists()
 
 
 @pytest.mark.parametrize("script", ["ljpeg", "ljpeg_attention"])
@@ -119,12 +159,7 @@ def test_frozen_features_reach_the_command_line(flags_of):
 @pytest.mark.slow
 def test_stopped_batch_saves_and_the_same_command_goes_on(train_glob, tmp_path):
     process = start(train_glob, tmp_path, STEPS=1000000, LAMBDAS="0.01")
-    events = tmp_path / "lambda_001" / "train"
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:  # Until the first summary is written.
-        if any(path.stat().st_size > 1000 for path in events.glob("events*")):
-            break
-        time.sleep(0.1)
+    wait_for_summary(tmp_path / "lambda_001")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -146,7 +181,8 @@ def test_batch_stops_at_the_first_training_that_fails(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "setting, value", [("FREEZE_VGG", "true"), ("LAMBDAS", "1 .1")]
+    "setting, value",
+    [("FREEZE_VGG", "true"), ("LAMBDAS", "1 .1"), ("JOBS", "0"), ("JOBS", "two")],
 )
 def test_settings_that_would_mislead_are_refused(tmp_path, setting, value):
     status, _, err = run("*.png", tmp_path, **{setting: value})
