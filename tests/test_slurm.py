@@ -55,7 +55,7 @@ def kill_processes(word):
 def test_array_trains_a_lambda_a_task_through_time_limits_and_kills(
     cluster, train_glob, tmp_path
 ):
-    settings = {**test_batch_job.DEFAULTS, "STEPS": 2500, "LR": "1e-5"}
+    settings = {**test_batch_job.DEFAULTS, "STEPS": 1500, "LR": "1e-5"}
     settings |= {"PREPROCESS_THREADS": 2, "TRAIN_GLOB": train_glob}
     undisturbed = test_batch_job.start(train_glob, tmp_path / "a", JOBS=2, **settings)
 
