@@ -28,6 +28,7 @@ class MultiScaleSimilarity:
     """
 
     STEPS = Steps(3.0, 4.2, 0.0, 1.0)
+    STARTS = 0
     DAMPING = (1.0, 1.0, 2.0, 3.0, 4.0)  # of the weights, a number a pass
     PASSES = len(DAMPING)
 

@@ -277,6 +277,15 @@ class CodedPicture:
             if component and sampling != "4:4:4":
                 self.shown[component] = upsample(samples, sampling, height, width)
 
+    @property
+    def is_replaced(self):
+        """Whether something else than the original is coded."""
+        return any(coded is not None for coded in self._coded)
+
+    def steps(self, component):
+        """Of what is coded of a component, float32 `[64]`, zigzag."""
+        return self._coded[component][1]
+
     def coefficients(self, component):
         """What is coded of a component, shaped as `originals`; not to be changed."""
         if self._coded[component] is None:

@@ -39,10 +39,14 @@ class Form(NamedTuple):
     Attributes:
       target: float32 `[blocks, 64]`, zigzag; an array of its own.
       weights: float32 `[blocks or 1, 64]`, bits of a squared error of 1.
+      coupling: None, or float32 `[64, 64]`, upper triangular with ones on the diagonal:
+        in each block `sum((coupling @ e)^2)` of the errors `e = sqrt(weights) *
+        (coefficients - target)` takes the place of `sum(e^2)`.
     """
 
     target: np.ndarray
     weights: np.ndarray
+    coupling: np.ndarray | None = None
 
 
 class Steps(NamedTuple):
@@ -69,6 +73,7 @@ class SquaredError:
     """
 
     STEPS = Steps(2.8, 3.6, 0.4, 1.15)
+    STARTS = 0
     PASSES = 6
 
     def __init__(self, lmbda):
@@ -102,6 +107,7 @@ class SquaredSteps:
     For tables that say by themselves what an error costs, as those of a standard do.
     """
 
+    STARTS = 0
     PASSES = 5
 
     def __init__(self, qtables, bits):
@@ -132,8 +138,10 @@ def search(
       entropy_coding: "default" counts the bits of the standard's Huffman tables in a
         sequential scan; any other coding those of tables made for the picture's
         progressive scans.
-      distortion: such as `SquaredError`: has `PASSES`, `weights`, `form`, and for a
-        search without tables `STEPS`.
+      distortion: such as `SquaredError`: has `PASSES`, `weights`, `form`, for a search
+        without tables `STEPS`, and `STARTS`: how often the first integers are made,
+        each time by the weights near those before; with 0 the first pass is near the
+        original.
       qtables: whole numbers `[8, 8, 2]`, 1..255, to start from; None for those that
         follow from the distortion.
       moves_tables: whether the tables may become the picture's own.
@@ -144,6 +152,12 @@ def search(
     """
     coded = CodedPicture(picture, sampling)
     state = _State(coded, entropy_coding, _first_steps(coded, distortion, qtables))
+    for number in range(distortion.STARTS):
+        if number:
+            steps = _first_steps(coded, distortion, qtables)
+            state = _State(coded, entropy_coding, steps)
+        for component in range(3):
+            state.show(component)
     for number in range(distortion.PASSES):
         state.measure(number)
         sums = 0
@@ -222,14 +236,27 @@ class _State:
             (first, last, *self._band_lengths(component, first, last))
             for first, last in self._bands[component]
         ]
+        self._search_ac(z, weights, bands, integers)
+        if form.coupling is not None:
+            uncoupled = z
+            # What higher frequencies leave moves the targets of lower ones.
+            z = trellis.coupled_targets(uncoupled, weights, form.coupling, integers)
+            self._search_ac(z, weights, bands, integers)
+            again = trellis.coupled_targets(
+                uncoupled, weights, form.coupling, integers
+            )
+            z[:, 0] = again[:, 0]
         lengths = self._dc_lengths[table]
         trellis.search_dc(z, weights, self._orders[component], lengths, integers)
+        return trellis.regression(z, weights, integers)
+
+    @staticmethod
+    def _search_ac(z, weights, bands, integers):
         for first, last, lengths, runs, end in bands:
             trellis.search_ac(
                 *(z, weights, first, last, lengths, runs, end),
                 *(np.float32(LEAST), integers),
             )
-        return trellis.regression(z, weights, integers)
 
     def _band_lengths(self, component, first, last):
         """(lengths, run lengths, end) for `trellis.search_ac`."""

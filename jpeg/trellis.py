@@ -246,6 +246,42 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
         final = origins[final]
 
 
+def coupled_targets(z, weights, coupling, integers):
+    """Coefficients, moved by what the errors of others in their block are worth.
+
+    Args:
+      z: float32 `[blocks, 64]`, coefficients in units of their step.
+      weights: float32 `[blocks, 64]`.
+      coupling: float32 `[64, 64]`, see `search.Form`.
+      integers: int16 `[blocks, 64]`.
+
+    Returns:
+      float32, shaped as `z`: where each error, alone, would be least.
+    """
+    moved = np.empty_like(z)
+    strict = np.ascontiguousarray((coupling - np.eye(64, dtype=np.float32)).T)
+    _couple(z, weights, strict, integers, moved)
+    return moved
+
+
+@numba.njit(cache=True, nogil=True)
+def _couple(z, weights, strict, integers, moved):
+    """Writes `moved` of `coupled_targets`; `strict` is transposed, its diagonal 0."""
+    roots = np.empty(64, np.float32)
+    sums = np.empty(64, np.float32)
+    for block in range(z.shape[0]):
+        for k in range(64):
+            roots[k] = np.sqrt(weights[block, k])
+            sums[k] = np.float32(0)
+        for other in range(1, 64):
+            error = (integers[block, other] - z[block, other]) * roots[other]
+            row = strict[other]
+            for k in range(other):
+                sums[k] += row[k] * error
+        for k in range(64):
+            moved[block, k] = z[block, k] - sums[k] / roots[k]
+
+
 @numba.njit(cache=True, nogil=True)
 def regression(z, weights, integers):
     """Sums over the blocks, `[3, 64]`: w v z, w v v, and how many v are not 0.

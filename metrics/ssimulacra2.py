@@ -27,7 +27,7 @@ MIN_SIDE = 8  # px, of a picture and of each scale
 
 # For each scale, from fine to coarse, a row for each plane, Y, X and B, that counts:
 # weights of the mean of the SSIM, ringing and blur map, and of the 4-norm of these.
-_WEIGHTS = (
+WEIGHTS = (
     np.array([[0, 0, 0, 7.46689033, 0, 17.445834]]),
     np.array(
         [
@@ -72,7 +72,7 @@ _LINEAR = np.where(
 
 # Responses of three kinds of cones to linear RGB: the cube root of these sums plus the
 # bias, minus the cube root of the bias.
-_CONES = np.array(
+CONES = np.array(
     [
         [0.3, 0.622, 0.078],
         [0.23, 0.692, 0.078],
@@ -81,7 +81,7 @@ _CONES = np.array(
     np.float32,
 )
 _BIAS = np.float32(0.00379307325)
-_BIAS_ROOT = np.float32(0.00379307325 ** (1 / 3))
+BIAS_ROOT = np.float32(0.00379307325 ** (1 / 3))
 
 # Gaussian of 1.5 px as a sum of truncated cosines: D. Charalampidis, "Recursive
 # implementation of the Gaussian filter using truncated cosine functions", 2016. From
@@ -89,11 +89,16 @@ _BIAS_ROOT = np.float32(0.00379307325 ** (1 / 3))
 _TAPS = np.array(
     [0.26462111, 0.21292859, 0.10933537, 0.03601111, 0.00941437], np.float32
 )
-_REACH = len(_TAPS) - 1
-_C2 = np.float32(0.0009)
+REACH = len(_TAPS) - 1
+C2 = np.float32(0.0009)
 
 # Numbers of the kernels below in single precision: Python's would make it double.
 _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
+
+
+def window():
+    """The blur's taps along one axis, float32 `[9]`."""
+    return np.concatenate([_TAPS[:0:-1], _TAPS])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +110,12 @@ class Scale:
     variance: np.ndarray  # [n, h, w], local variance
 
 
-def reference_scales(original):
+def reference_scales(original, weights=WEIGHTS):
     """The `Scale` of the original at every scale, from fine to coarse.
 
     Args:
       original: uint8 [h, w, 3], sRGB.
+      weights: for each scale `[n, 6]`, see `WEIGHTS`.
 
     Returns:
       tuple of `Scale`, for `score`, about 20 bytes per pixel; empty if a side is below
@@ -119,7 +125,7 @@ def reference_scales(original):
       ValueError: `original` is not uint8.
     """
     scales = []
-    for planes in _planes_of_scales(original):
+    for planes in _planes_of_scales(original, weights):
         mean, variance = np.empty_like(planes), np.empty_like(planes)
         for plane, *statistics in zip(planes, mean, variance, strict=True):
             _local_statistics(plane, *statistics)
@@ -147,11 +153,11 @@ def score(scales, decoded):
     if decoded.shape[:2] != scales[0].planes.shape[1:]:
         raise ValueError(f"not of the original's size: {list(decoded.shape)}")
     total = 0.0
-    by_scale = zip(_WEIGHTS, scales, _planes_of_scales(decoded), strict=False)
+    by_scale = zip(WEIGHTS, scales, _planes_of_scales(decoded), strict=False)
     for weights, scale, planes in by_scale:  # small pictures have fewer scales
         for i, own_weights in enumerate(weights):
             original = scale.planes[i], scale.mean[i], scale.variance[i]
-            sums = _error_sums(*original, planes[i]).sum(-1)
+            sums = error_sums(*original, planes[i]).sum(-1)
             mean, mean_fourth = sums / planes[i].size
             total += own_weights @ np.concatenate([mean, mean_fourth**0.25])
     return _to_score(float(total))
@@ -168,23 +174,37 @@ def _to_score(total):
     return 100 - 10 * max(bent, 0.0) ** 0.6276336467831387
 
 
-def _planes_of_scales(picture):
+def _planes_of_scales(picture, weights=WEIGHTS):
     """Yields the planes [n, h, w] that count, float32, from fine to coarse."""
     if picture.dtype != np.uint8:  # which the kernels do not check
         raise ValueError(f"not a uint8 picture: {picture.dtype}")
     height, width = picture.shape[:2]
     linear = np.empty((3, height, width), np.float32)
     _linearize(picture, linear)
-    for weights in _WEIGHTS:
-        if min(height, width) < MIN_SIDE:
+    for own_weights in weights:
+        if min(linear.shape[1:]) < MIN_SIDE:
             return
-        planes = np.empty((len(weights), height, width), np.float32)
-        _to_xyb(linear, planes)
-        yield planes
-        height, width = (height + 1) // 2, (width + 1) // 2
-        halved = np.empty((3, height, width), np.float32)
-        _halve(linear, halved)
-        linear = halved
+        yield to_xyb(linear, len(own_weights))
+        linear = halve(linear)
+
+
+def to_xyb(linear, count):
+    """The first planes of Y, X, B, float32 `[count, h, w]`, of linear RGB `[3, h, w]`.
+
+    These are Y + 0.01, 14 X + 0.42 and B - Y + 0.55, where X and Y are half of the
+    difference and of the sum of the first two cone responses, and B is the third.
+    """
+    planes = np.empty((count, *linear.shape[1:]), np.float32)
+    _to_xyb(linear, planes)
+    return planes
+
+
+def halve(planes):
+    """Means of 2x2 pixels, `[n, h, w]`; an odd side is continued by its last pixel."""
+    count, height, width = planes.shape
+    halved = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
+    _halve(planes, halved)
+    return halved
 
 
 @numba.njit(cache=True, nogil=True)
@@ -199,10 +219,10 @@ def _linearize(picture, linear):
 
 @numba.njit(cache=True, nogil=True)
 def _halve(planes, halved):
-    """Writes means of 2x2 pixels; an odd side is continued by its last pixel."""
+    """Writes what `halve` returns."""
     _, height, width = planes.shape
     quarter = _HALF * _HALF
-    for c in range(3):
+    for c in range(planes.shape[0]):
         for y in range(halved.shape[1]):
             upper, lower = planes[c, 2 * y], planes[c, min(2 * y + 1, height - 1)]
             row = halved[c, y]
@@ -215,16 +235,12 @@ def _halve(planes, halved):
 
 @numba.njit(cache=True, nogil=True)
 def _to_xyb(linear, planes):
-    """Writes Y, X and B of linear RGB, or the first of them, scaled to about 0..1.
-
-    These are Y + 0.01, 14 X + 0.42 and B - Y + 0.55, where X and Y are half of the
-    difference and of the sum of the first two cone responses, and B is the third.
-    """
+    """Writes what `to_xyb` returns."""
     count, height, width = planes.shape
     long, medium = np.empty((2, width), np.float32)
     for y in range(height):
-        _cone_response(linear, y, _CONES[0], long)
-        _cone_response(linear, y, _CONES[1], medium)
+        cone_response(linear, y, CONES[0], long)
+        cone_response(linear, y, CONES[1], medium)
         row = planes[0, y]
         for x in range(width):
             row[x] = _HALF * (long[x] + medium[x]) + np.float32(0.01)
@@ -234,14 +250,14 @@ def _to_xyb(linear, planes):
                 row[x] = np.float32(7) * (long[x] - medium[x]) + np.float32(0.42)
         if count > 2:
             row, luma = planes[2, y], planes[0, y]
-            _cone_response(linear, y, _CONES[2], row)
+            cone_response(linear, y, CONES[2], row)
             for x in range(width):
                 row[x] = row[x] - luma[x] + np.float32(0.56)
 
 
 @numba.njit(cache=True, nogil=True)
-def _cone_response(linear, y, sensitivity, response):
-    """Writes the cube roots of row y, see `_CONES`.
+def cone_response(linear, y, sensitivity, response):
+    """Writes the cube roots of row y, see `CONES`.
 
     To take a third of a float's bits, as an integer, is to take a third of its
     logarithm, about: 3 % off (W. Kahan, "Computing a real cube root", 1991). Two steps
@@ -263,7 +279,7 @@ def _cone_response(linear, y, sensitivity, response):
         for _ in range(2):
             cube = root * root * root
             root *= (cube + _TWO * sums[x]) / (_TWO * cube + sums[x])
-        response[x] = root - _BIAS_ROOT
+        response[x] = root - BIAS_ROOT
 
 
 @numba.njit(cache=True, nogil=True)
@@ -271,9 +287,9 @@ def _local_statistics(plane, mean, variance):
     """Writes the local mean and variance of a plane of the original."""
     height, width = plane.shape
     black = np.zeros_like(plane)
-    blur = _new_blur(width)
-    for y in range(-_REACH, height):
-        means, squares, _ = _next_moments(black, plane, y, blur)
+    blur = new_blur(width, 3)
+    for y in range(-REACH, height):
+        means, squares, _ = next_moments(black, plane, y, blur)
         if y >= 0:
             for x in range(width):
                 mean[y, x] = means[x]
@@ -282,7 +298,7 @@ def _local_statistics(plane, mean, variance):
 
 
 @numba.njit(cache=True, nogil=True)
-def _error_sums(original, mean, variance, decoded):
+def error_sums(original, mean, variance, decoded):
     """Sums of the maps of errors down each column: of the values, of fourth powers.
 
     Args:
@@ -293,11 +309,11 @@ def _error_sums(original, mean, variance, decoded):
       float64 `[2, 3 (SSIM, ringing, blur), w]`.
     """
     height, width = original.shape
-    blur = _new_blur(width)
+    blur = new_blur(width, 3)
     maps = np.empty((3, width), np.float32)
     sums = np.zeros((2, 3, width))
-    for y in range(-_REACH, height):
-        moments = _next_moments(original, decoded, y, blur)
+    for y in range(-REACH, height):
+        moments = next_moments(original, decoded, y, blur)
         if y >= 0:
             _ssim_errors(mean[y], variance[y], moments, maps[0])
             _edge_errors(original[y], mean[y], decoded[y], moments[0], maps[1:])
@@ -306,50 +322,50 @@ def _error_sums(original, mean, variance, decoded):
 
 
 @numba.njit(cache=True, nogil=True)
-def _new_blur(width):
-    """Memory of `_next_moments`: rows, blurred along them; their blur; a wider row.
+def new_blur(width, count):
+    """Memory to blur `count` maps: rows, blurred along them; their blur; a wider row.
 
     Zeros stand for what is above the picture, and beside it.
     """
-    rows = np.zeros((2 * _REACH + 1, 3, width), np.float32)
-    columns = np.empty((3, width), np.float32)
-    return rows, columns, np.zeros(width + 2 * _REACH, np.float32)
+    rows = np.zeros((2 * REACH + 1, count, width), np.float32)
+    columns = np.empty((count, width), np.float32)
+    return rows, columns, np.zeros(width + 2 * REACH, np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
-def _next_moments(original, decoded, y, blur):
+def next_moments(original, decoded, y, blur):
     """Blurs of the difference of two planes, of its square, of the decoded's square.
 
-    Called for one row after the other, from -`_REACH` on: so the rows that the next
+    Called for one row after the other, from -`REACH` on: so the rows that the next
     ones need stay in the cache.
 
     Returns:
       float32 `[3, w]`, the moments at row y; overwritten by the next call.
     """
     rows, moments, wide = blur
-    newest = rows[(y + _REACH) % len(rows)]
-    if y + _REACH < len(decoded):
-        ours, others = decoded[y + _REACH], original[y + _REACH]
-        inside = wide[_REACH:-_REACH]
+    newest = rows[(y + REACH) % len(rows)]
+    if y + REACH < len(decoded):
+        ours, others = decoded[y + REACH], original[y + REACH]
+        inside = wide[REACH:-REACH]
         for x in range(ours.size):
             inside[x] = ours[x] - others[x]
-        _blur_row(wide, newest[0])
+        blur_row(wide, newest[0])
         for x in range(ours.size):
             inside[x] *= inside[x]
-        _blur_row(wide, newest[1])
+        blur_row(wide, newest[1])
         for x in range(ours.size):
             inside[x] = ours[x] * ours[x]
-        _blur_row(wide, newest[2])
+        blur_row(wide, newest[2])
     else:
         newest[:] = _ZERO
     if y >= 0:
-        _blur_columns(rows, y, moments)
+        blur_columns(rows, y, moments)
     return moments
 
 
 @numba.njit(cache=True, nogil=True)
-def _blur_row(wide, blurred):
-    """Writes the blur of a row that has `_REACH` pixels more at both ends."""
+def blur_row(wide, blurred):
+    """Writes the blur of a row that has `REACH` pixels more at both ends."""
     for x in range(blurred.size):
         blurred[x] = (
             _TAPS[0] * wide[x + 4]
@@ -361,13 +377,13 @@ def _blur_row(wide, blurred):
 
 
 @numba.njit(cache=True, nogil=True)
-def _blur_columns(rows, y, blurred):
+def blur_columns(rows, y, blurred):
     """Writes the blur at row y, whose neighbours are at their number modulo 9."""
-    for moment in range(3):
+    for moment in range(len(blurred)):
         row, middle = blurred[moment], rows[y % len(rows), moment]
         for x in range(row.size):
             row[x] = _TAPS[0] * middle[x]
-        for distance in range(1, _REACH + 1):
+        for distance in range(1, REACH + 1):
             above = rows[(y - distance) % len(rows), moment]
             below = rows[(y + distance) % len(rows), moment]
             for x in range(row.size):
@@ -387,7 +403,7 @@ def _ssim_errors(mean, variance, moments, errors):
         luminance = difference[x] * difference[x]
         decoded_mean = mean[x] + difference[x]
         variances = variance[x] + (decoded_square[x] - decoded_mean * decoded_mean)
-        structure = (square[x] - luminance) / (variances + _C2)
+        structure = (square[x] - luminance) / (variances + C2)
         errors[x] = luminance + (_ONE - luminance) * structure
 
 

@@ -1,0 +1,160 @@
+"""SSIMULACRA2 as what a search minimises, with terms of its own at fine scales.
+
+The interface is that of jpeg/search.py, see `search.SquaredError`.
+"""
+
+import functools
+
+import numpy as np
+
+from encoding.basis_energies import SCALES, grams
+from jpeg.planes import shown_rgb
+from jpeg.sampling import factors
+from jpeg.search import Form, Steps
+from jpeg_standard import BLOCK, YCBCR_TO_RGB
+from metrics import ssimulacra2
+from metrics.ssimulacra2_slopes import MAPS, Direction, slopes
+
+NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+
+# Points that a unit of the metric's weighted sum is taken for. Its polynomial is flat
+# where a picture is bad: no error would seem worth its bits there.
+_POINTS = 5.0
+_FIRST_POINTS = 6.0  # the same where nothing is coded yet
+# Weights of the mean of the SSIM map beside the metric's own, which sees no ringing of
+# luma at fine scales, and no chroma: alone it would leave block edges and stray dots.
+# Rows for scales, columns for Y, X, B.
+_FINE = ((25.0, 4.0), (25.0, 8.0, 4.0), (0.0, 0.0, 8.0))
+# Means of correlations between the errors of a block are less sure than variances.
+_SHRINKAGE = 0.3
+_REACH = 0.4  # steps that a target may differ from the original's coefficient
+_CHROMA_REACH = 0.7  # part of the way that targets of chroma go
+
+
+def _weights():
+    """The metric's, `[n, 6]` for each scale, with `_FINE`."""
+    found = []
+    for number, rows in enumerate(ssimulacra2.WEIGHTS):
+        fine = _FINE[number] if number < len(_FINE) else ()
+        own = np.zeros((max(len(rows), len(fine)), 6))
+        own[: len(rows)] = rows
+        own[: len(fine), 0] += fine
+        found.append(own)
+    return tuple(found)
+
+
+WEIGHTS = _weights()
+
+
+class SeenError:
+    """`lmbda * (100 - score) * pixels`, near enough, of SSIMULACRA2 with `_FINE`.
+
+    In every pass, for Cb and Cr and for Y, the metric is taken as its gradient and a
+    quadratic form whose weights differ by block; correlations between the errors of a
+    block's coefficients are those of the picture's mean.
+    """
+
+    STEPS = Steps(2.9, 4.2, 0.0, 1.0)
+    STARTS = 2
+    DAMPING = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # of the weights, a number a pass
+    PASSES = len(DAMPING)
+
+    def __init__(self, picture, lmbda):
+        """Prepares what depends on the original only.
+
+        Args:
+          picture: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
+          lmbda: bits per pixel that a point of the score is worth.
+        """
+        self._factor = lmbda * picture.shape[0] * picture.shape[1]
+        self._scales = ssimulacra2.reference_scales(picture, WEIGHTS)
+        self._gradient = None
+        self._curvatures = {}
+        self._log_weights = [None] * 3
+
+    def weights(self, coded, component):
+        """Of the coefficients of each block, as in `Form`, without correlations."""
+        if component == 0:
+            self._linearise(coded, (0, 1, 2))
+        return self._weights(coded, component)
+
+    def form(self, coded, component, number):
+        """The `Form` of a component near what is coded, see `SquaredError.form`."""
+        if component != 2:
+            self._linearise(coded, (1, 2) if component else (0,))
+        weights = self._weights(coded, component)
+        logs = np.log(weights, out=weights)
+        if self._log_weights[component] is not None:
+            logs = (logs + self._log_weights[component]) / 2
+        self._log_weights[component] = logs
+        weights = np.exp(logs)
+        damping = self.DAMPING[number]
+        correlations = self._correlations(coded, component, weights)
+        target = self._target(coded, component, weights, correlations, damping)
+        triangle = np.linalg.cholesky(correlations)
+        diagonal = np.diag(triangle)
+        weights *= (damping * diagonal**2).astype(np.float32)
+        coupling = (triangle / diagonal[:, np.newaxis]).T.astype(np.float32)
+        return Form(target, weights, coupling)
+
+    def _linearise(self, coded, components):
+        """Gradient and curvatures near what is coded."""
+        is_original = not coded.is_replaced
+        directions = [self._direction(coded, c) for c in components]
+        found = slopes(
+            self._scales, shown_rgb(coded), WEIGHTS, directions, is_original
+        )
+        points = _FIRST_POINTS if is_original else _POINTS
+        self._gradient = found.gradient
+        scaled = (np.float32(points * self._factor) * c for c in found.curvatures)
+        self._curvatures = dict(zip(components, scaled, strict=True))
+
+    @staticmethod
+    def _direction(coded, component):
+        v, h = factors(coded.sampling) if component else (1, 1)
+        return Direction(YCBCR_TO_RGB[:, component], BLOCK * v, BLOCK * h)
+
+    def _grams(self, coded, component):
+        """`[MAPS, scales, 64, 64]`, of the energies of `ssimulacra2_slopes`."""
+        own = factors(coded.sampling) if component else (1, 1)
+        return _energies(own)[:, : len(self._scales)]
+
+    def _weights(self, coded, component):
+        own = np.einsum("msaa->msa", self._grams(coded, component)).reshape(-1, 64)
+        return self._curvatures[component] @ own.astype(np.float32)
+
+    def _correlations(self, coded, component, weights):
+        """Of the quadratic form of the mean block, `[64, 64]`, shrunk to independence."""
+        scale = 1 / np.exp(np.log(weights).mean(1, dtype=float))
+        mean = (scale @ self._curvatures[component]) / len(weights)
+        own = self._grams(coded, component)
+        form = np.einsum("x,xab->ab", mean, own.reshape(-1, 64, 64))
+        roots = np.sqrt(np.diag(form))
+        form /= np.outer(roots, roots)
+        return (1 - _SHRINKAGE) * form + _SHRINKAGE * np.eye(64)
+
+    def _target(self, coded, component, weights, correlations, damping):
+        """Least of the form, in a reach of the original's coefficients."""
+        matrix = YCBCR_TO_RGB[:, component].astype(np.float32)
+        slope = np.tensordot(matrix, self._gradient, 1)
+        slope = coded.gradient_of(component, slope)
+        roots = np.sqrt(weights)
+        inverse = np.linalg.inv(correlations) * (_POINTS * self._factor / 2 / damping)
+        way = (slope / roots) @ inverse.astype(np.float32)
+        way /= roots
+        original = coded.originals[component]
+        way = coded.coefficients(component) - way - original
+        if component:
+            way *= np.float32(_CHROMA_REACH)
+        reach = np.float32(_REACH) * coded.steps(component)
+        return original + way.clip(-reach, reach)
+
+
+@functools.cache
+def _energies(own_factors):
+    """`Grams` of a component as `[MAPS, SCALES, 64, 64]`: variance, mean, detail."""
+    taps = tuple(ssimulacra2.window())
+    plain, mean, detail = grams(own_factors, taps)
+    found = np.stack([plain - mean, mean, detail])
+    assert found.shape == (MAPS, SCALES, 64, 64)
+    return found

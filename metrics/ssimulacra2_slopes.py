@@ -1,0 +1,443 @@
+"""Gradient and local curvature of SSIMULACRA2's weighted sum of errors.
+
+What a search needs of the metric near a decoded picture: the exact gradient of the sum
+that the score is a polynomial of, and a positive quadratic form in its place where the
+sum is not smooth or not convex. That form has a weight for each pixel, plane of XYB and
+scale, for three kinds of energy of a further error e, with G e its local mean:
+
+- `G e^2 - (G e)^2`, which SSIM's structure term divides by the local variances: the
+  derivative of the norm in the map, over these;
+- `(G e)^2`, of its luminance term;
+- `(e - G e)^2`, of ringing and blur, by iteratively reweighted least squares.
+
+Of a 4-norm the derivative is taken where the map is at least half of the norm: the
+weight of a pixel without errors would be zero, whatever the next step does to it.
+"""
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+
+from metrics.ssimulacra2 import (
+    BIAS_ROOT,
+    C2,
+    CONES,
+    REACH,
+    blur_columns,
+    blur_row,
+    cone_response,
+    error_sums,
+    halve,
+    new_blur,
+    next_moments,
+    to_xyb,
+)
+
+MAPS = 3  # kinds of energy of an error, see above
+
+_FLOOR = 0.5  # of a map, in 4-norms
+_LEAST_NORM = 1e-4
+_LEAST_EDGE = 0.01  # error of an edge, of which a mean has the full slope
+_FIRST_EDGE = 0.05  # the same where nothing is coded yet
+
+_TABLE_STEPS = 16  # of the tables of sRGB, a level
+_LEVELS = np.arange(255 * _TABLE_STEPS + 2) / (255 * _TABLE_STEPS)
+_POWERS = (_LEVELS + 0.055) / 1.055
+_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, _POWERS**2.4)
+_LINEAR = _LINEAR.astype(np.float32)
+_SLOPE = np.where(_LEVELS <= 0.04045, 1 / 12.92, 2.4 / 1.055 * _POWERS**1.4) / 255
+_SLOPE = _SLOPE.astype(np.float32)
+
+_ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
+
+
+class Direction(NamedTuple):
+    """What a further error is in: a component of a block.
+
+    Attributes:
+      rgb: float32 `[3]`, change of the shown RGB for a change of 1.
+      height, width: of a block, in px of the picture; powers of 2.
+    """
+
+    rgb: np.ndarray
+    height: int
+    width: int
+
+
+class Slopes(NamedTuple):
+    """The weighted sum near a decoded picture.
+
+    Attributes:
+      value: the sum, before the score's polynomial.
+      gradient: float32 `[3, h, w]`, in shown RGB.
+      curvatures: for each direction float32 `[rows * cols, MAPS * scales]`: means over
+        each block of the weights of the energies at each scale, scale after scale in
+        each kind, of an error of 1 in that direction.
+    """
+
+    value: float
+    gradient: np.ndarray
+    curvatures: list
+
+
+def slopes(scales, shown, weights, directions, is_original=False):
+    """Value, gradient and curvature of the weighted sum of errors.
+
+    Args:
+      scales: of the original, as from `ssimulacra2.reference_scales`.
+      shown: float32 `[3, h, w]`, the decoded RGB minus 128, within -128..127.
+      weights: for each scale `[n, 6]`, as `ssimulacra2.WEIGHTS`.
+      directions: `Direction`s whose curvatures are wanted.
+      is_original: whether nothing is coded yet: the curvature is that of errors as
+        they may come, and the gradient has no meaning.
+
+    Returns:
+      `Slopes`.
+    """
+    pyramid = _pyramid(shown, len(scales))
+    value, factors = 0.0, []
+    for scale, own_weights, (linear, _) in zip(scales, weights, pyramid, strict=False):
+        total, own_factors = _forward(scale, linear, own_weights, is_original)
+        value += total
+        factors.append(own_factors)
+    gradient = None
+    curvatures = [[] for _ in directions]
+    for number in reversed(range(len(scales))):
+        linear, derivative = pyramid.pop()
+        own = _Backward(linear, derivative, number, directions)
+        for i, of_plane in enumerate(factors[number]):
+            own.add(scales[number], i, of_plane)
+        own_gradient = own.gradient()
+        if gradient is not None:
+            _add_halve_adjoint(gradient, own_gradient)
+        gradient = own_gradient
+        for found, means in zip(curvatures, own.block_means(), strict=True):
+            found.insert(0, means)
+    gradient *= derivative
+    joined = [_by_block(means) for means in curvatures]
+    return Slopes(float(value), gradient, joined)
+
+
+def _by_block(means):
+    """Joins `[rows, cols, MAPS]` of all scales; blocks that a scale adds are left out.
+
+    Returns:
+      float32 `[rows * cols, MAPS * scales]`.
+    """
+    rows, cols = means[0].shape[:2]
+    joined = np.stack([m[:rows, :cols] for m in means], -1)
+    return joined.reshape(rows * cols, -1)
+
+
+def _pyramid(shown, count):
+    """For each scale linear RGB and its slope in what is shown, float32 `[3, h, w]`."""
+    linear, derivative = np.empty_like(shown), np.empty_like(shown)
+    _linearize(shown, linear, derivative)
+    pyramid = [(linear, derivative)]
+    for _ in range(count - 1):
+        pyramid.append(tuple(halve(planes) for planes in pyramid[-1]))
+    return pyramid
+
+
+@numba.njit(cache=True, nogil=True)
+def _linearize(shown, linear, derivative):
+    """Writes linear RGB and its slope, by interpolation in the tables."""
+    _, height, width = shown.shape
+    for c in range(3):
+        for y in range(height):
+            for x in range(width):
+                level = (shown[c, y, x] + np.float32(128)) * np.float32(_TABLE_STEPS)
+                index = int(level)
+                part = level - np.float32(index)
+                low, high = _LINEAR[index], _LINEAR[index + 1]
+                linear[c, y, x] = low + part * (high - low)
+                low, high = _SLOPE[index], _SLOPE[index + 1]
+                derivative[c, y, x] = low + part * (high - low)
+
+
+def _forward(scale, linear, weights, is_original):
+    """(weighted sum of one scale, `_factors` of its planes)."""
+    planes = to_xyb(linear, len(weights))
+    total, factors = 0.0, []
+    for i, row in enumerate(weights):
+        original = scale.planes[i], scale.mean[i], scale.variance[i]
+        mean, mean_fourth = error_sums(*original, planes[i]).sum(-1) / planes[i].size
+        norms = mean_fourth**0.25
+        total += row @ np.concatenate([mean, norms])
+        factors.append(_factors(row / planes[i].size, norms, is_original))
+    return total, factors
+
+
+def _factors(weights, norms, is_original):
+    """What the slope and the curvature of one plane's maps depend on.
+
+    Args:
+      weights: `[6]`, a pixel's part of those of the plane.
+      norms: `[3]`, 4-norms of its maps.
+      is_original: see `slopes`.
+
+    Returns:
+      float32 `[2, 3 (SSIM, ringing, blur), 3]`. The slope of the sum in a map's value d
+      is `a + b d^3` with (a, b, _) of the first part; by (a, b, c) of the second the
+      curvature of SSIM is `a + b (d^2 + c)^1.5`, of edges `a / (d + least) + b (d^2 +
+      c)`.
+    """
+    factors = np.zeros((2, 3, 3), np.float32)
+    means, fourths = weights[:3], weights[3:]
+    if is_original:
+        factors[1, 0, 0] = means[0] + fourths[0]
+        factors[1, 1:, 1] = 1
+        factors[1, 1:, 2] = weights[[1, 2, 4, 5]].sum() / _FIRST_EDGE
+        return factors
+    cubes = np.maximum(norms, _LEAST_NORM) ** 3
+    factors[:, :, 0] = means
+    factors[:, :, 1] = fourths / cubes
+    factors[1, :, 2] = np.square(_FLOOR * norms)
+    return factors
+
+
+class _Backward:
+    """Gradient and curvature of one scale, plane by plane."""
+
+    def __init__(self, linear, derivative, number, directions):
+        """Takes linear RGB, its slope in the shown, and which scale it is."""
+        self._linear = linear
+        self._derivative = derivative
+        self._sensitivities = np.empty_like(linear)
+        _sensitivities(linear, self._sensitivities)
+        self._number = number
+        self._directions = directions
+        _, height, width = linear.shape
+        self._cells = [
+            tuple(max(side >> number, 1) for side in (d.height, d.width))
+            for d in directions
+        ]
+        self._sums = [
+            np.zeros((-(-height // cell_height), -(-width // cell_width), MAPS))
+            for cell_height, cell_width in self._cells
+        ]
+        self._by_plane = np.zeros_like(linear)
+
+    def add(self, scale, plane, factors):
+        """Adds one of the planes Y, X, B by its `_factors`."""
+        decoded = to_xyb(self._linear, plane + 1)[plane]
+        maps = np.empty((MAPS, *decoded.shape), np.float32)
+        original = scale.planes[plane], scale.mean[plane], scale.variance[plane]
+        _plane_slopes(*original, decoded, factors, self._by_plane[plane], maps)
+        pairs = zip(self._directions, self._cells, self._sums, strict=True)
+        for direction, cell, sums in pairs:
+            _add_curvature(
+                *(maps, self._sensitivities, self._derivative),
+                *(np.asarray(direction.rgb, np.float32), plane, *cell, sums),
+            )
+
+    def gradient(self):
+        """float32 `[3, h, w]`, in linear RGB."""
+        _to_linear(self._by_plane, self._sensitivities)
+        return self._by_plane
+
+    def block_means(self):
+        """For each direction means over its blocks, float32 `[rows, cols, MAPS]`."""
+        sides = self._linear.shape[1:]
+        found = []
+        for direction, cell, sums in zip(
+            self._directions, self._cells, self._sums, strict=True
+        ):
+            counts = [
+                np.minimum(np.arange(1, n + 1) * c, side) - np.arange(n) * c
+                for n, c, side in zip(sums.shape, cell, sides, strict=False)
+            ]
+            means = sums / np.outer(*counts)[..., np.newaxis]
+            for axis, side in enumerate((direction.height, direction.width)):
+                repeats = max((1 << self._number) // side, 1)
+                means = np.repeat(means, repeats, axis)
+            found.append(means.astype(np.float32))
+        return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _sensitivities(linear, sensitivities):
+    """Writes the slopes of the three cube roots of the cones, `1 / (3 root^2)`."""
+    third = _ONE / np.float32(3)
+    for cone in range(3):
+        for y in range(linear.shape[1]):
+            row = sensitivities[cone, y]
+            cone_response(linear, y, CONES[cone], row)
+            for x in range(row.size):
+                root = row[x] + BIAS_ROOT
+                row[x] = third / (root * root)
+
+
+@numba.njit(cache=True, nogil=True)
+def _plane_slopes(original, mean, variance, decoded, factors, gradient, maps):
+    """Writes the gradient in the decoded plane, and the weights of the energies.
+
+    Args:
+      original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
+      decoded: float32 `[h, w]`, the same plane of the other picture.
+      factors: of `_factors`.
+      gradient: float32 `[h, w]`.
+      maps: float32 `[MAPS, h, w]`.
+    """
+    height, width = original.shape
+    blur = new_blur(width, 3)
+    # Of gradients in the local means: of the error, its square, the decoded's square;
+    # of the weights of the first two energies.
+    rows, blurred, wide = new_blur(width, 5)
+    backs = np.empty((5, width), np.float32)
+    for y in range(-REACH, height + REACH):
+        newest = rows[y % len(rows)]
+        if y < height:
+            moments = next_moments(original, decoded, y, blur)
+        if 0 <= y < height:
+            direct, edges = gradient[y], maps[2, y]
+            _ssim_slopes(mean[y], variance[y], moments, factors[:, 0], backs)
+            _edge_slopes(
+                *(original[y], mean[y], decoded[y], moments[0], factors),
+                *(direct, edges, backs[0]),
+            )
+            for i in range(len(backs)):
+                inside = wide[REACH:-REACH]
+                for x in range(width):
+                    inside[x] = backs[i, x]
+                blur_row(wide, newest[i])
+        else:
+            newest[:] = _ZERO
+        done = y - REACH
+        if done >= 0:
+            blur_columns(rows, done, blurred)
+            row, ours, others = gradient[done], decoded[done], original[done]
+            for x in range(width):
+                row[x] += blurred[0, x] + _TWO * (
+                    (ours[x] - others[x]) * blurred[1, x] + ours[x] * blurred[2, x]
+                )
+            for i in range(2):
+                row, source = maps[i, done], blurred[3 + i]
+                for x in range(width):
+                    row[x] = source[x]
+
+
+@numba.njit(cache=True, nogil=True)
+def _ssim_slopes(mean, variance, moments, factors, backs):
+    """Writes the SSIM map's part of `backs`, see `_plane_slopes`, for one row."""
+    difference, square, decoded_square = moments
+    plain, cubic = factors[0, 0], factors[0, 1]
+    flat, steep, floor = factors[1]
+    for x in range(difference.size):
+        luminance = difference[x] * difference[x]
+        decoded_mean = mean[x] + difference[x]
+        variances = variance[x] + (decoded_square[x] - decoded_mean * decoded_mean)
+        inverse = _ONE / (variances + C2)
+        structure = (square[x] - luminance) * inverse
+        rest = _ONE - luminance
+        error = max(luminance + rest * structure, _ZERO)
+        slope = plain + cubic * error * error * error
+        by_square = slope * rest * inverse
+        backs[1, x] = by_square
+        backs[2, x] = -by_square * structure
+        backs[0, x] = _TWO * (
+            slope * difference[x] * (_ONE - structure)
+            + by_square * (structure * decoded_mean - difference[x])
+        )
+        smoothed = error * error + floor
+        curvature = flat + steep * smoothed * np.sqrt(smoothed)
+        backs[3, x] = curvature * inverse
+        backs[4, x] = curvature
+
+
+@numba.njit(cache=True, nogil=True)
+def _edge_slopes(
+    original, mean, decoded, difference, factors, direct, curvature, by_mean
+):
+    """Writes `direct` and `curvature` of ringing and blur, adds to `by_mean`."""
+    for x in range(direct.size):
+        edge = original[x] - mean[x]
+        inverse = _ONE / (_ONE + abs(edge))
+        decoded_edge = edge + (decoded[x] - original[x]) - difference[x]
+        error = (abs(decoded_edge) - abs(edge)) * inverse
+        own = factors[:, 1] if error > 0 else factors[:, 2]
+        size = abs(error)
+        slope = (own[0, 0] + own[0, 1] * size * size * size) * inverse
+        if (error < 0) != (decoded_edge < 0):
+            slope = -slope
+        direct[x] = slope
+        by_mean[x] -= slope
+        weight = own[1, 1] * (size * size + own[1, 2])
+        weight += own[1, 0] / (size + np.float32(_LEAST_EDGE))
+        curvature[x] = _HALF * weight * inverse * inverse
+
+
+@numba.njit(cache=True, nogil=True)
+def _to_linear(by_plane, sensitivities):
+    """Turns a gradient in Y, X, B into one in linear RGB, in place."""
+    _, height, width = by_plane.shape
+    seven = np.float32(7)
+    for y in range(height):
+        for x in range(width):
+            luma = (by_plane[0, y, x] - by_plane[2, y, x]) * _HALF
+            red_green = by_plane[1, y, x] * seven
+            long = (luma + red_green) * sensitivities[0, y, x]
+            medium = (luma - red_green) * sensitivities[1, y, x]
+            short = by_plane[2, y, x] * sensitivities[2, y, x]
+            for c in range(3):
+                by_plane[c, y, x] = (
+                    CONES[0, c] * long + CONES[1, c] * medium + CONES[2, c] * short
+                )
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_curvature(
+    maps, sensitivities, derivative, rgb, plane, cell_height, cell_width, sums
+):
+    """Adds the maps, times the squared slope of a plane in a direction, to `sums`.
+
+    Args:
+      maps: float32 `[MAPS, h, w]`.
+      sensitivities: of the cones; derivative: of linear RGB, float32 `[3, h, w]`.
+      rgb: float32 `[3]`, the direction.
+      plane: 0 for Y, 1 for X, 2 for B.
+      cell_height, cell_width: px of this scale that one sum is over.
+      sums: float64 `[rows, cols, MAPS]`.
+    """
+    _, height, width = maps.shape
+    mixed = CONES * rgb
+    squares = np.empty(width, np.float32)
+    for y in range(height):
+        for x in range(width):
+            red, green, blue = derivative[0, y, x], derivative[1, y, x], derivative[2, y, x]
+            long = mixed[0, 0] * red + mixed[0, 1] * green + mixed[0, 2] * blue
+            long *= sensitivities[0, y, x]
+            medium = mixed[1, 0] * red + mixed[1, 1] * green + mixed[1, 2] * blue
+            medium *= sensitivities[1, y, x]
+            slope = _HALF * (long + medium)
+            if plane == 1:
+                slope = np.float32(7) * (long - medium)
+            if plane == 2:
+                short = mixed[2, 0] * red + mixed[2, 1] * green + mixed[2, 2] * blue
+                slope = short * sensitivities[2, y, x] - slope
+            squares[x] = slope * slope
+        row = sums[y // cell_height]
+        for i in range(MAPS):
+            values = maps[i, y]
+            for col in range(row.shape[0]):
+                total = _ZERO
+                for x in range(col * cell_width, min((col + 1) * cell_width, width)):
+                    total += squares[x] * values[x]
+                row[col, i] += total
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_halve_adjoint(halved, planes):
+    """Adds the adjoint of `ssimulacra2.halve`, of `[n, rows, cols]`, to `planes`."""
+    count, height, width = planes.shape
+    quarter = _HALF * _HALF
+    for c in range(count):
+        for y in range(height):
+            # The last pixel of an odd side was counted twice.
+            own = _HALF if height % 2 and y == height - 1 else quarter
+            source, row = halved[c, y // 2], planes[c, y]
+            for x in range(width):
+                row[x] += own * source[x // 2]
+            if width % 2:
+                row[-1] += own * source[-1]
