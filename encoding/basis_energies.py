@@ -41,11 +41,10 @@ def grams(factors, taps):
     Returns:
       `Grams`, float64.
     """
+    order = np.ix_(ZIGZAG, ZIGZAG)
     vertical, horizontal = (_axis_grams(f, taps) for f in factors)
     plain, mixed, blurred = (
-        np.einsum("sac,sbd->sabcd", v, h).reshape(SCALES, 64, 64)[:, ZIGZAG][
-            :, :, ZIGZAG
-        ]
+        np.einsum("sac,sbd->sabcd", v, h).reshape(SCALES, 64, 64)[:, order[0], order[1]]
         for v, h in zip(vertical, horizontal, strict=True)
     )
     detail = plain - mixed - np.swapaxes(mixed, 1, 2) + blurred

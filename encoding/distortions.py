@@ -7,15 +7,14 @@ import functools
 
 import numpy as np
 
+from encoding.basis_energies import grams
 from jpeg.planes import error_slope, shown_rgb
 from jpeg.sampling import factors
 from jpeg.search import Form, SquaredError, Steps
-from jpeg_standard import BLOCK, YCBCR_TO_RGB, ZIGZAG, dct_matrix
+from jpeg_standard import YCBCR_TO_RGB
 from metrics import ms_ssim
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
-
-_SCALES = 5
 
 
 class MultiScaleSimilarity:
@@ -94,41 +93,7 @@ def _responses(own_factors):
     Returns:
       float32 `[6, 64]`, zigzag: local variance, `sum(x^2) - sum((G * x)^2)`, at the
       five scales, and the squared local mean at the coarsest; G is the Gaussian window.
-      Both sums are products of one factor for each axis.
     """
-    (plain_v, blurred_v), (plain_h, blurred_h) = (
-        _axis_energies(f) for f in own_factors
-    )
-    plain = plain_v[:, :, np.newaxis] * plain_h[:, np.newaxis]
-    blurred = blurred_v[:, :, np.newaxis] * blurred_h[:, np.newaxis]
-    energies = np.concatenate([plain - blurred, blurred[-1:]])
-    return energies.reshape(-1, 64)[:, ZIGZAG].astype(np.float32)
-
-
-def _axis_energies(factor):
-    """Sums of squares along one axis, plain and blurred, `[scales, 8]` each."""
-    span = 1 << (_SCALES - 1)  # px that a sample of the coarsest scale covers
-    shifts = range(0, span, BLOCK * factor)  # of a block against that grid
-    middle = 16 * span
-    sums = np.zeros((2, _SCALES, BLOCK))
-    for shift in shifts:
-        signals = np.zeros((BLOCK, 2 * middle // factor))
-        start = (middle + shift) // factor
-        signals[:, start : start + BLOCK] = dct_matrix()
-        if factor == 2:
-            signals = _filtered(signals)
-        for scale in range(_SCALES):
-            if scale:
-                signals = (signals[:, ::2] + signals[:, 1::2]) / 2
-            blurred = [np.convolve(s, ms_ssim.window()) for s in signals]
-            sums[0, scale] += (signals**2).sum(-1)
-            sums[1, scale] += np.square(blurred).sum(-1)
-    return sums / len(shifts)
-
-
-def _filtered(signals):
-    """`[..., n]` to `[..., 2 n]` by the decoder's triangle filter; the ends are 0."""
-    out = np.zeros((*signals.shape[:-1], 2 * signals.shape[-1]))
-    out[..., ::2] = 0.75 * signals + 0.25 * np.roll(signals, 1, -1)
-    out[..., 1::2] = 0.75 * signals + 0.25 * np.roll(signals, -1, -1)
-    return out
+    plain, mean, _ = grams(own_factors, tuple(ms_ssim.window()))
+    energies = np.concatenate([plain - mean, mean[-1:]])
+    return np.einsum("saa->sa", energies).astype(np.float32)

@@ -101,9 +101,7 @@ class SeenError:
         """Gradient and curvatures near what is coded."""
         is_original = not coded.is_replaced
         directions = [self._direction(coded, c) for c in components]
-        found = slopes(
-            self._scales, shown_rgb(coded), WEIGHTS, directions, is_original
-        )
+        found = slopes(self._scales, shown_rgb(coded), WEIGHTS, directions, is_original)
         points = _FIRST_POINTS if is_original else _POINTS
         self._gradient = found.gradient
         scaled = (np.float32(points * self._factor) * c for c in found.curvatures)

@@ -4,11 +4,13 @@ import numpy as np
 
 from encoding.distortion_gradient import DistortionGradient
 from encoding.distortions import MultiScaleSimilarity
+from encoding.perceptual import SeenError
 from encoding.refinement import refine
 from errors import UserError
 from jpeg import search
 from jpeg_standard import STD_QTABLES
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from metrics.ssimulacra2 import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from training.rate_models import bits_of_checkpoint
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
@@ -31,7 +33,13 @@ _STANDARD_LAMBDA, _LAMBDA_EXPONENT = 0.0169, -1.39
 # 1 - MS-SSIM beside MSE, where a loss mixes them or one lambda serves for both.
 _MS_SSIM_SCALE = 5000.0
 # Factors on lambda that give files of about the same size, on held-out photographs.
-_EQUAL_RATE = {"psnr": 1.0, "mixed": 1 / 4, "ms-ssim": 1 / 2.4}
+_EQUAL_RATE = {"psnr": 1.0, "mixed": 1 / 4, "ms-ssim": 1 / 2.4, "ssimulacra2": 1.7}
+# The shorter side (px) that a metric is defined from.
+_MIN_SIDES = {
+    "mixed": ("MS-SSIM", MS_SSIM_MIN_SIDE),
+    "ms-ssim": ("MS-SSIM", MS_SSIM_MIN_SIDE),
+    "ssimulacra2": ("SSIMULACRA2", SSIMULACRA2_MIN_SIDE),
+}
 
 
 class Searcher:
@@ -202,8 +210,12 @@ class Search:
             return search.SquaredSteps(qtables, lmbda)
         if self._quantization.tune == "model":
             weight = getattr(self._settings, "msssim_weight", 0.0)
+            _check_size(picture, "ms-ssim" if weight else "psnr")
             return _mixed(picture, lmbda, weight * lmbda)
         tune = self.tune_for(picture)
+        _check_size(picture, tune)
+        if tune == "ssimulacra2":
+            return SeenError(picture, lmbda)
         return _mixed(
             picture,
             lmbda if tune != "ms-ssim" else 0.0,
@@ -234,16 +246,17 @@ def _mixed(picture, mse_lmbda, msssim_lmbda):
     """The distortion of MSE and 1 - MS-SSIM with these lambdas."""
     if not msssim_lmbda:
         return search.SquaredError(mse_lmbda)
-    _check_size(picture)
     return MultiScaleSimilarity(picture, msssim_lmbda, mse_lmbda)
 
 
-def _check_size(picture):
+def _check_size(picture, tune):
+    """Raises `UserError` where a metric is undefined for a picture."""
     height, width = picture.shape[:2]
-    if min(height, width) < MS_SSIM_MIN_SIDE:
+    metric, side = _MIN_SIDES.get(tune, ("", 0))
+    if min(height, width) < side:
         raise UserError(
-            f"a picture of {width}x{height} px: MS-SSIM needs sides of at least "
-            f"{MS_SSIM_MIN_SIDE} px; pass --tune psnr"
+            f"a picture of {width}x{height} px: {metric} needs sides of at least "
+            f"{side} px; pass --tune psnr"
         )
 
 

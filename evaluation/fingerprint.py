@@ -7,7 +7,7 @@ version (tests/evaluation/test_fingerprint.py).
 """
 
 import conv_blocks
-from encoding import distortion_gradient, distortions, refinement, search
+from encoding import distortion_gradient, distortions, perceptual, refinement, search
 from evaluation import results
 from jpeg import file as jpeg_file
 from jpeg import image_files, planes, progressive, transform
@@ -24,7 +24,7 @@ def of(settings):
 
     Args:
       settings: dict of what defines the dot: `script` (of a model), `entropy_coding`,
-        `quantization`, `refine_steps`, `subsampling`.
+        `quantization`, `tune`, `refine_steps`, `subsampling`.
 
     Returns:
       `{"code": {part: version}, "libraries": {package: version}}`.
@@ -40,6 +40,8 @@ def of(settings):
     is_searched = settings.get("quantization", "round") != "round"
     if is_searched:
         modules |= {"integers": jpeg_search, "search": search, "forms": distortions}
+        if settings.get("tune") == "ssimulacra2":
+            modules["perceptual"] = perceptual
     if is_searched or "subsampling" in settings:
         modules["planes"] = planes
     if settings.get("entropy_coding") == "optimized":

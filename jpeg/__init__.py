@@ -7,4 +7,5 @@ ENTROPY_CODINGS = ("default", "optimized", "trellis")  # see file.py
 QUANTIZATIONS = ("round", "rdoq")  # of our own; `trellis` quantizes by itself
 MAX_MEGAPIXELS = 200  # a larger picture is decoded only if that is asked for
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # of chroma, see sampling.py
-TUNES = ("model", "psnr", "ms-ssim", "mixed")  # what `rdoq` minimises
+# What `rdoq` minimises, see encoding/search.py.
+TUNES = ("model", "psnr", "ms-ssim", "mixed", "ssimulacra2")

@@ -242,9 +242,7 @@ class _State:
             # What higher frequencies leave moves the targets of lower ones.
             z = trellis.coupled_targets(uncoupled, weights, form.coupling, integers)
             self._search_ac(z, weights, bands, integers)
-            again = trellis.coupled_targets(
-                uncoupled, weights, form.coupling, integers
-            )
+            again = trellis.coupled_targets(uncoupled, weights, form.coupling, integers)
             z[:, 0] = again[:, 0]
         lengths = self._dc_lengths[table]
         trellis.search_dc(z, weights, self._orders[component], lengths, integers)

@@ -106,8 +106,11 @@ def slopes(scales, shown, weights, directions, is_original=False):
     for number in reversed(range(len(scales))):
         linear, derivative = pyramid.pop()
         own = _Backward(linear, derivative, number, directions)
-        for i, of_plane in enumerate(factors[number]):
-            own.add(scales[number], i, of_plane)
+        planes = to_xyb(linear, len(factors[number]))
+        for i, (plane, of_plane) in enumerate(
+            zip(planes, factors[number], strict=True)
+        ):
+            own.add(i, plane, scales[number], of_plane)
         own_gradient = own.gradient()
         if gradient is not None:
             _add_halve_adjoint(gradient, own_gradient)
@@ -219,17 +222,16 @@ class _Backward:
         ]
         self._by_plane = np.zeros_like(linear)
 
-    def add(self, scale, plane, factors):
-        """Adds one of the planes Y, X, B by its `_factors`."""
-        decoded = to_xyb(self._linear, plane + 1)[plane]
+    def add(self, number, decoded, scale, factors):
+        """Adds plane `number` of Y, X, B by its `_factors`."""
         maps = np.empty((MAPS, *decoded.shape), np.float32)
-        original = scale.planes[plane], scale.mean[plane], scale.variance[plane]
-        _plane_slopes(*original, decoded, factors, self._by_plane[plane], maps)
+        original = scale.planes[number], scale.mean[number], scale.variance[number]
+        _plane_slopes(*original, decoded, factors, self._by_plane[number], maps)
         pairs = zip(self._directions, self._cells, self._sums, strict=True)
         for direction, cell, sums in pairs:
             _add_curvature(
                 *(maps, self._sensitivities, self._derivative),
-                *(np.asarray(direction.rgb, np.float32), plane, *cell, sums),
+                *(np.asarray(direction.rgb, np.float32), number, *cell, sums),
             )
 
     def gradient(self):
@@ -405,7 +407,11 @@ def _add_curvature(
     squares = np.empty(width, np.float32)
     for y in range(height):
         for x in range(width):
-            red, green, blue = derivative[0, y, x], derivative[1, y, x], derivative[2, y, x]
+            red, green, blue = (
+                derivative[0, y, x],
+                derivative[1, y, x],
+                derivative[2, y, x],
+            )
             long = mixed[0, 0] * red + mixed[0, 1] * green + mixed[0, 2] * blue
             long *= sensitivities[0, y, x]
             medium = mixed[1, 0] * red + mixed[1, 1] * green + mixed[1, 2] * blue

@@ -16,7 +16,7 @@ from scipy import ndimage
 
 import conv_blocks
 import tensorflow_v1 as tf
-from encoding import distortion_gradient, distortions, refinement, search
+from encoding import distortion_gradient, distortions, perceptual, refinement, search
 from encoding.codec import Quantization
 from evaluation import fingerprint
 from jpeg import file as jpeg_file
@@ -145,9 +145,26 @@ def forms(folder):
     distortion = distortions.MultiScaleSimilarity(picture(), 30.0, 0.005)
     numbers = []
     for component in (1, 2, 0):
-        target, weights = distortion.form(coded, component, 2)
+        target, weights, _ = distortion.form(coded, component, 2)
         moved = target - coded.coefficients(component)
         numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
+    return numbers
+
+
+def perceptual_forms(folder):
+    """Weights, targets and correlations of SSIMULACRA2."""
+    distortion = perceptual.SeenError(picture(), 0.05)
+    coded = planes.CodedPicture(picture(), "4:2:0")
+    numbers = [float(np.log(distortion.weights(coded, c)).mean()) for c in range(3)]
+    for component in range(3):
+        steps = np.full(64, 20, np.float32)
+        integers = np.rint(coded.originals[component] / steps).astype(np.int16)
+        coded.replace(component, integers, steps)
+    for component in (1, 2, 0):
+        target, weights, coupling = distortion.form(coded, component, 2)
+        moved = target - coded.originals[component]
+        numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
+        numbers += [float(coupling.std())]
     return numbers
 
 
@@ -219,6 +236,7 @@ PARTS = {
     "integers": integers,
     "search": searched,
     "forms": forms,
+    "perceptual": perceptual_forms,
     "planes": subsampled,
     "progressive": own_scans,
 }
@@ -229,6 +247,7 @@ def versions():
     found = {}
     for script in ("ljpeg", "ljpeg_attention"):
         settings = {"script": script, "quantization": "rdoq", "refine_steps": 1}
+        settings |= {"tune": "ssimulacra2"}
         settings |= {"subsampling": "4:2:0", "entropy_coding": "optimized"}
         found |= fingerprint.of(settings)["code"]
     return found

@@ -40,6 +40,10 @@ SEARCHED = MODEL | {"integers", "search", "forms", "planes"}
         ({"script": "ljpeg"}, MODEL),
         ({"script": "google_baseline", "quantization": "round"}, MODEL | {"network"}),
         ({"script": "ljpeg", "quantization": "rdoq"}, SEARCHED),
+        (
+            {"script": "ljpeg", "quantization": "rdoq", "tune": "ssimulacra2"},
+            SEARCHED | {"perceptual"},
+        ),
         ({"script": "ljpeg", "refine_steps": 30}, MODEL | {"refinement", "gradient"}),
     ],
 )

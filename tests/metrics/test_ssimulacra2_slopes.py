@@ -1,0 +1,145 @@
+"""Gradient of SSIMULACRA2 by differences of the metric, curvature by random errors."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from jpeg_standard import YCBCR_TO_RGB
+from metrics import ssimulacra2, ssimulacra2_slopes
+from metrics.ssimulacra2_slopes import Direction
+from tests.paths import EXAMPLE_IMAGES
+
+# Of all norms of all maps, so that none of them can be wrong unseen.
+RNG = np.random.default_rng(3)
+ALL_WEIGHTS = tuple(RNG.uniform(1, 9, (3, 6)) for _ in range(5))
+
+
+def coded_example(height, width, quality=40):
+    """(original, decoded), uint8 `[height, width, 3]`."""
+    with Image.open(EXAMPLE_IMAGES / "astronaut.png") as image:
+        original = np.array(image.convert("RGB"))[30 : 30 + height, 170 : 170 + width]
+    buffer = io.BytesIO()
+    Image.fromarray(original).save(buffer, "JPEG", quality=quality)
+    return original, np.array(Image.open(buffer))
+
+
+def shown(picture):
+    planes = np.moveaxis(picture, -1, 0).astype(np.float32) - 128
+    return np.ascontiguousarray(planes)
+
+
+def slopes_of(original, planes, weights=ALL_WEIGHTS, directions=(), **options):
+    scales = ssimulacra2.reference_scales(original, weights)
+    return ssimulacra2_slopes.slopes(scales, planes, weights, directions, **options)
+
+
+def test_value_is_the_sum_that_the_score_is_taken_of():
+    original, decoded = coded_example(131, 150)
+    found = slopes_of(original, shown(decoded), ssimulacra2.WEIGHTS)
+    wanted = ssimulacra2.score(ssimulacra2.reference_scales(original), decoded)
+    assert ssimulacra2._to_score(found.value) == pytest.approx(wanted, abs=1e-4)
+
+
+def test_equal_pictures_have_no_error():
+    original, _ = coded_example(64, 72)
+    found = slopes_of(original, shown(original))
+    assert found.value == pytest.approx(0, abs=0.02)
+    assert np.isfinite(found.gradient).all()
+
+
+@pytest.mark.parametrize("height, width", [(129, 150), (128, 128), (40, 21)])
+def test_gradient_is_that_of_the_value(height, width):
+    original, decoded = coded_example(height, width)
+    planes = shown(decoded)
+    scales = ssimulacra2.reference_scales(original, ALL_WEIGHTS)
+
+    def value(moved):
+        return ssimulacra2_slopes.slopes(scales, moved, ALL_WEIGHTS, ()).value
+
+    gradient = slopes_of(original, planes).gradient
+    rng = np.random.default_rng(0)
+    ways = [
+        np.sign(gradient) * rng.random(gradient.shape),
+        np.sign(ndimage.gaussian_filter(gradient, (0, 5, 5))),
+    ]
+    edges = np.zeros(gradient.shape)
+    edges[:, -1], edges[..., -1] = gradient[:, -1], gradient[..., -1]
+    for way in [*ways, np.sign(edges)]:
+        way = (0.25 * way).astype(np.float32)
+        up, down = (value((planes + s * way).clip(-128, 127)) for s in (1, -1))
+        slope = float((gradient * way).sum(dtype=float))
+        assert (up - down) / 2 == pytest.approx(slope, rel=0.03, abs=2e-4)
+
+
+@pytest.mark.parametrize("component, block", [(0, 8), (2, 16)])
+def test_curvature_predicts_what_random_errors_cost(component, block):
+    """Of the smooth norms, whose second differences are what a form stands for."""
+    original, decoded = coded_example(256, 256, quality=95)
+    planes = shown(decoded).clip(-100, 100)
+    weights = tuple(w * [1, 0, 0, 0, 0, 0] for w in ALL_WEIGHTS)
+    rgb = YCBCR_TO_RGB[:, component]
+    scales = ssimulacra2.reference_scales(original, weights)
+    directions = (Direction(rgb, block, block),)
+    found = ssimulacra2_slopes.slopes(scales, planes, weights, directions)
+    rng = np.random.default_rng(0)
+    # Errors without a mean, and of one pixel each, have energy at the finest scale.
+    error = rng.choice([-1.0, 1.0], (256, 256))
+    moved = [
+        ssimulacra2_slopes.slopes(
+            scales,
+            (planes + s * rgb[:, np.newaxis, np.newaxis] * error).astype(np.float32),
+            weights,
+            (),
+        ).value
+        for s in (1, -1)
+    ]
+    second = (sum(moved) - 2 * found.value) / 2
+    taps = ssimulacra2.window()
+    blurred = float(np.square(np.outer(taps, taps)).sum())
+    energies = np.zeros((3, 5))
+    for scale in range(5):
+        size = 0.25 ** (2 * scale)  # a quarter of the px, of a quarter of the variance
+        mean = blurred * size
+        energies[:, scale] = size - mean, mean, size - mean
+    by_block = found.curvatures[0] @ energies.ravel()
+    assert by_block.shape == ((256 // block) ** 2,)
+    assert second == pytest.approx(by_block.sum() * block**2, rel=0.25)
+
+
+def test_curvatures_of_blocks_cover_pictures_of_any_size():
+    original, decoded = coded_example(121, 90)
+    directions = [
+        Direction(YCBCR_TO_RGB[:, 0], 8, 8),
+        Direction(YCBCR_TO_RGB[:, 1], 8, 16),
+        Direction(YCBCR_TO_RGB[:, 2], 16, 16),
+    ]
+    found = slopes_of(original, shown(decoded), directions=directions)
+    counts = [len(c) for c in found.curvatures]
+    assert counts == [16 * 12, 16 * 6, 8 * 6]
+    assert all(c.shape[1] == 3 * 4 for c in found.curvatures)  # the fifth is 7 px
+    assert all((c > 0).all() and np.isfinite(c).all() for c in found.curvatures)
+
+
+def test_curvature_of_a_block_is_the_mean_over_its_smaller_blocks():
+    original, decoded = coded_example(128, 160)
+    rgb = YCBCR_TO_RGB[:, 1]
+    small, large = slopes_of(
+        *(original, shown(decoded)),
+        directions=[Direction(rgb, 8, 8), Direction(rgb, 16, 16)],
+    ).curvatures
+    means = small.reshape(8, 2, 10, 2, -1).mean((1, 3)).reshape(80, -1)
+    np.testing.assert_allclose(large, means, rtol=1e-4)
+
+
+def test_nothing_coded_yet_has_a_curvature_without_errors():
+    original, _ = coded_example(96, 96)
+    found = slopes_of(
+        *(original, shown(original)),
+        directions=[Direction(YCBCR_TO_RGB[:, 0], 8, 8)],
+        is_original=True,
+    )
+    (curvature,) = found.curvatures
+    assert (curvature > 0).all()
