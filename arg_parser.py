@@ -622,7 +622,8 @@ def _add_quantization(group, refine=True):
         choices=TUNES,
         default="model",
         help="what rdoq minimises beside the bits: the loss that the model was trained "
-        "for, or another; mixed: MSE + 5000 (1 - MS-SSIM)",
+        "for, or another; mixed: MSE + 5000 (1 - MS-SSIM); ssimulacra2: that, with "
+        "terms at fine scales that keep other metrics good",
     )
     group.add_argument(
         "--subsampling",

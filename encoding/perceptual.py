@@ -122,7 +122,7 @@ class SeenError:
         return self._curvatures[component] @ own.astype(np.float32)
 
     def _correlations(self, coded, component, weights):
-        """Of the quadratic form of the mean block, `[64, 64]`, shrunk to independence."""
+        """Of the mean block's quadratic form, `[64, 64]`, shrunk to independence."""
         scale = 1 / np.exp(np.log(weights).mean(1, dtype=float))
         mean = (scale @ self._curvatures[component]) / len(weights)
         own = self._grams(coded, component)

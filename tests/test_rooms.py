@@ -31,6 +31,7 @@ WITHOUT_TENSORFLOW = (
     *("jpeg.tiff", "jpeg.transform", "jpeg.trellis"),
     *("metrics.basic", "metrics.butteraugli"),
     *("metrics.ms_ssim", "metrics.ssimulacra2"),
+    *("metrics.ssimulacra2_slopes", "encoding.basis_energies", "encoding.perceptual"),
     *("training.checkpoints", "training.crops", "training.feature_cache"),
     "training.json_files",
     *("encoding.batch", "encoding.codec", "encoding.originals", "encoding.outputs"),

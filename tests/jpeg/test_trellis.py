@@ -250,3 +250,26 @@ def test_regression_gives_the_factor_of_the_least_error():
         design = (root * integers[:, k])[:, np.newaxis]
         expected = np.linalg.lstsq(design, root * z[:, k], rcond=None)[0][0]
         assert products[k] / squares[k] == pytest.approx(expected, rel=1e-5)
+
+
+# Errors that are coupled
+
+
+def test_coupled_target_is_the_least_for_each_error_alone():
+    rng = rng_of(7)
+    blocks = 12
+    z = rng.normal(0, 3, (blocks, 64)).astype(np.float32)
+    weights = rng.uniform(0.2, 9, (blocks, 64)).astype(np.float32)
+    coupling = np.triu(rng.normal(0, 0.3, (64, 64)), 1) + np.eye(64)
+    integers = rng.integers(-5, 6, (blocks, 64)).astype(np.int16)
+    moved = trellis.coupled_targets(z, weights, coupling.astype(np.float32), integers)
+
+    def cost_of_row(block, k, value):
+        """The k-th square, of which a value of coefficient k is the only free part."""
+        errors = np.sqrt(weights[block].astype(float)) * (integers[block] - z[block])
+        errors[k] = np.sqrt(weights[block, k]) * (value - z[block, k])
+        return np.square(coupling[k] @ errors)
+
+    for block, k in rng.integers(0, (blocks, 64), (40, 2)):
+        assert cost_of_row(block, k, moved[block, k]) == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(moved[:, 63], z[:, 63])
