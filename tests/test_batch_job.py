@@ -151,7 +151,8 @@ def test_settings_reach_the_command_line(flags_of, script):
 
 
 def test_frozen_features_reach_the_command_line(flags_of):
-    flags = flags_of(FREEZE_VGG="1", FEATURE_CACHE="runs/features")
+    settings = {"FREEZE_VGG": "1", "FEATURE_CACHE": "runs/features"}
+    flags = flags_of(SCRIPT="ljpeg_attention.py", **settings)
     args = arg_parser.parse_ljpeg_attention(["train", *flags])
     assert (args.freeze_vgg, args.feature_cache) == (True, "runs/features")
 
