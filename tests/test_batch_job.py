@@ -111,6 +111,8 @@ def test_two_jobs_run_beside_each_other_on_a_gpu_each(tmp_path):
     assert {"1 on 0", "2 on 1"} < set(lines)
     assert lines[2] in ("3 on 0", "3 on 1")
 
+    for begun in tmp_path.glob("begun_*"):
+        begun.unlink()
     settings["LAMBDAS"] = "1 2"
     path["CUDA_VISIBLE_DEVICES"] = "3,5"  # what the scheduler has given
     _, out, _ = run("*.png", tmp_path / "runs", **settings, **path)
