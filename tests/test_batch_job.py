@@ -122,7 +122,9 @@ def test_two_jobs_run_beside_each_other_on_a_gpu_each(tmp_path):
 def test_after_a_failure_the_other_job_ends_and_no_further_one_begins(tmp_path):
     training = write_program(
         tmp_path / "python",
-        f"""cd {tmp_path}; touch begun_$6; [[ $6 == 1 ]] && exit 3
+        f"""cd {tmp_path}; touch begun_$6
+        until [[ -e begun_2 ]]; do sleep 0.05; done
+        [[ $6 == 1 ]] && exit 3
         sleep 1.5; touch ended_$6""",
     )
     settings = {"JOBS": 2, "LAMBDAS": "1 2 4", "PYTHON": training}
