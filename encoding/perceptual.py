@@ -13,7 +13,7 @@ from jpeg.sampling import factors
 from jpeg.search import Form, Steps
 from jpeg_standard import BLOCK, YCBCR_TO_RGB
 from metrics import ssimulacra2
-from metrics.ssimulacra2_slopes import MAPS, Direction, slopes
+from metrics.ssimulacra2_slopes import MAPS, Direction, Original, slopes
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -67,8 +67,8 @@ class SeenError:
           lmbda: bits per pixel that a point of the score is worth.
         """
         self._factor = lmbda * picture.shape[0] * picture.shape[1]
-        self._scales = ssimulacra2.reference_scales(picture, WEIGHTS)
-        self._gradient = None
+        self._original = Original(picture, WEIGHTS)
+        self._gradients = {}
         self._curvatures = {}
         self._log_weights = [None] * 3
 
@@ -100,11 +100,15 @@ class SeenError:
     def _linearise(self, coded, components):
         """Gradient and curvatures near what is coded."""
         is_original = not coded.is_replaced
-        directions = [self._direction(coded, c) for c in components]
-        found = slopes(self._scales, shown_rgb(coded), WEIGHTS, directions, is_original)
+        found = slopes(
+            self._original,
+            lambda rows, cols: shown_rgb(coded, rows, cols),
+            [self._direction(coded, c) for c in components],
+            is_original,
+        )
         points = _FIRST_POINTS if is_original else _POINTS
-        self._gradient = found.gradient
         scaled = (np.float32(points * self._factor) * c for c in found.curvatures)
+        self._gradients = dict(zip(components, found.gradients, strict=True))
         self._curvatures = dict(zip(components, scaled, strict=True))
 
     @staticmethod
@@ -115,7 +119,7 @@ class SeenError:
     def _grams(self, coded, component):
         """`[MAPS, scales, 64, 64]`, of the energies of `ssimulacra2_slopes`."""
         own = factors(coded.sampling) if component else (1, 1)
-        return _energies(own)[:, : len(self._scales)]
+        return _energies(own)[:, : len(self._original.sizes)]
 
     def _weights(self, coded, component):
         own = np.einsum("msaa->msa", self._grams(coded, component)).reshape(-1, 64)
@@ -133,9 +137,7 @@ class SeenError:
 
     def _target(self, coded, component, weights, correlations, damping):
         """Least of the form, in a reach of the original's coefficients."""
-        matrix = YCBCR_TO_RGB[:, component].astype(np.float32)
-        slope = np.tensordot(matrix, self._gradient, 1)
-        slope = coded.gradient_of(component, slope)
+        slope = coded.gradient_of(component, self._gradients.pop(component))
         roots = np.sqrt(weights)
         inverse = np.linalg.inv(correlations) * (_POINTS * self._factor / 2 / damping)
         way = (slope / roots) @ inverse.astype(np.float32)

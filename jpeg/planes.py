@@ -330,10 +330,15 @@ class CodedPicture:
         return filter_energies(sampling, self.sizes[component][1])
 
 
-def shown_rgb(coded):
-    """What a decoder shows of a `CodedPicture`: RGB minus 128, float32 `[3, h, w]`."""
+def shown_rgb(coded, rows=slice(None), cols=slice(None)):
+    """What a decoder shows of a `CodedPicture`: RGB minus 128, float32 `[3, h, w]`.
+
+    Args:
+      coded: `CodedPicture`.
+      rows, cols: slices, of the part that is wanted.
+    """
     matrix = YCBCR_TO_RGB.astype(np.float32)
-    return _shown_rgb(*coded.shown, matrix)
+    return _shown_rgb(*(plane[rows, cols] for plane in coded.shown), matrix)
 
 
 @numba.njit(cache=True, nogil=True)

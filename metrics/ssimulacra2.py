@@ -157,7 +157,7 @@ def score(scales, decoded):
     for weights, scale, planes in by_scale:  # small pictures have fewer scales
         for i, own_weights in enumerate(weights):
             original = scale.planes[i], scale.mean[i], scale.variance[i]
-            sums = error_sums(*original, planes[i]).sum(-1)
+            sums = error_sums(*original, planes[i], 0, len(planes[i])).sum(-1)
             mean, mean_fourth = sums / planes[i].size
             total += own_weights @ np.concatenate([mean, mean_fourth**0.25])
     return _to_score(float(total))
@@ -298,12 +298,13 @@ def _local_statistics(plane, mean, variance):
 
 
 @numba.njit(cache=True, nogil=True)
-def error_sums(original, mean, variance, decoded):
+def error_sums(original, mean, variance, decoded, first, last):
     """Sums of the maps of errors down each column: of the values, of fourth powers.
 
     Args:
       original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
       decoded: float32 `[h, w]`, the same plane of the other picture.
+      first, last: the rows that count, without the last.
 
     Returns:
       float64 `[2, 3 (SSIM, ringing, blur), w]`.
@@ -314,7 +315,7 @@ def error_sums(original, mean, variance, decoded):
     sums = np.zeros((2, 3, width))
     for y in range(-REACH, height):
         moments = next_moments(original, decoded, y, blur)
-        if y >= 0:
+        if first <= y < last:
             _ssim_errors(mean[y], variance[y], moments, maps[0])
             _edge_errors(original[y], mean[y], decoded[y], moments[0], maps[1:])
             _accumulate(maps, sums)

@@ -23,6 +23,7 @@ from metrics.ssimulacra2 import (
     BIAS_ROOT,
     C2,
     CONES,
+    MIN_SIDE,
     REACH,
     blur_columns,
     blur_row,
@@ -31,10 +32,16 @@ from metrics.ssimulacra2 import (
     halve,
     new_blur,
     next_moments,
+    reference_scales,
     to_xyb,
 )
 
 MAPS = 3  # kinds of energy of an error, see above
+
+# A large picture is seen in tiles, with what their blurs reach at the coarsest scale: a
+# blur of a blur, of 4 px each, of 16 px.
+_TILE_SIDE = 1024  # px
+_HALO = 128
 
 _FLOOR = 0.5  # of a map, in 4-norms
 _LEAST_NORM = 1e-4
@@ -70,37 +77,165 @@ class Slopes(NamedTuple):
 
     Attributes:
       value: the sum, before the score's polynomial.
-      gradient: float32 `[3, h, w]`, in shown RGB.
+      gradients: for each direction float32 `[h, w]`, of the sum in an error there.
       curvatures: for each direction float32 `[rows * cols, MAPS * scales]`: means over
         each block of the weights of the energies at each scale, scale after scale in
         each kind, of an error of 1 in that direction.
     """
 
     value: float
-    gradient: np.ndarray
+    gradients: list
     curvatures: list
 
 
-def slopes(scales, shown, weights, directions, is_original=False):
+class Original:
+    """What `slopes` needs of the original; of a large one it is made tile by tile."""
+
+    def __init__(self, picture, weights):
+        """Takes the picture and what is summed.
+
+        Args:
+          picture: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
+          weights: for each scale `[n, 6]`, as `ssimulacra2.WEIGHTS`.
+        """
+        self._picture = picture
+        sizes = [
+            tuple(-(-side >> number) for side in picture.shape[:2])
+            for number in range(len(weights))
+        ]
+        self.sizes = [size for size in sizes if min(size) >= MIN_SIDE]
+        self.weights = weights[: len(self.sizes)]
+        rows, cols = (_parts(side) for side in picture.shape[:2])
+        self.tiles = [_Tile(r, c) for r in rows for c in cols]
+        self._scales = None
+        if len(self.tiles) == 1:
+            self._scales = reference_scales(picture, self.weights)
+
+    def scales(self, tile):
+        """The `ssimulacra2.Scale`s of a tile."""
+        if self._scales is not None:
+            return self._scales
+        part = self._picture[tile.rows.seen, tile.cols.seen]
+        return reference_scales(np.ascontiguousarray(part), self.weights)
+
+
+class _Part(NamedTuple):
+    """Of an axis, as slices: what is seen, and what counts, in the axis and in that."""
+
+    seen: slice
+    own: slice
+    inside: slice
+
+
+class _Tile(NamedTuple):
+    """A part of a picture."""
+
+    rows: _Part
+    cols: _Part
+
+    def inside(self, *units):
+        """Slices of what counts, in what is seen of it in units of so many px."""
+        return _in_units([part.inside for part in self], units)
+
+    def own(self, *units):
+        """Slices of what counts, in the picture in units of so many px."""
+        return _in_units([part.own for part in self], units)
+
+
+def _in_units(slices, units):
+    pairs = zip(slices, units, strict=True)
+    return tuple(slice(s.start // unit, -(-s.stop // unit)) for s, unit in pairs)
+
+
+def _parts(side):
+    """The `_Part`s of an axis."""
+    count = -(-side // _TILE_SIDE)
+    step = -(-side // count // _HALO) * _HALO
+    parts = []
+    for start in range(0, side, step):
+        stop = min(start + step, side)
+        first, last = max(start - _HALO, 0), min(stop + _HALO, side)
+        inside = slice(start - first, stop - first)
+        parts.append(_Part(slice(first, last), slice(start, stop), inside))
+    return parts
+
+
+def slopes(original, shown, directions, is_original=False):
     """Value, gradient and curvature of the weighted sum of errors.
 
     Args:
-      scales: of the original, as from `ssimulacra2.reference_scales`.
-      shown: float32 `[3, h, w]`, the decoded RGB minus 128, within -128..127.
-      weights: for each scale `[n, 6]`, as `ssimulacra2.WEIGHTS`.
-      directions: `Direction`s whose curvatures are wanted.
+      original: `Original`.
+      shown: a function from slices of rows and columns to the decoded RGB there minus
+        128, float32 `[3, h, w]`, within -128..127.
+      directions: `Direction`s whose gradients and curvatures are wanted.
       is_original: whether nothing is coded yet: the curvature is that of errors as
         they may come, and the gradient has no meaning.
 
     Returns:
       `Slopes`.
     """
-    pyramid = _pyramid(shown, len(scales))
+    value, factors, kept = _forward(original, shown, is_original)
+    size, scales = original.sizes[0], len(factors)
+    gradients = [np.empty(size, np.float32) for _ in directions]
+    curvatures = []
+    for direction in directions:
+        blocks = [
+            -(-side // unit) for side, unit in zip(size, direction[1:], strict=True)
+        ]
+        curvatures.append(np.empty((*blocks, MAPS, scales), np.float32))
+    for tile in original.tiles:
+        seen = kept or _seen(original, shown, tile)
+        found = _backward(*seen, factors, directions)
+        outputs = zip(directions, gradients, curvatures, *found, strict=True)
+        for direction, gradient, curvature, by_pixel, by_block in outputs:
+            gradient[tile.own(1, 1)] = by_pixel[tile.inside(1, 1)]
+            units = direction.height, direction.width
+            curvature[tile.own(*units)] = by_block[tile.inside(*units)]
+    joined = [c.reshape(-1, MAPS * scales) for c in curvatures]
+    return Slopes(value, gradients, joined)
+
+
+def _seen(original, shown, tile):
+    """(`Scale`s of the original, `_pyramid` of the decoded) of a tile."""
+    scales = original.scales(tile)
+    return scales, _pyramid(shown(tile.rows.seen, tile.cols.seen), len(scales))
+
+
+def _forward(original, shown, is_original):
+    """(weighted sum, `_factors` of the planes of each scale, what was seen or None).
+
+    What was seen is kept if it is all of the picture.
+    """
+    sums = [np.zeros((len(own), 2, 3)) for own in original.weights]
+    for tile in original.tiles:
+        seen = _seen(original, shown, tile)
+        for number, (scale, (linear, _)) in enumerate(zip(*seen, strict=True)):
+            unit = 1 << number
+            rows, cols = tile.inside(unit, unit)
+            planes = to_xyb(linear, len(scale.planes))
+            for i, plane in enumerate(planes):
+                reference = scale.planes[i], scale.mean[i], scale.variance[i]
+                own = error_sums(*reference, plane, rows.start, rows.stop)
+                sums[number][i] += own[..., cols].sum(-1)
     value, factors = 0.0, []
-    for scale, own_weights, (linear, _) in zip(scales, weights, pyramid, strict=False):
-        total, own_factors = _forward(scale, linear, own_weights, is_original)
-        value += total
-        factors.append(own_factors)
+    by_scale = zip(original.weights, original.sizes, sums, strict=True)
+    for weights, (height, width), own_sums in by_scale:
+        own = own_sums / (height * width)
+        own[:, 1] **= 0.25
+        value += float((weights * own.reshape(-1, 6)).sum())
+        triples = zip(weights / (height * width), own[:, 1], strict=True)
+        factors.append([_factors(row, norms, is_original) for row, norms in triples])
+    return value, factors, seen if len(original.tiles) == 1 else None
+
+
+def _backward(scales, pyramid, factors, directions):
+    """For each direction (gradients `[h, w]`, curvatures `[rows, cols, MAPS, scales]`).
+
+    Args:
+      scales, pyramid: as from `_seen`; the pyramid is used up.
+      factors: for each scale those of its planes.
+      directions: see `slopes`.
+    """
     gradient = None
     curvatures = [[] for _ in directions]
     for number in reversed(range(len(scales))):
@@ -118,19 +253,20 @@ def slopes(scales, shown, weights, directions, is_original=False):
         for found, means in zip(curvatures, own.block_means(), strict=True):
             found.insert(0, means)
     gradient *= derivative
-    joined = [_by_block(means) for means in curvatures]
-    return Slopes(float(value), gradient, joined)
+    gradients = [
+        np.tensordot(np.asarray(d.rgb, np.float32), gradient, 1) for d in directions
+    ]
+    return gradients, [_by_block(means) for means in curvatures]
 
 
 def _by_block(means):
     """Joins `[rows, cols, MAPS]` of all scales; blocks that a scale adds are left out.
 
     Returns:
-      float32 `[rows * cols, MAPS * scales]`.
+      float32 `[rows, cols, MAPS, scales]`.
     """
     rows, cols = means[0].shape[:2]
-    joined = np.stack([m[:rows, :cols] for m in means], -1)
-    return joined.reshape(rows * cols, -1)
+    return np.stack([m[:rows, :cols] for m in means], -1)
 
 
 def _pyramid(shown, count):
@@ -157,19 +293,6 @@ def _linearize(shown, linear, derivative):
                 linear[c, y, x] = low + part * (high - low)
                 low, high = _SLOPE[index], _SLOPE[index + 1]
                 derivative[c, y, x] = low + part * (high - low)
-
-
-def _forward(scale, linear, weights, is_original):
-    """(weighted sum of one scale, `_factors` of its planes)."""
-    planes = to_xyb(linear, len(weights))
-    total, factors = 0.0, []
-    for i, row in enumerate(weights):
-        original = scale.planes[i], scale.mean[i], scale.variance[i]
-        mean, mean_fourth = error_sums(*original, planes[i]).sum(-1) / planes[i].size
-        norms = mean_fourth**0.25
-        total += row @ np.concatenate([mean, norms])
-        factors.append(_factors(row / planes[i].size, norms, is_original))
-    return total, factors
 
 
 def _factors(weights, norms, is_original):

@@ -47,7 +47,7 @@ def test_form_has_the_slope_of_the_weighted_sum(sampling, component, monkeypatch
     monkeypatch.setattr(perceptual, "_CHROMA_REACH", 1.0)
     picture = example(130, 150)
     coded = coded_example(picture, sampling)
-    scales = ssimulacra2.reference_scales(picture, WEIGHTS)
+    original = ssimulacra2_slopes.Original(picture, WEIGHTS)
     distortion = SeenError(picture, LMBDA)
     if component == 2:
         distortion.form(coded, 1, 1)
@@ -60,8 +60,11 @@ def test_form_has_the_slope_of_the_weighted_sum(sampling, component, monkeypatch
     def loss(coefficients):
         moved = coded_example(picture, sampling)
         moved.replace(component, coefficients.astype(np.float32))
-        shown = planes.shown_rgb(moved)
-        total = ssimulacra2_slopes.slopes(scales, shown, WEIGHTS, ()).value
+
+        def shown(rows, cols):
+            return planes.shown_rgb(moved, rows, cols)
+
+        total = ssimulacra2_slopes.slopes(original, shown, ()).value
         return 5 * LMBDA * total * picture.shape[0] * picture.shape[1]
 
     way = np.sign(slope) * np.random.default_rng(0).random(slope.shape) / roots

@@ -31,9 +31,17 @@ def shown(picture):
     return np.ascontiguousarray(planes)
 
 
+CHANNELS = [Direction(rgb, 8, 8) for rgb in np.eye(3)]
+
+
 def slopes_of(original, planes, weights=ALL_WEIGHTS, directions=(), **options):
-    scales = ssimulacra2.reference_scales(original, weights)
-    return ssimulacra2_slopes.slopes(scales, planes, weights, directions, **options)
+    """Of planes as from `shown`."""
+    prepared = ssimulacra2_slopes.Original(original, weights)
+
+    def part(rows, cols):
+        return np.ascontiguousarray(planes[:, rows, cols])
+
+    return ssimulacra2_slopes.slopes(prepared, part, directions, **options)
 
 
 def test_value_is_the_sum_that_the_score_is_taken_of():
@@ -45,21 +53,16 @@ def test_value_is_the_sum_that_the_score_is_taken_of():
 
 def test_equal_pictures_have_no_error():
     original, _ = coded_example(64, 72)
-    found = slopes_of(original, shown(original))
+    found = slopes_of(original, shown(original), directions=CHANNELS)
     assert found.value == pytest.approx(0, abs=0.02)
-    assert np.isfinite(found.gradient).all()
+    assert np.isfinite(found.gradients).all()
 
 
 @pytest.mark.parametrize("height, width", [(129, 150), (128, 128), (40, 21)])
 def test_gradient_is_that_of_the_value(height, width):
     original, decoded = coded_example(height, width)
     planes = shown(decoded)
-    scales = ssimulacra2.reference_scales(original, ALL_WEIGHTS)
-
-    def value(moved):
-        return ssimulacra2_slopes.slopes(scales, moved, ALL_WEIGHTS, ()).value
-
-    gradient = slopes_of(original, planes).gradient
+    gradient = np.stack(slopes_of(original, planes, directions=CHANNELS).gradients)
     rng = np.random.default_rng(0)
     ways = [
         np.sign(gradient) * rng.random(gradient.shape),
@@ -69,9 +72,40 @@ def test_gradient_is_that_of_the_value(height, width):
     edges[:, -1], edges[..., -1] = gradient[:, -1], gradient[..., -1]
     for way in [*ways, np.sign(edges)]:
         way = (0.25 * way).astype(np.float32)
-        up, down = (value((planes + s * way).clip(-128, 127)) for s in (1, -1))
+        up, down = (
+            slopes_of(original, (planes + s * way).clip(-128, 127)).value
+            for s in (1, -1)
+        )
         slope = float((gradient * way).sum(dtype=float))
         assert (up - down) / 2 == pytest.approx(slope, rel=0.03, abs=2e-4)
+
+
+def test_gradients_are_those_of_the_directions():
+    original, decoded = coded_example(72, 90)
+    directions = [Direction(rgb, 8, 8) for rgb in YCBCR_TO_RGB.T]
+    by_channel, by_component = (
+        np.stack(slopes_of(original, shown(decoded), directions=d).gradients)
+        for d in (CHANNELS, directions)
+    )
+    mixed = np.tensordot(YCBCR_TO_RGB.T, by_channel, 1)
+    np.testing.assert_allclose(by_component, mixed, rtol=1e-3, atol=1e-8)
+
+
+def test_a_picture_in_tiles_has_the_same_slopes(monkeypatch):
+    original, decoded = coded_example(330, 300)
+    directions = [Direction(YCBCR_TO_RGB[:, 0], 8, 8)]
+    directions += [Direction(YCBCR_TO_RGB[:, 1], 16, 16)]
+    whole = slopes_of(original, shown(decoded), directions=directions)
+    monkeypatch.setattr(ssimulacra2_slopes, "_TILE_SIDE", 128)
+    tiles = ssimulacra2_slopes.Original(original, ALL_WEIGHTS).tiles
+    assert len(tiles) == 9
+    parts = slopes_of(original, shown(decoded), directions=directions)
+    assert parts.value == pytest.approx(whole.value, rel=1e-5)
+    for found, wanted in zip(parts.gradients, whole.gradients, strict=True):
+        scale = np.abs(wanted).mean()
+        np.testing.assert_allclose(found / scale, wanted / scale, rtol=0.01, atol=0.01)
+    for found, wanted in zip(parts.curvatures, whole.curvatures, strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=0.01)
 
 
 @pytest.mark.parametrize("component, block", [(0, 8), (2, 16)])
@@ -81,18 +115,16 @@ def test_curvature_predicts_what_random_errors_cost(component, block):
     planes = shown(decoded).clip(-100, 100)
     weights = tuple(w * [1, 0, 0, 0, 0, 0] for w in ALL_WEIGHTS)
     rgb = YCBCR_TO_RGB[:, component]
-    scales = ssimulacra2.reference_scales(original, weights)
     directions = (Direction(rgb, block, block),)
-    found = ssimulacra2_slopes.slopes(scales, planes, weights, directions)
+    found = slopes_of(original, planes, weights, directions)
     rng = np.random.default_rng(0)
     # Errors without a mean, and of one pixel each, have energy at the finest scale.
     error = rng.choice([-1.0, 1.0], (256, 256))
     moved = [
-        ssimulacra2_slopes.slopes(
-            scales,
+        slopes_of(
+            original,
             (planes + s * rgb[:, np.newaxis, np.newaxis] * error).astype(np.float32),
             weights,
-            (),
         ).value
         for s in (1, -1)
     ]
