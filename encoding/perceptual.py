@@ -24,11 +24,13 @@ _FIRST_POINTS = 6.0  # the same where nothing is coded yet
 # Weights of the mean of the SSIM map beside the metric's own, which sees no ringing of
 # luma at fine scales, and no chroma: alone it would leave block edges and stray dots.
 # Rows for scales, columns for Y, X, B.
-_FINE = ((25.0, 4.0), (25.0, 8.0, 4.0), (0.0, 0.0, 8.0))
+_FINE = ((25.0, 4.0), (25.0, 8.0, 4.0), (25.0, 0.0, 8.0))
 # Means of correlations between the errors of a block are less sure than variances.
 _SHRINKAGE = 0.3
-_REACH = 0.4  # steps that a target may differ from the original's coefficient
-_CHROMA_REACH = 0.7  # part of the way that targets of chroma go
+_REACH = 0.35  # steps that a target may differ from the original's coefficient
+_CHROMA_REACH = 0.5  # part of the way that targets of chroma go
+
+_PART = 1 << 13  # blocks
 
 
 def _weights():
@@ -56,7 +58,7 @@ class SeenError:
 
     STEPS = Steps(2.9, 4.2, 0.0, 1.0)
     STARTS = 2
-    DAMPING = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # of the weights, a number a pass
+    DAMPING = (1.0, 2.0, 4.0, 6.0)  # of the weights, a number a pass
     PASSES = len(DAMPING)
 
     def __init__(self, picture, lmbda):
@@ -75,19 +77,14 @@ class SeenError:
     def weights(self, coded, component):
         """Of the coefficients of each block, as in `Form`, without correlations."""
         if component == 0:
-            self._linearise(coded, (0, 1, 2))
+            self._linearise(coded, (0, 1, 2), wants_gradients=False)
         return self._weights(coded, component)
 
     def form(self, coded, component, number):
         """The `Form` of a component near what is coded, see `SquaredError.form`."""
         if component != 2:
             self._linearise(coded, (1, 2) if component else (0,))
-        weights = self._weights(coded, component)
-        logs = np.log(weights, out=weights)
-        if self._log_weights[component] is not None:
-            logs = (logs + self._log_weights[component]) / 2
-        self._log_weights[component] = logs
-        weights = np.exp(logs)
+        weights = self._averaged_weights(coded, component)
         damping = self.DAMPING[number]
         correlations = self._correlations(coded, component, weights)
         target = self._target(coded, component, weights, correlations, damping)
@@ -97,18 +94,29 @@ class SeenError:
         coupling = (triangle / diagonal[:, np.newaxis]).T.astype(np.float32)
         return Form(target, weights, coupling)
 
-    def _linearise(self, coded, components):
-        """Gradient and curvatures near what is coded."""
+    def _averaged_weights(self, coded, component):
+        """Geometric mean of the weights of this pass and those used in the last."""
+        weights = self._weights(coded, component)
+        logs = np.log(weights, out=weights)
+        if self._log_weights[component] is not None:
+            logs += self._log_weights[component]
+            logs /= 2
+        self._log_weights[component] = logs.astype(np.float16)  # within 1 %
+        return np.exp(logs, out=logs)
+
+    def _linearise(self, coded, components, wants_gradients=True):
+        """Gradients and curvatures near what is coded."""
         is_original = not coded.is_replaced
         found = slopes(
             self._original,
             lambda rows, cols: shown_rgb(coded, rows, cols),
             [self._direction(coded, c) for c in components],
+            wants_gradients,
             is_original,
         )
         points = _FIRST_POINTS if is_original else _POINTS
         scaled = (np.float32(points * self._factor) * c for c in found.curvatures)
-        self._gradients = dict(zip(components, found.gradients, strict=True))
+        self._gradients = dict(zip(components, found.gradients, strict=False))
         self._curvatures = dict(zip(components, scaled, strict=True))
 
     @staticmethod
@@ -127,8 +135,10 @@ class SeenError:
 
     def _correlations(self, coded, component, weights):
         """Of the mean block's quadratic form, `[64, 64]`, shrunk to independence."""
-        scale = 1 / np.exp(np.log(weights).mean(1, dtype=float))
-        mean = (scale @ self._curvatures[component]) / len(weights)
+        mean = np.zeros(self._curvatures[component].shape[1])
+        for part in _parts(weights):
+            scale = 1 / np.exp(np.log(weights[part]).mean(1, dtype=float))
+            mean += scale @ self._curvatures[component][part]
         own = self._grams(coded, component)
         form = np.einsum("x,xab->ab", mean, own.reshape(-1, 64, 64))
         roots = np.sqrt(np.diag(form))
@@ -138,16 +148,25 @@ class SeenError:
     def _target(self, coded, component, weights, correlations, damping):
         """Least of the form, in a reach of the original's coefficients."""
         slope = coded.gradient_of(component, self._gradients.pop(component))
-        roots = np.sqrt(weights)
         inverse = np.linalg.inv(correlations) * (_POINTS * self._factor / 2 / damping)
-        way = (slope / roots) @ inverse.astype(np.float32)
-        way /= roots
-        original = coded.originals[component]
-        way = coded.coefficients(component) - way - original
-        if component:
-            way *= np.float32(_CHROMA_REACH)
+        inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
-        return original + way.clip(-reach, reach)
+        target = slope
+        for part in _parts(slope):
+            roots = np.sqrt(weights[part])
+            way = (slope[part] / roots) @ inverse
+            way /= roots
+            original = coded.originals[component][part]
+            way = coded.coefficients(component, part) - way - original
+            if component:
+                way *= np.float32(_CHROMA_REACH)
+            target[part] = original + way.clip(-reach, reach)
+        return target
+
+
+def _parts(blocks):
+    """Slices of an array of blocks, so that little is made at a time."""
+    return [slice(i, i + _PART) for i in range(0, len(blocks), _PART)]
 
 
 @functools.cache

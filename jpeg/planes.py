@@ -286,12 +286,12 @@ class CodedPicture:
         """Of what is coded of a component, float32 `[64]`, zigzag."""
         return self._coded[component][1]
 
-    def coefficients(self, component):
-        """What is coded of a component, shaped as `originals`; not to be changed."""
+    def coefficients(self, component, blocks=slice(None)):
+        """What is coded of (blocks of) a component, `[n, 64]`; not to be changed."""
         if self._coded[component] is None:
-            return self.originals[component]
+            return self.originals[component][blocks]
         integers, steps = self._coded[component]
-        return integers * steps
+        return integers[blocks] * steps
 
     def replace(self, component, integers, steps=1.0):
         """Sets what is coded of a component, and what is shown of it.

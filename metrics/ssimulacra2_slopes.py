@@ -77,7 +77,8 @@ class Slopes(NamedTuple):
 
     Attributes:
       value: the sum, before the score's polynomial.
-      gradients: for each direction float32 `[h, w]`, of the sum in an error there.
+      gradients: for each direction float32 `[h, w]`, of the sum in an error there; none
+        if they were not wanted.
       curvatures: for each direction float32 `[rows * cols, MAPS * scales]`: means over
         each block of the weights of the energies at each scale, scale after scale in
         each kind, of an error of 1 in that direction.
@@ -160,7 +161,7 @@ def _parts(side):
     return parts
 
 
-def slopes(original, shown, directions, is_original=False):
+def slopes(original, shown, directions, wants_gradients=True, is_original=False):
     """Value, gradient and curvature of the weighted sum of errors.
 
     Args:
@@ -168,6 +169,7 @@ def slopes(original, shown, directions, is_original=False):
       shown: a function from slices of rows and columns to the decoded RGB there minus
         128, float32 `[3, h, w]`, within -128..127.
       directions: `Direction`s whose gradients and curvatures are wanted.
+      wants_gradients: without them it takes less memory.
       is_original: whether nothing is coded yet: the curvature is that of errors as
         they may come, and the gradient has no meaning.
 
@@ -176,7 +178,7 @@ def slopes(original, shown, directions, is_original=False):
     """
     value, factors, kept = _forward(original, shown, is_original)
     size, scales = original.sizes[0], len(factors)
-    gradients = [np.empty(size, np.float32) for _ in directions]
+    gradients = [np.empty(size, np.float32) for _ in directions if wants_gradients]
     curvatures = []
     for direction in directions:
         blocks = [
@@ -185,12 +187,14 @@ def slopes(original, shown, directions, is_original=False):
         curvatures.append(np.empty((*blocks, MAPS, scales), np.float32))
     for tile in original.tiles:
         seen = kept or _seen(original, shown, tile)
-        found = _backward(*seen, factors, directions)
-        outputs = zip(directions, gradients, curvatures, *found, strict=True)
-        for direction, gradient, curvature, by_pixel, by_block in outputs:
-            gradient[tile.own(1, 1)] = by_pixel[tile.inside(1, 1)]
+        by_pixel, by_block = _backward(*seen, factors, directions)
+        for direction, found in zip(directions, gradients, strict=False):
+            rgb = np.asarray(direction.rgb, np.float32)
+            inside = by_pixel[(slice(None), *tile.inside(1, 1))]
+            found[tile.own(1, 1)] = np.tensordot(rgb, inside, 1)
+        for direction, found, own in zip(directions, curvatures, by_block, strict=True):
             units = direction.height, direction.width
-            curvature[tile.own(*units)] = by_block[tile.inside(*units)]
+            found[tile.own(*units)] = own[tile.inside(*units)]
     joined = [c.reshape(-1, MAPS * scales) for c in curvatures]
     return Slopes(value, gradients, joined)
 
@@ -229,7 +233,9 @@ def _forward(original, shown, is_original):
 
 
 def _backward(scales, pyramid, factors, directions):
-    """For each direction (gradients `[h, w]`, curvatures `[rows, cols, MAPS, scales]`).
+    """(gradient in the shown RGB, for each direction curvatures) of a tile.
+
+    These are float32 `[3, h, w]`, and `[rows, cols, MAPS, scales]`.
 
     Args:
       scales, pyramid: as from `_seen`; the pyramid is used up.
@@ -253,10 +259,7 @@ def _backward(scales, pyramid, factors, directions):
         for found, means in zip(curvatures, own.block_means(), strict=True):
             found.insert(0, means)
     gradient *= derivative
-    gradients = [
-        np.tensordot(np.asarray(d.rgb, np.float32), gradient, 1) for d in directions
-    ]
-    return gradients, [_by_block(means) for means in curvatures]
+    return gradient, [_by_block(means) for means in curvatures]
 
 
 def _by_block(means):
