@@ -58,7 +58,7 @@ if [[ ${#runs[@]} -gt 0 ]]; then
   folders+=("$dir"/_{rdoq,optimized_rdoq})
 fi
 # What the search minimises, whatever a model was trained for, beside no model at all.
-for tuned in psnr:tables_rdoq_mse {ms-ssim,mixed}:tables_entropy_ms-ssim; do
+for tuned in psnr:tables_rdoq_mse {ms-ssim,mixed,ssimulacra2}:tables_entropy_ms-ssim; do
   tune=${tuned%%:*}
   present "${tuned#*:}"
   if [[ ${#runs[@]} -gt 0 ]]; then
