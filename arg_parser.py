@@ -92,12 +92,26 @@ def parse_evaluate(argv=None):
     )
     what.add_argument(
         "--runs",
-        nargs="+",
+        nargs="*",
         metavar="RUN",
-        help="names of the runs in --batch_dir to evaluate (default: all)",
+        help="names of the runs in --batch_dir to evaluate (default: all; without a "
+        "name: none)",
     )
     what.add_argument(
         "--google_dir", metavar="DIR", help="checkpoint folder of google_baseline.py"
+    )
+    what.add_argument(
+        "--mozjpeg",
+        action="store_true",
+        help="measure mozjpeg as well, with its own tables and trellis, 4:2:0",
+    )
+    what.add_argument(
+        "--qualities",
+        nargs="+",
+        type=_quality,
+        metavar="N",
+        help="of JPEG, of mozjpeg and of the search without a model, 1..100 (default: "
+        "26 of JPEG, 8 of the others)",
     )
     what.add_argument(
         "--test_image_glob",
@@ -118,11 +132,15 @@ def parse_evaluate(argv=None):
         metavar="DIR",
         help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
+    _add_published(how)
+    _add_report(how, "report.html in --output_dir")
     args = _checked(parser, argv)
     if args.refine_steps and args.google_dir is not None:
         parser.error("--google_dir: the baseline cannot be refined; leave one out")
     _check_bpp_range(parser, args)
     args.output_dir = args.output_dir or args.batch_dir
+    args.qualities = sorted(set(args.qualities or ()))
+    _check_report(parser, args)
     return args
 
 
@@ -169,13 +187,7 @@ def parse_compare(argv=None):
         help="runs, or curves as the table calls them, to show in this order (default: "
         "all)",
     )
-    parser.add_argument(
-        "--published",
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="curves of other codecs on the same images, in CompressAI's JSON",
-    )
+    _add_published(parser)
     _add_bpp_range(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
@@ -183,8 +195,17 @@ def parse_compare(argv=None):
     parser.add_argument(
         "--figure_dir", metavar="DIR", help="folder to draw the figures into"
     )
+    _add_report(parser, "report.html")
+    parser.add_argument(
+        "--test_image_glob",
+        nargs="+",
+        default=[],
+        metavar="GLOB",
+        help="originals for the viewer of --report",
+    )
     args = parser.parse_args(argv)
     _check_bpp_range(parser, args)
+    _check_report(parser, args)
     return args
 
 
@@ -674,6 +695,39 @@ def _add_bpp_range(group):
         metavar=("LOW", "HIGH"),
         help="rates over which BD-rates are taken, bits per pixel",
     )
+
+
+def _add_published(group):
+    group.add_argument(
+        "--published",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="curves of other codecs on the same images, in CompressAI's JSON",
+    )
+
+
+def _add_report(group, default):
+    group.add_argument(
+        "--report",
+        nargs="?",
+        const="report.html",
+        metavar="FILE",
+        help="write a page with curves, gains and a viewer of the pictures (without a "
+        f"name: {default})",
+    )
+    group.add_argument(
+        "--self_contained",
+        action="store_true",
+        help="put the pictures of --report into the page itself",
+    )
+
+
+def _check_report(parser, args):
+    if args.self_contained and not args.report:
+        parser.error("--self_contained has no effect without --report")
+    if args.report and not args.report.endswith(".html"):
+        parser.error(f"--report {args.report}: name a file that ends with .html")
 
 
 def _check_bpp_range(parser, args):

@@ -85,6 +85,23 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
     return BdRate(float(percent), (float(sign * low), float(sign * high)), dropped)
 
 
+def rate_at(curve, metric, value):
+    """Bits per pixel at which a curve reaches a value, on the same interpolation.
+
+    Args:
+      curve, metric: as for `bd_rate`.
+      value: of the metric itself.
+
+    Returns:
+      float, or None if the curve does not reach it, or has too few points.
+    """
+    quality = QUALITY[metric]
+    points = _rising([(bpp, quality(v)) for bpp, v in curve])
+    if len(points) < MIN_POINTS or not points[0][1] <= quality(value) <= points[-1][1]:
+        return None
+    return float(10 ** _interpolate(points, points)[0](quality(value)))
+
+
 def _compare(anchor, curve, bpp_range):
     """(percent, lowest, highest quality) of two rising curves; percent may be None."""
     low, high = _shared([(points[0][1], points[-1][1]) for points in (anchor, curve)])

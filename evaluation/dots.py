@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 JPEG_QUALITIES = (*range(1, 10), *range(10, 91, 5))
 GOOGLE_QUALITIES = (5, 10, 15, 20, 25)
+MOZJPEG_QUALITIES = (12, 20, 30, 42, 55, 68, 78, 86)
 SEARCH_QUALITIES = (3, 5, 10, 20, 35, 50, 70, 85)
 MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention, GoogleBaseline)}
 
@@ -45,6 +46,8 @@ def plan_dots(args):
     dots = _jpeg_dots(args, "4:4:4")
     if args.subsampling != "4:4:4":
         dots += _jpeg_dots(args, args.subsampling)
+    if args.mozjpeg:
+        dots += _mozjpeg_dots(args, folder)
     if args.tune != "model":
         dots += _search_dots(args, folder)
     if args.google_dir is not None:
@@ -64,7 +67,7 @@ def plan_dots(args):
         if run not in known:
             raise UserError(f"--runs {run}: no such run in {args.batch_dir}")
     for run, lambda_dir in found_dirs:
-        if args.runs and run not in args.runs:
+        if args.runs is not None and run not in args.runs:
             continue
         try:
             prefix = checkpoints.find_checkpoint(lambda_dir)
@@ -89,7 +92,8 @@ def plan_dots(args):
                 f"{lambda_dir}: two folders would be called {name}; rename one run"
             )
         dots.append(Dot(name, folder, "run", run, settings, prefix))
-    if not any(dot.kind == "run" and dot.prefix for dot in dots):
+    wanted = args.runs != []
+    if wanted and not any(dot.kind == "run" and dot.prefix for dot in dots):
         logger.warning("%s: no run with lambda_*/train folders there", args.batch_dir)
     return dots, failed
 
@@ -103,7 +107,19 @@ def _jpeg_dots(args, subsampling):
     settings = {"entropy_coding": args.entropy_coding, **_chroma(subsampling)}
     return [
         Dot(f"Q{q}{name}", folder, "jpeg", curve, {**settings, "quality": q}, quality=q)
-        for q in JPEG_QUALITIES
+        for q in args.qualities or JPEG_QUALITIES
+    ]
+
+
+def _mozjpeg_dots(args, folder):
+    """mozjpeg as its `cjpeg` works unless told otherwise."""
+    settings = {"tables": "mozjpeg", "entropy_coding": "trellis", **_chroma("4:2:0")}
+    return [
+        Dot(
+            *(f"mozjpeg_Q{q}", folder, "jpeg", "mozjpeg 4:2:0"),
+            *({**settings, "quality": q}, None, q),
+        )
+        for q in args.qualities or MOZJPEG_QUALITIES
     ]
 
 
@@ -115,7 +131,7 @@ def _search_dots(args, folder):
             *(f"search_Q{q}", folder, "run", f"search for {args.tune}, no model"),
             *({**settings, "quality": q}, None, q),
         )
-        for q in SEARCH_QUALITIES
+        for q in args.qualities or SEARCH_QUALITIES
     ]
 
 

@@ -170,6 +170,11 @@ class Evaluator:
             return
         if dot.prefix is None:
             sampling = dot.settings.get("subsampling", "4:4:4")
+            if dot.settings.get("tables") == "mozjpeg":
+                yield lambda picture: jpeg_file.encode_mozjpeg(
+                    picture, dot.quality, sampling
+                )
+                return
             yield lambda picture: jpeg_file.encode_rgb(
                 picture, dot.quality, coding, sampling=sampling
             )

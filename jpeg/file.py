@@ -162,9 +162,7 @@ def encode_rgb(
     _check_coding(entropy_coding)
     rgb = _checked_rgb(rgb)
     check_size(*rgb.shape[:2])
-    if quality not in range(1, 101):
-        raise ValueError(f"quality must be a whole number in 1..100, not {quality}")
-    quality = int(quality)
+    quality = _checked_quality(quality)
     if entropy_coding == "trellis":
         qtables = np.moveaxis(ijg_qtables(quality), -1, 0)
         data = _trellis(rgb, _checked_qtables(qtables), sampling)
@@ -173,6 +171,22 @@ def encode_rgb(
     if entropy_coding == "optimized":
         data = _optimized(data, read_coefficients(data))
     return with_metadata(data, metadata)
+
+
+def encode_mozjpeg(rgb: np.ndarray, quality: int, sampling: str = "4:2:0") -> bytes:
+    """Writes a picture as mozjpeg's `cjpeg -quality` does: its tables, its trellis.
+
+    Args:
+      rgb: uint8 `[h, w, 3]`.
+      quality: 1..100, of mozjpeg's tables.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+
+    Raises:
+      ValueError, UserError, OSError: as for `encode`.
+    """
+    rgb = _checked_rgb(rgb)
+    check_size(*rgb.shape[:2])
+    return _trellis(rgb, _checked_quality(quality), sampling)
 
 
 def read_coefficients(data: bytes) -> QuantizedImage:
@@ -280,6 +294,12 @@ def _checked_rgb(rgb):
     return np.ascontiguousarray(rgb)
 
 
+def _checked_quality(quality):
+    if quality not in range(1, 101):
+        raise ValueError(f"quality must be a whole number in 1..100, not {quality}")
+    return int(quality)
+
+
 def _checked_edited(quantized):
     if quantized.edited is None:
         raise ValueError("the trellis coding needs the edited picture, `edited`")
@@ -376,7 +396,13 @@ def _write_coefficients(quantized):
 
 
 def _trellis(rgb, qtables, sampling):
-    """Bytes of a progressive JPEG, mozjpeg's trellis quantization of `rgb`."""
+    """Bytes of a progressive JPEG, mozjpeg's trellis quantization of `rgb`.
+
+    Args:
+      rgb: uint8 `[h, w, 3]`.
+      qtables: uint16 `[2, 8, 8]`, or a quality of mozjpeg's own tables.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+    """
     jpeg = jpeglib.from_spatial(rgb)
     jpeg.samp_factor = _samp_factor(sampling)
     return _written(_TRELLIS_LIBRARY, lambda path: jpeg.write_spatial(path, qt=qtables))

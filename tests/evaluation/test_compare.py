@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from errors import UserError
-from evaluation import compare, results
+from evaluation import compare, curves, results
 from tests.paths import SHARED
 
 IMAGES = ["a.png", "b.png"]
@@ -88,7 +88,7 @@ def test_worst_image_is_of_the_rates_that_are_compared():
             values["ssimulacra2"] = 70 - 20 / rate
             rows = [{**values, "bpp": rate * factor} for factor in own]
             means.append(results.DotResults.from_rows(["a.png", "b.png"], rows))
-        return compare.Compared("x", "x", "run", [], [m.means() for m in means], means)
+        return curves.Compared("x", "x", "run", [], [m.means() for m in means], means)
 
     ones = np.ones(rates.size)
     high = np.where(rates > 1, 0.95, 0.5)
@@ -120,7 +120,7 @@ def test_table_has_the_means_of_every_lambda(monkeypatch, capsys, folders):
 
 
 def test_curves_are_read_in_the_order_of_their_rates(folders):
-    (curve,) = compare.read_curves(folders[1])
+    (curve,) = curves.read_curves(folders[1])
     assert (curve.name, curve.kind) == ("my-run", "run")
     assert curve.settings == ["0", "0.01", "0.02", "0.03", "0.04"]
     rates = [bpp for bpp, _ in curve.points("psnr")]
@@ -213,7 +213,7 @@ def test_a_mean_that_is_not_known_may_be_null(tmp_path, published):
     content["results"]["lpips-alex"] = [None] * 5
     path = tmp_path / "null.json"
     path.write_text(json.dumps(content))
-    (curve,) = compare.read_published(str(path))
+    (curve,) = curves.read_published(str(path))
     assert np.isnan([value for _, value in curve.points("lpips")]).all()
 
 
@@ -221,8 +221,33 @@ def test_one_published_curve_may_stand_alone(tmp_path, published):
     path = tmp_path / "one.json"
     with open(published, encoding="utf-8") as file:
         path.write_text(json.dumps(json.load(file)[0]))
-    (curve,) = compare.read_published(str(path))
+    (curve,) = curves.read_published(str(path))
     np.testing.assert_allclose([b for b, _ in curve.points("lpips")], 0.6 * RATES)
+
+
+@pytest.mark.parametrize(
+    "numbers, metric, wanted",
+    [
+        # As in CompressAI's files: of publications, old ones, and ours.
+        ({"ms-ssim-db-rgb": [20.0, 10.0]}, "ms-ssim", [0.9, 0.99]),
+        ({"ms-ssim-rgb": [12.0, 0.5]}, "ms-ssim", [1 - 10**-0.05, 1 - 10**-1.2]),
+        ({"psnr": [31.0, 30.0]}, "psnr", [30, 31]),
+        ({"psnr": [31.0, 30.0], "ms-ssim": [0.9, 0.8]}, "ms-ssim", [0.8, 0.9]),
+        ({"ms-ssim-rgb": [0.9, None]}, "ms-ssim", [np.nan, 0.9]),
+        ({"ssimulacra2": [60.0, 50.0]}, "ssimulacra2", [50, 60]),
+    ],
+)
+def test_published_curves_have_any_of_the_metrics(tmp_path, numbers, metric, wanted):
+    path = tmp_path / "codec.json"
+    meta = {"source": "paper", "opt_metric": "ms-ssim-rgb"}
+    timed = {"bpp": [0.5, 0.25], "encoding_time": [0.1, 0.2], **numbers}
+    path.write_text(json.dumps({"name": "x", "meta": meta, "results": timed}))
+    (curve,) = curves.read_published(str(path))
+    np.testing.assert_allclose(
+        curve.points(metric), list(zip([0.25, 0.5], wanted, strict=True))
+    )
+    others = set(results.MEASURED) - {"bpp", "psnr", "ms-ssim", metric}
+    assert all(np.isnan(curve.means[0][other]) for other in others)
 
 
 KODAK_SCORES = SHARED / "anchors" / "kodak_ssimulacra2.json"
@@ -230,11 +255,11 @@ KODAK_SCORES = SHARED / "anchors" / "kodak_ssimulacra2.json"
 
 @pytest.mark.skipif(not KODAK_SCORES.exists(), reason=f"there is no {KODAK_SCORES}")
 def test_published_curves_may_have_scores_beside_psnr_alone():
-    curves = {curve.name: curve for curve in compare.read_published(str(KODAK_SCORES))}
-    points = curves["pillow 4:4:4"].points("ssimulacra2")
+    found = {curve.name: curve for curve in curves.read_published(str(KODAK_SCORES))}
+    points = found["pillow 4:4:4"].points("ssimulacra2")
     assert points[0] == (0.38078, -24.2615) and points[-1] == (2.20158, 82.7537)
-    assert curves["jpegli 4:2:0"].points("butteraugli")[1] == (0.37351, 2.64912)
-    for curve in curves.values():
+    assert found["jpegli 4:2:0"].points("butteraugli")[1] == (0.37351, 2.64912)
+    for curve in found.values():
         assert np.isfinite(curve.points("ssimulacra2")).all()
         assert np.isnan([value for _, value in curve.points("ms-ssim")]).all()
 
@@ -287,7 +312,7 @@ def test_jpeg_of_another_folder_is_no_anchor(monkeypatch, folders):
 
 def test_a_dot_that_is_being_measured_is_left_out(folders, tmp_path):
     (tmp_path / "rdoq" / "_output" / "my-run-lambda_2.pickle").unlink()
-    (curve,) = compare.read_curves(folders[1])
+    (curve,) = curves.read_curves(folders[1])
     assert curve.settings == ["0", "0.01", "0.03", "0.04"]
 
 
@@ -299,28 +324,28 @@ def test_a_model_without_settings_has_no_lambda(tmp_path):
         record = json.loads(path.read_text())
         del record["settings"]["lmbda"]
         path.write_text(json.dumps(record))
-    (curve,) = compare.read_curves(str(tmp_path))
+    (curve,) = curves.read_curves(str(tmp_path))
     assert curve.settings == ["?"] * 5
 
 
 def test_half_a_record_is_a_user_error(folders, tmp_path):
     (tmp_path / "rdoq" / "_output" / "my-run-lambda_2.csv").write_text("image,bpp\n")
     with pytest.raises(UserError, match=r"my-run-lambda_2\.json.*evaluate again"):
-        compare.read_curves(folders[1])
+        curves.read_curves(folders[1])
 
 
 @pytest.mark.parametrize("folder", ["lambda_1e-5", "lambda_0001", "lambda_a-b"])
 def test_run_is_named_without_its_lambda(folder):
-    name, kind = compare._name_and_kind(f"my-run-{folder}.json", "_output")
+    name, kind = curves._name_and_kind(f"my-run-{folder}.json", "_output")
     assert (name, kind) == ("my-run", "run")
-    name, _ = compare._name_and_kind(f"a-lambda_x-b-{folder}.json", "_output")
+    name, _ = curves._name_and_kind(f"a-lambda_x-b-{folder}.json", "_output")
     assert name == "a-lambda_x-b"
 
 
 def test_small_lambdas_make_one_curve(tmp_path):
     names = [f"run-lambda_{i}e-{i + 1}" for i in range(5)]
     write_curve(tmp_path, "_output", names, {"entropy_coding": "default"}, (1.0, 1.0))
-    (curve,) = compare.read_curves(str(tmp_path))
+    (curve,) = curves.read_curves(str(tmp_path))
     assert curve.label == "run, default" and len(curve.dots) == 5
 
 
@@ -331,7 +356,7 @@ def test_small_lambdas_make_one_curve(tmp_path):
         "{}",
         "[3]",
         '{"name": "a", "results": {"bpp": [1], "mse": []}}',
-        '{"name": "a", "results": {"bpp": [1, 2], "psnr": [30, 31]}}',
+        '{"name": "a", "results": {"bpp": [1, 2], "encoding_time": [3, 4]}}',
         "[" * 100_000,
         '{"name": "x", "results": {"bpp": [' + "9" * 400 + '], "psnr-rgb": [1]}}',
         '{"name": "x", "results": {"bpp": [1e308], "psnr-rgb": [1]}}',
@@ -346,7 +371,7 @@ def test_odd_published_curves_are_one_line(tmp_path, text):
     path = tmp_path / "codec.json"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
-        compare.read_published(str(path))
+        curves.read_published(str(path))
     assert str(caught.value).startswith(f"--published {path}: ")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
 
@@ -362,5 +387,5 @@ def test_odd_settings_of_a_record_are_one_line(folders, settings):
     with open(path, "w", encoding="utf-8") as file:
         json.dump(record, file)
     with pytest.raises(UserError) as caught:
-        compare.read_curves(folders[0])
+        curves.read_curves(folders[0])
     assert str(caught.value).startswith(f"{path}: no whole record of evaluate.py")
