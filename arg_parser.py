@@ -106,6 +106,12 @@ def parse_evaluate(argv=None):
         help="measure mozjpeg as well, with its own tables and trellis, 4:2:0",
     )
     what.add_argument(
+        "--search",
+        choices=TUNES[1:],
+        help="measure the search for a metric as well, without a model, with all that "
+        "makes files small: --quantization rdoq --entropy_coding optimized",
+    )
+    what.add_argument(
         "--qualities",
         nargs="+",
         type=_quality,
@@ -133,7 +139,7 @@ def parse_evaluate(argv=None):
         help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
     _add_published(how)
-    _add_report(how, "report.html in --output_dir")
+    _add_report(how, "report.html; in --output_dir")
     args = _checked(parser, argv)
     if args.refine_steps and args.google_dir is not None:
         parser.error("--google_dir: the baseline cannot be refined; leave one out")

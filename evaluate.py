@@ -44,7 +44,12 @@ def main():
                 raise
             logger.error("error: %s: not enough memory; lower --workers", dot.name)
             failed += 1
-    _report(measured, args)
+    published, missing = _read_published(args.published)
+    written = _write_tables(measured, published, args)
+    if args.report:
+        written.append(_write_report(measured, published, missing, images, args))
+    print("Written:", *written, sep="\n  ")
+    failed += len(missing)
     failed += len(images.unreadable)
     if failed:
         logger.error("%d checkpoints or images failed, see above", failed)
@@ -64,45 +69,82 @@ def _check_batch_dir(folder):
         )
 
 
-def _report(measured, args):
-    """Prints and writes the tables, and draws the figures."""
-    from evaluation import results, tables
+def _read_published(paths):
+    """(curves, what could not be read)."""
+    from evaluation.curves import read_published
+
+    curves, missing = [], []
+    for path in paths:
+        try:
+            curves += read_published(path)
+        except UserError as error:
+            logger.error("error: %s", error)
+            missing.append(str(error))
+    return curves, missing
+
+
+def _write_tables(measured, published, args):
+    """Prints and writes the tables, and draws the figures; returns the paths."""
     from evaluation.evaluator import describe_encoding
     from evaluation.plots import Curve, plot_rate_distortion
-    from metrics.basic import INFINITE_PSNR
 
     curves = {}
     for dot, values in measured:
         points = curves.setdefault((dot.kind, dot.curve), [])
         points.append(values.means())
-    summary = {dot.name: values.means() for dot, values in measured}
-    others = {label: points for (_, label), points in curves.items() if label != "JPEG"}
-    bd_rates = tables.bd_rate_table(
-        "JPEG of the same coding",
-        curves.get(("jpeg", "JPEG"), []),
-        others,
-        args.bpp_range,
-    )
+    drawn = [Curve(label, points, kind) for (kind, label), points in curves.items()]
+    drawn += [Curve(curve.label, curve.means, curve.kind) for curve in published]
+    text = _tables(measured, drawn, args)
+    print(text)
+    path = os.path.join(args.output_dir, "results.md")
+    os.makedirs(args.output_dir, exist_ok=True)
+    write_atomically(path, text.encode(errors="surrogateescape"))
     encoding = describe_encoding(vars(args))
+    return [*plot_rate_distortion(drawn, args.output_dir, title=encoding), path]
+
+
+def _tables(measured, curves, args):
+    """The text of results.md."""
+    from evaluation import results, tables
+    from evaluation.evaluator import describe_encoding
+    from metrics.basic import INFINITE_PSNR
+
+    by_label = {curve.label: curve.points for curve in curves}
+    anchor = by_label.pop("JPEG", [])
+    summary = {dot.name: values.means() for dot, values in measured}
+    bd_rates = tables.bd_rate_table(
+        "JPEG of the same coding", anchor, by_label, args.bpp_range
+    )
     infinite = max((values.infinite("psnr") for _, values in measured), default=0)
     note = f"\n\n{INFINITE_PSNR} (up to {infinite} images)." if infinite else ""
     text = (
-        f"Models: {encoding}. JPEG: {args.entropy_coding} entropy coding, rounded, "
-        "4:4:4 unless it is named otherwise.\n\n"
+        f"Models: {describe_encoding(vars(args))}. JPEG: {args.entropy_coding} entropy "
+        "coding, rounded, 4:4:4 unless it is named otherwise.\n\n"
         f"{tables.summary_table(summary)}{note}\n\n{bd_rates}\n"
     )
     if note := results.note_on_missing({dot.name: values for dot, values in measured}):
         text += f"\n{note}\n"
-    print(text)
-    table_path = os.path.join(args.output_dir, "results.md")
-    os.makedirs(args.output_dir, exist_ok=True)
-    write_atomically(table_path, text.encode(errors="surrogateescape"))
-    figures = plot_rate_distortion(
-        [Curve(label, points, kind) for (kind, label), points in curves.items()],
-        args.output_dir,
-        title=encoding,
+    return text
+
+
+def _write_report(measured, published, missing, images, args):
+    """Writes the page and prints its first answer; returns its path."""
+    from evaluation import curves, report
+
+    stems = [os.path.join(dot.folder, dot.name) for dot, _ in measured]
+    recorded = [stem for stem in stems if os.path.exists(f"{stem}.json")]
+    missing += [f"{s}: has no record" for s in stems if s not in recorded]
+    anchor, *others = curves.join_dots(recorded)
+    originals = {os.path.basename(path): path for path in images.paths}
+    content = report.Content(
+        *(anchor, others + published, args.bpp_range, originals),
+        *(report.command_line("evaluate.py"), missing),
     )
-    print("Written:", *figures, table_path, sep="\n  ")
+    path = os.path.join(args.output_dir, args.report)
+    written = report.write_report(path, content, args.self_contained)
+    missing[:] = written.missing
+    print(f"{written.headline}\n")
+    return written.path
 
 
 if __name__ == "__main__":

@@ -103,6 +103,24 @@ class Codec:
         """The `search.Search` of the codec, None where it does not search."""
         return self._searcher if self._quantization.method == "rdoq" else None
 
+    def kept(self, picture):
+        """What the model's network keeps of the detail of each block.
+
+        Args:
+          picture: uint8 RGB `[h, w, 3]`.
+
+        Returns:
+          float `[rows, cols]`, the sum of the absolute AC coefficients of luma after
+          the network's edit over that before; 1 for blocks without detail.
+        """
+        edited, _ = in_strips(lambda s: self._model.code(s, 0, False), picture)
+        sums = [
+            np.abs(dct[..., 0]).sum((2, 3)) - np.abs(dct[:, :, 0, 0, 0])
+            for dct in (edited, transform.picture_to_dct(picture))
+        ]
+        detailed = sums[1] > 1
+        return np.divide(*sums, where=detailed, out=np.ones_like(sums[0]))
+
     def qtables(self, quality=0):
         """The integer tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""
         return np.moveaxis(self._model.qtables(quality), -1, 0)

@@ -7,8 +7,6 @@ results of several calls stand in one table, against JPEG of the first folder:
 
 import logging
 import os
-import shlex
-import sys
 
 import arg_parser
 from atomic_files import write_atomically
@@ -107,17 +105,12 @@ def _report(anchor, curves, missing, args):
             _tell_missing(error, args, missing)
     content = report.Content(
         *(anchor, curves, args.bpp_range, {os.path.basename(p): p for p in paths}),
-        *(command_line("-m evaluation.compare"), missing),
+        *(report.command_line("-m evaluation.compare"), missing),
     )
     written = report.write_report(args.report, content, args.self_contained)
     missing[:] = written.missing
     print(f"\n{written.headline}\n")
     return written.path
-
-
-def command_line(program):
-    """The call of this process, as it can be repeated."""
-    return shlex.join(["python3", *program.split(), *sys.argv[1:]])
 
 
 def _tables(anchor, curves, bpp_range):

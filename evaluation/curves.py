@@ -3,6 +3,7 @@
 import glob
 import math
 import os
+import re
 from typing import NamedTuple
 
 from errors import UserError
@@ -89,6 +90,16 @@ def join_dots(stems):
         dots.sort(key=lambda dot: dot.means["bpp"])
         curves.append(Compared(*key, *map(list, zip(*dots, strict=True))))
     return curves
+
+
+def maps_folder(stem):
+    """Folder of the attention maps of a dot, `<image>.png`; of few dots there are any.
+
+    Args:
+      stem: path of the dot's record without `.json`.
+    """
+    folder, name = os.path.split(stem)
+    return os.path.join(os.path.dirname(folder), "_attention", name)
 
 
 class _Dot(NamedTuple):
@@ -192,7 +203,7 @@ def _name_and_kind(file_name, part):
         return "Google baseline", "google"
     if file_name.startswith("mozjpeg_Q"):
         return "mozjpeg", "jpeg"
-    if file_name.startswith("search_Q"):
+    if re.match("search_(.+_)?Q", file_name):
         return "search, no model", "run"
     # The name of a run and that of its folder, as `dots.plan_dots` joins them.
     run, joint, _ = file_name.rpartition("-lambda_")

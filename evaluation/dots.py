@@ -31,6 +31,7 @@ class Dot(NamedTuple):
     settings: dict
     prefix: str | None = None  # of the checkpoint
     quality: int = 0  # for codecs that take one
+    has_maps: bool = False  # whether maps of its attention are written
 
 
 def plan_dots(args):
@@ -49,7 +50,10 @@ def plan_dots(args):
     if args.mozjpeg:
         dots += _mozjpeg_dots(args, folder)
     if args.tune != "model":
-        dots += _search_dots(args, folder)
+        dots += _search_dots(args, _encoding(args), "search", folder)
+    if args.search:
+        name = f"search_{args.search}"
+        dots += _search_dots(args, search_encoding(args.search), name, folder)
     if args.google_dir is not None:
         try:
             prefix = checkpoints.find_checkpoint(args.google_dir)
@@ -95,7 +99,17 @@ def plan_dots(args):
     wanted = args.runs != []
     if wanted and not any(dot.kind == "run" and dot.prefix for dot in dots):
         logger.warning("%s: no run with lambda_*/train folders there", args.batch_dir)
-    return dots, failed
+    return _with_maps(dots), failed
+
+
+def _with_maps(dots):
+    """The dots, with maps of the middle one of each run with attention."""
+    by_run = {}
+    for dot in dots:
+        if dot.settings.get("script") == LJPEGAttention.NAME:
+            by_run.setdefault(dot.curve, []).append(dot)
+    middle = {run[len(run) // 2].name for run in by_run.values()}
+    return [dot._replace(has_maps=dot.name in middle) for dot in dots]
 
 
 def _jpeg_dots(args, subsampling):
@@ -123,12 +137,24 @@ def _mozjpeg_dots(args, folder):
     ]
 
 
-def _search_dots(args, folder):
+def search_encoding(tune):
+    """The settings of a search as `compress` does it, for one of `jpeg.TUNES`."""
+    return {
+        "entropy_coding": "optimized",
+        "quantization": "rdoq",
+        "refine_steps": 0,
+        "subsampling": "4:2:0",
+        "tune": tune,
+    }
+
+
+def _search_dots(args, encoding, name, folder):
     """The search without a model, at the lambdas of the standard's tables."""
-    settings = {"script": StandardJPEG.NAME, **_encoding(args)}
+    settings = {"script": StandardJPEG.NAME, **encoding}
+    curve = f"search for {encoding['tune']}, no model"
     return [
         Dot(
-            *(f"search_Q{q}", folder, "run", f"search for {args.tune}, no model"),
+            *(f"{name}_Q{q}", folder, "run", curve),
             *({**settings, "quality": q}, None, q),
         )
         for q in args.qualities or SEARCH_QUALITIES

@@ -7,19 +7,22 @@ it. Results are kept beside the files, see results.py.
 import concurrent.futures
 import contextlib
 import glob
+import io
 import logging
 import os
 import platform
 import threading
 
+import numpy as np
 import tqdm
+from PIL import Image
 
 from atomic_files import write_atomically
 from encoding.codec import Quantization
 from encoding.codecs import Codecs
 from encoding.outputs import plan_outputs
 from errors import UserError
-from evaluation import fingerprint, results
+from evaluation import curves, fingerprint, results
 from evaluation.dots import MODELS
 from jpeg import file as jpeg_file
 from jpeg.image_files import find_images, read_image
@@ -106,10 +109,7 @@ class Evaluator:
         self._references = ReferenceCache(PictureMetrics(), images)
         self._codecs = Codecs(
             args.precision,
-            Quantization(
-                *(args.quantization, args.entropy_coding, args.refine_steps),
-                *(args.subsampling, args.tune),
-            ),
+            _quantization(vars(args)),
         )
         self._versions = {
             "python": platform.python_version(),
@@ -161,9 +161,10 @@ class Evaluator:
     @contextlib.contextmanager
     def _encoder(self, dot):
         """Yields a function from a picture to the bytes of its .jpg file."""
-        coding = self._args.entropy_coding
+        coding = dot.settings["entropy_coding"]
         if dot.settings.get("script") == StandardJPEG.NAME:
-            with self._codecs.make(StandardJPEG) as codec:
+            codecs = Codecs(quantization=_quantization(dot.settings))
+            with codecs.make(StandardJPEG) as codec:
                 yield lambda picture: jpeg_file.encode(
                     codec.quantize(picture, dot.quality), coding
                 )
@@ -181,9 +182,22 @@ class Evaluator:
             return
         script = dot.settings["script"]
         with self._codecs.restore(dot.prefix, MODELS, script) as codec:
+            if dot.has_maps:
+                self._write_maps(dot, codec)
             yield lambda picture: jpeg_file.encode(
                 codec.quantize(picture, dot.quality, coding == "trellis"), coding
             )
+
+    def _write_maps(self, dot, codec):
+        """Writes what attention keeps of each block, a pixel each, white for all."""
+        folder = curves.maps_folder(os.path.join(dot.folder, dot.name))
+        os.makedirs(folder, exist_ok=True)
+        for path in self._images.paths:
+            kept = np.clip(255 * codec.kept(read_image(path)), 0, 255)
+            png = io.BytesIO()
+            Image.fromarray(kept.round().astype(np.uint8)).save(png, "PNG")
+            name = f"{os.path.basename(path)}.png"
+            write_atomically(os.path.join(folder, name), png.getvalue())
 
     def _measure_all(self, dot, encode):
         """One dict of `results.MEASURED` for each image."""
@@ -260,6 +274,17 @@ class ReferenceCache:
                 self._references[path] = reference
                 self._size += reference.nbytes
         return reference
+
+
+def _quantization(settings):
+    """The `Quantization` of a dot, or of the command line."""
+    return Quantization(
+        settings["quantization"],
+        settings["entropy_coding"],
+        settings["refine_steps"],
+        settings.get("subsampling", "4:4:4"),
+        settings.get("tune", "model"),
+    )
 
 
 def _describe(dot, count):

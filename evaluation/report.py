@@ -8,6 +8,8 @@ needs no network: the script of plotly.js (MIT licence) is part of it.
 import concurrent.futures
 import json
 import os
+import shlex
+import sys
 from typing import NamedTuple
 
 import tqdm
@@ -96,6 +98,11 @@ def write_report(path, content, self_contained=False):
     return Report(path, headline, page.missing)
 
 
+def command_line(program):
+    """The call of this process, as it can be repeated."""
+    return shlex.join(["python3", *program.split(), *sys.argv[1:]])
+
+
 def _read(name):
     with open(os.path.join(_PAGE, name), encoding="utf-8") as file:
         return file.read()
@@ -175,11 +182,12 @@ class _Page:
         )
         try:
             image = looked.image(name, self.content.originals[name])
+            attention = looked.attention(name, [self.found.anchor, *self.found.curves])
         except (OSError, UserError, ValueError) as error:
             self.missing.append(f"{name} is not in the viewer: {error}")
             return None
         rank = self.found.chosen_images()[name]
-        return {**image, "rank": rank, "metric": metric}
+        return {**image, "rank": rank, "metric": metric, "attention": attention}
 
     def _is_there(self, name):
         """Whether the original of an image is the one that was measured."""

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from atomic_files import write_atomically
+from evaluation.curves import maps_folder
 from jpeg import file as jpeg_file
 from jpeg.image_files import read_image
 from metrics import ssimulacra2
@@ -294,6 +295,18 @@ class Viewer:
             ],
             "crops": self._crops(original, rates[len(rates) // 2]["bytes"]),
         }
+
+    def attention(self, name, curves):
+        """{label: picture} of what the attention of some curves keeps of an image."""
+        pictures = {}
+        for curve in curves:
+            for stem in curve.stems:
+                path = os.path.join(maps_folder(stem), f"{name}.png")
+                if os.path.exists(path):
+                    with open(path, "rb") as file:
+                        picture = self._pictures.add(name, file.read(), ".png")
+                    pictures[curve.label] = picture
+        return pictures
 
     def _matched(self, own, matchers):
         """The files of all codecs that go with one of ours, {how: {label: `File`}}."""
