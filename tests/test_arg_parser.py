@@ -162,7 +162,40 @@ def test_defaults_of_evaluate():
         "workers": None,
         "bpp_range": [0.2, 1.2],
         "output_dir": "b",
+        **{"mozjpeg": False, "search": None, "qualities": []},
+        **{"published": [], "report": None, "self_contained": False},
     }
+
+
+def test_a_report_is_named_by_its_end():
+    args = arg_parser.parse_compare(["a", "b", "--report"])
+    assert (args.folders, args.report) == (["a", "b"], "report.html")
+    args = arg_parser.parse_evaluate(["--batch_dir", "b", "--report", "x.html"])
+    assert args.report == "x.html"
+
+
+@pytest.mark.parametrize(
+    "flags, said",
+    [
+        (["--report", "folder"], "--report folder: name a file that ends with .html"),
+        (["--self_contained"], "--self_contained has no effect without --report"),
+    ],
+)
+def test_odd_flags_of_a_report_are_refused(capsys, flags, said):
+    for parse, argv in (
+        (arg_parser.parse_compare, ["a"]),
+        (arg_parser.parse_evaluate, ["--batch_dir", "b"]),
+    ):
+        with pytest.raises(SystemExit) as caught:
+            parse([*argv, *flags])
+        assert caught.value.code == 2
+        assert said in capsys.readouterr().err
+
+
+def test_no_run_and_few_qualities_can_be_asked_for():
+    argv = ["--batch_dir", "b", "--runs", "--qualities", "70", "5", "70"]
+    args = arg_parser.parse_evaluate(argv)
+    assert (args.runs, args.qualities) == ([], [5, 70])
 
 
 # --- Values --------------------------------------------------------------------------

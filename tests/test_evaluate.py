@@ -25,12 +25,14 @@ import errors
 import evaluate
 import google_baseline
 import lpips_tensorflow
+from encoding.codec import Quantization
 from encoding.codecs import Codecs
 from errors import UserError
 from evaluation import dots, evaluator, plots, results
 from jpeg import file as jpeg_file
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
+from ljpeg_PIL import StandardJPEG
 from metrics import butteraugli, ssimulacra2
 from metrics.pictures import PictureMetrics
 from tests.paths import ROOT
@@ -335,6 +337,68 @@ def test_butteraugli_stands_beside_the_others_where_its_tool_is(
     assert record["results"]["butteraugli-3norm"] == [2.5]
     digest = results.file_sha256(tool)[:12]
     assert record["versions"]["butteraugli_main"] == f"file of SHA-256 {digest}"
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """(batch folder, images, page, outcome) of an evaluation with a report."""
+    folder = tmp_path_factory.mktemp("reported")
+    batch, images = folder / "batch", save_images(folder / "images")
+    save_tables(batch / "run" / "lambda_001", 40)
+    published = folder / "codec.json"
+    numbers = {"bpp": [0.5, 1, 2, 4], "ms-ssim-db-rgb": [10, 13, 16, 20]}
+    published.write_text(json.dumps({"name": "vendor's", "results": numbers}))
+    other = folder / "other.json"
+    other.write_text('{"program": "another"}')
+    flags = ["--mozjpeg", "--search", "psnr", "--qualities", "20", "50", "70", "90"]
+    flags += ["--report", "--published", published, other, "--bpp_range", "0.5", "6"]
+    outcome = run_evaluate(batch, images, *flags)
+    return batch, images, (batch / "report.html").read_text(), outcome
+
+
+def test_mozjpeg_and_the_search_are_curves_beside_models_as_they_are(reported):
+    batch, _, _, _ = reported
+    settings = {
+        name: json.loads(path.with_suffix(".json").read_text())["settings"]
+        for name, path in dots_of(batch).items()
+    }
+    qualities = (20, 50, 70, 90)
+    assert {name for name in settings if "mozjpeg" in name} == {
+        f"mozjpeg_Q{q}" for q in qualities
+    }
+    assert settings["search_psnr_Q50"]["quantization"] == "rdoq"
+    assert settings["run-lambda_001"]["quantization"] == "round"
+    picture = picture_of("b.png")
+    file = (batch / "_output" / "mozjpeg_Q50" / "b.jpg").read_bytes()
+    assert file == jpeg_file.encode_mozjpeg(picture, 50)
+    searched = (batch / "_output" / "search_psnr_Q50" / "b.jpg").read_bytes()
+    how = Quantization("rdoq", "optimized", 0, "4:2:0", "psnr")
+    with Codecs(quantization=how).make(StandardJPEG) as codec:
+        assert searched == jpeg_file.encode(codec.quantize(picture, 50), "optimized")
+
+
+def test_evaluation_writes_a_page_of_what_there_is_and_says_what_is_not(reported):
+    batch, _, page, outcome = reported
+    assert outcome.status == 1
+    (line,) = outcome.lines("other.json")
+    assert line.startswith("error: --published") and "\n" not in line
+    assert "other.json: no curves in the form of CompressAI" in page
+    text = outcome.out.getvalue()
+    assert "At equal SSIMULACRA2 the files of search, no model, optimized" in text
+    assert str(batch / "report.html") in text
+    assert "vendor&#39;s" in page and "a.png" in page
+    assert (batch / "report_pictures").is_dir()
+    assert (batch / "report_codec_compare" / "batches.json").exists()
+
+
+def test_what_attention_keeps_is_written_for_one_dot_of_a_run(complete):
+    folder, _ = complete
+    maps = sorted((folder / "batch" / "_attention").iterdir())
+    assert [path.name for path in maps] == ["attention-lambda_01"]
+    for name, (height, width) in SIZES.items():
+        with Image.open(maps[0] / f"{name}.png") as image:
+            assert image.mode == "L"
+            assert image.size == (-(-width // 8), -(-height // 8))
 
 
 def test_records_state_the_entropy_coding_and_the_checkpoint(complete):
