@@ -77,7 +77,7 @@ class SeenError:
     def weights(self, coded, component):
         """Of the coefficients of each block, as in `Form`, without correlations."""
         if component == 0:
-            self._linearise(coded, (0, 1, 2), wants_gradients=False)
+            self._linearise(coded, (0, 1, 2), False)
         return self._weights(coded, component)
 
     def form(self, coded, component, number):
@@ -107,16 +107,17 @@ class SeenError:
     def _linearise(self, coded, components, wants_gradients=True):
         """Gradients and curvatures near what is coded."""
         is_original = not coded.is_replaced
+        sums = [coded.new_gradient(c) for c in components if wants_gradients]
         found = slopes(
             self._original,
             lambda rows, cols: shown_rgb(coded, rows, cols),
             [self._direction(coded, c) for c in components],
-            wants_gradients,
+            (lambda number, *part: sums[number].add(*part)) if sums else None,
             is_original,
         )
         points = _FIRST_POINTS if is_original else _POINTS
         scaled = (np.float32(points * self._factor) * c for c in found.curvatures)
-        self._gradients = dict(zip(components, found.gradients, strict=False))
+        self._gradients = dict(zip(components, sums, strict=False))
         self._curvatures = dict(zip(components, scaled, strict=True))
 
     @staticmethod
@@ -147,7 +148,7 @@ class SeenError:
 
     def _target(self, coded, component, weights, correlations, damping):
         """Least of the form, in a reach of the original's coefficients."""
-        slope = coded.gradient_of(component, self._gradients.pop(component))
+        slope = self._gradients.pop(component).coefficients()
         inverse = np.linalg.inv(correlations) * (_POINTS * self._factor / 2 / damping)
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)

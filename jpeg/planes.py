@@ -324,10 +324,56 @@ class CodedPicture:
             gradient = upsample_adjoint(gradient, self.sampling, shape)
         return gradient_to_coefficients(gradient)
 
+    def new_gradient(self, component):
+        """A `Gradient` of a component, zero so far."""
+        sampling = self.sampling if component else "4:4:4"
+        return Gradient(sampling, *self.picture.shape[:2], self.sizes[component])
+
     def filter_energies(self, component):
         """`filter_energies` of a component: ones for luma."""
         sampling = self.sampling if component else "4:4:4"
         return filter_energies(sampling, self.sizes[component][1])
+
+
+class Gradient:
+    """A gradient in a component's coefficients that is given part by part."""
+
+    def __init__(self, sampling, height, width, size):
+        """Takes a component's sampling, the picture's size, and its own in samples."""
+        self._factors = factors(sampling)
+        self._picture = height, width
+        self._weight = _nearest_weight(size[1])
+        self._samples = np.zeros(size, np.float32)
+
+    def add(self, rows, cols, gradient):
+        """Adds what is shown of a part.
+
+        Args:
+          rows, cols: slices of the picture that start at even numbers.
+          gradient: float32 `[h, w]`, in what is shown there.
+        """
+        if self._factors == (1, 1):
+            self._samples[rows, cols] += gradient
+            return
+        # Two px more on each side, which the filter mixes with those of the part.
+        margins = [
+            (min(2, part.start), min(2, side - part.stop))
+            for part, side in zip((rows, cols), self._picture, strict=True)
+        ]
+        padded = np.pad(gradient, margins)
+        places = [
+            slice((part.start - before) // factor, -(-(part.stop + after) // factor))
+            for part, (before, after), factor in zip(
+                (rows, cols), margins, self._factors, strict=True
+            )
+        ]
+        own = self._samples[tuple(places)]
+        _upsample_adjoint(padded, *self._factors, self._weight, own)
+
+    def coefficients(self):
+        """The gradient, float32 `[blocks, 64]`, zigzag; afterwards it is used up."""
+        samples, self._samples = self._samples, None
+        return gradient_to_coefficients(samples)
 
 
 def shown_rgb(coded, rows=slice(None), cols=slice(None)):

@@ -38,7 +38,7 @@ class Form(NamedTuple):
 
     Attributes:
       target: float32 `[blocks, 64]`, zigzag; an array of its own.
-      weights: float32 `[blocks or 1, 64]`, bits of a squared error of 1.
+      weights: float32 `[blocks or 1, 64]`, bits of a squared error of 1; the same.
       coupling: None, or float32 `[64, 64]`, upper triangular with ones on the diagonal:
         in each block `sum((coupling @ e)^2)` of the errors `e = sqrt(weights) *
         (coefficients - target)` takes the place of `sum(e^2)`.
@@ -123,7 +123,7 @@ class SquaredSteps:
     def form(self, coded, component, number):
         """The `Form` of a component: that of the original's coefficients."""
         del number
-        weights = self.weights(coded, component)
+        weights = self.weights(coded, component).copy()
         return Form(coded.originals[component].copy(), weights)
 
 
@@ -162,8 +162,8 @@ def search(
         state.measure(number)
         sums = 0
         for component in (1, 2, 0):
-            form = distortion.form(coded, component, number)
-            found = state.choose(component, form)
+            # Without a name of its own: a form is as large as all that is coded.
+            found = state.choose(component, distortion.form(coded, component, number))
             sums = found + (sums if component == 2 else 0)
             if component != 1 and moves_tables:
                 is_last = number == distortion.PASSES - 1
@@ -231,19 +231,19 @@ class _State:
         steps = self._steps[table]
         integers = self.integers[component]
         z = np.divide(form.target, steps, out=form.target)
-        weights = form.weights * steps**2
+        weights = np.multiply(form.weights, steps**2, out=form.weights)
         bands = [
             (first, last, *self._band_lengths(component, first, last))
             for first, last in self._bands[component]
         ]
         self._search_ac(z, weights, bands, integers)
         if form.coupling is not None:
-            uncoupled = z
             # What higher frequencies leave moves the targets of lower ones.
-            z = trellis.coupled_targets(uncoupled, weights, form.coupling, integers)
+            uncoupled, coupled = z, (weights, form.coupling, integers)
+            z = trellis.coupled_targets(uncoupled, *coupled)
             self._search_ac(z, weights, bands, integers)
-            again = trellis.coupled_targets(uncoupled, weights, form.coupling, integers)
-            z[:, 0] = again[:, 0]
+            z[:, :1] = trellis.coupled_targets(uncoupled, *coupled, count=1)
+            del uncoupled
         lengths = self._dc_lengths[table]
         trellis.search_dc(z, weights, self._orders[component], lengths, integers)
         return trellis.regression(z, weights, integers)

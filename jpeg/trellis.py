@@ -246,7 +246,7 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
         final = origins[final]
 
 
-def coupled_targets(z, weights, coupling, integers):
+def coupled_targets(z, weights, coupling, integers, count=64):
     """Coefficients, moved by what the errors of others in their block are worth.
 
     Args:
@@ -254,11 +254,12 @@ def coupled_targets(z, weights, coupling, integers):
       weights: float32 `[blocks, 64]`.
       coupling: float32 `[64, 64]`, see `search.Form`.
       integers: int16 `[blocks, 64]`.
+      count: of the coefficients that are wanted, the first ones.
 
     Returns:
-      float32, shaped as `z`: where each error, alone, would be least.
+      float32 `[blocks, count]`: where each error, alone, would be least.
     """
-    moved = np.empty_like(z)
+    moved = np.empty((len(z), count), np.float32)
     strict = np.ascontiguousarray((coupling - np.eye(64, dtype=np.float32)).T)
     _couple(z, weights, strict, integers, moved)
     return moved
@@ -267,6 +268,7 @@ def coupled_targets(z, weights, coupling, integers):
 @numba.njit(cache=True, nogil=True)
 def _couple(z, weights, strict, integers, moved):
     """Writes `moved` of `coupled_targets`; `strict` is transposed, its diagonal 0."""
+    count = moved.shape[1]
     roots = np.empty(64, np.float32)
     sums = np.empty(64, np.float32)
     for block in range(z.shape[0]):
@@ -276,9 +278,9 @@ def _couple(z, weights, strict, integers, moved):
         for other in range(1, 64):
             error = (integers[block, other] - z[block, other]) * roots[other]
             row = strict[other]
-            for k in range(other):
+            for k in range(min(other, count)):
                 sums[k] += row[k] * error
-        for k in range(64):
+        for k in range(count):
             moved[block, k] = z[block, k] - sums[k] / roots[k]
 
 

@@ -77,15 +77,12 @@ class Slopes(NamedTuple):
 
     Attributes:
       value: the sum, before the score's polynomial.
-      gradients: for each direction float32 `[h, w]`, of the sum in an error there; none
-        if they were not wanted.
       curvatures: for each direction float32 `[rows * cols, MAPS * scales]`: means over
         each block of the weights of the energies at each scale, scale after scale in
         each kind, of an error of 1 in that direction.
     """
 
     value: float
-    gradients: list
     curvatures: list
 
 
@@ -161,24 +158,24 @@ def _parts(side):
     return parts
 
 
-def slopes(original, shown, directions, wants_gradients=True, is_original=False):
-    """Value, gradient and curvature of the weighted sum of errors.
+def slopes(original, shown, directions, take=None, is_original=False):
+    """Value, gradients and curvature of the weighted sum of errors.
 
     Args:
       original: `Original`.
       shown: a function from slices of rows and columns to the decoded RGB there minus
         128, float32 `[3, h, w]`, within -128..127.
       directions: `Direction`s whose gradients and curvatures are wanted.
-      wants_gradients: without them it takes less memory.
+      take: None, or a function that is given the gradients of a large picture part by
+        part: the number of the direction, slices of rows and columns, float32 `[h, w]`.
       is_original: whether nothing is coded yet: the curvature is that of errors as
-        they may come, and the gradient has no meaning.
+        they may come, and a gradient has no meaning.
 
     Returns:
       `Slopes`.
     """
     value, factors, kept = _forward(original, shown, is_original)
     size, scales = original.sizes[0], len(factors)
-    gradients = [np.empty(size, np.float32) for _ in directions if wants_gradients]
     curvatures = []
     for direction in directions:
         blocks = [
@@ -188,15 +185,15 @@ def slopes(original, shown, directions, wants_gradients=True, is_original=False)
     for tile in original.tiles:
         seen = kept or _seen(original, shown, tile)
         by_pixel, by_block = _backward(*seen, factors, directions)
-        for direction, found in zip(directions, gradients, strict=False):
+        inside = by_pixel[(slice(None), *tile.inside(1, 1))]
+        for number, direction in enumerate(directions if take else ()):
             rgb = np.asarray(direction.rgb, np.float32)
-            inside = by_pixel[(slice(None), *tile.inside(1, 1))]
-            found[tile.own(1, 1)] = np.tensordot(rgb, inside, 1)
+            take(number, *tile.own(1, 1), np.tensordot(rgb, inside, 1))
         for direction, found, own in zip(directions, curvatures, by_block, strict=True):
             units = direction.height, direction.width
             found[tile.own(*units)] = own[tile.inside(*units)]
     joined = [c.reshape(-1, MAPS * scales) for c in curvatures]
-    return Slopes(value, gradients, joined)
+    return Slopes(value, joined)
 
 
 def _seen(original, shown, tile):

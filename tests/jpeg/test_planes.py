@@ -156,3 +156,19 @@ def test_originals_show_the_picture(sampling):
     error = planes.shown_rgb(coded) + 128 - np.moveaxis(picture.astype(float), -1, 0)
     limit = 1e-3 if sampling == "4:4:4" else 2.0
     assert np.sqrt(np.mean(error**2)) < limit
+
+
+@pytest.mark.parametrize("component", [0, 1])
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("height, width", [(33, 46), (40, 24), (18, 5)])
+def test_gradient_by_parts_is_that_of_the_whole(sampling, component, height, width):
+    rng = np.random.default_rng(1)
+    picture = rng.integers(0, 256, (height, width, 3), np.uint8)
+    coded = planes.CodedPicture(picture, sampling)
+    gradient = rng.normal(size=(height, width)).astype(np.float32)
+    total = coded.new_gradient(component)
+    for rows in (slice(0, 16), slice(16, height)):
+        for cols in (slice(0, 4), slice(4, width)):
+            total.add(rows, cols, gradient[rows, cols])
+    wanted = coded.gradient_of(component, gradient)
+    np.testing.assert_allclose(total.coefficients(), wanted, atol=1e-5)
