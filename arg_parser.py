@@ -22,17 +22,24 @@ RATE_MODELS = ("proxy", "entropy")
 ROUNDINGS = ("straight_through", "polynomial")  # gradients of the proxy's loss
 LR_SCHEDULES = ("steps", "cosine")
 PRECISIONS = ("float32", "bfloat16")  # of the convolutions
+_CHECKPOINT_DIR = "train"
 
 
 def parse_ljpeg(argv=None):
     """Parses the flags of ljpeg.py."""
     parser, commands = _script_parser("learned quantization tables for JPEG")
+    parser.set_defaults(checkpoint_dir=None)
     train = _add_train(commands)
     _add_ljpeg_loss(train, (*RATE_MODELS, "rdoq"))
     _add_machine(train)
-    _add_compress(commands)
+    _add_compress(commands, needs_model=False)
     _add_export(commands)
-    return _checked(parser, argv)
+    args = parser.parse_args(argv)
+    if args.command == "compress":
+        _check_model(parser, args)
+    elif args.checkpoint_dir is None:
+        args.checkpoint_dir = _CHECKPOINT_DIR
+    return _checked(parser, args)
 
 
 def parse_ljpeg_attention(argv=None):
@@ -44,7 +51,7 @@ def parse_ljpeg_attention(argv=None):
     _add_machine(train)
     _add_precision(_add_compress(commands))
     _add_export(commands)
-    return _checked(parser, argv)
+    return _checked(parser, parser.parse_args(argv))
 
 
 def parse_ljpeg_pil(argv=None):
@@ -53,7 +60,7 @@ def parse_ljpeg_pil(argv=None):
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compress(commands, quality=75)
     _add_quality(_add_export(commands), default=75)
-    args = _checked(parser, argv)
+    args = _checked(parser, parser.parse_args(argv))
     return argparse.Namespace(checkpoint_dir=None, **vars(args))
 
 
@@ -64,7 +71,7 @@ def parse_google_baseline(argv=None):
     _add_rate_lr(train)
     _add_machine(train)
     _add_precision(_add_compress(commands, quality=25))
-    return _checked(parser, argv)
+    return _checked(parser, parser.parse_args(argv))
 
 
 def parse_evaluate(argv=None):
@@ -140,7 +147,7 @@ def parse_evaluate(argv=None):
     )
     _add_published(how)
     _add_report(how, "report.html; in --output_dir")
-    args = _checked(parser, argv)
+    args = _checked(parser, parser.parse_args(argv))
     if args.refine_steps and args.google_dir is not None:
         parser.error("--google_dir: the baseline cannot be refined; leave one out")
     _check_bpp_range(parser, args)
@@ -269,6 +276,41 @@ def parse_loss_curves(argv=None):
     return parser.parse_args(argv)
 
 
+def parse_calibrate(argv=None):
+    """Parses the flags of calibrate.py."""
+    parser = _Parser(
+        prog="python3 -m evaluation.calibrate",
+        description="Measures what lambdas of the search give on average.",
+    )
+    parser.add_argument(
+        "photographs", nargs="+", metavar="GLOB", help="training photographs"
+    )
+    parser.add_argument(
+        "--every", type=_positive_int, default=1, metavar="N", help="take one of N"
+    )
+    parser.add_argument(
+        "--tunes",
+        nargs="+",
+        choices=TUNES[1:],
+        default=[],
+        help="what the search minimises",
+    )
+    parser.add_argument(
+        "--pillow", action="store_true", help="measure Pillow's JPEG, too"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        default="encoding/calibration.json",
+        help="table to write, or to add to",
+    )
+    args = parser.parse_args(argv)
+    if not (args.tunes or args.pillow):
+        parser.error("name what to measure: --tunes or --pillow")
+    return args
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose help shows the defaults, and whose flags are not abbreviated."""
 
@@ -293,7 +335,7 @@ def _script_parser(description):
     parser = _Parser(description=description)
     parser.add_argument(
         "--checkpoint_dir",
-        default="train",
+        default=_CHECKPOINT_DIR,
         metavar="DIR",
         help="folder of the checkpoints, of their settings and of TensorBoard's events",
     )
@@ -450,9 +492,8 @@ def _add_rate_lr(train):
     )
 
 
-def _checked(parser, argv):
-    """Parses, and refuses flags that contradict each other."""
-    args = parser.parse_args(argv)
+def _checked(parser, args):
+    """Refuses flags that contradict each other; returns the others."""
     if getattr(args, "lr_schedule", None) == "cosine" and args.lr_decay != 1:
         parser.error("--lr_decay has no effect with --lr_schedule cosine")
     if "rate_model" in args:
@@ -509,8 +550,14 @@ def _add_trunk(train):
     )
 
 
-def _add_compress(commands, quality=None):
-    """Adds `compress`; `quality` is the default of a script whose tables have one."""
+def _add_compress(commands, quality=None, needs_model=True):
+    """Adds `compress`.
+
+    Args:
+      commands: where to.
+      quality: the default of a script whose tables have one.
+      needs_model: whether the script does nothing without a checkpoint.
+    """
     parser = commands.add_parser("compress", help="compress images to .jpg files")
     parser.add_argument(
         "inputs", nargs="+", metavar="INPUT", help="images, folders or quoted globs"
@@ -570,19 +617,18 @@ def _add_compress(commands, quality=None):
     rate = parser.add_argument_group("rate")
     _add_entropy_coding(rate, "optimized")
     _add_quantization(rate, refine=quality is None)
-    setting = rate
-    settings = "the lambda folders in --checkpoint_dir"
+    setting = rate.add_mutually_exclusive_group()
     if quality:
-        settings = "the qualities 1..100"
-        setting = rate.add_mutually_exclusive_group()
         _add_quality(setting, quality)
-    setting.add_argument(
-        "--target_bpp",
-        type=_positive,
-        metavar="BPP",
-        help="for each image the setting that comes closest from below, in bits per "
-        f"pixel, of {settings}",
-    )
+    if not needs_model:
+        parser.epilog = (
+            "Without --checkpoint_dir, which stands before the command, no model is "
+            "needed: the search alone, --quantization rdoq, makes files that look like "
+            "JPEG of --quality (default: 75)."
+        )
+        _add_quality(setting, None, "as in JPEG, for files that look alike, 1..100")
+        parser.set_defaults(quantization=None, tune=None)
+    _add_targets(setting)
     other = parser.add_argument_group("other")
     other.add_argument(
         "-v",
@@ -594,6 +640,40 @@ def _add_compress(commands, quality=None):
     _add_device(other)
     _add_workers(other)
     return parser
+
+
+def _check_model(parser, args):
+    """Fills in what depends on whether `compress` of ljpeg.py gets a checkpoint."""
+    if args.checkpoint_dir is not None:
+        if args.quality is not None:
+            parser.error(
+                "--quality: the checkpoint has one of its own; leave out --quality or "
+                "--checkpoint_dir, or name a --target_... of --quantization rdoq"
+            )
+        args.quantization = args.quantization or "round"
+        args.tune = args.tune or "model"
+        return
+    if args.quantization == "round" or args.tune == "model":
+        parser.error(
+            "compress without --checkpoint_dir has no model, it searches: leave out "
+            "--quantization round and --tune model, or take ljpeg_PIL.py"
+        )
+    args.quantization = "rdoq"
+    args.quality = args.quality or 75
+
+
+def _add_targets(group):
+    """Adds the flags of which each image's file comes close to one."""
+    for name, kind, metavar, text in (
+        ("bpp", _positive, "BPP", "from below, in bits per pixel"),
+        ("bytes", _num_bytes, "N", "from below, such as 200k or 1.5M"),
+        ("psnr", _positive, "DB", "from above, in dB"),
+        ("ms_ssim", _fraction, "X", "from above, 0..1"),
+        ("ssimulacra2", _score, "X", "from above, at most 100"),
+    ):
+        group.add_argument(
+            f"--target_{name}", type=kind, metavar=metavar, help=f"come close, {text}"
+        )
 
 
 def _add_export(commands):
@@ -616,13 +696,13 @@ def _add_export(commands):
     return parser
 
 
-def _add_quality(parser, default):
+def _add_quality(parser, default, what="of the tables, 1..100"):
     parser.add_argument(
         "--quality",
         metavar="N",
         type=_quality,
         default=default,
-        help="of the tables, 1..100",
+        help=what,
     )
 
 
@@ -679,7 +759,7 @@ def _check_compress(parser, args):
             "--entropy_coding trellis quantizes the picture itself; leave out "
             "--quantization and --refine_steps, or take optimized"
         )
-    if args.tune != "model" and not searches:
+    if args.tune not in ("model", None) and not searches:
         parser.error(f"--tune {args.tune} has no effect without --quantization rdoq")
     if refines and searches:
         parser.error(
@@ -787,7 +867,23 @@ def _device(text):
     return text
 
 
+def _num_bytes(text):
+    """Bytes of a number with k (1000) or M (a million) behind it, or neither."""
+    factor = {"k": 1000, "M": 1_000_000}.get(text[-1:])
+    try:
+        value = float(text[:-1] if factor else text) * (factor or 1)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of bytes, such as 200000, 200k or 1.5M"
+        )
+    return int(value)
+
+
 _positive = _number(float, lambda v: v > 0, "a number above 0")
+_fraction = _number(float, lambda v: 0 < v < 1, "a number between 0 and 1")
+_score = _number(float, lambda v: v < 100, "a number below 100")
 _non_negative = _number(float, lambda v: v >= 0, "a number of at least 0")
 _table_entry = _number(float, lambda v: 1 <= v <= 255, "a number in 1..255")
 _positive_int = _number(int, lambda v: v > 0, "an integer above 0")

@@ -1,5 +1,6 @@
 """A trained model as a function of pictures: uint8 RGB in, integers and tables out."""
 
+import dataclasses
 from typing import NamedTuple
 
 import numpy as np
@@ -58,24 +59,38 @@ class Codec:
         Raises:
           UserError: the picture is too small for the distortion of the model.
         """
-        qtables = self._model.qtables(quality)
-        method, sampling = self._quantization.method, self._quantization.sampling
-        shown = None
-        if method == "round" and sampling == "4:4:4":
+        if self._quantization.method == "rdoq":
+            shown = self.edit(picture, quality)
+            quantized = self.searched(shown, quality, lmbda)
+            return dataclasses.replace(quantized, edited=shown if edited else None)
+        qtables, sampling = self._model.qtables(quality), self._quantization.sampling
+        if sampling == "4:4:4":
             planes, shown = self._round(picture, quality, qtables, edited)
         else:
-            shown = self._edit(picture, quality)
-            if method == "round":
-                planes = round_to_planes(CodedPicture(shown, sampling), qtables)
-            else:
-                planes, qtables = self._searcher(shown, qtables, lmbda)
+            shown = self.edit(picture, quality)
+            planes = round_to_planes(CodedPicture(shown, sampling), qtables)
+        quantized = self._quantized(planes, qtables, picture)
+        return dataclasses.replace(quantized, edited=shown if edited else None)
+
+    def edit(self, picture, quality=0):
+        """The picture as the model edits it, uint8 RGB `[h, w, 3]`."""
+        if self._model.IS_IDENTITY:
+            return picture
+        return in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
+
+    def searched(self, shown, quality=0, lmbda=None):
+        """What the search finds for an edited picture, see `quantize`."""
+        planes, qtables = self._searcher(shown, self._model.qtables(quality), lmbda)
+        return self._quantized(planes, qtables, shown)
+
+    def _quantized(self, planes, qtables, picture):
+        height, width = picture.shape[:2]
         return QuantizedImage(
             planes=tuple(planes),
-            sampling=sampling,
+            sampling=self._quantization.sampling,
             qtables=np.moveaxis(qtables, -1, 0),
-            height=picture.shape[0],
-            width=picture.shape[1],
-            edited=shown if edited else None,
+            height=height,
+            width=width,
         )
 
     def _round(self, picture, quality, qtables, edited):
@@ -91,12 +106,6 @@ class Codec:
 
         integers, shown = in_strips(of_strip, picture)
         return np.ascontiguousarray(np.moveaxis(integers, -1, 0)), shown
-
-    def _edit(self, picture, quality):
-        """The picture as the model edits it, uint8 RGB."""
-        if self._model.IS_IDENTITY:
-            return picture
-        return in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
 
     @property
     def search(self):

@@ -58,7 +58,8 @@ class Codecs:
         Args:
           model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
           settings: of the model, as attributes; None for a model without any.
-          prefix: path prefix of the checkpoint; None for a model without variables.
+          prefix: path prefix of the checkpoint; None for a model without variables,
+            or for the standard's tables in place of the model's.
 
         Raises:
           UserError: the checkpoint is damaged, or of another model; the model cannot be
@@ -106,7 +107,7 @@ class Codecs:
 
 def _tables_of(model_class, prefix):
     """Function from a quality to the tables of a model that is nothing else."""
-    if model_class.TAKES_QUALITY:
+    if prefix is None:
         return lambda quality: ijg_qtables(quality).astype("uint8")
     qtables = variables.learned_qtables(prefix, model_class)
     return lambda quality: qtables

@@ -1,12 +1,10 @@
 """The command `compress` of the model scripts."""
 
 import contextlib
-import glob
 import logging
 import os
 import sys
 import time
-from typing import NamedTuple
 
 import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -14,12 +12,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 import hardware
 from atomic_files import write_atomically
 from encoding.batch import Done, MemoryBudget, run_batch, size_of
-from encoding.codec import Codec, Quantization
-from encoding.codecs import Codecs
 from encoding.originals import smaller_original
 from encoding.outputs import OutputGuard, plan_outputs, without_earlier_outputs
 from encoding.records import COMPRESSED, ORIGINAL, SKIPPED, Record, RecordFile
 from encoding.reports import described, report
+from encoding.settings import Encoder, open_settings
 from errors import UserError
 from jpeg import file as jpeg_file
 from jpeg.image_files import (
@@ -31,18 +28,9 @@ from jpeg.image_files import (
 )
 from metrics.basic import bits_per_pixel
 from metrics.pictures import PictureMetrics
-from training import checkpoints
 
 # Bytes a pixel that a picture takes while it is coded, at most; measured.
 _BYTES_OF_PIXEL = 200
-
-
-class Setting(NamedTuple):
-    """One way to code a picture."""
-
-    label: str
-    codec: Codec
-    quality: int = 0  # for models that take one
 
 
 def compress(model_class, args):
@@ -62,9 +50,9 @@ def compress(model_class, args):
     inputs, outputs = _plan(args)
     hardware.select_device(args.device)
     with contextlib.ExitStack() as stack:
-        settings = _settings(model_class, args, stack)
+        encoder = Encoder(open_settings(model_class, args, stack), args)
         records = stack.enter_context(RecordFile(args.json)) if args.json else None
-        job = _Job(settings, args, OutputGuard(inputs))
+        job = _Job(encoder, args, OutputGuard(inputs))
         pairs = zip(inputs, outputs, strict=True)
         results = run_batch(job, pairs, job.workers, records)
         done = _shown(results, inputs, args.verbose)
@@ -105,8 +93,8 @@ def _shown(results, inputs, verbose):
 class _Job:
     """Compresses one image; called from several threads."""
 
-    def __init__(self, settings, args, guard):
-        self._settings = settings
+    def __init__(self, encoder, args, guard):
+        self._encoder = encoder
         self._args = args
         self._guard = guard
         self._metrics = PictureMetrics() if args.verbose else None
@@ -146,7 +134,7 @@ class _Job:
             metadata = Metadata()
         height, width = picture.shape[:2]
         jpeg_file.check_size(height, width, path)
-        setting, data = self._code(path, picture, metadata)
+        setting, data = self._encoder.encode(path, picture, metadata)
         status = COMPRESSED
         if args.keep_smaller:
             original = smaller_original(path, len(data), args.strip_metadata)
@@ -165,30 +153,6 @@ class _Job:
         except FileExistsError:  # made by another call meanwhile
             raise _exists(output) from None
 
-    def _code(self, path, picture, metadata):
-        """(label, bytes) of the setting that was asked for."""
-
-        coding = self._args.entropy_coding
-
-        def encode(setting):
-            quantized = setting.codec.quantize(
-                picture, setting.quality, coding == "trellis"
-            )
-            return jpeg_file.encode(quantized, coding, metadata)
-
-        target = self._args.target_bpp
-        if not target:
-            (setting,) = self._settings
-            return setting.label, encode(setting)
-        budget = target * picture.shape[0] * picture.shape[1] / 8
-        best = closest_from_below(self._settings, encode, budget)
-        if best is None:
-            raise UserError(
-                f"{path}: every setting is above --target_bpp {target}; raise it"
-            )
-        setting, data = best
-        return setting.label, data
-
     def _measure(self, picture, output, status):
         """Metrics of the file on the disk."""
         if status == ORIGINAL:  # may still have to be turned upright
@@ -201,70 +165,3 @@ class _Job:
 
 def _exists(output):
     return UserError(f"{output}: exists already; pass --force to overwrite it")
-
-
-def closest_from_below(settings, encode, budget):
-    """The largest file that fits.
-
-    Args:
-      settings: either of one checkpoint with rising quality, searched by bisection
-        (more quality gives more bytes, but for rare ties); or of several checkpoints,
-        which are all tried.
-      encode: function from a setting to bytes.
-      budget: bytes that the file may have.
-
-    Returns:
-      (setting, bytes), or None if nothing fits.
-    """
-    if not settings[0].quality:
-        coded = [(setting, encode(setting)) for setting in settings]
-        fitting = [item for item in coded if len(item[1]) <= budget]
-        return max(fitting, key=lambda item: len(item[1]), default=None)
-    best, low, high = None, 0, len(settings)
-    while low < high:
-        middle = (low + high) // 2
-        data = encode(settings[middle])
-        if len(data) <= budget:
-            best, low = (settings[middle], data), middle + 1
-        else:
-            high = middle
-    return best
-
-
-def _settings(model_class, args, stack):
-    """The settings to choose from; only --target_bpp gives more than one."""
-    quantization = Quantization(
-        args.quantization,
-        args.entropy_coding,
-        # Only models with learned tables can be refined.
-        getattr(args, "refine_steps", 0),
-        args.subsampling,
-        args.tune,
-    )
-    # Scripts without convolutions have no --precision.
-    codecs = Codecs(getattr(args, "precision", None), quantization)
-
-    def codec_of(folder):
-        if folder is None:
-            return stack.enter_context(codecs.make(model_class))
-        prefix = checkpoints.find_checkpoint(folder)
-        models = {model_class.NAME: model_class}
-        return stack.enter_context(codecs.restore(prefix, models, model_class.NAME))
-
-    if model_class.TAKES_QUALITY:
-        codec = codec_of(args.checkpoint_dir)
-        qualities = range(1, 101) if args.target_bpp else [args.quality]
-        return [Setting(f"quality {q}", codec, q) for q in qualities]
-    folders = [args.checkpoint_dir]
-    if args.target_bpp:
-        pattern = os.path.join(glob.escape(args.checkpoint_dir), "lambda_*")
-        folders = sorted(glob.glob(pattern))
-        if not folders:
-            raise UserError(
-                f"--target_bpp: no lambda_* folders in {args.checkpoint_dir} to choose "
-                "from; pass the folder of a run as --checkpoint_dir"
-            )
-    return [
-        Setting(os.path.basename(os.path.abspath(folder)), codec_of(folder))
-        for folder in folders
-    ]

@@ -77,3 +77,9 @@ def compress_pil(*argv):
     """Exit status of `ljpeg_PIL.py compress`, called in this process."""
     argv = ["compress", "--workers", "2", *map(str, argv)]
     return commands.run(StandardJPEG, arg_parser.parse_ljpeg_pil(argv))
+
+
+def run_ljpeg(*argv):
+    """Exit status of `ljpeg.py compress` without a model, in this process."""
+    argv = ["compress", "--workers", "2", *map(str, argv)]
+    return commands.run(LJPEG, arg_parser.parse_ljpeg(argv))
