@@ -289,6 +289,13 @@ def parse_calibrate(argv=None):
         "--every", type=_positive_int, default=1, metavar="N", help="take one of N"
     )
     parser.add_argument(
+        "--crop",
+        type=_positive_int,
+        default=256,
+        metavar="PX",
+        help="side of the square in the middle of each that is taken",
+    )
+    parser.add_argument(
         "--tunes",
         nargs="+",
         choices=TUNES[1:],

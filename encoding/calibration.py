@@ -26,9 +26,7 @@ def lambda_of_quality(quality, tune):
       quality: 1..100, of Pillow at 4:2:0.
       tune: one of `jpeg.TUNES` but "model".
     """
-    pillow, curve = _table()["pillow"], _table()["tunes"][tune]
-    score = np.interp(quality, pillow["quality"], pillow["ssimulacra2"])
-    return float(np.exp(_log_lambda(curve, curve["ssimulacra2"], score)))
+    return _table()["tunes"][tune]["of_quality"][quality - 1]
 
 
 def _log_lambda(curve, values, value):

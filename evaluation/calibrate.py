@@ -15,6 +15,7 @@ import platform
 import numpy as np
 import PIL
 import tqdm
+from scipy.interpolate import PchipInterpolator
 
 import arg_parser
 import hardware
@@ -29,14 +30,13 @@ from metrics import ms_ssim, ssimulacra2
 from metrics.basic import bits_per_pixel, mean_squared_error, psnr
 
 SAMPLING = "4:2:0"
-QUALITIES = (1, 3, 5, 8, 12, 18, 25, 35, 45, 55, 65, 75, 83, 89, 93, 96, 98, 100)
-# Bits per pixel that a distortion of 1 is worth, which cover those qualities.
+QUALITIES = (2, 5, 9, 14, 20, 30, 40, 50, 60, 70, 78, 85, 90, 94, 97, 100)
+# Bits per pixel that a distortion of 1 is worth, lowest and highest, and how many.
 LAMBDAS = {
-    "psnr": (2e-4, 8.0),
-    "mixed": (2e-5, 4.0),
-    "ms-ssim": (2e-5, 4.0),
+    "psnr": (4e-4, 4.0, 10),
+    "mixed": (8e-5, 1.5, 10),
+    "ms-ssim": (8e-5, 1.5, 10),
 }
-_STEPS = 15
 
 logger = logging.getLogger("calibrate")
 
@@ -48,13 +48,16 @@ def main():
     paths = find_images(args.photographs)[:: args.every]
     table = _table_of(args.output)
     with concurrent.futures.ThreadPoolExecutor(hardware.usable_cores()) as executor:
-        means = Means(paths, executor)
+        means = Means(paths, args.crop, executor)
         if args.pillow:
             table["pillow"] = means.of_pillow()
         for tune in args.tunes:
             table["tunes"][tune] = means.of_tune(tune)
+    for curve in table["tunes"].values():
+        curve["of_quality"] = lambdas_of_qualities(table["pillow"], curve)
     table["about"] = (
-        f"means over {len(paths)} photographs, {SAMPLING}, optimized; "
+        f"means over {len(paths)} photographs, {args.crop} px of each, {SAMPLING}, "
+        f"optimized; every {args.every} of those named; "
         f"Pillow {PIL.__version__}, Python {platform.python_version()}"
     )
     write_atomically(args.output, json.dumps(table, indent=1).encode() + b"\n")
@@ -69,12 +72,28 @@ def _table_of(path):
         return json.load(file)
 
 
+def lambdas_of_qualities(pillow, curve):
+    """Lambdas whose mean SSIMULACRA2 is that of Pillow at the qualities 1..100.
+
+    By monotone cubic interpolation of what was measured; on beyond its ends as there.
+
+    Args:
+      pillow, curve: as from `Means`.
+    """
+    scores = PchipInterpolator(pillow["quality"], pillow["ssimulacra2"])
+    logs = PchipInterpolator(curve["ssimulacra2"], np.log(curve["lambda"]))
+    ends = curve["ssimulacra2"][0], curve["ssimulacra2"][-1]
+    qualities = np.arange(1, 101).clip(pillow["quality"][0], pillow["quality"][-1])
+    return np.exp(logs(scores(qualities).clip(*ends))).tolist()
+
+
 class Means:
     """Means over photographs of what encoders make of them."""
 
-    def __init__(self, paths, executor):
-        """Takes the photographs' paths and what runs the work."""
+    def __init__(self, paths, side, executor):
+        """Takes the photographs' paths, px of their sides, and what runs the work."""
         self._paths = paths
+        self._side = side
         self._executor = executor
 
     def of_pillow(self):
@@ -87,7 +106,7 @@ class Means:
 
     def of_tune(self, tune):
         """Of the search without a model, by lambda: dict of lists."""
-        lambdas = np.geomspace(*LAMBDAS[tune], _STEPS).tolist()
+        lambdas = np.geomspace(*LAMBDAS[tune]).tolist()
         how = Quantization("rdoq", "optimized", 0, SAMPLING, tune)
         with Codecs(quantization=how).make(StandardJPEG) as codec:
 
@@ -101,7 +120,7 @@ class Means:
         """Means by setting of every metric, a dict of lists."""
 
         def measured(path):
-            picture = read_image(path)
+            picture = middle_of(read_image(path), self._side)
             compare = comparison(picture)
             return [compare(encode(picture, setting)) for setting in settings]
 
@@ -114,6 +133,12 @@ class Means:
             ]
             for metric in rows[0][0]
         }
+
+
+def middle_of(picture, side):
+    """The square in the middle of a picture, or all of it on sides that are shorter."""
+    top, left = (max(0, n - side) // 2 for n in picture.shape[:2])
+    return picture[top : top + side, left : left + side]
 
 
 def comparison(picture):

@@ -2,8 +2,9 @@
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
+
+from jpeg.compiled import njit
 
 ZERO_RUN = 0xF0  # the symbol of 16 zeros of AC
 MAX_LENGTH = 16  # bits of the longest code that a JPEG file can define
@@ -61,7 +62,7 @@ def table(counts):
     return Table(lengths, codes)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def size_of(magnitude):
     """Number of bits of a magnitude: its category in T.81, tables F.1 and F.2."""
     size = 0
@@ -76,7 +77,7 @@ def _in_code_order(lengths):
     return np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _tree_depths(counts):
     """Depths in Huffman's tree of symbols that occur so often, int64 `[n]`, all > 0.
 

@@ -8,9 +8,9 @@ adjoint, and the chroma samples that come closest to the original through it.
 
 import functools
 
-import numba
 import numpy as np
 
+from jpeg.compiled import njit
 from jpeg.sampling import blocks_of, factors, plane_sizes
 from jpeg.transform import round_to_integers
 from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, ZIGZAG, dct_matrix
@@ -82,7 +82,7 @@ def _nearest_weight(width):
     return np.float32(1.0 if width <= _UNFILTERED_WIDTH else 0.75)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _other(place, factor, count):
     """The second sample that shows at a place on a subsampled axis, or the nearest."""
     if factor == 1:
@@ -91,7 +91,7 @@ def _other(place, factor, count):
     return min(near + 1, count - 1) if place % 2 else max(near - 1, 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _upsample(samples, v, h, weight, full):
     rows, cols = samples.shape
     line = np.empty(cols, np.float32)
@@ -105,7 +105,7 @@ def _upsample(samples, v, h, weight, full):
             full[y, x] = own + (1 - weight) * (line[_other(x, h, cols)] - own)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _upsample_adjoint(full, v, h, weight, samples):
     rows, cols = samples.shape
     line = np.empty(cols, np.float32)
@@ -152,7 +152,7 @@ def _blocks(samples, repeats_edge):
     return blocks
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _cut_blocks(samples, repeats_edge, blocks):
     height, width = samples.shape
     cols = -(-width // BLOCK)
@@ -165,7 +165,7 @@ def _cut_blocks(samples, repeats_edge, blocks):
                     blocks[block, BLOCK * v + u] = samples[y, x]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _join_blocks(blocks, samples):
     height, width = samples.shape
     cols = -(-width // BLOCK)
@@ -184,7 +184,7 @@ def to_ycbcr(picture):
     return planes
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _weighted_sum(picture, weights):
     height, width, _ = picture.shape
     out = np.empty((height, width), np.float32)
@@ -387,7 +387,7 @@ def shown_rgb(coded, rows=slice(None), cols=slice(None)):
     return _shown_rgb(*(plane[rows, cols] for plane in coded.shown), matrix)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _shown_rgb(luma, cb, cr, matrix):
     height, width = luma.shape
     out = np.empty((3, height, width), np.float32)
@@ -417,7 +417,7 @@ def error_slope(coded, component):
     return _error_slope(coded.picture, *coded.shown, matrix, component)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _error_slope(picture, luma, cb, cr, matrix, component):
     height, width = luma.shape
     out = np.empty((height, width), np.float32)

@@ -18,10 +18,10 @@ import itertools
 import struct
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 from jpeg import huffman
+from jpeg.compiled import njit
 from jpeg.huffman import ZERO_RUN, size_of
 from jpeg.sampling import factors
 from jpeg.segments import APP0, DHT, DQT, EOI, SOF2, SOI, SOS, segment
@@ -170,7 +170,7 @@ def _band_scan(component, blocks, start, end):
     return _Scan((component,), start, end, symbols[:count].copy(), extra[:count].copy())
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _band_symbols(blocks, start, end, symbols, extra):
     """Writes symbols and the bits that follow them (T.81, G.1.2.2); returns how many.
 
@@ -207,7 +207,7 @@ def _band_symbols(blocks, start, end, symbols, extra):
     return _end_run(ended, symbols, extra, count)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _end_run(ended, symbols, extra, count):
     """Writes the symbol of an end-of-band run, if there is one; returns the count."""
     if ended == 0:
@@ -261,7 +261,7 @@ def _entropy_coded(scan, table):
     return data[:size].tobytes()
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _pack(symbols, extra, codes, lengths, extra_bits, data):
     """Writes codes and extra bits into `data`, uint8; returns the number of bytes.
 
@@ -284,7 +284,7 @@ def _pack(symbols, extra, codes, lengths, extra_bits, data):
     return size
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _put_byte(byte, data, size):
     data[size] = byte
     if byte == 0xFF:

@@ -9,9 +9,9 @@ Costs are in bits; `weights` are the bits of a squared error of one step, `[bloc
 64]`.
 """
 
-import numba
 import numpy as np
 
+from jpeg.compiled import njit
 from jpeg.huffman import ZERO_RUN, size_of
 from jpeg.transform import MAX_INTEGER
 
@@ -21,7 +21,7 @@ _DC_CANDIDATES = 5
 _INFINITE = np.float32(1e30)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def count_dc(integers, order, counts):
     """Adds the size categories of the DC differences to `counts` `[16]`.
 
@@ -42,7 +42,7 @@ def count_dc(integers, order, counts):
     return extra
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def search_dc(z, weights, order, lengths, integers):
     """Chooses the DC integers, each among five, by the bits of their differences.
 
@@ -86,7 +86,7 @@ def search_dc(z, weights, order, lengths, integers):
         j = came[i, j]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def search_ac(z, weights, first, last, lengths, run_lengths, end, least, integers):
     """Chooses the integers of a band of all blocks.
 
@@ -174,7 +174,7 @@ def search_ac(z, weights, first, last, lengths, run_lengths, end, least, integer
             integers[block, first : last + 1] = 0
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _choose_empty(gains, is_open, is_empty, run_lengths):
     """Which blocks of a progressive scan to leave empty, exactly by the cost of runs.
 
@@ -265,7 +265,7 @@ def coupled_targets(z, weights, coupling, integers, count=64):
     return moved
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _couple(z, weights, strict, integers, moved):
     """Writes `moved` of `coupled_targets`; `strict` is transposed, its diagonal 0."""
     count = moved.shape[1]
@@ -284,7 +284,7 @@ def _couple(z, weights, strict, integers, moved):
             moved[block, k] = z[block, k] - sums[k] / roots[k]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def regression(z, weights, integers):
     """Sums over the blocks, `[3, 64]`: w v z, w v v, and how many v are not 0.
 

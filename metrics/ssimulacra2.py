@@ -20,8 +20,9 @@ them; here each scale keeps its own.
 import dataclasses
 import math
 
-import numba
 import numpy as np
+
+from jpeg.compiled import njit
 
 MIN_SIDE = 8  # px, of a picture and of each scale
 
@@ -207,7 +208,7 @@ def halve(planes):
     return halved
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _linearize(picture, linear):
     """Writes linear RGB `[3, h, w]` of a uint8 picture `[h, w, 3]`."""
     for y in range(picture.shape[0]):
@@ -217,7 +218,7 @@ def _linearize(picture, linear):
                 row[x] = _LINEAR[picture[y, x, c]]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _halve(planes, halved):
     """Writes what `halve` returns."""
     _, height, width = planes.shape
@@ -233,7 +234,7 @@ def _halve(planes, halved):
                 row[-1] = _HALF * (upper[-1] + lower[-1])
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _to_xyb(linear, planes):
     """Writes what `to_xyb` returns."""
     count, height, width = planes.shape
@@ -255,7 +256,7 @@ def _to_xyb(linear, planes):
                 row[x] = row[x] - luma[x] + np.float32(0.56)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def cone_response(linear, y, sensitivity, response):
     """Writes the cube roots of row y, see `CONES`.
 
@@ -282,7 +283,7 @@ def cone_response(linear, y, sensitivity, response):
         response[x] = root - BIAS_ROOT
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _local_statistics(plane, mean, variance):
     """Writes the local mean and variance of a plane of the original."""
     height, width = plane.shape
@@ -297,7 +298,7 @@ def _local_statistics(plane, mean, variance):
                 variance[y, x] = squares[x] - means[x] * means[x]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def error_sums(original, mean, variance, decoded, first, last):
     """Sums of the maps of errors down each column: of the values, of fourth powers.
 
@@ -322,7 +323,7 @@ def error_sums(original, mean, variance, decoded, first, last):
     return sums
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def new_blur(width, count):
     """Memory to blur `count` maps: rows, blurred along them; their blur; a wider row.
 
@@ -333,7 +334,7 @@ def new_blur(width, count):
     return rows, columns, np.zeros(width + 2 * REACH, np.float32)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def next_moments(original, decoded, y, blur):
     """Blurs of the difference of two planes, of its square, of the decoded's square.
 
@@ -364,7 +365,7 @@ def next_moments(original, decoded, y, blur):
     return moments
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def blur_row(wide, blurred):
     """Writes the blur of a row that has `REACH` pixels more at both ends."""
     for x in range(blurred.size):
@@ -377,7 +378,7 @@ def blur_row(wide, blurred):
         )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def blur_columns(rows, y, blurred):
     """Writes the blur at row y, whose neighbours are at their number modulo 9."""
     for moment in range(len(blurred)):
@@ -391,7 +392,7 @@ def blur_columns(rows, y, blurred):
                 row[x] += _TAPS[distance] * (above[x] + below[x])
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _ssim_errors(mean, variance, moments, errors):
     """Writes one row of 1 - SSIM, with the luminance term 1 - (difference of means)^2.
 
@@ -408,7 +409,7 @@ def _ssim_errors(mean, variance, moments, errors):
         errors[x] = luminance + (_ONE - luminance) * structure
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _edge_errors(original, mean, decoded, difference, errors):
     """Writes one row of ringing, `errors[0]`, and of blur, `errors[1]`.
 
@@ -425,7 +426,7 @@ def _edge_errors(original, mean, decoded, difference, errors):
         ringing[x] = max(ringing[x], _ZERO)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _accumulate(maps, sums):
     """Adds a row of the maps and of their fourth powers to the sums of its columns."""
     for i in range(3):

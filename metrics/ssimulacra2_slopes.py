@@ -16,9 +16,9 @@ weight of a pixel without errors would be zero, whatever the next step does to i
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
+from jpeg.compiled import njit
 from metrics.ssimulacra2 import (
     BIAS_ROOT,
     C2,
@@ -279,7 +279,7 @@ def _pyramid(shown, count):
     return pyramid
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _linearize(shown, linear, derivative):
     """Writes linear RGB and its slope, by interpolation in the tables."""
     _, height, width = shown.shape
@@ -381,7 +381,7 @@ class _Backward:
         return found
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _sensitivities(linear, sensitivities):
     """Writes the slopes of the three cube roots of the cones, `1 / (3 root^2)`."""
     third = _ONE / np.float32(3)
@@ -394,7 +394,7 @@ def _sensitivities(linear, sensitivities):
                 row[x] = third / (root * root)
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _plane_slopes(original, mean, variance, decoded, factors, gradient, maps):
     """Writes the gradient in the decoded plane, and the weights of the energies.
 
@@ -443,7 +443,7 @@ def _plane_slopes(original, mean, variance, decoded, factors, gradient, maps):
                     row[x] = source[x]
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _ssim_slopes(mean, variance, moments, factors, backs):
     """Writes the SSIM map's part of `backs`, see `_plane_slopes`, for one row."""
     difference, square, decoded_square = moments
@@ -471,7 +471,7 @@ def _ssim_slopes(mean, variance, moments, factors, backs):
         backs[4, x] = curvature
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _edge_slopes(
     original, mean, decoded, difference, factors, direct, curvature, by_mean
 ):
@@ -493,7 +493,7 @@ def _edge_slopes(
         curvature[x] = _HALF * weight * inverse * inverse
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _to_linear(by_plane, sensitivities):
     """Turns a gradient in Y, X, B into one in linear RGB, in place."""
     _, height, width = by_plane.shape
@@ -511,7 +511,7 @@ def _to_linear(by_plane, sensitivities):
                 )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _add_curvature(
     maps, sensitivities, derivative, rgb, plane, cell_height, cell_width, sums
 ):
@@ -556,7 +556,7 @@ def _add_curvature(
                 row[col, i] += total
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _add_halve_adjoint(halved, planes):
     """Adds the adjoint of `ssimulacra2.halve`, of `[n, rows, cols]`, to `planes`."""
     count, height, width = planes.shape

@@ -25,7 +25,7 @@ FLOORS = (
 # Modules that are imported, and work, where there is no TensorFlow.
 WITHOUT_TENSORFLOW = (
     *("errors", "atomic_files", "arg_parser", "jpeg_standard", "weights"),
-    *("jpeg.entropy", "jpeg.file", "jpeg.huffman", "jpeg.image_files"),
+    *("jpeg.compiled", "jpeg.entropy", "jpeg.file", "jpeg.huffman", "jpeg.image_files"),
     *("jpeg.metadata", "jpeg.pixels", "jpeg.planes", "jpeg.png", "jpeg.progressive"),
     *("jpeg.sampling", "jpeg.search", "jpeg.segments", "jpeg.sources", "jpeg.strips"),
     *("jpeg.tiff", "jpeg.transform", "jpeg.trellis"),
@@ -34,7 +34,8 @@ WITHOUT_TENSORFLOW = (
     *("metrics.ssimulacra2_slopes", "encoding.basis_energies", "encoding.perceptual"),
     *("training.checkpoints", "training.crops", "training.feature_cache"),
     "training.json_files",
-    *("encoding.batch", "encoding.codec", "encoding.originals", "encoding.outputs"),
+    *("encoding.batch", "encoding.calibration", "encoding.codec"),
+    *("encoding.originals", "encoding.outputs"),
     *("encoding.records", "encoding.refinement"),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),
     *("evaluation.compare", "evaluation.plots", "evaluation.tables"),

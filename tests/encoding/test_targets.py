@@ -82,7 +82,9 @@ def test_a_rate_above_every_file_is_a_note():
     encode = coder_of(lambda x: 4000 - 1000 * math.exp(-math.exp(x)), [])
     found = closest_lambda(encode, goal, 0.1)
     assert 3900 < len(found.data) <= 4000
-    assert goal.miss(found).startswith("a.png: --target_bytes 5000: the nearest is 4000")
+    assert goal.miss(found).startswith(
+        "a.png: --target_bytes 5000: the nearest is 4000"
+    )
 
 
 # Files of the command line
