@@ -25,8 +25,12 @@ def lambda_of_quality(quality, tune):
     Args:
       quality: 1..100, of Pillow at 4:2:0.
       tune: one of `jpeg.TUNES` but "model".
+
+    Returns:
+      A number; None where the tune was not measured.
     """
-    return _table()["tunes"][tune]["of_quality"][quality - 1]
+    curve = _table()["tunes"].get(tune)
+    return curve and curve["of_quality"][quality - 1]
 
 
 def _log_lambda(curve, values, value):

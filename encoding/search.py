@@ -17,7 +17,7 @@ NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 # What the search minimises where neither a model nor the user says it; the squared
 # error for pictures with a shorter side than this (px).
-DEFAULT_TUNE, DEFAULT_TUNE_MIN_SIDE = "mixed", MS_SSIM_MIN_SIDE
+DEFAULT_TUNE, DEFAULT_TUNE_MIN_SIDE = "ssimulacra2", SSIMULACRA2_MIN_SIDE
 
 _BITS_LIMIT = 64  # bits of larger integers go on linearly
 # Tables that were trained with rounding are coarser than a refinement wants: with finer
