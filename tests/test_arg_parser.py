@@ -49,9 +49,20 @@ COMPRESS = {
     "tune": "model",
     "subsampling": "4:4:4",
     "target_bpp": None,
+    "target_bytes": None,
+    "target_psnr": None,
+    "target_ms_ssim": None,
+    "target_ssimulacra2": None,
     "verbose": False,
     "device": "auto",
     "workers": None,
+}
+# Of ljpeg.py without a checkpoint.
+WITHOUT_MODEL = {
+    "quality": 75,
+    "quantization": "rdoq",
+    "tune": None,
+    "subsampling": "4:2:0",
 }
 EXPORT = {"output": None, "force": False, "format": "cjpeg"}
 PARSERS = {
@@ -115,7 +126,7 @@ def test_defaults_of_train_are_those_of_the_specification(script, own):
 @pytest.mark.parametrize(
     "script, own",
     [
-        ("ljpeg", {"checkpoint_dir": "train", "refine_steps": 0}),
+        ("ljpeg", {"checkpoint_dir": None, "refine_steps": 0, **WITHOUT_MODEL}),
         (
             "ljpeg_attention",
             {"checkpoint_dir": "train", "refine_steps": 0, "precision": None},
@@ -394,7 +405,8 @@ def test_wrong_values_of_evaluate_are_refused(capsys, argv, flag):
 @pytest.mark.parametrize(
     "script, argv",
     [
-        *((script, ["compress", "a.png"]) for script in COMMANDS),
+        ("ljpeg", ["--checkpoint_dir", "d", "compress", "a.png"]),
+        *((script, ["compress", "a.png"]) for script in [*COMMANDS][1:]),
         ("evaluate", ["--batch_dir", "b"]),
     ],
 )
@@ -424,6 +436,30 @@ def test_baseline_cannot_be_refined(capsys):
     assert arg_parser.parse_evaluate([*argv, "0"]).google_dir == "g"
     line = refusal(capsys, arg_parser.parse_evaluate, [*argv, "1"])
     assert "--google_dir" in line and "refined" in line
+
+
+def test_defaults_of_compress_with_a_checkpoint_of_ljpeg():
+    """As of the other models."""
+    argv = ["--checkpoint_dir", "d", "compress", "a.png"]
+    own = {"checkpoint_dir": "d", "refine_steps": 0, "quality": None}
+    wanted = {"command": "compress", **COMPRESS, **own}
+    assert vars(arg_parser.parse_ljpeg(argv)) == wanted
+
+
+@pytest.mark.parametrize(
+    "words, named",
+    [
+        ("--checkpoint_dir d compress a.png --quality 5", "--quality"),
+        ("compress a.png --quantization round", "--quantization round"),
+        ("compress a.png --tune model", "--tune model"),
+        ("compress a.png --entropy_coding trellis", "trellis"),
+        ("compress a.png --refine_steps 3", "--refine_steps"),
+        ("compress a.png --quality 5 --target_psnr 30", "--target_psnr"),
+    ],
+)
+def test_flags_that_do_not_fit_a_call_without_a_model(capsys, words, named):
+    line = refusal(capsys, arg_parser.parse_ljpeg, words.split())
+    assert named in line
 
 
 def test_quality_and_target_bpp_exclude_each_other(capsys):
@@ -474,7 +510,7 @@ def test_abbreviated_flags_are_refused(capsys, parse, argv):
         ),
         (arg_parser.parse_google_baseline, ["export"]),
         (arg_parser.parse_ljpeg, ["train", "--vgg", "vgg16"]),
-        (arg_parser.parse_ljpeg, ["compress", "a.png", "--quality", "5"]),
+        (arg_parser.parse_ljpeg_attention, ["compress", "a.png", "--quality", "5"]),
         (arg_parser.parse_ljpeg_pil, ["train"]),
         (arg_parser.parse_ljpeg_pil, ["compress", "a.png", "--refine_steps", "1"]),
         (arg_parser.parse_ljpeg_pil, ["--checkpoint_dir", "d", "compress", "a.png"]),
