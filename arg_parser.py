@@ -386,6 +386,13 @@ def _add_train(commands):
         dest="lmbda",
         help="weight of the distortion against the rate",
     )
+    files = parser.add_argument_group("files that it is trained for")
+    files.add_argument(
+        "--subsampling",
+        choices=SUBSAMPLINGS,
+        help="of chroma (default: 4:4:4, as in the publications; 4:2:0 with "
+        "--rate_model rdoq)",
+    )
     steps = parser.add_argument_group("optimization")
     steps.add_argument(
         "--last_step",
@@ -503,7 +510,7 @@ def _checked(parser, args):
     """Refuses flags that contradict each other; returns the others."""
     if getattr(args, "lr_schedule", None) == "cosine" and args.lr_decay != 1:
         parser.error("--lr_decay has no effect with --lr_schedule cosine")
-    if "rate_model" in args:
+    if getattr(args, "command", None) == "train":
         _check_train(parser, args)
     if "quantization" in args:
         _check_compress(parser, args)
@@ -511,12 +518,14 @@ def _checked(parser, args):
 
 
 def _check_train(parser, args):
-    if args.rate_lr and args.rate_model != "entropy":
+    """Refuses what has no effect, and fills in the subsampling."""
+    rate_model = getattr(args, "rate_model", "entropy")
+    if args.rate_lr and rate_model != "entropy":
         parser.error("--rate_lr has no effect without --rate_model entropy")
-    if args.rate_model == "rdoq" and (args.lpips_weight or args.msssim_weight):
+    if rate_model == "rdoq" and args.lpips_weight:
         parser.error(
-            "--rate_model rdoq searches for the least MSE: leave out --lpips_weight "
-            "and --msssim_weight"
+            "--rate_model rdoq searches for the least MSE, and MS-SSIM: leave out "
+            "--lpips_weight"
         )
     if getattr(args, "feature_cache", None):
         if not args.freeze_vgg:
@@ -529,10 +538,12 @@ def _check_train(parser, args):
                 "--feature_cache: crops lie on the grid of blocks; choose a "
                 "--patchsize that is a multiple of 8"
             )
-    if args.rounding and args.rate_model != "proxy":
+    if getattr(args, "rounding", None) and rate_model != "proxy":
         parser.error("--rounding has no effect without --rate_model proxy")
-    if args.rate_model == "proxy":
+    if rate_model == "proxy":
         args.rounding = args.rounding or ROUNDINGS[0]
+    if args.subsampling is None:
+        args.subsampling = "4:2:0" if rate_model == "rdoq" else "4:4:4"
 
 
 def _add_trunk(train):
@@ -742,7 +753,8 @@ def _add_quantization(group, refine=True):
     group.add_argument(
         "--subsampling",
         choices=SUBSAMPLINGS,
-        help="of chroma (default: 4:4:4, as in the publications; with rdoq 4:2:0)",
+        help="of chroma (default: that of the model's training, 4:4:4 without one; "
+        "with rdoq 4:2:0, unless that was part of the training)",
     )
     if refine:
         group.add_argument(
@@ -757,7 +769,7 @@ def _add_quantization(group, refine=True):
 
 
 def _check_compress(parser, args):
-    """Refuses what has no effect, and fills in the subsampling."""
+    """Refuses what has no effect."""
     refines = bool(getattr(args, "refine_steps", 0))
     searches = args.quantization != "round"
     # mozjpeg quantizes the picture anew.
@@ -773,9 +785,7 @@ def _check_compress(parser, args):
             "--refine_steps: refined coefficients are rounded, a search would undo it; "
             "leave out --quantization"
         )
-    if args.subsampling is None:
-        args.subsampling = "4:2:0" if searches else "4:4:4"
-    if refines and args.subsampling != "4:4:4":
+    if refines and args.subsampling not in (None, "4:4:4"):
         parser.error("--refine_steps: full chroma alone; leave out --subsampling")
 
 

@@ -23,6 +23,7 @@ LPIPS_WEIGHT=${LPIPS_WEIGHT:-0}
 MSSSIM_WEIGHT=${MSSSIM_WEIGHT:-0}
 RATE_MODEL=${RATE_MODEL:-proxy} # proxy: the thesis' loss; entropy; rdoq (ljpeg.py)
 ROUNDING=${ROUNDING:-}          # polynomial: the thesis' gradient; of proxy alone
+SUBSAMPLING=${SUBSAMPLING:-}    # 4:4:4, 4:2:2 or 4:2:0; empty: that of RATE_MODEL
 RATE_LR=${RATE_LR:-}            # of the entropy model; empty: 10 times LR
 TABLE_LR=${TABLE_LR:-}          # empty: LR
 TABLE_INIT=${TABLE_INIT:-}      # entry that all start from; empty: random in 1..2
@@ -79,6 +80,7 @@ if [[ $(basename "$SCRIPT") == ljpeg_attention.py ]]; then
   [[ $FREEZE_VGG == 1 ]] && flags+=(--freeze_vgg)
   [[ -n $FEATURE_CACHE ]] && flags+=(--feature_cache "$FEATURE_CACHE")
 fi
+[[ -n $SUBSAMPLING ]] && flags+=(--subsampling "$SUBSAMPLING")
 [[ -n $RATE_LR ]] && flags+=(--rate_lr "$RATE_LR")
 [[ -n $TABLE_LR ]] && flags+=(--table_lr "$TABLE_LR")
 [[ -n $ROUNDING ]] && flags+=(--rounding "$ROUNDING")

@@ -85,7 +85,6 @@ def _read_published(paths):
 
 def _write_tables(measured, published, args):
     """Prints and writes the tables, and draws the figures; returns the paths."""
-    from evaluation.evaluator import describe_encoding
     from evaluation.plots import Curve, plot_rate_distortion
 
     curves = {}
@@ -99,14 +98,21 @@ def _write_tables(measured, published, args):
     path = os.path.join(args.output_dir, "results.md")
     os.makedirs(args.output_dir, exist_ok=True)
     write_atomically(path, text.encode(errors="surrogateescape"))
-    encoding = describe_encoding(vars(args))
+    encoding = _encoding(measured, args)
     return [*plot_rate_distortion(drawn, args.output_dir, title=encoding), path]
+
+
+def _encoding(measured, args):
+    """How the models were coded, in words."""
+    from evaluation.evaluator import describe_encoding, describe_samplings
+
+    sampling = describe_samplings([dot for dot, _ in measured])
+    return describe_encoding({**vars(args), "subsampling": sampling})
 
 
 def _tables(measured, curves, args):
     """The text of results.md."""
     from evaluation import results, tables
-    from evaluation.evaluator import describe_encoding
     from metrics.basic import INFINITE_PSNR
 
     by_label = {curve.label: curve.points for curve in curves}
@@ -118,7 +124,7 @@ def _tables(measured, curves, args):
     infinite = max((values.infinite("psnr") for _, values in measured), default=0)
     note = f"\n\n{INFINITE_PSNR} (up to {infinite} images)." if infinite else ""
     text = (
-        f"Models: {describe_encoding(vars(args))}. JPEG: {args.entropy_coding} entropy "
+        f"Models: {_encoding(measured, args)}. JPEG: {args.entropy_coding} entropy "
         "coding, rounded, 4:4:4 unless it is named otherwise.\n\n"
         f"{tables.summary_table(summary)}{note}\n\n{bd_rates}\n"
     )

@@ -34,6 +34,7 @@ class GoogleBaseline:
           dtype: tf.float32 or tf.bfloat16, of the convolutions.
         """
         self._settings = settings
+        self._sampling = settings.subsampling
         self._dtype = dtype
         self._edit = ResConvLayer("editor", dtype=dtype)
         self.tables = None
@@ -51,9 +52,10 @@ class GoogleBaseline:
           `differentiable.Coded`.
         """
         height, width = differentiable.picture_size(x)
-        dct = differentiable.rgb_to_dct(self._edit(x, training=False))
+        edited = self._edit(x, training=False)
+        dct = differentiable.rgb_to_dct(edited, self._sampling)
         qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
-        return differentiable.code(dct, qtables, height, width)
+        return differentiable.code(dct, qtables, height, width, self._sampling)
 
     def training_graph(self, x, seed):
         """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
@@ -62,15 +64,18 @@ class GoogleBaseline:
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
         qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
         noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, seed + [0, 1])
-        dct = differentiable.rgb_to_dct(self._edit(noisy, training=True))
+        edited = self._edit(noisy, training=True)
+        dct = differentiable.rgb_to_dct(edited, self._sampling)
         z = differentiable.divide(dct, qtables)
         # The mean slope of rounding is 1. That of a polynomial, 1/4, would tell the
         # filter that distortion costs a fourth of what it does.
         integers = differentiable.round_with_slopes(dct, qtables, 0.0)
-        x_tilde = differentiable.reconstruct(integers, qtables, height, width)
+        x_tilde = differentiable.reconstruct(
+            integers, qtables, height, width, self._sampling
+        )
 
         total, terms = distortion(x, x_tilde, self._dtype)
-        terms["estimated_bpp"] = estimated_bpp(z, x, seed + [0, 3])
+        terms["estimated_bpp"] = estimated_bpp(z, x, seed + [0, 3], self._sampling)
         loss = self._settings.lmbda * total + terms["estimated_bpp"]
         return differentiable.TrainingGraph(
             loss, terms, x_tilde, self.code(x, quality), maps={}

@@ -27,15 +27,20 @@ def ycbcr_to_rgb(x):
     return tf.tensordot(x - [0.0, 128.0, 128.0], _constant(YCBCR_TO_RGB.T), 1)
 
 
-def pad_to_blocks(x):
-    """Replicates the bottom and right edge of `[b, h, w, c]` up to multiples of 8."""
-    for axis in (1, 2):
+def pad_to_blocks(x, multiples=(BLOCK, BLOCK)):
+    """Replicates the bottom and right edge of `[b, h, w, c]` up to multiples of 8.
+
+    Args:
+      x: pictures.
+      multiples: others in place of 8, of the height and of the width.
+    """
+    for axis, multiple in zip((1, 2), multiples, strict=True):
         size = x.shape.as_list()[axis]
-        if size is not None and size % BLOCK == 0:
+        if size is not None and size % multiple == 0:
             continue
         edge = x[:, -1:] if axis == 1 else x[:, :, -1:]
         repeats = [1, 1, 1, 1]
-        repeats[axis] = -tf.shape(x)[axis] % BLOCK
+        repeats[axis] = -tf.shape(x)[axis] % multiple
         x = tf.concat([x, tf.tile(edge, repeats)], axis)
     return x
 
@@ -96,11 +101,15 @@ def apply_to_blocks(blocks, operator, bias=None):
 
     Args:
       blocks: float32 tensor `[..., 8, 8, c]`.
-      operator: float64 array `[64 c (out), 64 c (in)]`. One large matrix product is
-        several times faster than an FFT of each block or two small products.
-      bias: array `[64 c]` that is added to each product, or None.
+      operator: float64 array `[64 n, 64 c]`. One large matrix product is several times
+        faster than an FFT of each block or two small products.
+      bias: array `[64 n]` that is added to each product, or None.
+
+    Returns:
+      `[..., 8, 8, n]`.
     """
-    shape = tf.shape(blocks)
+    channels = operator.shape[0] // BLOCK**2
+    shape = tf.concat([tf.shape(blocks)[:-1], [channels]], 0)
     vectors = tf.reshape(blocks, [-1, operator.shape[1]])
     product = tf.matmul(vectors, _constant(operator.T))
     if bias is not None:

@@ -11,7 +11,7 @@ from encoding import commands
 from errors import run_main
 from jpeg import differentiable
 from training import variables
-from training.losses import distortion, estimated_bpp, rounded, searched_integers
+from training.losses import distortion, estimated_bpp, rounded
 
 
 class LJPEG:
@@ -29,6 +29,7 @@ class LJPEG:
           dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
         """
         self._settings = settings
+        self._sampling = settings.subsampling
         self._dtype = dtype
         self.tables = differentiable.LearnedTables(settings.table_init)
         self.pretrained = variables.pretrained_tables(self.tables, settings)
@@ -39,20 +40,26 @@ class LJPEG:
         del quality  # The tables are learned.
         height, width = differentiable.picture_size(x)
         return differentiable.code(
-            differentiable.rgb_to_dct(x), self.tables.integers, height, width
+            *(differentiable.rgb_to_dct(x, self._sampling), self.tables.integers),
+            *(height, width, self._sampling),
         )
 
     def training_graph(self, x, seed):
         """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
         settings, qtables = self._settings, self.tables.entries
         height, width = differentiable.picture_size(x)
-        dct = differentiable.rgb_to_dct(x)
+        dct = differentiable.rgb_to_dct(x, self._sampling)
         z = differentiable.divide(dct, qtables)
         if settings.rate_model == "rdoq":
-            integers, rate = searched_integers(z, qtables, settings.lmbda)
+            # Compiles for a second, and only this rate needs it.
+            from encoding.searched_rate import searched_integers
+
+            integers, rate = searched_integers(x, z, qtables, settings)
         else:
             integers = rounded(dct, qtables, settings)
-        x_tilde = differentiable.reconstruct(integers, qtables, height, width)
+        x_tilde = differentiable.reconstruct(
+            integers, qtables, height, width, self._sampling
+        )
 
         total, terms = distortion(
             x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
@@ -61,7 +68,7 @@ class LJPEG:
         loss = settings.lmbda * total
         loss += settings.total_weight_regularizer * terms["regularizer"]
         if settings.rate_model == "entropy":
-            terms["estimated_bpp"] = estimated_bpp(z, x, seed)
+            terms["estimated_bpp"] = estimated_bpp(z, x, seed, self._sampling)
             loss += terms["estimated_bpp"]
         elif settings.rate_model == "rdoq":
             terms["estimated_bpp"] = rate

@@ -20,8 +20,9 @@ class StandardJPEG:
     TABLES_ALONE = True
 
     def __init__(self, settings, dtype):
-        """Takes what every model takes, and needs none of it."""
-        del settings, dtype
+        """Takes what every model takes, of which it needs the subsampling."""
+        del dtype
+        self._sampling = settings.subsampling
         self.tables = None
         self.pretrained = []
         self.frozen = []
@@ -38,7 +39,8 @@ class StandardJPEG:
         """
         height, width = differentiable.picture_size(x)
         qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
-        return differentiable.code(differentiable.rgb_to_dct(x), qtables, height, width)
+        dct = differentiable.rgb_to_dct(x, self._sampling)
+        return differentiable.code(dct, qtables, height, width, self._sampling)
 
 
 def main():

@@ -33,6 +33,7 @@ class LJPEGAttention:
           dtype: tf.float32 or tf.bfloat16, of the convolutions.
         """
         self._settings = settings
+        self._sampling = settings.subsampling
         self._dtype = dtype
         self.tables = differentiable.LearnedTables(settings.table_init)
         self._attention = VGGAttention(
@@ -55,16 +56,17 @@ class LJPEGAttention:
 
     def _edit(self, x, features):
         attention = self._attention.of_features(features)
-        return differentiable.rgb_to_dct(x) * differentiable.per_component(
-            attention
-        ), attention
+        dct = differentiable.rgb_to_dct(x, self._sampling)
+        return differentiable.scale_blocks(dct, attention, self._sampling), attention
 
     def code(self, x, quality=None):
         """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `differentiable.Coded`."""
         del quality  # The tables are learned.
         height, width = differentiable.picture_size(x)
         dct, _ = self._edit(x, self.features(x))
-        return differentiable.code(dct, self.tables.integers, height, width)
+        return differentiable.code(
+            dct, self.tables.integers, height, width, self._sampling
+        )
 
     def training_graph(self, x, seed, features=None):
         """The loss on a batch; a `differentiable.TrainingGraph`.
@@ -80,7 +82,9 @@ class LJPEGAttention:
             features = self.features(x)
         dct, attention = self._edit(x, features)
         integers = rounded(dct, qtables, settings)
-        x_tilde = differentiable.reconstruct(integers, qtables, height, width)
+        x_tilde = differentiable.reconstruct(
+            integers, qtables, height, width, self._sampling
+        )
 
         total, terms = distortion(
             x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
@@ -91,11 +95,13 @@ class LJPEGAttention:
         loss += settings.total_weight_regularizer * terms["regularizer"]
         if settings.rate_model == "entropy":
             z = differentiable.divide(dct, qtables)
-            terms["estimated_bpp"] = estimated_bpp(z, x, seed)
+            terms["estimated_bpp"] = estimated_bpp(z, x, seed, self._sampling)
             loss += terms["estimated_bpp"]
         else:
             loss += terms["attention"]
-        coded = differentiable.code(dct, self.tables.integers, height, width)
+        coded = differentiable.code(
+            dct, self.tables.integers, height, width, self._sampling
+        )
         return differentiable.TrainingGraph(
             loss, terms, x_tilde, coded, _maps(attention)
         )

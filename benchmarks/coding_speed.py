@@ -166,7 +166,7 @@ def encoding(options):
         "round": (Quantization(), {}),
         "round, 4:2:0": (Quantization(sampling="4:2:0"), {}),
         "search for MSE": (search, entropy),
-        "search for MSE, 4:4:4": (Quantization("rdoq"), entropy),
+        "search for MSE, 4:4:4": (Quantization("rdoq", sampling="4:4:4"), entropy),
         "search for MSE, standard Huffman tables": (
             search._replace(entropy_coding="default"),
             entropy,

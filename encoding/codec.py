@@ -7,7 +7,7 @@ import numpy as np
 
 from jpeg import transform
 from jpeg.file import QuantizedImage
-from jpeg.planes import CodedPicture, round_to_planes
+from jpeg.sampling import groups, planes_of
 from jpeg.strips import in_strips
 
 
@@ -17,7 +17,7 @@ class Quantization(NamedTuple):
     method: str = "round"  # one of jpeg.QUANTIZATIONS
     entropy_coding: str = "optimized"  # whose bits `rdoq` counts
     refine_steps: int = 0  # gradient steps on the picture's coefficients before
-    sampling: str = "4:4:4"  # one of jpeg.SUBSAMPLINGS
+    sampling: str | None = None  # one of jpeg.SUBSAMPLINGS; None for the model's
     # What `rdoq` minimises, one of jpeg.TUNES; None for `search.DEFAULT_TUNE`.
     tune: str | None = "model"
 
@@ -25,6 +25,22 @@ class Quantization(NamedTuple):
     def is_plain(self):
         """Whether coefficients are rounded as they are."""
         return self.method == "round" and not self.refine_steps
+
+    def of_model(self, settings):
+        """With the subsampling that suits a model, where none is asked for.
+
+        Args:
+          settings: of the model, as attributes.
+
+        Returns:
+          The same with a sampling: the one that the model was trained at, but 4:2:0 for
+          a search that was not in its training.
+        """
+        sampling = self.sampling or getattr(settings, "subsampling", "4:4:4")
+        trained_so = getattr(settings, "rate_model", None) == "rdoq"
+        if not (self.sampling or self.method == "round" or trained_so):
+            sampling = "4:2:0"
+        return self._replace(sampling=sampling)
 
 
 class Codec:
@@ -41,6 +57,7 @@ class Codec:
         self._model = model
         self._quantization = quantization
         self._searcher = searcher
+        self._groups = groups(model.sampling)
 
     def quantize(self, picture, quality=0, edited=False, lmbda=None):
         """Codes one picture.
@@ -62,21 +79,17 @@ class Codec:
         if self._quantization.method == "rdoq":
             shown = self.edit(picture, quality)
             quantized = self.searched(shown, quality, lmbda)
-            return dataclasses.replace(quantized, edited=shown if edited else None)
-        qtables, sampling = self._model.qtables(quality), self._quantization.sampling
-        if sampling == "4:4:4":
-            planes, shown = self._round(picture, quality, qtables, edited)
         else:
-            shown = self.edit(picture, quality)
-            planes = round_to_planes(CodedPicture(shown, sampling), qtables)
-        quantized = self._quantized(planes, qtables, picture)
+            qtables = self._model.qtables(quality)
+            planes, shown = self._round(picture, quality, qtables, edited)
+            quantized = self._quantized(planes, qtables, picture)
         return dataclasses.replace(quantized, edited=shown if edited else None)
 
     def edit(self, picture, quality=0):
         """The picture as the model edits it, uint8 RGB `[h, w, 3]`."""
         if self._model.IS_IDENTITY:
             return picture
-        return in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
+        return self._in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
 
     def searched(self, shown, quality=0, lmbda=None):
         """What the search finds for an edited picture, see `quantize`."""
@@ -95,17 +108,22 @@ class Codec:
 
     def _round(self, picture, quality, qtables, edited):
         """Planes of the model's own coefficients, and the edited picture or None."""
-        steps = transform.per_component(qtables).astype(np.float32)
 
         def of_strip(strip):
             dct, shown = self._model.code(strip, quality, edited)
-            z = dct / steps
+            z = [
+                own / transform.of_components(qtables, components).astype(np.float32)
+                for own, (components, _) in zip(dct, self._groups, strict=True)
+            ]
             if self._searcher:
-                z = self._searcher.refined(strip, z, qtables)
-            return transform.round_to_integers(z), shown
+                z = [self._searcher.refined(strip, *z, qtables)]
+            return [transform.round_to_integers(own) for own in z], shown
 
-        integers, shown = in_strips(of_strip, picture)
-        return np.ascontiguousarray(np.moveaxis(integers, -1, 0)), shown
+        integers, shown = self._in_strips(of_strip, picture)
+        return [np.ascontiguousarray(plane) for plane in planes_of(integers)], shown
+
+    def _in_strips(self, function, picture):
+        return in_strips(function, picture, [8 * v for _, (v, _) in self._groups])
 
     @property
     def search(self):
@@ -122,10 +140,10 @@ class Codec:
           float `[rows, cols]`, the sum of the absolute AC coefficients of luma after
           the network's edit over that before; 1 for blocks without detail.
         """
-        edited, _ = in_strips(lambda s: self._model.code(s, 0, False), picture)
+        edited, _ = self._in_strips(lambda s: self._model.code(s, 0, False), picture)
         sums = [
             np.abs(dct[..., 0]).sum((2, 3)) - np.abs(dct[:, :, 0, 0, 0])
-            for dct in (edited, transform.picture_to_dct(picture))
+            for dct, *_ in (edited, transform.picture_to_dct(picture))
         ]
         detailed = sums[1] > 1
         return np.divide(*sums, where=detailed, out=np.ones_like(sums[0]))
@@ -140,9 +158,10 @@ class TablesModel:
 
     IS_IDENTITY = True
 
-    def __init__(self, qtables):
+    def __init__(self, qtables, sampling):
         """Takes a function from a quality to uint8 `[8 (v), 8 (u), 2]`."""
         self.qtables = qtables
+        self.sampling = sampling
 
     def code(self, picture, quality, edited):
         """Coefficients of a picture.
@@ -153,8 +172,9 @@ class TablesModel:
           edited: whether the edited picture is wanted.
 
         Returns:
-          float32 `[rows, cols, 8, 8, 3]`, and the edited picture, uint8 `[h, w, 3]`,
-          or None.
+          A list as from `transform.picture_to_dct`, and the edited picture, uint8
+          `[h, w, 3]`, or None.
         """
         del quality
-        return transform.picture_to_dct(picture), picture if edited else None
+        dct = transform.picture_to_dct(picture, self.sampling)
+        return dct, picture if edited else None

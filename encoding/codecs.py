@@ -65,14 +65,15 @@ class Codecs:
           UserError: the checkpoint is damaged, or of another model; the model cannot be
             refined.
         """
-        settings = settings or types.SimpleNamespace()
+        settings = types.SimpleNamespace(**vars(settings) if settings else {})
+        quantization = self._quantization.of_model(settings)
         lmbda = getattr(settings, "lmbda", None)
         searcher = None
-        if not self._quantization.is_plain:
+        if not quantization.is_plain:
             # Compiles, which takes most of a second.
             from encoding.search import Searcher
 
-            searcher = Searcher(settings, self._quantization)
+            searcher = Searcher(settings, quantization)
         if searcher and searcher.needs_lambda and lmbda is None:
             raise UserError(
                 f"{os.path.dirname(prefix or '')}: its settings.json tells no lambda, "
@@ -80,21 +81,25 @@ class Codecs:
             )
         needs_graph = searcher and searcher.needs_gradient
         if model_class.TABLES_ALONE and not needs_graph:
-            model = TablesModel(_tables_of(model_class, prefix))
+            qtables = _tables_of(model_class, prefix)
+            model = TablesModel(qtables, quantization.sampling)
             restored = searcher and searcher.restored(prefix, lmbda)
-            yield Codec(model, self._quantization, restored)
+            yield Codec(model, quantization, restored)
             return
+        # A search takes the edited picture, and subsamples that itself.
+        if quantization.method == "round" or not hasattr(settings, "subsampling"):
+            settings.subsampling = quantization.sampling
         graph, searcher = self._graph(model_class, settings, searcher)
         with graph.restore(prefix) as model:
             restored = searcher and searcher.restored(prefix, lmbda, model.session)
-            yield Codec(model, self._quantization, restored)
+            yield Codec(model, quantization, restored)
 
     def _graph(self, model_class, settings, searcher):
         """(graph, the searcher that is part of it) for a kind of checkpoints."""
         # Imports TensorFlow.
         from encoding.graph import CodecGraph
 
-        names = ["vgg", "freeze_vgg"]
+        names = ["vgg", "freeze_vgg", "subsampling"]
         if searcher:
             names += ["rate_model", "lpips_weight", "msssim_weight"]
         kind = (model_class, *(getattr(settings, name, None) for name in names))

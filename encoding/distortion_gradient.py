@@ -27,7 +27,7 @@ class DistortionGradient:
         self._dct = tf.placeholder(tf.float32, [None, None, 8, 8, 3])
         x = tf.cast(self._pixels, tf.float32)[tf.newaxis] / 255.0
         height, width = differentiable.picture_size(x)
-        x_tilde = differentiable.dct_to_rgb(self._dct[tf.newaxis], height, width)
+        x_tilde = differentiable.dct_to_rgb([self._dct[tf.newaxis]], height, width)
         weights = settings.lpips_weight, settings.msssim_weight
         total, _ = distortion(x, x_tilde, dtype, *weights)
         self._gradient = tf.gradients(total, self._dct)[0]

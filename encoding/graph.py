@@ -17,7 +17,8 @@ class CodecGraph:
 
         Args:
           model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
-          settings: the settings that define the model, as attributes.
+          settings: the settings that define the model, as attributes; `subsampling` is
+            that of the coefficients.
           precision: "float32" or "bfloat16", of the convolutions.
           searcher: `search.Searcher`, or None for rounding.
         """
@@ -30,13 +31,14 @@ class CodecGraph:
             x = tf.cast(self._pixels, tf.float32)[tf.newaxis] / 255.0
             coded = self._model.code(x, self._quality)
             self._outputs = {
-                "dct": coded.dct[0],
+                "dct": [own[0] for own in coded.dct],
                 "qtables": tf.cast(coded.qtables, tf.uint8),
                 "edited": tf.cast(tf.round(coded.edited[0] * 255.0), tf.uint8),
             }
             if searcher:
                 searcher.build(dtype)
             self._variables = variables.saved_variables(self._model)
+        self._sampling = settings.subsampling
 
     @contextlib.contextmanager
     def restore(self, prefix=None):
@@ -56,7 +58,8 @@ class CodecGraph:
             # Together these set every variable, so that none is initialised before.
             variables.load_pretrained(session, self._model, frozen_only=True)
             variables.restore(session, self._variables, prefix)
-            yield RestoredGraph(session, self._pixels, self._quality, self._outputs)
+            inputs = self._pixels, self._quality
+            yield RestoredGraph(session, *inputs, self._outputs, self._sampling)
 
 
 class RestoredGraph:
@@ -64,9 +67,10 @@ class RestoredGraph:
 
     IS_IDENTITY = False
 
-    def __init__(self, session, pixels, quality, outputs):
-        """Takes the session and the tensors of a `CodecGraph`."""
+    def __init__(self, session, pixels, quality, outputs, sampling):
+        """Takes the session, the tensors and the subsampling of a `CodecGraph`."""
         self.session = session
+        self.sampling = sampling
         self._pixels = pixels
         self._quality = quality
         self._outputs = outputs

@@ -61,6 +61,11 @@ class Searcher:
                 f"--refine_steps: a model of --rate_model {rate_model} has no entropy "
                 "model; train with --rate_model entropy, or leave it out"
             )
+        if quantization.refine_steps and quantization.sampling != "4:4:4":
+            raise UserError(
+                f"--refine_steps: full chroma alone, not {quantization.sampling}; pass "
+                "--subsampling 4:4:4, or leave it out"
+            )
         self._settings = settings
         self._quantization = quantization
         self._gradient = None
@@ -211,12 +216,12 @@ class Search:
         if self._quantization.tune == "model":
             weight = getattr(self._settings, "msssim_weight", 0.0)
             _check_size(picture, "ms-ssim" if weight else "psnr")
-            return _mixed(picture, lmbda, weight * lmbda)
+            return mixed(picture, lmbda, weight * lmbda)
         tune = self.tune_for(picture)
         _check_size(picture, tune)
         if tune == "ssimulacra2":
             return SeenError(picture, lmbda)
-        return _mixed(
+        return mixed(
             picture,
             lmbda if tune != "ms-ssim" else 0.0,
             _MS_SSIM_SCALE * lmbda if tune != "psnr" else 0.0,
@@ -242,7 +247,7 @@ def _weighs_by_steps(settings, tune):
     return tune == "model" and (_has_lpips(settings) or not _is_in_bits(settings))
 
 
-def _mixed(picture, mse_lmbda, msssim_lmbda):
+def mixed(picture, mse_lmbda, msssim_lmbda):
     """The distortion of MSE and 1 - MS-SSIM with these lambdas."""
     if not msssim_lmbda:
         return search.SquaredError(mse_lmbda)

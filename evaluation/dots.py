@@ -5,8 +5,10 @@ import logging
 import os
 from typing import NamedTuple
 
+from encoding.codec import Quantization
 from errors import UserError
 from google_baseline import GoogleBaseline
+from jpeg import SUBSAMPLINGS
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
@@ -44,13 +46,9 @@ def plan_dots(args):
       UserError: `--google_dir` has no checkpoint of the baseline.
     """
     folder = os.path.join(args.output_dir, "_output")
-    dots = _jpeg_dots(args, "4:4:4")
-    if args.subsampling != "4:4:4":
-        dots += _jpeg_dots(args, args.subsampling)
-    if args.mozjpeg:
-        dots += _mozjpeg_dots(args, folder)
+    dots = _mozjpeg_dots(args, folder) if args.mozjpeg else []
     if args.tune != "model":
-        dots += _search_dots(args, _encoding(args), "search", folder)
+        dots += _search_dots(args, _encoding(args, None), "search", folder)
     if args.search:
         name = f"search_{args.search}"
         dots += _search_dots(args, search_encoding(args.search), name, folder)
@@ -80,9 +78,9 @@ def plan_dots(args):
                 logger.info("%s: pass it as --google_dir to evaluate it", lambda_dir)
                 continue
             settings = _model_settings(prefix, found or args.jpeg_type, args)
-            if args.refine_steps and settings["rate_model"] != "entropy":
+            if args.refine_steps and not _can_be_refined(settings):
                 logger.info(
-                    "%s: left out, --refine_steps needs --rate_model entropy",
+                    "%s: left out, --refine_steps needs --rate_model entropy and 4:4:4",
                     lambda_dir,
                 )
                 continue
@@ -99,7 +97,12 @@ def plan_dots(args):
     wanted = args.runs != []
     if wanted and not any(dot.kind == "run" and dot.prefix for dot in dots):
         logger.warning("%s: no run with lambda_*/train folders there", args.batch_dir)
-    return _with_maps(dots), failed
+    # Plain JPEG at 4:4:4, the anchor, and at what else the models are.
+    found = {d.settings.get("subsampling", "4:4:4") for d in dots if d.kind != "jpeg"}
+    found |= {"4:4:4", args.subsampling}
+    samplings = [sampling for sampling in SUBSAMPLINGS if sampling in found]
+    jpeg = [dot for sampling in samplings for dot in _jpeg_dots(args, sampling)]
+    return jpeg + _with_maps(dots), failed
 
 
 def _with_maps(dots):
@@ -110,6 +113,10 @@ def _with_maps(dots):
             by_run.setdefault(dot.curve, []).append(dot)
     middle = {run[len(run) // 2].name for run in by_run.values()}
     return [dot._replace(has_maps=dot.name in middle) for dot in dots]
+
+
+def _can_be_refined(settings):
+    return settings["rate_model"] == "entropy" and "subsampling" not in settings
 
 
 def _jpeg_dots(args, subsampling):
@@ -161,13 +168,22 @@ def _search_dots(args, encoding, name, folder):
     ]
 
 
-def _encoding(args):
-    """The settings of how a model's pictures are coded."""
+def quantization_of(settings):
+    """The `Quantization` of a dot, or of the command line."""
+    return Quantization(
+        *(settings["quantization"], settings["entropy_coding"]),
+        *(settings["refine_steps"], settings.get("subsampling", "4:4:4")),
+        settings.get("tune", "model"),
+    )
+
+
+def _encoding(args, saved):
+    """The settings of how a model's pictures are coded, with the model's own."""
     return {
         "entropy_coding": args.entropy_coding,
         "quantization": args.quantization,
         "refine_steps": args.refine_steps,
-        **_chroma(args.subsampling),
+        **_chroma(quantization_of(vars(args)).of_model(saved).sampling),
         **({} if args.tune == "model" else {"tune": args.tune}),
     }
 
@@ -199,12 +215,13 @@ def _model_settings(prefix, script, args):
         raise UserError(
             f"{prefix}: trained by {script}.py, which evaluate.py does not know"
         )
-    saved = vars(checkpoints.model_settings(os.path.dirname(prefix), script))
+    settings = checkpoints.model_settings(os.path.dirname(prefix), script)
+    saved = vars(settings)
     names = ("lmbda", "lpips_weight", "msssim_weight", "rate_model")
     names += ("vgg", "freeze_vgg") if script == LJPEGAttention.NAME else ()
     return {
         "script": script,
-        **_encoding(args),
+        **_encoding(args, settings),
         # The tables alone are free of convolutions.
         **({} if script == LJPEG.NAME else {"precision": args.precision}),
         "step": checkpoints.checkpoint_step(prefix),

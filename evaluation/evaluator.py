@@ -18,12 +18,11 @@ import tqdm
 from PIL import Image
 
 from atomic_files import write_atomically
-from encoding.codec import Quantization
 from encoding.codecs import Codecs
 from encoding.outputs import plan_outputs
 from errors import UserError
 from evaluation import curves, fingerprint, results
-from evaluation.dots import MODELS
+from evaluation.dots import MODELS, quantization_of
 from jpeg import file as jpeg_file
 from jpeg.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
@@ -107,10 +106,7 @@ class Evaluator:
         self._images = images
         self._args = args
         self._references = ReferenceCache(PictureMetrics(), images)
-        self._codecs = Codecs(
-            args.precision,
-            _quantization(vars(args)),
-        )
+        self._codecs = Codecs(args.precision, quantization_of(vars(args)))
         self._versions = {
             "python": platform.python_version(),
             **results.library_versions(_PACKAGES),
@@ -163,7 +159,7 @@ class Evaluator:
         """Yields a function from a picture to the bytes of its .jpg file."""
         coding = dot.settings["entropy_coding"]
         if dot.settings.get("script") == StandardJPEG.NAME:
-            codecs = Codecs(quantization=_quantization(dot.settings))
+            codecs = Codecs(quantization=quantization_of(dot.settings))
             with codecs.make(StandardJPEG) as codec:
                 yield lambda picture: jpeg_file.encode(
                     codec.quantize(picture, dot.quality), coding
@@ -276,17 +272,6 @@ class ReferenceCache:
         return reference
 
 
-def _quantization(settings):
-    """The `Quantization` of a dot, or of the command line."""
-    return Quantization(
-        settings["quantization"],
-        settings["entropy_coding"],
-        settings["refine_steps"],
-        settings.get("subsampling", "4:4:4"),
-        settings.get("tune", "model"),
-    )
-
-
 def _describe(dot, count):
     what = dot.curve if dot.prefix is None else f"{dot.settings['script']}, {dot.name}"
     quality = f", quality {dot.quality}" if dot.quality else ""
@@ -294,6 +279,18 @@ def _describe(dot, count):
         f"{what}{quality}, {describe_encoding(dot.settings)}, {count} images "
         "decoded by Pillow, means of per-image values"
     )
+
+
+def describe_samplings(dots):
+    """The subsamplings of the models among dots, in words; names of curves if many."""
+    curves = {}
+    for dot in dots:
+        if dot.kind != "jpeg":
+            own = curves.setdefault(dot.settings.get("subsampling", "4:4:4"), {})
+            own[dot.curve] = None
+    if len(curves) < 2:
+        return "".join(curves) or "4:4:4"
+    return "; ".join(f"{name}: {', '.join(own)}" for name, own in curves.items())
 
 
 def describe_encoding(settings):

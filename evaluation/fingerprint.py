@@ -10,7 +10,7 @@ import conv_blocks
 from encoding import distortion_gradient, distortions, perceptual, refinement, search
 from evaluation import results
 from jpeg import file as jpeg_file
-from jpeg import image_files, planes, progressive, transform
+from jpeg import image_files, planes, progressive, sampling, transform
 from jpeg import search as jpeg_search
 from metrics import pictures
 
@@ -44,6 +44,8 @@ def of(settings):
             modules["perceptual"] = perceptual
     if is_searched or "subsampling" in settings:
         modules["planes"] = planes
+    if script and not is_searched and "subsampling" in settings:
+        modules["sampling"] = sampling
     if settings.get("entropy_coding") == "optimized":
         modules["progressive"] = progressive
     versions = {part: module.NUMBERS_VERSION for part, module in modules.items()}

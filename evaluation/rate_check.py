@@ -72,13 +72,18 @@ def _models(batch_dir):
 
 def _rates(codecs, prefix, pictures):
     """A row for each picture: estimated bpp, and that of the files of `CODINGS`."""
-    bits = bits_of_checkpoint(prefix, _LIMIT)
-    coefficients = np.arange(bits.shape[0]).reshape(8, 8, 3)
+    folder = os.path.dirname(prefix)
+    sampling = checkpoints.load_settings(folder).get("subsampling", "4:4:4")
+    bits = bits_of_checkpoint(prefix, _LIMIT, sampling).reshape(64, 3, -1)
+    coefficients = np.arange(64).reshape(8, 8)
     with codecs.restore(prefix, MODELS) as codec:
         for picture in pictures:
             quantized = codec.quantize(picture)
             height, width = picture.shape[:2]
-            estimate = bits[coefficients, quantized.integers + _LIMIT].sum()
+            estimate = sum(
+                bits[coefficients, component, plane + _LIMIT].sum()
+                for component, plane in enumerate(quantized.planes)
+            )
             files = [jpeg_file.encode(quantized, coding) for coding in CODINGS]
             yield (
                 estimate / (height * width),

@@ -1,9 +1,15 @@
 """JPEG as differentiable TensorFlow graph code: what every model of ours shares.
 
-    x -> pad -> YCbCr -> DCT -> (edit) -> / tables -> round -> * tables -> IDCT
+    x -> pad -> YCbCr -> mean of chroma -> DCT -> (edit) -> / tables -> round
+      -> * tables -> IDCT -> triangle filter of chroma -> RGB
 
 The integers after the rounding, with the tables, are a baseline JPEG file (see
-file.py); the picture at the end, `x_tilde`, is what a decoder shows of it.
+file.py); the picture at the end, `x_tilde`, is what a decoder shows of it, but for the
+rounding of its samples to integers, and of its filter (libjpeg rounds halves by turns
+up and down).
+
+Coefficients are lists of tensors, one for each of `sampling.groups`: all components
+together without subsampling, else Y, and Cb with Cr.
 """
 
 from __future__ import annotations  # that tf.Tensor is not asked for
@@ -15,6 +21,8 @@ import numpy as np
 import image_utils
 import tensorflow_v1 as tf
 from jpeg import transform
+from jpeg.sampling import NEAREST_WEIGHT, UNFILTERED_WIDTH, groups
+from jpeg_standard import BLOCK
 
 _DC_MASK = np.zeros([8, 8, 1], np.float32)
 _DC_MASK[0, 0] = 1.0
@@ -23,9 +31,9 @@ _DC_MASK[0, 0] = 1.0
 class Coded(NamedTuple):
     """What a model makes of a batch of pictures, as a file will hold it."""
 
-    integers: tf.Tensor  # [b, rows, cols, 8, 8, 3], float32 with integer values
+    integers: list  # of [b, rows, cols, 8, 8, c], float32 with integer values
     qtables: tf.Tensor  # [8, 8, 2], float32 with integer values 1..255
-    dct: tf.Tensor  # shaped as integers, float32, (edited) coefficients before rounding
+    dct: list  # shaped as integers, float32, (edited) coefficients before rounding
     edited: tf.Tensor  # [b, h, w, 3], RGB in [0, 1] before quantization
 
 
@@ -45,45 +53,124 @@ def picture_size(x):
     return [static[axis] or dynamic[axis] for axis in (1, 2)]
 
 
-def rgb_to_dct(x):
+def rgb_to_dct(x, sampling="4:4:4"):
     """DCT coefficients of a picture.
 
     Args:
-      x: RGB in [0, 1], `[b, h, w, 3]`; any size, padded by edge replication.
+      x: RGB in [0, 1], `[b, h, w, 3]`; any size, continued as `sampling.cell_means`
+        says.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Returns:
-      Coefficients of the level-shifted YCbCr, `[b, rows, cols, 8 (v), 8 (u), 3]`,
-      orthonormal, on the 0..255 scale.
+      A list, for each of `sampling.groups` the coefficients of the level-shifted YCbCr,
+      `[b, rows, cols, 8 (v), 8 (u), components]`, orthonormal, on the 0..255 scale.
     """
-    patches = image_utils.image_to_patches(x)
-    return image_utils.apply_to_blocks(patches, transform.FORWARD, transform.DCT_BIAS)
+    return [
+        image_utils.apply_to_blocks(
+            image_utils.image_to_patches(_cell_means(x, own_factors)),
+            *transform.forward(components),
+        )
+        for components, own_factors in groups(sampling)
+    ]
 
 
-def dct_to_rgb(coefficients, height, width):
+def _cell_means(x, own_factors):
+    v, h = own_factors
+    if own_factors == (1, 1):
+        return x
+    x = image_utils.pad_to_blocks(x, (v, BLOCK * h))
+    return tf.nn.avg_pool2d(x, own_factors, own_factors, "VALID")
+
+
+def dct_to_rgb(coefficients, height, width, sampling="4:4:4"):
     """The picture `[b, height, width, 3]`, RGB clipped to [0, 1], of DCT coefficients.
 
-    Inverse of `rgb_to_dct`; `height` and `width` are the true size.
+    Inverse of `rgb_to_dct`, as far as there is one; `height` and `width` are the true
+    size.
     """
-    blocks = image_utils.apply_to_blocks(
-        coefficients, transform.INVERSE, transform.RGB_BIAS
-    )
-    return image_utils.clip_to_unit(image_utils.patches_to_image(blocks, height, width))
+    parts = []
+    for own, (components, (v, h)) in zip(coefficients, groups(sampling), strict=True):
+        blocks = image_utils.apply_to_blocks(own, *transform.inverse(components))
+        size = -(-height // v), -(-width // h)
+        part = image_utils.patches_to_image(blocks, *size)
+        if (v, h) != (1, 1):
+            part = _upsample(part, v, h, size[1])[:, :height, :width]
+        parts.append(part)
+    return image_utils.clip_to_unit(tf.add_n(parts))
 
 
-def per_component(values):
-    """Repeats the chroma entry: `[..., 2 (luma, chroma)]` to `[..., 3 (Y, Cb, Cr)]`."""
-    return tf.concat([values, values[..., 1:]], -1)
+def _upsample(x, v, h, width):
+    """The decoder's triangle filter, see planes.py: `[b, h, w, c]` of that width."""
+    nearest = tf.where(tf.less_equal(width, UNFILTERED_WIDTH), 1.0, NEAREST_WEIGHT)
+    for axis, factor in ((1, v), (2, h)):
+        if factor == 2:
+            x = _doubled(x, axis, nearest)
+    return x
+
+
+def _doubled(x, axis, nearest):
+    """Twice as many samples: the nearest one and the next, the last ones repeated."""
+    if axis == 1:
+        before = tf.concat([x[:, :1], x[:, :-1]], 1)
+        after = tf.concat([x[:, 1:], x[:, -1:]], 1)
+    else:
+        before = tf.concat([x[:, :, :1], x[:, :, :-1]], 2)
+        after = tf.concat([x[:, :, 1:], x[:, :, -1:]], 2)
+    pair = [nearest * x + (1 - nearest) * other for other in (before, after)]
+    doubling = [2 if i == axis else 1 for i in range(4)]
+    return tf.reshape(tf.stack(pair, axis + 1), tf.shape(x) * doubling)
+
+
+def per_component(values, coefficients):
+    """Values of luma and chroma for the components of coefficients.
+
+    Args:
+      values: `[..., 2 (luma, chroma)]`.
+      coefficients: a list as from `rgb_to_dct`.
+
+    Returns:
+      A list of `[..., components]`.
+    """
+    luma, chroma = values[..., :1], values[..., 1:]
+    if len(coefficients) == 1:
+        return [tf.concat([luma, chroma, chroma], -1)]
+    return [luma, tf.concat([chroma, chroma], -1)]
+
+
+def scale_blocks(dct, factors, sampling):
+    """Multiplies coefficients by factors that a network gives each 8x8 px.
+
+    Args:
+      dct: list as from `rgb_to_dct`.
+      factors: `[b, rows, cols, 8 (v), 8 (u), 2 (luma, chroma)]`, of 8x8 px each.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+
+    Returns:
+      A list like `dct`; a block that covers several squares of 8x8 px takes their mean.
+    """
+    scaled = []
+    for own, of_own, (_, own_factors) in zip(
+        dct, per_component(factors, dct), groups(sampling), strict=True
+    ):
+        if own_factors != (1, 1):
+            flat = image_utils.merge_last_axes(of_own, 3)
+            # SAME leaves out what lies beyond the edge.
+            means = tf.nn.avg_pool2d(flat, own_factors, own_factors, "SAME")
+            of_own = image_utils.split_last_axis(means, of_own.shape.as_list()[-3:])
+        scaled.append(own * of_own)
+    return scaled
 
 
 def divide(dct, qtables):
     """Coefficients in units of their quantization step, for training.
 
     Args:
-      dct: `[b, rows, cols, 8, 8, 3]`.
+      dct: list as from `rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`.
     """
     # A product has a far cheaper gradient than a quotient of large tensors.
-    return dct * per_component(1.0 / qtables)
+    inverses = per_component(1.0 / qtables, dct)
+    return [own * inverse for own, inverse in zip(dct, inverses, strict=True)]
 
 
 def straight_through_dc(z):
@@ -109,52 +196,63 @@ def round_with_slopes(dct, qtables, table_slope):
     the integers held fixed, slope 0, is the exact one.
 
     Args:
-      dct: `[b, rows, cols, 8, 8, 3]`.
+      dct: list as from `rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`.
       table_slope: of the integers in `z = dct / qtables`, as the tables' gradient sees
-        it, for AC: a float, or a tensor shaped as `dct`.
+        it, for AC: a float, or a list of tensors shaped as `dct`.
 
     Returns:
       float32 integers, shaped as `dct`.
     """
-    of_tables = divide(tf.stop_gradient(dct), qtables)
+    of_tables = divide([tf.stop_gradient(own) for own in dct], qtables)
     of_edits = divide(dct, tf.stop_gradient(qtables))
+    slopes = table_slope if isinstance(table_slope, list) else [table_slope] * len(dct)
+    return [_rounded(*own) for own in zip(of_tables, of_edits, slopes, strict=True)]
+
+
+def _rounded(of_tables, of_edits, table_slope):
     integers = tf.stop_gradient(tf.round(of_tables))
     integers += of_edits - tf.stop_gradient(of_edits)
     integers += table_slope * (of_tables - tf.stop_gradient(of_tables)) * (1 - _DC_MASK)
     return integers + straight_through_dc(of_tables)
 
 
-def reconstruct(integers, qtables, height, width):
+def reconstruct(integers, qtables, height, width, sampling="4:4:4"):
     """What a decoder shows.
 
     Args:
-      integers: quantized coefficients, float32 `[b, rows, cols, 8, 8, 3]`.
+      integers: quantized coefficients, float32, list as from `rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`.
       height, width: true size in px.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Returns:
       x_tilde: RGB in [0, 1], `[b, height, width, 3]`.
     """
-    return dct_to_rgb(integers * per_component(qtables), height, width)
+    steps = per_component(qtables, integers)
+    dct = [own * step for own, step in zip(integers, steps, strict=True)]
+    return dct_to_rgb(dct, height, width, sampling)
 
 
-def code(dct, qtables, height, width):
+def code(dct, qtables, height, width, sampling="4:4:4"):
     """Quantizes DCT coefficients as a file will hold them.
 
     Args:
-      dct: (edited) coefficients, `[b, rows, cols, 8, 8, 3]`.
+      dct: (edited) coefficients, list as from `rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`, integers in 1..255.
       height, width: true size in px.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Returns:
       `Coded`; its `edited` is the picture of `dct` before quantization.
     """
-    integers = tf.round(dct / per_component(qtables))
     # An edited picture may leave 0..255, and then the range that 8-bit JPEG codes.
     limit = float(transform.MAX_INTEGER)
-    integers = tf.clip_by_value(integers, -limit, limit)
-    return Coded(integers, qtables, dct, dct_to_rgb(dct, height, width))
+    integers = [
+        tf.clip_by_value(tf.round(own / steps), -limit, limit)
+        for own, steps in zip(dct, per_component(qtables, dct), strict=True)
+    ]
+    return Coded(integers, qtables, dct, dct_to_rgb(dct, height, width, sampling))
 
 
 class LearnedTables:

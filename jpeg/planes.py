@@ -11,8 +11,7 @@ import functools
 import numpy as np
 
 from jpeg.compiled import njit
-from jpeg.sampling import blocks_of, factors, plane_sizes
-from jpeg.transform import round_to_integers
+from jpeg.sampling import blocks_of, factors, nearest_weight, plane_sizes
 from jpeg_standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB, ZIGZAG, dct_matrix
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
@@ -26,8 +25,6 @@ ENERGIES = (YCBCR_TO_RGB**2).mean(0)
 # Least squares of chroma: Landweber steps, scaled by the row sums of the normal matrix.
 _STEPS = 10
 _STEP = 1.12
-# libjpeg leaves the filter out for components of at most this width.
-_UNFILTERED_WIDTH = 2
 
 
 @functools.cache
@@ -46,7 +43,7 @@ def filter_energies(sampling, width):
     """
     frequency = np.arange(BLOCK)
     subsampled = 1.25 + 0.75 * np.cos(np.pi * frequency / BLOCK)
-    if width <= _UNFILTERED_WIDTH:
+    if nearest_weight(width) == 1:
         subsampled = np.full(BLOCK, 2.0)
     v, h = (subsampled if f == 2 else np.ones(BLOCK) for f in factors(sampling))
     return np.outer(v, h).ravel()[ZIGZAG]
@@ -65,7 +62,7 @@ def upsample(samples, sampling, height, width):
     """
     v, h = factors(sampling)
     full = np.empty((height, width), np.float32)
-    _upsample(samples, v, h, _nearest_weight(samples.shape[1]), full)
+    _upsample(samples, v, h, nearest_weight(samples.shape[1]), full)
     return full
 
 
@@ -73,13 +70,8 @@ def upsample_adjoint(full, sampling, shape):
     """The adjoint of `upsample`: `[height, width]` to `shape`, that of the samples."""
     v, h = factors(sampling)
     samples = np.zeros(shape, np.float32)
-    _upsample_adjoint(full, v, h, _nearest_weight(shape[1]), samples)
+    _upsample_adjoint(full, v, h, nearest_weight(shape[1]), samples)
     return samples
-
-
-def _nearest_weight(width):
-    """Weight of the nearest sample of a component of this width."""
-    return np.float32(1.0 if width <= _UNFILTERED_WIDTH else 0.75)
 
 
 @njit
@@ -232,24 +224,6 @@ def to_natural(coefficients, height, width):
     return natural.reshape(*blocks_of(height, width), BLOCK, BLOCK)
 
 
-def round_to_planes(coded, qtables):
-    """The original's coefficients, rounded.
-
-    Args:
-      coded: `CodedPicture`.
-      qtables: `[8 (v), 8 (u), 2 (luma, chroma)]`.
-
-    Returns:
-      Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`.
-    """
-    planes = []
-    for component, coefficients in enumerate(coded.originals):
-        steps = np.asarray(qtables, np.float32)[..., min(component, 1)]
-        integers = round_to_integers(coefficients / steps.ravel()[ZIGZAG])
-        planes.append(to_natural(integers, *coded.sizes[component]))
-    return planes
-
-
 class CodedPicture:
     """A picture and its coefficients while they are searched for.
 
@@ -342,7 +316,7 @@ class Gradient:
         """Takes a component's sampling, the picture's size, and its own in samples."""
         self._factors = factors(sampling)
         self._picture = height, width
-        self._weight = _nearest_weight(size[1])
+        self._weight = nearest_weight(size[1])
         self._samples = np.zeros(size, np.float32)
 
     def add(self, rows, cols, gradient):

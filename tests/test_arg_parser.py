@@ -12,6 +12,7 @@ TRAIN = {
     "batchsize": 8,
     "patchsize": 256,
     "lmbda": 0.01,
+    "subsampling": "4:4:4",
     "last_step": 1000000,
     "preprocess_threads": 16,
     "lr": 1e-4,
@@ -47,7 +48,7 @@ COMPRESS = {
     "entropy_coding": "optimized",
     "quantization": "round",
     "tune": "model",
-    "subsampling": "4:4:4",
+    "subsampling": None,
     "target_bpp": None,
     "target_bytes": None,
     "target_psnr": None,
@@ -166,7 +167,7 @@ def test_defaults_of_evaluate():
         "entropy_coding": "default",
         "quantization": "round",
         "tune": "model",
-        "subsampling": "4:4:4",
+        "subsampling": None,
         "refine_steps": 0,
         "device": "auto",
         "precision": None,
@@ -339,7 +340,6 @@ def test_tables_may_start_at_either_end_of_their_range(value):
             ("--feature_cache", "--patchsize"),
         ),
         ("ljpeg", "--rate_model rdoq --lpips_weight 1", ("rdoq", "--lpips_weight")),
-        ("ljpeg", "--rate_model rdoq --msssim_weight 1", ("rdoq", "--msssim_weight")),
     ],
 )
 def test_flags_of_train_that_contradict_each_other_are_refused(
@@ -347,6 +347,21 @@ def test_flags_of_train_that_contradict_each_other_are_refused(
 ):
     line = refusal(capsys, PARSERS[script], ["train", *flags.split()])
     assert all(word in line for word in words)
+
+
+@pytest.mark.parametrize(
+    "flags, sampling",
+    [
+        ("", "4:4:4"),
+        ("--rate_model entropy", "4:4:4"),
+        ("--rate_model rdoq", "4:2:0"),
+        ("--rate_model rdoq --subsampling 4:2:2", "4:2:2"),
+        ("--subsampling 4:2:0", "4:2:0"),
+    ],
+)
+def test_subsampling_of_a_training_is_that_of_its_rate_model(flags, sampling):
+    args = arg_parser.parse_ljpeg(["train", *flags.split()])
+    assert args.subsampling == sampling
 
 
 @pytest.mark.parametrize(

@@ -651,6 +651,27 @@ def test_another_quantization_is_measured_again_but_for_plain_jpeg(small):
         assert all(np.greater(lists["mse"], before[name]["mse"]))
 
 
+def test_models_are_measured_at_the_subsampling_of_their_training(small):
+    """Old checkpoints, which tell none, at 4:4:4; plain JPEG of both stands beside."""
+    batch, images = small
+    folder = batch / "run" / "lambda_01" / "train"
+    settings = checkpoints.load_settings(str(folder))
+    checkpoints.save_settings(str(folder), settings | {"subsampling": "4:2:2"})
+    outcome = run_evaluate(batch, images)
+    assert outcome.status == 0
+    names = {"Q5", "Q20", "Q5_422", "Q20_422", "run-lambda_001", "run-lambda_01"}
+    assert set(dots_of(batch)) == names
+    for name, path in dots_of(batch).items():
+        subsampled = name in ("Q5_422", "Q20_422", "run-lambda_01")
+        record = json.loads(path.with_suffix(".json").read_text())
+        found = record["settings"].get("subsampling", "4:4:4")
+        assert found == ("4:2:2" if subsampled else "4:4:4")
+        assert found in record["description"]
+        for jpg in jpgs_of(path).values():
+            assert jpeg_file.read_coefficients(jpg.read_bytes()).sampling == found
+    assert "Models: 4:4:4: run; 4:2:2: run, default" in outcome.out.getvalue()
+
+
 def test_search_without_a_model_stands_beside_the_models_of_a_tune(small, monkeypatch):
     batch, images = small
     monkeypatch.setattr(dots, "SEARCH_QUALITIES", (10, 50))

@@ -80,8 +80,7 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
     words += ["--entropy_coding", coding, "--quantization", quantization]
     done = run("ljpeg.py", "--checkpoint_dir", TABLES, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    sampling = "4:4:4" if quantization == "round" else "4:2:0"
-    how = Codecs("float32", Quantization(quantization, coding, 0, sampling))
+    how = Codecs("float32", Quantization(quantization, coding))
     prefix = checkpoints.find_checkpoint(str(TABLES))
     with how.restore(prefix, {"ljpeg": LJPEG}) as codec:
         picture = np.asarray(Image.open(photo))

@@ -21,6 +21,7 @@ import numpy as np
 from arg_parser import RATE_MODELS
 from atomic_files import write_atomically
 from errors import UserError
+from jpeg import SUBSAMPLINGS
 from training.json_files import read_json
 from weights import VGG_BLOCKS
 
@@ -41,6 +42,7 @@ DEFINING = (
     "total_weight_regularizer",
     "rate_model",
     "rounding",
+    "subsampling",
 )
 _PATTERN = re.compile(r"[][*?\\]")
 # In the file `checkpoint`, a text protocol buffer (tensorflow.CheckpointState).
@@ -52,6 +54,7 @@ _DEFAULTS = {
     "table_init": None,
     "tables_from": None,
     "rate_model": "proxy",
+    "subsampling": "4:4:4",
     "lpips_weight": 0.0,
     "msssim_weight": 0.0,
 }
@@ -73,6 +76,7 @@ _ACCEPTED = {
     "vgg": lambda value: isinstance(value, str) and value in VGG_BLOCKS,
     "freeze_vgg": lambda value: isinstance(value, bool),
     "rate_model": lambda value: value in (*RATE_MODELS, "rdoq"),
+    "subsampling": lambda value: value in SUBSAMPLINGS,
     "table_init": _is_table_entry,
     **dict.fromkeys(
         ("lmbda", "lpips_weight", "msssim_weight", "total_weight_regularizer"),

@@ -160,9 +160,10 @@ class Trainer:
         """Trains; returns the exit status."""
         args = self._args
         config = hardware.session_config()
+        summarised = args.checkpoint_dir, self._summaries, args.subsampling
         with (
             tf.Session(config=config) as session,
-            Summaries(args.checkpoint_dir, self._summaries) as summaries,
+            Summaries(*summarised) as summaries,
             StopSignals() as stop,
             logging_redirect_tqdm(),
         ):
@@ -276,7 +277,9 @@ class Trainer:
             "images": {
                 k: tf.cast(tf.round(255 * v), tf.uint8) for k, v in images.items()
             },
-            "integers": tf.cast(graph.coded.integers[:SUMMARY_IMAGES], tf.int16),
+            "integers": [
+                tf.cast(own[:SUMMARY_IMAGES], tf.int16) for own in graph.coded.integers
+            ],
             "qtables": tf.cast(graph.coded.qtables, tf.uint8),
         }
 
@@ -308,10 +311,12 @@ class CachedFeatures:
         """The `FeatureCache` of an initialized session."""
 
         def compute(picture):
-            return in_strips(
-                lambda s: (session.run(self._of_picture, {self._picture: s}), None),
+            [features], _ = in_strips(
+                lambda s: ([session.run(self._of_picture, {self._picture: s})], None),
                 picture,
-            )[0]
+                [8],
+            )
+            return features
 
         version = hashlib.sha256(
             f"{self._args.precision} {conv_blocks.NUMBERS_VERSION}".encode()

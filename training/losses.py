@@ -1,7 +1,5 @@
 """Distortion and rate, as the models' losses use them."""
 
-import numpy as np
-
 import image_utils
 import tensorflow_v1 as tf
 from jpeg import differentiable
@@ -52,7 +50,7 @@ def rounded(dct, qtables, settings):
     `--rounding polynomial` is the published gradient for all of them.
 
     Args:
-      dct: (edited) coefficients, `[b, rows, cols, 8, 8, 3]`.
+      dct: (edited) coefficients, list as from `differentiable.rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`.
       settings: of the training: `rate_model`, `rounding`, `lpips_weight`.
 
@@ -60,7 +58,8 @@ def rounded(dct, qtables, settings):
       float32 integers, shaped as `dct`.
     """
     if settings.rounding == "polynomial":
-        return image_utils.differentiable_round(differentiable.divide(dct, qtables))
+        z = differentiable.divide(dct, qtables)
+        return [image_utils.differentiable_round(own) for own in z]
     slope = _table_slope(dct, qtables, settings)
     return differentiable.round_with_slopes(dct, qtables, slope)
 
@@ -69,12 +68,12 @@ def _table_slope(dct, qtables, settings):
     """The slope of the integers that the gradient of an AC step sees."""
     if settings.rate_model == "proxy":
         z = differentiable.divide(dct, qtables)
-        return tf.stop_gradient(image_utils.polynomial_slope(z))
+        return [tf.stop_gradient(image_utils.polynomial_slope(own)) for own in z]
     # LPIPS jumps where texture is rounded away, which integers held fixed do not see.
     return 1.0 if settings.lpips_weight else 0.0
 
 
-def estimated_bpp(z, x, seed):
+def estimated_bpp(z, x, seed, sampling="4:4:4"):
     """Estimated bits per pixel of a batch, of an entropy model that is trained along.
 
     Args:
@@ -82,43 +81,6 @@ def estimated_bpp(z, x, seed):
         `rate_models.FactorizedRate`.
       x: the pictures, `[b, h, w, 3]`.
       seed: int32 tensor `[2]` of the noise that stands for rounding.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
     """
-    return FactorizedRate().bits_per_pixel(z, tf.size(x) // 3, seed)
-
-
-def searched_integers(z, qtables, lmbda):
-    """Integers of a rate-distortion search, see searched_rate.py, not of rounding.
-
-    They minimise `lmbda * MSE_255 + bits per pixel`, so that (by the envelope theorem)
-    the gradient of the minimum in the tables is that of the distortion with the
-    integers held fixed: none flows through the integers of AC or their bits. For DC see
-    `differentiable.straight_through_dc`: there the rate has a slope in the step.
-
-    Args:
-      z: coefficients in units of their step, `[b, rows, cols, 8, 8, 3]`.
-      qtables: float32 `[8, 8, 2]`.
-      lmbda: bits per pixel that an MSE_255 of 1 is worth.
-
-    Returns:
-      float32 integers, shaped as `z`, and their bits per pixel, a scalar.
-    """
-    # Compiles for a second, and only this rate needs it.
-    from training import searched_rate
-
-    def search(z, qtables):
-        blocks = z.reshape(-1, *z.shape[2:])
-        integers, bits = searched_rate.searched(blocks, qtables, lmbda)
-        num_pixels = z.size / 3
-        slopes = searched_rate.dc_slopes(blocks) / num_pixels
-        return (
-            integers.reshape(z.shape).astype(np.float32),
-            np.float32(bits / num_pixels),
-            slopes.astype(np.float32),
-        )
-
-    outputs = tf.numpy_function(search, [z, qtables], [tf.float32] * 3)
-    integers, bpp, slopes = map(tf.stop_gradient, outputs)
-    integers.set_shape(z.shape)
-    log_steps = tf.log(qtables[0, 0])
-    bpp += tf.reduce_sum(slopes * (log_steps - tf.stop_gradient(log_steps)))
-    return integers + differentiable.straight_through_dc(z), bpp
+    return FactorizedRate(sampling).bits_per_pixel(z, tf.size(x) // 3, seed)

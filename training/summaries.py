@@ -9,6 +9,7 @@ from PIL import Image
 
 import tensorflow_v1 as tf
 from jpeg import file as jpeg_file
+from jpeg.sampling import planes_of
 from metrics.basic import bits_per_pixel, mean_squared_error, psnr
 
 logger = logging.getLogger(__name__)
@@ -17,10 +18,11 @@ logger = logging.getLogger(__name__)
 class Summaries:
     """Writes TensorBoard's events; files are coded and written in another thread."""
 
-    def __init__(self, folder, tensors):
+    def __init__(self, folder, tensors, sampling):
         """Writes into `folder` the values of `tensors`, see `Trainer`."""
         self._writer = tf.summary.FileWriter(folder, filename_suffix=".train")
         self._tensors = tensors
+        self._sampling = sampling
         self._executor = concurrent.futures.ThreadPoolExecutor(1)
         self._pending = None
 
@@ -54,7 +56,7 @@ class Summaries:
 
     def _write(self, values, step):
         scalars = dict(values["scalars"])
-        scalars["psnr"], scalars["bpp"] = _psnr_and_bpp(values)
+        scalars["psnr"], scalars["bpp"] = _psnr_and_bpp(values, self._sampling)
         for table, name in enumerate(("luma", "chroma")):
             scalars[f"qtables/{name}_mean"] = values["qtables"][..., table].mean()
         summary = tf.Summary()
@@ -69,14 +71,15 @@ class Summaries:
         self._writer.flush()
 
 
-def _psnr_and_bpp(values):
+def _psnr_and_bpp(values, sampling):
     """Mean PSNR [dB] and bits per pixel of real files, standard Huffman tables."""
     originals = values["images"]["original"]
     height, width = originals.shape[1:3]
     qtables = values["qtables"].transpose(2, 0, 1)
     psnrs, rates = [], []
-    for original, integers in zip(originals, values["integers"], strict=True):
-        coded = jpeg_file.QuantizedImage.of_integers(integers, qtables, height, width)
+    planes = planes_of(values["integers"])
+    for original, *own in zip(originals, *planes, strict=True):
+        coded = jpeg_file.QuantizedImage(own, sampling, qtables, height, width)
         data = jpeg_file.encode(coded)
         mse = mean_squared_error(original, jpeg_file.decode(data))
         psnrs.append(psnr(mse))

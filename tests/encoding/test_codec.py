@@ -13,11 +13,13 @@ import conv_blocks
 import google_baseline
 import ljpeg
 import ljpeg_attention
+from encoding.codec import Quantization
 from encoding.codecs import Codecs
 from encoding.graph import CodecGraph
 from errors import UserError
+from jpeg import SUBSAMPLINGS, strips
 from jpeg import file as jpeg_file
-from jpeg import strips
+from jpeg.sampling import planes_of
 from ljpeg_PIL import StandardJPEG
 from tests.small_networks import use_small_networks
 from training import checkpoints, variables
@@ -66,14 +68,18 @@ def restored(model_class, prefix=None, settings=SETTINGS):
     return Codecs("float32").make(model_class, settings, prefix)
 
 
-def evaluate(model_class, prefix, picture, quality=None):
+def evaluate(model_class, prefix, picture, quality=None, sampling="4:4:4"):
     """`Coded` of one picture as a whole, at its static size."""
     with tf.Graph().as_default(), tf.Session() as session:
-        model = model_class(SETTINGS, tf.float32)
+        model = model_class(at(sampling), tf.float32)
         x = tf.constant(picture[np.newaxis] / np.float32(255))
         coded = model.code(x, quality)
         variables.restore(session, tf.global_variables(), prefix)
         return session.run(coded)
+
+
+def at(sampling):
+    return types.SimpleNamespace(**{**vars(SETTINGS), "subsampling": sampling})
 
 
 @pytest.fixture
@@ -87,25 +93,78 @@ MODELS = [ljpeg.LJPEG, ljpeg_attention.LJPEGAttention, google_baseline.GoogleBas
 # Values
 
 
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("model", MODELS)
 def test_codec_equals_the_graph_on_the_whole_picture(
-    model, tmp_path, small_networks, smooth_picture
+    model, tmp_path, small_networks, smooth_picture, sampling
 ):
     prefix = save_model(tmp_path, model, pretrained=False)
-    with restored(model, prefix) as trained:
+    with restored(model, prefix, at(sampling)) as trained:
         for index, size in enumerate(SIZES):
             picture = smooth_picture(index, *size)
             quantized = trained.quantize(picture, 35, edited=True)
-            expected = evaluate(model, prefix, picture, 35)
+            expected = evaluate(model, prefix, picture, 35, sampling)
             assert (quantized.height, quantized.width) == size
-            assert quantized.integers.dtype == np.int16
-            np.testing.assert_array_equal(quantized.integers, expected.integers[0])
+            assert quantized.sampling == sampling
+            planes = planes_of([own[0] for own in expected.integers])
+            for plane, wanted in zip(quantized.planes, planes, strict=True):
+                assert plane.dtype == np.int16
+                np.testing.assert_array_equal(plane, wanted)
             tables = expected.qtables.transpose(2, 0, 1)
             np.testing.assert_array_equal(quantized.qtables, tables)
             assert quantized.edited.dtype == np.uint8
             assert quantized.edited.shape == (*size, 3)
+            # Tables alone leave chroma whole for what looks at the edited picture.
+            edited = picture if model.TABLES_ALONE else 255 * expected.edited[0]
+            assert np.abs(quantized.edited - edited).max() < 0.501
+
+
+@pytest.mark.parametrize(
+    "method, trained_at, rate_model, asked, wanted",
+    [
+        ("round", "4:2:2", "proxy", None, "4:2:2"),
+        ("round", "4:2:0", "proxy", "4:4:4", "4:4:4"),
+        ("rdoq", "4:4:4", "entropy", None, "4:2:0"),
+        ("rdoq", "4:2:2", "rdoq", None, "4:2:2"),
+        ("rdoq", "4:2:2", "rdoq", "4:4:4", "4:4:4"),
+        ("round", "4:2:2", "rdoq", None, "4:2:2"),
+    ],
+)
+def test_subsampling_is_that_of_the_training_unless_it_is_named(
+    tmp_path, smooth_picture, method, trained_at, rate_model, asked, wanted
+):
+    prefix = save_model(tmp_path, ljpeg.LJPEG)
+    settings = at(trained_at)
+    settings.rate_model = rate_model
+    quantization = Quantization(method, sampling=asked)
+    codecs = Codecs("float32", quantization)
+    with codecs.make(ljpeg.LJPEG, settings, prefix) as trained:
+        quantized = trained.quantize(smooth_picture(0, 45, 70))
+    assert quantized.sampling == wanted
+    read = jpeg_file.read_coefficients(jpeg_file.encode(quantized))
+    assert read.sampling == wanted
+
+
+def test_a_search_edits_at_the_subsampling_of_the_training(
+    tmp_path, small_networks, smooth_picture
+):
+    """Chroma that a model does not edit stays whole until the search."""
+    prefix = save_model(tmp_path, ljpeg_attention.LJPEGAttention, pretrained=False)
+    picture = smooth_picture(0, 48, 64)
+    shown = []
+    codecs = Codecs("float32", Quantization("rdoq"))
+    for sampling in ("4:4:4", "4:2:0"):
+        make = codecs.make(ljpeg_attention.LJPEGAttention, at(sampling), prefix)
+        with make as trained:
+            quantized = trained.quantize(picture, edited=True)
+            assert quantized.sampling == "4:2:0"
+            expected = evaluate(
+                ljpeg_attention.LJPEGAttention, prefix, picture, None, sampling
+            )
             edited = 255 * expected.edited[0]
             assert np.abs(quantized.edited - edited).max() < 0.501
+            shown.append(edited)
+    assert np.abs(shown[0] - shown[1]).max() > 2
 
 
 def test_tables_are_those_of_the_checkpoint_rows_first(tmp_path):

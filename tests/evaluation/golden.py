@@ -39,7 +39,8 @@ def quantized():
     """A coded picture whose tables and integers are no symmetric ones."""
     rng = np.random.default_rng(1)
     qtables = rng.integers(3, 60, (8, 8, 2))
-    z = transform.picture_to_dct(picture()) / transform.per_component(qtables)
+    [dct] = transform.picture_to_dct(picture())
+    z = dct / transform.of_components(qtables, [0, 1, 2])
     integers = transform.round_to_integers(z)
     tables = np.moveaxis(qtables, -1, 0)
     return QuantizedImage.of_integers(integers, tables, 171, 166, picture())
@@ -102,7 +103,7 @@ def metrics(folder):
 
 def transformed(folder):
     """Coefficients, and how many are rounded away from 0."""
-    dct = transform.picture_to_dct(picture(3, 24, 33))
+    [dct] = transform.picture_to_dct(picture(3, 24, 33))
     integers = transform.round_to_integers(dct / 16)
     return [*dct[1, 2].ravel()[:12].astype(float), int(np.abs(integers).sum())]
 
@@ -178,6 +179,17 @@ def subsampled(folder):
     return numbers
 
 
+def averaged(folder):
+    """Coefficients of averaged chroma, and how many are rounded away from 0."""
+    numbers = []
+    for sampling in ("4:2:0", "4:2:2"):
+        _, chroma = transform.picture_to_dct(picture(3, 25, 33), sampling)
+        integers = transform.round_to_integers(chroma / 16)
+        numbers += [*chroma[1, 1].ravel()[:12].astype(float)]
+        numbers += [int(np.abs(integers).sum())]
+    return numbers
+
+
 def searched(folder):
     """What the search makes of models with several losses and tunes."""
     qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2))
@@ -207,7 +219,7 @@ def refined(folder):
     rng = np.random.default_rng(5)
     z = rng.normal(0, 2, (3, 4, 8, 8, 3)).astype(np.float32)
     qtables = rng.integers(3, 60, (8, 8, 2))
-    dct = z * transform.per_component(qtables)
+    dct = z * transform.of_components(qtables, [0, 1, 2])
     bits = np.abs(np.arange(-8, 9, dtype=np.float32)) + np.zeros((192, 1), np.float32)
     found = refinement.refine(z, qtables, lambda x: (x - dct) / 768, bits, 0.1, 5, 768)
     return [float(np.abs(found).mean()), float(np.abs(found - z).mean())]
@@ -216,7 +228,7 @@ def refined(folder):
 def gradient(folder):
     """Of MSE with MS-SSIM."""
     settings = types.SimpleNamespace(lpips_weight=0.0, msssim_weight=5000.0)
-    dct = transform.picture_to_dct(picture())
+    [dct] = transform.picture_to_dct(picture())
     moved = np.rint(dct / 20) * 20
     with tf.Graph().as_default(), tf.Session() as session:
         graph = distortion_gradient.DistortionGradient(settings, "float32")
@@ -238,6 +250,7 @@ PARTS = {
     "forms": forms,
     "perceptual": perceptual_forms,
     "planes": subsampled,
+    "sampling": averaged,
     "progressive": own_scans,
 }
 
@@ -250,6 +263,7 @@ def versions():
         settings |= {"tune": "ssimulacra2"}
         settings |= {"subsampling": "4:2:0", "entropy_coding": "optimized"}
         found |= fingerprint.of(settings)["code"]
+        found |= fingerprint.of({**settings, "quantization": "round"})["code"]
     return found
 
 

@@ -28,6 +28,7 @@ def test_every_part_has_golden_numbers():
 
 ALL = {"reading", "file", "metrics"}
 MODEL = ALL | {"transform"}
+CHROMA = {"subsampling": "4:2:2"}
 SEARCHED = MODEL | {"integers", "search", "forms", "planes"}
 
 
@@ -44,6 +45,8 @@ SEARCHED = MODEL | {"integers", "search", "forms", "planes"}
             {"script": "ljpeg", "quantization": "rdoq", "tune": "ssimulacra2"},
             SEARCHED | {"perceptual"},
         ),
+        ({"script": "ljpeg", "quantization": "rdoq", **CHROMA}, SEARCHED),
+        ({"script": "ljpeg", **CHROMA}, MODEL | {"planes", "sampling"}),
         ({"script": "ljpeg", "refine_steps": 30}, MODEL | {"refinement", "gradient"}),
     ],
 )

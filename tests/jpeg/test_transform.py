@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from jpeg import transform
+from jpeg import SUBSAMPLINGS, transform
+from jpeg.sampling import factors
 
 
 def reference(picture):
@@ -23,15 +24,29 @@ def reference(picture):
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (9, 23), (1000, 3), (40, 64)])
 def test_coefficients_equal_scipys(size):
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    found = transform.picture_to_dct(picture)
+    [found] = transform.picture_to_dct(picture)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, reference(picture), atol=2e-4)
 
 
 def test_gray_has_exactly_no_chroma():
     gray = np.random.default_rng(1).integers(0, 256, (16, 24, 1), np.uint8)
-    found = transform.picture_to_dct(np.repeat(gray, 3, -1))
-    assert np.abs(found[..., 1:]).max() < 1e-9
+    for sampling in SUBSAMPLINGS:
+        *_, found = transform.picture_to_dct(np.repeat(gray, 3, -1), sampling)
+        assert np.abs(found[..., -2:]).max() < 1e-9
+
+
+@pytest.mark.parametrize("sampling", ["4:2:2", "4:2:0"])
+def test_chroma_is_that_of_averaged_pixels(sampling):
+    """Of whole blocks; how libjpeg goes on beyond edges: test_differentiable.py."""
+    picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    luma, chroma = transform.picture_to_dct(picture, sampling)
+    v, h = factors(sampling)
+    means = np.mean(
+        [picture[i::v, j::h].astype(float) for i in range(v) for j in range(h)], 0
+    )
+    np.testing.assert_allclose(luma, reference(picture)[..., :1], atol=2e-4)
+    np.testing.assert_allclose(chroma, reference(means)[..., 1:], atol=2e-4)
 
 
 def test_rounding_goes_to_the_nearest_integer_that_a_file_holds():
@@ -43,6 +58,8 @@ def test_rounding_goes_to_the_nearest_integer_that_a_file_holds():
 
 def test_chroma_components_share_their_table():
     tables = np.arange(128).reshape(8, 8, 2)
-    repeated = transform.per_component(tables)
+    repeated = transform.of_components(tables, [0, 1, 2])
     np.testing.assert_array_equal(repeated[..., 1], repeated[..., 2])
     np.testing.assert_array_equal(repeated[..., :2], tables)
+    chroma = transform.of_components(tables, [1, 2])
+    np.testing.assert_array_equal(chroma, repeated[..., 1:])

@@ -82,6 +82,7 @@ def test_folder_of_another_script_is_a_user_error(tmp_path):
         ("vgg", "vgg19", "--vgg"),
         ("lpips_weight", 3.0, "--lpips_weight"),
         ("total_weight_regularizer", 1.0, "--total_weight_regularizer"),
+        ("subsampling", "4:2:0", "--subsampling"),
     ],
 )
 def test_resume_with_another_model_or_loss_is_a_user_error(tmp_path, key, value, flag):
@@ -91,6 +92,8 @@ def test_resume_with_another_model_or_loss_is_a_user_error(tmp_path, key, value,
         "total_weight_regularizer": 10.0,
     }
     checkpoints.save_settings(tmp_path, saved)
+    saved |= {"subsampling": "4:4:4"}  # What an older version does not tell.
+    assert checkpoints.check_resume(tmp_path, saved) == []
     with pytest.raises(UserError) as caught:
         checkpoints.check_resume(tmp_path, saved | {key: value})
     assert_one_line(caught, str(tmp_path), flag, str(saved[key]), str(value))

@@ -340,6 +340,33 @@ def test_resume_with_another_learning_rate_says_so(parse, caplog):
     assert "--lr was 1e-06 until now, goes on with 2e-06" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "model, flags, sampling",
+    [
+        (ljpeg.LJPEG, {}, "4:2:2"),
+        (ljpeg.LJPEG, {"rate_model": "rdoq", "table_init": 20}, None),
+        (ljpeg_attention.LJPEGAttention, {"rate_model": "entropy"}, "4:2:0"),
+        (google_baseline.GoogleBaseline, {}, "4:2:0"),
+    ],
+)
+def test_a_training_at_another_subsampling_makes_such_files(
+    parse, tmp_path, caplog, smooth_picture, model, flags, sampling
+):
+    if sampling:
+        flags = {**flags, "subsampling": sampling}
+    caplog.set_level(logging.WARNING)
+    args = parse(model, last_step=2, **flags)
+    assert loop.train(model, args) == 0
+    assert "summary" not in caplog.text
+    assert {"psnr", "bpp"} < set(events(tmp_path / "train")[2])
+    prefix = checkpoints.find_checkpoint(str(tmp_path / "train"))
+    with Codecs("float32").restore(prefix, {model.NAME: model}) as codec:
+        quantized = codec.quantize(smooth_picture(0, 37, 53), 25)
+    assert quantized.sampling == (sampling or "4:2:0")
+    with pytest.raises(UserError, match="--subsampling"):
+        loop.train(model, parse(model, last_step=3, **flags | {"subsampling": "4:4:4"}))
+
+
 def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
     model = ljpeg_attention.LJPEGAttention
     args = parse(
@@ -370,6 +397,7 @@ def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
         "lr_decay": 1.0,
         "lr_schedule": "steps",
         "seed": 0,
+        "subsampling": "4:4:4",
         "precision": "float32",
     }
     assert settings == expected
@@ -914,7 +942,7 @@ def test_psnr_bpp_and_tables_of_a_summary_are_those_of_real_files(parse, tmp_pat
 def test_failure_of_a_summary_is_said_and_the_training_goes_on(
     parse, monkeypatch, caplog, tmp_path
 ):
-    def fail(values):
+    def fail(values, sampling):
         raise RuntimeError("no file")
 
     monkeypatch.setattr(summaries, "_psnr_and_bpp", fail)

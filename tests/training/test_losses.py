@@ -10,13 +10,8 @@ import arg_parser
 import ljpeg
 from jpeg import differentiable
 from metrics.pictures import PictureMetrics
-from training import losses, rate_models, searched_rate
+from training import losses, rate_models
 from training.loop import Trainer
-
-# JFIF 1.02: RGB of an error of 1 in Y, Cb and Cr.
-TO_RGB = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
-LMBDA = 0.02
-
 
 # Distortion
 
@@ -65,7 +60,7 @@ def test_a_picture_like_the_original_has_no_distortion(session, pairs):
 
 def test_estimated_bpp_is_the_rate_per_pixel_of_the_true_size(session):
     z = tf.constant(np.random.default_rng(0).laplace(0, 3, (2, 2, 3, 8, 8, 3)))
-    z, seed = tf.cast(z, tf.float32), tf.constant([3, 16])
+    z, seed = [tf.cast(z, tf.float32)], tf.constant([3, 16])
     bpp = losses.estimated_bpp(z, tf.zeros([2, 13, 21, 3]), seed)
     own = tf.trainable_variables()
     expected = rate_models.FactorizedRate().bits_per_pixel(z, 2 * 13 * 21, seed)
@@ -74,93 +69,6 @@ def test_estimated_bpp_is_the_rate_per_pixel_of_the_true_size(session):
         second.load(session.run(first), session)
     bpp, expected = session.run([bpp, expected])
     assert bpp == pytest.approx(expected, rel=1e-5)
-
-
-# Search for integers
-
-
-class Search:
-    """A batch's search, its loss and the gradient in the tables."""
-
-    def __init__(self, session):
-        rng = np.random.default_rng(0)
-        # Spectra like those of photographs; no picture leaves 0..1.
-        v, u = np.mgrid[:8, :8]
-        scale = 60 / (1 + v + 2 * u)[..., np.newaxis] * [1, 0.4, 0.3]
-        dct = rng.laplace(0, scale, (2, 3, 4, 8, 8, 3))
-        self.dct = dct.astype(np.float32)
-        self.q = rng.uniform(4, 40, (8, 8, 2)).astype(np.float32)
-        self.pixels = 2 * 24 * 32
-        dct, q = tf.constant(self.dct), tf.constant(self.q)
-        z = differentiable.divide(dct, q)
-        integers, bpp = losses.searched_integers(z, q, LMBDA)
-        assert integers.shape.as_list() == z.shape.as_list()
-        x = differentiable.dct_to_rgb(dct, 24, 32)
-        x_tilde = differentiable.reconstruct(integers, q, 24, 32)
-        loss = LMBDA * losses.mse_255(x, x_tilde) + bpp
-        fetches = [z, integers, bpp, x, x_tilde, loss, tf.gradients(loss, q)[0]]
-        values = session.run(fetches)
-        self.z, self.integers, self.bpp, x, x_tilde, self.loss, self.gradient = values
-        for picture in (x, x_tilde):
-            assert picture.min() > 0 and picture.max() < 1
-        # As the search takes them: the blocks of all pictures one after the other.
-        self.blocks = self.z.reshape(6, 4, 8, 8, 3)
-
-    @property
-    def error(self):
-        """What the integers are off, in float64, of the coefficients in their units."""
-        return self.integers * self.q[..., [0, 1, 1]].astype(np.float64) - self.dct
-
-
-@pytest.fixture
-def search(session):
-    return Search(session)
-
-
-def test_integers_and_rate_are_those_of_the_search(search):
-    expected, bits = searched_rate.searched(search.blocks, search.q, LMBDA)
-    np.testing.assert_array_equal(search.integers.reshape(expected.shape), expected)
-    # Another search than rounding, and than that of another lambda.
-    dearer, _ = searched_rate.searched(search.blocks, search.q, 2 * LMBDA)
-    for other in (np.rint(search.blocks), dearer):
-        assert np.count_nonzero(other != expected) > 20
-    assert search.bpp == pytest.approx(bits / search.pixels, rel=1e-5)
-
-
-def test_loss_of_the_search_is_lambda_mse_and_bits_per_pixel(search):
-    # The DCT is orthonormal: a squared error is the same in pixels.
-    mse = np.sum((search.error @ TO_RGB.T) ** 2) / (3 * search.pixels)
-    assert search.loss == pytest.approx(LMBDA * mse + search.bpp, rel=1e-4)
-
-
-def test_gradient_in_ac_entries_is_that_of_the_distortion_of_fixed_integers(search):
-    def loss(q):
-        error = search.integers * q[..., [0, 1, 1]] - search.dct
-        return LMBDA * np.sum((error @ TO_RGB.T) ** 2) / (3 * search.pixels)
-
-    q = search.q.astype(np.float64)
-    expected, delta = np.zeros(q.shape), 1e-3
-    for index in np.ndindex(q.shape):
-        change = np.zeros(q.shape)
-        change[index] = delta
-        expected[index] = (loss(q + change) - loss(q - change)) / (2 * delta)
-    gradient = search.gradient.copy()
-    gradient[0, 0] = expected[0, 0] = 0
-    assert np.count_nonzero(expected) > 20
-    scale = np.abs(expected).max()
-    np.testing.assert_allclose(gradient, expected, atol=1e-4 * scale)
-
-
-def test_gradient_in_dc_entries_is_that_of_fixed_phases_and_of_the_bits(search):
-    # (z - phase) q of a fixed phase and a fixed z q: its derivative is integer - z.
-    moved = (search.integers - search.z)[..., 0, 0, :].astype(np.float64)
-    slopes = 2 * LMBDA / (3 * search.pixels) * search.error[..., 0, 0, :]
-    by_component = np.sum(slopes @ TO_RGB.T @ TO_RGB * moved, axis=(0, 1, 2))
-    rate = searched_rate.dc_slopes(search.blocks) / search.pixels / search.q[0, 0]
-    # A coarser step takes fewer bits.
-    assert (rate < 0).all()
-    expected = [by_component[0], by_component[1] + by_component[2]] + rate
-    np.testing.assert_allclose(search.gradient[0, 0], expected, rtol=1e-3)
 
 
 # Gradient through rounding
@@ -173,10 +81,10 @@ def slopes(session, **settings):
     dct = tf.constant(rng.normal(0, 60, (1, 2, 3, 8, 8, 3)), tf.float32)
     # Apart for every block, so that their gradients are as well.
     qtables = tf.constant(rng.uniform(5, 60, (8, 8, 2)), tf.float32)
-    integers = losses.rounded(dct, qtables, types.SimpleNamespace(**settings))
+    [integers] = losses.rounded([dct], qtables, types.SimpleNamespace(**settings))
     weights = tf.constant(rng.normal(0, 1, dct.shape), tf.float32)
     of_dct, of_tables = tf.gradients(weights * integers, [dct, qtables])
-    fetches = [differentiable.divide(dct, qtables), integers, weights, qtables]
+    fetches = [*differentiable.divide([dct], qtables), integers, weights, qtables]
     z, n, weights, q = map(np.float64, session.run(fetches))
     np.testing.assert_array_equal(n, np.rint(z))
     q = q[..., [0, 1, 1]]

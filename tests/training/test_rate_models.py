@@ -44,7 +44,7 @@ def trained():
         z = tf.placeholder(tf.float32, [1, 8, BLOCKS // 8, 8, 8, 3])
         seed = tf.placeholder(tf.int32, [2])
         # A block's bits, as 1 stands for the pixels of a block.
-        rate = rate_models.FactorizedRate().bits_per_pixel(z, BLOCKS, seed)
+        rate = rate_models.FactorizedRate().bits_per_pixel([z], BLOCKS, seed)
         rng = np.random.default_rng(0)
         step = tf.train.AdamOptimizer(0.03).minimize(rate)
         session.run(tf.global_variables_initializer())
@@ -66,7 +66,7 @@ def bits(z, seed, num_pixels=64.0):
     with tf.Graph().as_default(), tf.Session() as session:
         tf.set_random_seed(0)
         rate = rate_models.FactorizedRate()
-        value = rate.bits_per_pixel(tf.constant(z), num_pixels, tf.constant(seed))
+        value = rate.bits_per_pixel([tf.constant(z)], num_pixels, tf.constant(seed))
         session.run(tf.global_variables_initializer())
         return session.run(value)
 
@@ -86,14 +86,36 @@ def test_rate_is_per_pixel():
     )
 
 
-def test_bits_of_integers_are_those_of_a_density(session):
-    table = rate_models.FactorizedRate().bits_of_integers(150)
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0"])
+def test_bits_of_integers_are_those_of_a_density(session, sampling):
+    table = rate_models.FactorizedRate(sampling).bits_of_integers(150)
     tf.set_random_seed(0)
     session.run(tf.global_variables_initializer())
     table = session.run(table)
     assert table.shape == (192, 301)
     assert table.min() > 0
     np.testing.assert_allclose(np.exp2(-table).sum(1), 1, atol=1e-3)
+
+
+def test_subsampled_chroma_has_fewer_blocks(session):
+    """Its rate is that of a 4:4:4 picture for each plane, with its own densities."""
+    rate = rate_models.FactorizedRate("4:2:0")
+    rng = np.random.default_rng(0)
+    z = [rng.laplace(0, 2, (2, 4, 6, 8, 8, 1)), rng.laplace(0, 2, (2, 2, 3, 8, 8, 2))]
+    z = [np.round(own).astype(np.float32) for own in z]
+    table = rate.bits_of_integers(60)
+    seed = tf.placeholder(tf.int32, [2])
+    bpp = rate.bits_per_pixel([tf.constant(own) for own in z], 2 * 32 * 48, seed)
+    # Densities of the integers are those of the noisy values, but for their noise.
+    session.run(tf.global_variables_initializer())
+    table = session.run(table).reshape(64, 3, -1)
+    found = np.mean([session.run(bpp, {seed: [0, i]}) for i in range(20)])
+    wanted = 0.0
+    for (*_, v, u, _), value in np.ndenumerate(z[0]):
+        wanted += table[8 * v + u, 0, int(value) + 60]
+    for (*_, v, u, c), value in np.ndenumerate(z[1]):
+        wanted += table[8 * v + u, 1 + c, int(value) + 60]
+    assert found == pytest.approx(wanted / (2 * 32 * 48), rel=0.01)
 
 
 def test_each_coefficient_has_a_density_of_its_own(session):
@@ -105,7 +127,7 @@ def test_each_coefficient_has_a_density_of_its_own(session):
 
 def test_rate_has_a_gradient_for_the_coefficients(session):
     z = tf.constant(laplace_batch(np.random.default_rng(0)))
-    rate = rate_models.FactorizedRate().bits_per_pixel(z, 1.0, tf.constant([0, 0]))
+    rate = rate_models.FactorizedRate().bits_per_pixel([z], 1.0, tf.constant([0, 0]))
     gradient = tf.gradients(rate, z)[0]
     session.run(tf.global_variables_initializer())
     gradient, values = session.run([gradient, z])
