@@ -4,6 +4,7 @@ Which pictures and which crops are shown is told by the numbers alone.
 """
 
 import base64
+import contextlib
 import functools
 import hashlib
 import io
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from atomic_files import write_atomically
+from errors import UserError
 from evaluation.curves import maps_folder
 from jpeg import file as jpeg_file
 from jpeg.image_files import read_image
@@ -111,14 +113,14 @@ def file_of_dot(curve, place, image):
     """The .jpg file of a dot as it is on the disk.
 
     Raises:
-      FileNotFoundError: it is gone.
+      UserError: it is gone.
     """
     folder, stem = curve.stems[place], os.path.splitext(image)[0]
-    path = os.path.join(folder, f"{stem}.jpg")
-    if not os.path.exists(path):  # another image has this stem
-        path = os.path.join(folder, f"{image}.jpg")
-    with open(path, "rb") as file:
-        return File(curve.settings[place], file.read())
+    for name in (f"{stem}.jpg", f"{image}.jpg"):  # the latter if stems are equal
+        with contextlib.suppress(FileNotFoundError):
+            with open(os.path.join(folder, name), "rb") as file:
+                return File(curve.settings[place], file.read())
+    raise UserError(f"{folder}: the file of {image} is gone; evaluate again")
 
 
 def rates_of(curve, index, bpp_range):

@@ -287,7 +287,7 @@ function view() {
 /** Moves the pictures and the divider to where the state says, all panes alike. */
 function place() {
   const { x, y, zoom, width, height } = view();
-  const [left, top] = [width / 2 - x * zoom, height / 2 - y * zoom];
+  const [left, top] = [width / 2 - x * zoom, height / 2 - y * zoom].map(Math.round);
   for (const pane of panes()) {
     pane.querySelector(".picture").style.transform = `translate(${left}px, ${top}px) scale(${zoom})`;
     const divider = pane.querySelector(".divider");

@@ -1,0 +1,326 @@
+"""The page of a report in a real browser: what is drawn, keys, links, its state."""
+
+import io
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation import curves, report
+from tests.evaluation import report_data
+from tests.evaluation.report_data import JPEG, MOZJPEG, RUN
+
+playwright = pytest.importorskip("playwright.sync_api")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.skipif(not CHROMIUM, reason="no chromium on the PATH"),
+    pytest.mark.slow,
+]
+
+
+def write_page(folder, self_contained=False):
+    """(path of a page, `report.Report`) of results that are made here."""
+    originals = report_data.write_originals(folder / "images")
+    results = report_data.write_results(folder / "results", originals)
+    anchor, *others = curves.read_curves(str(results))
+    content = report.Content(
+        *(anchor, others, report_data.BPP_RANGE, originals, "python3 x.py", [])
+    )
+    path = folder / "report.html"
+    return path, report.write_report(str(path), content, self_contained)
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    return write_page(tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as driver:
+        # Root, as in many containers, has no sandbox.
+        browser = driver.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """A function that opens an address; nothing may be asked for or complained of."""
+    pages, complaints = [], []
+
+    def note(text):
+        complaints.append(text)
+
+    def open_page(path, state="", **options):
+        options.setdefault("viewport", {"width": 1000, "height": 900})
+        page = browser.new_page(**options)
+        page.on("console", lambda m: note(m.text) if m.type != "log" else None)
+        page.on("pageerror", lambda error: note(str(error)))
+        page.on(
+            "request",
+            lambda r: None if r.url.startswith(("file:", "data:")) else note(r.url),
+        )
+        page.goto(f"file://{path}{state}")
+        wait_for_pictures(page)
+        pages.append(page)
+        return page
+
+    yield open_page
+    for page in pages:
+        page.close()
+    assert complaints == []
+
+
+def wait_for_pictures(page):
+    page.wait_for_function("[...document.images].every((i) => i.complete)")
+
+
+@pytest.fixture
+def page(open_page, written):
+    return open_page(written[0])
+
+
+def pixels(page, selector=".pane"):
+    """What is drawn there, float `[h, w, 3]`."""
+    wait_for_pictures(page)
+    data = page.locator(selector).first.screenshot()
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float)
+
+
+def box_of(page, selector, index=0):
+    """Where an element is in the window, scrolled to."""
+    element = page.locator(selector).nth(index)
+    element.scroll_into_view_if_needed()
+    return element.bounding_box()
+
+
+def half(picture, side):
+    """A part of one half, free of the divider and the names."""
+    height, width, _ = picture.shape
+    start = width // 4 if side == "left" else 5 * width // 8
+    return picture[height // 4 : height // 2, start : start + width // 8]
+
+
+def told(page):
+    """The state in the address."""
+    return page.evaluate(
+        "Object.fromEntries(new URLSearchParams(location.hash.slice(1)))"
+    )
+
+
+def shown_curves(page):
+    return page.locator("#plot .scatterlayer .trace").count()
+
+
+def test_page_opens_with_every_picture_there(page):
+    sizes = page.evaluate("[...document.images].map((i) => [i.naturalWidth, i.alt])")
+    assert sizes and all(width > 0 and alt for width, alt in sizes)
+    assert page.locator(".answer").count() == 3  # SSIMULACRA2, PSNR, LPIPS
+    assert shown_curves(page) == 3
+
+
+def test_slider_moves_the_border_between_two_files(page):
+    before = pixels(page)
+    page.locator("#stage").focus()
+    for _ in range(9):
+        page.keyboard.press("[")
+    after = pixels(page)
+    # The right file is now in the middle, where the left one was.
+    assert np.abs(half(before, "left") - half(after, "left")).max() > 8
+    np.testing.assert_array_equal(half(before, "right"), half(after, "right"))
+    assert float(told(page)["split"]) == pytest.approx(0.05)
+
+
+def test_slider_follows_the_mouse(page):
+    box = box_of(page, ".divider")
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    before = pixels(page)
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 300, y, steps=3)
+    page.mouse.up()
+    assert float(told(page)["split"]) > 0.7
+    changed = np.abs(half(before, "right") - half(pixels(page), "right"))
+    assert changed.max() > 8
+
+
+def test_space_changes_between_the_two_files(page):
+    page.locator("#stage").focus()
+    slider = pixels(page)
+    page.keyboard.press(" ")
+    left = pixels(page)
+    page.keyboard.press(" ")
+    right = pixels(page)
+    np.testing.assert_array_equal(half(left, "left"), half(slider, "left"))
+    np.testing.assert_array_equal(half(right, "right"), half(slider, "right"))
+    assert np.abs(left - right).max() > 8
+    page.keyboard.press(" ")
+    np.testing.assert_array_equal(pixels(page), left)
+    page.keyboard.press("Escape")
+    np.testing.assert_array_equal(pixels(page), slider)
+
+
+def test_the_original_is_shown_while_its_key_is_held(page):
+    page.locator("#stage").focus()
+    before = pixels(page)
+    page.keyboard.down("o")
+    assert "original" in page.locator("figcaption").inner_text()
+    assert np.abs(pixels(page) - before).max() > 8
+    page.keyboard.up("o")
+    np.testing.assert_array_equal(pixels(page), before)
+
+
+def test_pictures_are_the_files_pixel_by_pixel(open_page, written):
+    """At a scale of 4 each pixel of the decoded file is a square of 4 by 4."""
+    state = "#image=a.png&left=original&right=original&x=56&y=40&zoom=4"
+    page = open_page(written[0], state)
+    page.keyboard.press("Escape")
+    x, y = page.evaluate(
+        """(() => {
+          const [picture, pane] = [".picture", ".pane"].map((name) =>
+            document.querySelector(name).getBoundingClientRect());
+          return [picture.x - pane.x, picture.y - pane.y];
+        })()"""
+    )
+    height, width = report_data.SIZES["a.png"]
+    # Middles of the squares, free of the divider and the names.
+    columns = round(x) + 4 * np.arange(70, width) + 2
+    rows = round(y) + 4 * np.arange(30, 60) + 2
+    wanted = report_data.picture_of("a.png")[30:60, 70:]
+    np.testing.assert_array_equal(pixels(page)[np.ix_(rows, columns)], wanted)
+
+
+def test_errors_are_black_where_there_are_none(open_page, written):
+    page = open_page(written[0], "#mode=error&left=original&x=45&y=36&zoom=12")
+    assert page.locator(".pane.error").count() == 2
+    first, second = (pixels(page, f".pane >> nth={i}")[9:-9, 9:-9] for i in (0, 1))
+    assert first.max() == 0 and second.max() > 30
+
+
+def test_panes_side_by_side_move_and_zoom_together(open_page, written):
+    page = open_page(written[0], "#mode=side")
+    transforms = (
+        "[...document.querySelectorAll('.picture')].map((p) => p.style.transform)"
+    )
+    before = page.evaluate(transforms)
+    box = box_of(page, ".pane", 1)
+    page.mouse.move(box["x"] + 50, box["y"] + 60)
+    page.mouse.wheel(0, -300)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 80, box["y"] + 90, steps=2)
+    page.mouse.up()
+    after = page.evaluate(transforms)
+    assert len(after) == 3 and len(set(after)) == 1 and after[0] != before[0]
+    page.keyboard.press("0")
+    assert page.evaluate(transforms) == before
+
+
+def test_codecs_are_switched_on_and_off(page):
+    page.locator(f'#codecs input[value="{MOZJPEG}"]').uncheck()
+    assert shown_curves(page) == 2
+    assert told(page)["off"] == MOZJPEG
+    page.locator(f'#codecs input[value="{MOZJPEG}"]').check()
+    assert shown_curves(page) == 3
+
+
+def test_metric_and_scale_of_the_rate_are_chosen(page):
+    before = pixels(page, "#plot")
+    page.get_by_role("radio", name="PSNR").click()
+    assert "PSNR" in page.locator("#plot .ytitle").text_content()
+    psnr = pixels(page, "#plot")
+    assert np.abs(psnr - before).max() > 50
+    page.get_by_label("logarithmic rate").check()
+    assert page.evaluate("byId('plot').layout.xaxis.type") == "log"
+    assert np.abs(pixels(page, "#plot") - psnr).max() > 50
+    page.get_by_role("radio", name="LPIPS").click()
+    low, high = page.evaluate("byId('plot').layout.yaxis.range")
+    assert low > high  # smaller is better, and drawn above
+
+
+def test_link_to_the_worst_image_lands_there(page):
+    link = page.locator("#gains tbody tr", has_text="mozjpeg").locator("a")
+    image = link.inner_text()
+    others = page.evaluate("DATA.images.map((i) => i.name)")
+    page.locator("#image").select_option(next(n for n in others if n != image))
+    link.click()
+    assert page.locator("#image").input_value() == image
+    assert page.locator("#left").input_value() == MOZJPEG
+    page.wait_for_function("Math.abs(byId('viewer').getBoundingClientRect().top) < 80")
+    assert image in page.locator(".pane img").first.get_attribute("alt")
+
+
+def test_a_dot_of_the_scatter_shows_its_image(page):
+    page.locator("#images").scroll_into_view_if_needed()
+    point = (
+        page.locator("#scatter .scatterlayer .trace").first.locator("path.point").nth(1)
+    )
+    box = point.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    found = page.evaluate("[byId('scatter').data[0].text[1], state.image]")
+    assert found[0] == found[1] == page.locator("#image").input_value()
+
+
+def test_address_alone_brings_the_state_back(open_page, written, page):
+    page.locator("#image").select_option("d.png")
+    page.locator("#match").select_option("quality")
+    page.locator("#mode").select_option("side")
+    page.locator("[data-crop=worst]").click()
+    page.get_by_role("radio", name="PSNR").click()
+    state = page.evaluate("location.hash")
+    again = open_page(written[0], state)
+    assert told(again) == told(page)
+    np.testing.assert_array_equal(pixels(again, "#stage"), pixels(page, "#stage"))
+    assert again.locator("#match").input_value() == "quality"
+
+
+def test_a_state_of_another_page_does_no_harm(open_page, written):
+    page = open_page(written[0], "#image=gone.png&left=x&rate=9&metric=vmaf&zoom=big")
+    assert page.locator("#left").input_value() == JPEG
+    assert page.locator(".pane").count() == 1
+
+
+def test_captions_tell_bytes_which_are_nearly_equal(page):
+    caption = page.locator("figcaption").inner_text()
+    sizes = [int(text) for text in re.findall(r"(\d+) bytes", caption)]
+    assert len(sizes) == 2 and sizes[1] <= sizes[0] < 1.25 * sizes[1]
+    assert JPEG in caption and RUN in caption and "SSIMULACRA2" in caption
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_colour_schemes_reach_the_plots(open_page, written, scheme):
+    page = open_page(written[0], color_scheme=scheme)
+    corner = pixels(page, "#plot")[3, 3].mean()
+    body = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    brightness = np.mean([int(v) for v in re.findall(r"\d+", body)])
+    assert abs(corner - brightness) < 3
+    assert (brightness > 200) == (scheme == "light")
+    other = "dark" if scheme == "light" else "light"
+    page.emulate_media(color_scheme=other)
+    page.wait_for_timeout(300)
+    assert abs(pixels(page, "#plot")[3, 3].mean() - corner) > 100
+
+
+@pytest.mark.parametrize("mode", ["slider", "side", "error"])
+def test_a_narrow_window_needs_no_scrolling_sideways(open_page, written, mode):
+    viewport = {"width": 340, "height": 700}
+    page = open_page(written[0], f"#mode={mode}", viewport=viewport)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 340
+    for box in (pane.bounding_box() for pane in page.locator(".pane").all()):
+        assert 250 < box["width"] <= 340
+
+
+def test_a_self_contained_page_stands_alone(open_page, tmp_path):
+    path, _ = write_page(tmp_path / "made", self_contained=True)
+    assert not (tmp_path / "made" / "report_pictures").exists()
+    alone = tmp_path / "elsewhere.html"
+    shutil.move(path, alone)
+    shutil.rmtree(tmp_path / "made")
+    page = open_page(alone)
+    assert page.evaluate("[...document.images].every((i) => i.naturalWidth > 0)")
+    assert np.abs(pixels(page) - 0x77).max() > 50
