@@ -6,6 +6,7 @@ Wrong flags end with usage, one line and exit status 2.
 
 import argparse
 import math
+import os
 import re
 
 from jpeg import (
@@ -140,6 +141,7 @@ def parse_evaluate(argv=None):
     _add_precision(how)
     _add_workers(how)
     _add_bpp_range(how)
+    _add_shard(how, "evaluate.py gathers what the shards have measured, and plots")
     how.add_argument(
         "--output_dir",
         metavar="DIR",
@@ -148,6 +150,7 @@ def parse_evaluate(argv=None):
     _add_published(how)
     _add_report(how, "report.html; in --output_dir")
     args = _checked(parser, parser.parse_args(argv))
+    args.shard = args.shard or _slurm_shard(parser)
     if args.refine_steps and args.google_dir is not None:
         parser.error("--google_dir: the baseline cannot be refined; leave one out")
     _check_bpp_range(parser, args)
@@ -863,6 +866,42 @@ def _add_workers(group):
         help="threads; the results do not depend on it (default: the cores that the "
         "process may use)",
     )
+
+
+def _add_shard(group, without):
+    group.add_argument(
+        "--shard",
+        type=_shard,
+        metavar="I/N",
+        help="do the share I, from 0, of N (default: that of the task of SLURM's "
+        f"array); without, {without}",
+    )
+
+
+def _shard(text):
+    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
+    if not match or not int(match[1]) < int(match[2]):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not I/N with I from 0 to N - 1, such as 0/4"
+        )
+    return int(match[1]), int(match[2])
+
+
+def _slurm_shard(parser):
+    """(I, N) of the task of SLURM's array that this process is; None outside of one."""
+    task, count = (
+        os.environ.get(f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "COUNT")
+    )
+    if not task or not count:
+        return None
+    first = os.environ.get("SLURM_ARRAY_TASK_MIN", "0")
+    last = os.environ.get("SLURM_ARRAY_TASK_MAX", task)
+    if first != "0" or int(last) >= int(count):
+        parser.error(
+            f"the tasks {first} to {last} of this array are {count}: number them from "
+            f"0, --array=0-{int(count) - 1}, or pass --shard I/N"
+        )
+    return int(task), int(count)
 
 
 def _number(convert, accept, wish):

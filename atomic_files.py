@@ -1,4 +1,4 @@
-"""Writes files so that none is ever half-written."""
+"""Writes files so that none is ever half-written, or by two at once."""
 
 import contextlib
 import errno
@@ -8,6 +8,8 @@ import secrets
 import shutil
 import stat
 import time
+
+from errors import UserError
 
 _OWN_NAME = re.compile(r"\.tmp-[0-9a-f]{16}(\.[^.]*)?")
 _STALE_SECONDS = 24 * 3600
@@ -131,3 +133,23 @@ def _is_stale(entry):
         return False
     is_old = time.time() - status.st_mtime > _STALE_SECONDS
     return is_old and stat.S_ISREG(status.st_mode)
+
+
+@contextlib.contextmanager
+def exclusive(path, complaint):
+    """Context that one process at a time is in, for each lock file `path`.
+
+    Raises:
+      UserError: another one is; its text is `complaint`.
+    """
+    import filelock  # which few commands need
+
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        raise UserError(complaint) from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -5,6 +5,7 @@ it. A second call only plots. Beside it there are `python3 -m evaluation.compare
 `.crops`, `.loss_curves` and `.rate_check`.
 """
 
+import functools
 import logging
 import os
 
@@ -21,21 +22,72 @@ def main():
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = arg_parser.parse_evaluate()
     # Imported here, so that --help and wrong flags need not wait.
+    from encoding.shards import ShardFolder
     from evaluation.dots import plan_dots
-    from evaluation.evaluator import Evaluator, TestImages
+    from evaluation.evaluator import Evaluator, TestImages, find_test_images
+    from evaluation.parts import call_of, gathered
 
     _check_batch_dir(args.batch_dir)
     hardware.select_device(args.device)
     args.workers = args.workers or hardware.usable_cores()
     args.precision, reason = hardware.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
-    images = TestImages(args.test_image_glob)
     dots, failed = plan_dots(args)
+    found = find_test_images(args.test_image_glob)
+    if args.shard:
+        return _status(failed + _measure_shard(dots, found, args))
+    images = TestImages(found)
     evaluator = Evaluator(images, args)
-    measured = []
+    folder = ShardFolder(args.output_dir)
+    measure = evaluator.evaluate
+    if folder.is_begun():
+        folder.check(call_of(args))
+        measure = functools.partial(gathered, evaluator, folder, found)
+    measured, broken = _each(dots, measure)
+    published, missing = _read_published(args.published)
+    written = _write_tables(measured, published, args)
+    if args.report:
+        written.append(_write_report(measured, published, missing, images, args))
+    print("Written:", *written, sep="\n  ")
+    if folder.is_begun() and not broken:
+        folder.remove()
+    return _status(failed + broken + len(missing) + len(images.unreadable))
+
+
+def _measure_shard(dots, found, args):
+    """Measures the share of one process; returns the number of failures."""
+    from encoding.shards import Shard, ShardFolder
+    from evaluation.evaluator import Evaluator, TestImages
+    from evaluation.parts import PartFile, call_of, units_of
+
+    shard, folder = Shard(*args.shard), ShardFolder(args.output_dir)
+    with folder.entered(shard, call_of(args)):
+        units = units_of(shard, dots, found)
+        logger.info("shard %s: %d of %d dots", shard, len(units), len(dots))
+        if not units:
+            return 0
+        wanted = set().union(*(unit.paths or found for unit in units))
+        images = TestImages(found, sorted(wanted))
+        evaluator = Evaluator(images, args)
+
+        def measure(unit):
+            if unit.paths is None:
+                evaluator.evaluate(unit.dot)
+            else:
+                part = PartFile(folder, unit.dot, shard.index)
+                evaluator.evaluate_part(unit.dot, unit.paths, part)
+
+        broken = _each(units, measure)[1]
+    logger.info("a call without --shard gathers what the shards have measured")
+    return broken + len(images.unreadable)
+
+
+def _each(dots, measure):
+    """([(dot, what `measure` gives of it)], number of those that failed)."""
+    measured, failed = [], 0
     for dot in dots:
         try:
-            measured.append((dot, evaluator.evaluate(dot)))
+            measured.append((dot, measure(dot)))
         except UserError as error:
             logger.error("error: %s", error)
             failed += 1
@@ -44,13 +96,10 @@ def main():
                 raise
             logger.error("error: %s: not enough memory; lower --workers", dot.name)
             failed += 1
-    published, missing = _read_published(args.published)
-    written = _write_tables(measured, published, args)
-    if args.report:
-        written.append(_write_report(measured, published, missing, images, args))
-    print("Written:", *written, sep="\n  ")
-    failed += len(missing)
-    failed += len(images.unreadable)
+    return measured, failed
+
+
+def _status(failed):
     if failed:
         logger.error("%d checkpoints or images failed, see above", failed)
     return 1 if failed else 0

@@ -23,7 +23,7 @@ from benchmarks.training_speed import CASES
 from encoding.codec import Quantization
 from encoding.codecs import PLAIN, Codecs
 from evaluation.dots import plan_dots
-from evaluation.evaluator import Evaluator, TestImages
+from evaluation.evaluator import Evaluator, TestImages, find_test_images
 from jpeg import file as jpeg_file
 from jpeg.differentiable import LearnedTables
 from jpeg_standard import ijg_qtables
@@ -94,7 +94,7 @@ def _whole_dots(options):
     _stand_in("ljpeg_attention", folder, options)
     flags = ["--batch_dir", batch_dir, "--test_image_glob", options.test_images]
     args = parse_evaluate([*flags, "--precision", options.precision])
-    images = TestImages(args.test_image_glob)
+    images = TestImages(find_test_images(args.test_image_glob))
     evaluator = Evaluator(images, args)
     dots = {dot.name: dot for dot in plan_dots(args)[0]}
     fresh = functools.partial(_evaluate_anew, evaluator, options.folder)

@@ -51,21 +51,34 @@ _PACKAGES = ("tensorflow", "tensorflow-compression", "numpy", "numba")
 _PACKAGES += fingerprint.PACKAGES
 
 
+def find_test_images(patterns):
+    """Paths of the test images, sorted.
+
+    Raises:
+      UserError: there is none.
+    """
+    try:
+        return find_images(patterns)
+    except UserError as error:
+        raise UserError(f"--test_image_glob: {error}") from error
+
+
 class TestImages:
     """The test images, in the order of their paths; unreadable ones are reported."""
 
-    def __init__(self, patterns):
-        """Finds the images and reads each once.
+    def __init__(self, found, wanted=None):
+        """Reads each image once.
+
+        Args:
+          found: what `find_test_images` has found.
+          wanted: those of them to read; all if it is None.
 
         Raises:
-          UserError: no image, or no readable one.
+          UserError: none is readable.
         """
+        self.found = found
         self.paths, self.unreadable, self.records = [], [], []
-        try:
-            found = find_images(patterns)
-        except UserError as error:
-            raise UserError(f"--test_image_glob: {error}") from error
-        for path in found:
+        for path in found if wanted is None else wanted:
             try:
                 height, width = read_image(path).shape[:2]
                 jpeg_file.check_size(height, width, path)
@@ -94,7 +107,8 @@ class TestImages:
                 )
         if not self.paths:
             raise UserError(
-                f"--test_image_glob {' '.join(patterns)}: no readable image there"
+                f"--test_image_glob: {found[0]} and whatever else it stands for cannot "
+                "be read"
             )
 
 
@@ -123,24 +137,66 @@ class Evaluator:
             not one of ours.
           OSError: the results cannot be written.
         """
-        key = {
-            "checkpoint": dot.prefix and checkpoints.checkpoint_hash(dot.prefix),
-            "images": self._images.records,
-            "settings": dot.settings,
-            **fingerprint.of(dot.settings),
-        }
+        key = {**_key(dot), "images": self._images.records}
         found = results.load(dot.folder, dot.name, key)
         if found is not None:
             return found
         # From here on the .jpg files are other ones than the old results are of.
         results.discard(dot.folder, dot.name)
-        with self._encoder(dot) as encode:
-            if (
-                dot.prefix
-                and checkpoints.checkpoint_hash(dot.prefix) != key["checkpoint"]
-            ):
-                raise UserError(f"{dot.prefix}: has changed just now; try again")
-            rows = self._measure_all(dot, encode)
+        with contextlib.closing(self._measured(dot, key, self._images.paths)) as rows:
+            return self._saved(dot, key, list(rows))
+
+    def evaluate_part(self, dot, paths, part):
+        """Measures a dot on some of the images, but for those that have been.
+
+        Args:
+          dot: `Dot`.
+          paths: those of the images that are wanted; unreadable ones are left out.
+          part: `parts.PartFile` that gets their rows.
+
+        Raises:
+          UserError, OSError: as `evaluate`.
+        """
+        key = _key(dot)
+        known = results.load_rows(dot.folder, dot.name, key)
+        if not known:
+            results.discard(dot.folder, dot.name)
+        images = dict(zip(self._images.paths, self._images.records, strict=True))
+        with part.opened(key) as (rows, add):
+            known |= rows
+            left = [
+                path
+                for path in paths
+                if path in images and results.identity(images[path]) not in known
+            ]
+            with contextlib.closing(self._measured(dot, key, left)) as measured:
+                for path, row in zip(left, measured, strict=True):
+                    add(images[path], row)
+
+    def gather(self, dot, read_parts):
+        """The `results.DotResults` of a dot that others have measured in parts.
+
+        Args:
+          dot: `Dot`.
+          read_parts: function from a key to their rows, see `parts.parts_of`.
+
+        Returns:
+          (results, 0), or (None, number of images that are missing).
+        """
+        key = _key(dot)
+        whole_key = {**key, "images": self._images.records}
+        found = results.load(dot.folder, dot.name, whole_key)
+        if found is not None:
+            return found, 0
+        rows = results.load_rows(dot.folder, dot.name, key) | read_parts(key)
+        wanted = [results.identity(record) for record in self._images.records]
+        if missing := sum(image not in rows for image in wanted):
+            return None, missing
+        return self._saved(dot, whole_key, [rows[image] for image in wanted]), 0
+
+    def _saved(self, dot, key, rows):
+        """Saves the rows of all images as the results of a dot; returns them."""
+        self._remove_strangers(dot)
         names = [record["name"] for record in self._images.records]
         measured = results.DotResults.from_rows(names, rows)
         results.save(
@@ -155,8 +211,8 @@ class Evaluator:
         return measured
 
     @contextlib.contextmanager
-    def _encoder(self, dot):
-        """Yields a function from a picture to the bytes of its .jpg file."""
+    def _encoder(self, dot, paths):
+        """Yields a function from a picture of `paths` to the bytes of its .jpg."""
         coding = dot.settings["entropy_coding"]
         if dot.settings.get("script") == StandardJPEG.NAME:
             codecs = Codecs(quantization=quantization_of(dot.settings))
@@ -179,46 +235,61 @@ class Evaluator:
         script = dot.settings["script"]
         with self._codecs.restore(dot.prefix, MODELS, script) as codec:
             if dot.has_maps:
-                self._write_maps(dot, codec)
+                self._write_maps(dot, codec, paths)
             yield lambda picture: jpeg_file.encode(
                 codec.quantize(picture, dot.quality, coding == "trellis"), coding
             )
 
-    def _write_maps(self, dot, codec):
+    def _write_maps(self, dot, codec, paths):
         """Writes what attention keeps of each block, a pixel each, white for all."""
         folder = curves.maps_folder(os.path.join(dot.folder, dot.name))
         os.makedirs(folder, exist_ok=True)
-        for path in self._images.paths:
+        for path in paths:
             kept = np.clip(255 * codec.kept(read_image(path)), 0, 255)
             png = io.BytesIO()
             Image.fromarray(kept.round().astype(np.uint8)).save(png, "PNG")
             name = f"{os.path.basename(path)}.png"
             write_atomically(os.path.join(folder, name), png.getvalue())
 
-    def _measure_all(self, dot, encode):
-        """One dict of `results.MEASURED` for each image."""
-        folder = os.path.join(dot.folder, dot.name)
-        os.makedirs(folder, exist_ok=True)
-        paths = self._images.paths
-        outputs = plan_outputs(paths, folder)
-        with concurrent.futures.ThreadPoolExecutor(self._args.workers) as executor:
+    def _measured(self, dot, key, paths):
+        """Yields a dict of `results.MEASURED` for each image."""
+        if not paths:
+            return
+        os.makedirs(os.path.join(dot.folder, dot.name), exist_ok=True)
+        outputs = self._outputs(dot)
+        with (
+            self._encoder(dot, paths) as encode,
+            concurrent.futures.ThreadPoolExecutor(self._args.workers) as executor,
+        ):
+            if dot.prefix:
+                found = checkpoints.checkpoint_hash(dot.prefix)
+                if found != key["checkpoint"]:
+                    raise UserError(f"{dot.prefix}: has changed just now; try again")
             rows = executor.map(
-                lambda path, output: self._measure(encode, path, output),
-                paths,
-                outputs,
+                lambda path: self._measure(encode, path, outputs[path]), paths
             )
-            rows = list(
-                tqdm.tqdm(
-                    rows, dot.name, len(paths), leave=False, unit="image", disable=None
-                )
+            yield from tqdm.tqdm(
+                rows, dot.name, len(paths), leave=False, unit="image", disable=None
             )
-        # What is left is of another set of test images; hidden files may be those that
-        # another evaluation is writing at this moment.
-        for path in glob.glob(os.path.join(glob.escape(folder), "*")):
-            if path not in outputs:
+
+    def _outputs(self, dot):
+        """dict from the path of each image to that of the dot's .jpg file."""
+        folder = os.path.join(dot.folder, dot.name)
+        found = self._images.found
+        return dict(zip(found, plan_outputs(found, folder), strict=True))
+
+    def _remove_strangers(self, dot):
+        """Removes the .jpg files of another set of test images.
+
+        Hidden files may be those that another evaluation is writing at this moment.
+        """
+        outputs = self._outputs(dot)
+        kept = {outputs[path] for path in self._images.paths}
+        folder = glob.escape(os.path.join(dot.folder, dot.name))
+        for path in glob.glob(os.path.join(folder, "*")):
+            if path not in kept:
                 with contextlib.suppress(FileNotFoundError):
                     os.remove(path)
-        return rows
 
     def _measure(self, encode, path, output):
         reference = self._references.get(path)
@@ -270,6 +341,15 @@ class ReferenceCache:
                 self._references[path] = reference
                 self._size += reference.nbytes
         return reference
+
+
+def _key(dot):
+    """All that the numbers of a dot depend on, but for the images."""
+    return {
+        "checkpoint": dot.prefix and checkpoints.checkpoint_hash(dot.prefix),
+        "settings": dot.settings,
+        **fingerprint.of(dot.settings),
+    }
 
 
 def _describe(dot, count):

@@ -196,6 +196,35 @@ def load(folder, name, key):
     return _with_rest_of_csv(stored, _path(folder, name, "csv"))
 
 
+def load_rows(folder, name, key):
+    """The rows of a stored dot, whatever images it was measured on.
+
+    Args:
+      folder, name: of the dot.
+      key: as for `load`, without the images.
+
+    Returns:
+      dict from the `identity` of each image to a dict of its values; empty if there is
+      no such dot, or if it is of another key.
+    """
+    try:
+        images = read_json(_path(folder, name, "json"))["key"]["images"]
+        identities = [identity(image) for image in images]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return {}
+    stored = load(folder, name, {**key, "images": images})
+    if stored is None:
+        return {}
+    names, columns = stored.values.keys(), stored.values.values()
+    rows = [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
+    return dict(zip(identities, rows, strict=True))
+
+
+def identity(image):
+    """What tells an image record from others."""
+    return image["name"], image["sha256"]
+
+
 def note_on_missing(dots):
     """A sentence on dots that were measured with less than others; else empty.
 

@@ -173,6 +173,7 @@ def test_defaults_of_evaluate():
         "precision": None,
         "workers": None,
         "bpp_range": [0.2, 1.2],
+        "shard": None,
         "output_dir": "b",
         **{"mozjpeg": False, "search": None, "qualities": []},
         **{"published": [], "report": None, "self_contained": False},
@@ -556,7 +557,7 @@ def test_every_default_is_in_the_help(monkeypatch, capsys, script, command):
     text, parser = help_of(monkeypatch, capsys, script, command)
     shown = " ".join(text.split())
     for action in parser._actions:
-        if action.default not in (None, False, argparse.SUPPRESS):
+        if action.default not in (None, False, [], argparse.SUPPRESS):
             help_text = " ".join((action.help % vars(action)).split())
             assert f"{help_text} (default: {action.default})" in shown
 
@@ -566,3 +567,37 @@ def test_help_of_a_script_names_its_commands(monkeypatch, capsys, script):
     text, _ = help_of(monkeypatch, capsys, script, [])
     for command in COMMANDS[script]:
         assert re.search(rf"^\s+{command}\s+\w", text, re.M)
+
+
+EVALUATE = ["--batch_dir", "runs"]
+ARRAY = {"ID": "2", "COUNT": "4", "MIN": "0", "MAX": "3"}
+
+
+def set_array(monkeypatch, **variables):
+    for name, value in variables.items():
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+
+
+def test_shard_is_that_of_the_array_unless_it_is_named(monkeypatch):
+    assert arg_parser.parse_evaluate(EVALUATE).shard is None
+    set_array(monkeypatch, **ARRAY)
+    assert arg_parser.parse_evaluate(EVALUATE).shard == (2, 4)
+    assert arg_parser.parse_evaluate([*EVALUATE, "--shard", "0/1"]).shard == (0, 1)
+
+
+@pytest.mark.parametrize("text", ["5/4", "4/4", "-1/4", "1", "1/", "a/b", "0/0"])
+def test_a_shard_out_of_range_is_refused(capsys, text):
+    with pytest.raises(SystemExit) as caught:
+        arg_parser.parse_evaluate([*EVALUATE, f"--shard={text}"])
+    assert caught.value.code == 2
+    assert f"--shard: {text!r} is not I/N" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", [{"MIN": "1", "MAX": "4"}, {"MAX": "7"}])
+def test_an_array_that_is_not_numbered_from_zero_is_refused(
+    monkeypatch, capsys, change
+):
+    set_array(monkeypatch, **{**ARRAY, **change})
+    with pytest.raises(SystemExit):
+        arg_parser.parse_evaluate(EVALUATE)
+    assert "--array=0-3" in capsys.readouterr().err

@@ -714,8 +714,8 @@ def test_an_evaluation_that_fails_half_way_leaves_no_old_results(small, monkeypa
 
 def test_a_test_image_that_changes_meanwhile_gives_no_results(small, monkeypatch):
     batch, images = small
-    listed = evaluator.TestImages([str(images)])
-    monkeypatch.setattr(evaluator, "TestImages", lambda patterns: listed)
+    listed = evaluator.TestImages(evaluator.find_test_images([str(images)]))
+    monkeypatch.setattr(evaluator, "TestImages", lambda found: listed)
     Image.fromarray(255 - picture_of("b.png")).save(images / "b.png")
     outcome = run_evaluate(batch, images)
     assert outcome.status == 1

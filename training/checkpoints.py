@@ -19,7 +19,7 @@ import types
 import numpy as np
 
 from arg_parser import RATE_MODELS
-from atomic_files import write_atomically
+from atomic_files import exclusive, write_atomically
 from errors import UserError
 from jpeg import SUBSAMPLINGS
 from training.json_files import read_json
@@ -206,21 +206,13 @@ def locked(folder):
     Raises:
       UserError: another training is in it.
     """
-    import filelock  # which only a training needs
-
     os.makedirs(folder, exist_ok=True)
-    lock = filelock.FileLock(os.path.join(folder, LOCK_FILE))
-    try:
-        lock.acquire(blocking=False)
-    except filelock.Timeout:
-        raise UserError(
-            f"{folder}: another training is running there; wait for it or use "
-            "another --checkpoint_dir"
-        ) from None
-    try:
+    complaint = (
+        f"{folder}: another training is running there; wait for it or use another "
+        "--checkpoint_dir"
+    )
+    with exclusive(os.path.join(folder, LOCK_FILE), complaint):
         yield
-    finally:
-        lock.release()
 
 
 def find_checkpoint(folder):

@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# A share of the dots a task; then one call of evaluate.py with the same flags gathers.
+#   sbatch --array=0-99 slurm/evaluate.sh --batch_dir runs --test_image_glob "KODAK/*.png"
+#SBATCH --job-name=evaluate --array=0-9 --requeue
+#SBATCH --cpus-per-task=4 --mem=8G --time=4:00:00
+#SBATCH --open-mode=append --output=%x-%A_%a.log
+source .venv/bin/activate
+exec python3 evaluate.py "$@"
