@@ -247,11 +247,18 @@ def parse_crops(argv=None):
             help=f"folders with lambda_* folders, coded with {what}",
         )
     parser.add_argument(
+        "--search",
+        nargs="+",
+        default=[],
+        choices=TUNES[1:],
+        help="the search without a model, for these",
+    )
+    parser.add_argument(
         "--target_bpp",
         type=_positive,
         default=0.5,
         metavar="BPP",
-        help="bits per pixel that the files of the models come close to",
+        help="bits per pixel that the files come close to",
     )
     parser.add_argument(
         "-o", "--output", default="crops.png", metavar="FILE", help="the figure"
@@ -259,8 +266,8 @@ def parse_crops(argv=None):
     _add_device(parser)
     _add_precision(parser)
     args = parser.parse_args(argv)
-    if not args.rdoq and not args.refined:
-        parser.error("name the folder of a run: --rdoq or --refined")
+    if not args.rdoq and not args.refined and not args.search:
+        parser.error("name the folder of a run, --rdoq or --refined, or --search")
     return args
 
 

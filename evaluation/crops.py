@@ -2,10 +2,9 @@
 
 `python3 -m evaluation.crops photo.png:180,60,128 --target_bpp 0.5 --rdoq runs/tables`
 shows the square of 128 px whose left upper corner is at x = 180, y = 60: of the
-original, of the run's model whose file is closest to 0.5 bits per pixel, of plain JPEG,
-and of mozjpeg's
-trellis quantization with the same tables. The latter two get the lowest quality whose
-file is no smaller than ours.
+original, of the run's model whose file is closest to 0.5 bits per pixel (`--search`: of
+the search without a model, just below that), of plain JPEG, and of mozjpeg as its `cjpeg`
+works. The latter two get the lowest quality whose file is no smaller than ours.
 """
 
 import os
@@ -17,8 +16,10 @@ import tqdm
 
 import arg_parser
 import hardware
+from encoding import calibration
 from encoding.codec import Quantization
 from encoding.codecs import Codecs
+from encoding.targets import Target, closest_lambda
 from errors import UserError, run_main
 from evaluation.dots import MODELS, find_lambda_dirs
 from evaluation.plots import new_figure, save_figure
@@ -32,6 +33,7 @@ from training import checkpoints
 _WITH_TABLES = {n: model for n, model in MODELS.items() if not model.TAKES_QUALITY}
 REFINE_STEPS = 30
 CODING = "optimized"
+_START = 0.02  # lambda, where nothing is known of a tune
 _INCHES = 2.2  # side of a crop
 
 
@@ -95,11 +97,17 @@ def main():
                 raise UserError(f"--{how} {run}: {error}") from error
             name = os.path.basename(os.path.abspath(run))
             columns.append((f"{name}, {how}", files))
+    for tune in args.search:
+        files = searched_files(tune, crops, pictures, args.target_bpp)
+        columns.append((f"search, {tune}", files))
     ours = [files for _, files in columns]
     largest = [max(map(len, files)) for files in zip(*ours, strict=True)]
-    for title, coding in (("JPEG", CODING), ("mozjpeg, trellis", "trellis")):
+    for title, encode in (
+        ("JPEG 4:2:0", _encode_jpeg),
+        ("mozjpeg", jpeg_file.encode_mozjpeg),
+    ):
         files = [
-            smallest_from(picture, coding, size)
+            smallest_from(picture, encode, size)
             for picture, size in zip(pictures, largest, strict=True)
         ]
         columns.append((title, files))
@@ -144,10 +152,47 @@ def closest_files(codecs, run, pictures, target_bpp):
     return [data for _, data in best]
 
 
-def smallest_from(picture, coding, size):
-    """The file of lowest quality that has at least `size` bytes; the last, if none."""
+def searched_files(tune, crops, pictures, target_bpp):
+    """Files of the search without a model, for each picture, just below a rate.
+
+    Args:
+      tune: one of `jpeg.TUNES` but "model".
+      crops: list of `Crop`.
+      pictures: list of uint8 `[h, w, 3]`, those of the crops.
+      target_bpp: bits per pixel.
+
+    Raises:
+      UserError: the rate cannot be reached.
+    """
+    quantization = Quantization("rdoq", CODING, sampling="4:2:0", tune=tune)
+    target, files = Target("bpp", target_bpp), []
+    with Codecs(None, quantization).make(MODELS["ljpeg"]) as codec:
+        for crop, picture in zip(crops, pictures, strict=True):
+
+            def encode(lmbda, picture=picture):
+                return jpeg_file.encode(codec.searched(picture, 50, lmbda), CODING)
+
+            goal = target.goal(picture, crop.path)
+            start, slope = calibration.start(tune, goal, picture.shape[:2])
+            found = closest_lambda(encode, goal, start or _START, slope)
+            files.append(found.data)
+    return files
+
+
+def _encode_jpeg(picture, quality):
+    return jpeg_file.encode_rgb(picture, quality, CODING, sampling="4:2:0")
+
+
+def smallest_from(picture, encode, size):
+    """The file of lowest quality that has at least `size` bytes; the last, if none.
+
+    Args:
+      picture: uint8 `[h, w, 3]`.
+      encode: function from the picture and a quality, 1..100, to bytes.
+      size: bytes.
+    """
     for quality in range(1, 101):
-        data = jpeg_file.encode_rgb(picture, quality, coding)
+        data = encode(picture, quality)
         if len(data) >= size:
             break
     return data
@@ -179,7 +224,8 @@ def crops_figure(crops, pictures, columns):
             values = metrics.compare(reference, decoded)
             bpp = bits_per_pixel(len(data), height, width)
             text = (
-                f"{bpp:.3f} bpp, {values['psnr']:.1f} dB, LPIPS {values['lpips']:.3f}"
+                f"{bpp:.3f} bpp, SSIMULACRA2 {values['ssimulacra2']:.1f}, "
+                f"{values['psnr']:.1f} dB"
             )
             _show(axes, crop.of(decoded), text)
     titles = ["original", *(title for title, _ in columns)]

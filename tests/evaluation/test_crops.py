@@ -51,7 +51,7 @@ def test_figure_is_of_the_files_it_says(monkeypatch, tmp_path, photo, run):
     assert Image.open(output).width > 800
     assert drawn["crops"] == [(str(photo), 30, 20, 48), (str(photo), 0, 0, 80)]
     titles, files = zip(*drawn["columns"], strict=True)
-    assert titles == (f"{run.name}, rdoq", "JPEG", "mozjpeg, trellis")
+    assert titles == (f"{run.name}, rdoq", "JPEG 4:2:0", "mozjpeg")
     for ours, plain, mozjpeg in zip(*files, strict=True):
         # Files of another coding; qualities are less than 10 % apart at this size.
         assert len(ours) <= len(plain) < 1.15 * len(ours)
@@ -88,14 +88,26 @@ def test_crop_has_its_corner_at_x_and_y():
     )
 
 
+def test_searched_files_are_just_below_the_rate(photo):
+    picture = crops.read_image(str(photo))
+    places = [crops.Crop(str(photo), 0, 0, 9)]
+    (data,) = crops.searched_files("ssimulacra2", places, [picture], 1.2)
+    assert 0.98 * 1.2 < 8 * len(data) / picture[..., 0].size <= 1.2
+    assert jpeg_file.read_coefficients(data).sampling == "4:2:0"
+
+
 def test_smallest_file_of_at_least_a_size(photo):
     picture = crops.read_image(str(photo))
+
+    def encode(picture, quality):
+        return jpeg_file.encode_rgb(picture, quality, "optimized")
+
     files = [jpeg_file.encode_rgb(picture, q, "optimized") for q in range(1, 101)]
     size = sorted(map(len, files))[40]
-    found = crops.smallest_from(picture, "optimized", size)
+    found = crops.smallest_from(picture, encode, size)
     assert found in files and len(found) >= size
     assert all(len(data) < size for data in files[: files.index(found)])
-    assert crops.smallest_from(picture, "optimized", 10**9) == files[-1]
+    assert crops.smallest_from(picture, encode, 10**9) == files[-1]
 
 
 def test_a_folder_that_is_not_one_run_is_a_user_error(tmp_path):
@@ -130,4 +142,4 @@ def test_output_that_cannot_be_is_refused_before_any_work(monkeypatch, tmp_path,
 def test_a_run_has_to_be_named(capsys):
     with pytest.raises(SystemExit, match="2"):
         parse_crops(["a.png:0,0,9"])
-    assert "--rdoq or --refined" in capsys.readouterr().err
+    assert "--rdoq or --refined, or --search" in capsys.readouterr().err
