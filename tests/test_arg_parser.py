@@ -63,7 +63,7 @@ WITHOUT_MODEL = {
     "quality": 75,
     "quantization": "rdoq",
     "tune": None,
-    "subsampling": "4:2:0",
+    "subsampling": None,
 }
 EXPORT = {"output": None, "force": False, "format": "cjpeg"}
 PARSERS = {
