@@ -1,4 +1,4 @@
-# make demo         rate-distortion curves of the example experiments
+# make demo         the best beside JPEG and mozjpeg: demo_output/report.html
 # make test         every test
 # make quick-test   those that take less than seconds, on Python VERSION (3.13)
 # make bench        speed: benchmarks/README.md (half an hour)
@@ -15,8 +15,9 @@ ENVIRONMENT := requirements.txt constraints.txt make_venv.sh
 
 demo: $(INSTALLED)
 	$(BIN)/python evaluate.py --batch_dir example_experiments \
-	  --test_image_glob "example_images/*.png" --output_dir demo_output \
-	  --google_dir example_experiments/google_baseline_lr_1e-5/lambda_005
+	  --runs attention_learned_q_w10_scale1e-5 --mozjpeg --search ssimulacra2 \
+	  --qualities 5 12 25 45 68 85 --test_image_glob "example_images/*.png" \
+	  --output_dir demo_output --report
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

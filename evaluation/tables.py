@@ -91,7 +91,7 @@ def _bd_rate_cell(rate):
     mark = "*" if rate.dropped else ""
     if rate.percent is None:
         return rate.reason + mark
-    digits = 3 if max(rate.overlap) < 1 else 1
+    digits = 3 if max(map(abs, rate.overlap)) < 1 else 1
     worst, best = (f"{quality:.{digits}f}" for quality in rate.overlap)
     return f"{rate.percent:+.1f} %{mark} ({worst} to {best})"
 

@@ -117,9 +117,9 @@ def file_of_dot(curve, place, image):
     """
     folder, stem = curve.stems[place], os.path.splitext(image)[0]
     for name in (f"{stem}.jpg", f"{image}.jpg"):  # the latter if stems are equal
-        with contextlib.suppress(FileNotFoundError):
-            with open(os.path.join(folder, name), "rb") as file:
-                return File(curve.settings[place], file.read())
+        path = os.path.join(folder, name)
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            return File(curve.settings[place], file.read())
     raise UserError(f"{folder}: the file of {image} is gone; evaluate again")
 
 
