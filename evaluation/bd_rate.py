@@ -27,6 +27,11 @@ QUALITY = {
 SMALLER_IS_BETTER = ("lpips", "butteraugli")
 
 
+# Where rates are limited, so are these: a score of 0 or a norm of 5 is no picture that
+# anybody would keep, whatever its rate.
+QUALITY_RANGES = {"ssimulacra2": (30.0, 80.0), "butteraugli": (3.0, 1.0)}
+
+
 @dataclass(frozen=True)
 class BdRate:
     """A BD-rate and what it stands on.
@@ -65,7 +70,8 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
         in 0..1 and LPIPS with its sign.
       curve: the same for the codec that is compared.
       metric: one of `QUALITY`.
-      bpp_range: (low, high) bits per pixel, or None for all of the curves.
+      bpp_range: (low, high) bits per pixel, or None for all of the curves; of some
+        metrics `QUALITY_RANGES` limits the qualities instead.
 
     Returns:
       `BdRate`; without a number if the curves share no quality, or if one has fewer
@@ -78,11 +84,25 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
     dropped = len(curve) - len(curves[1])
     if (fewest := min(len(points) for points in curves)) < MIN_POINTS:
         return BdRate(None, None, dropped, f"{fewest} of {MIN_POINTS} points")
-    percent, low, high = _compare(*curves, bpp_range)
+    limits = _limits(metric, bpp_range)
+    percent, low, high = _compare(*curves, limits)
     if percent is None:
         return BdRate(None, None, dropped, "no overlap")
     sign = -1 if metric in SMALLER_IS_BETTER else 1
     return BdRate(float(percent), (float(sign * low), float(sign * high)), dropped)
+
+
+def range_text(bpp_range):
+    """What BD-rates are taken over, in words.
+
+    Args:
+      bpp_range: (low, high) bits per pixel.
+    """
+    scores, norms = (QUALITY_RANGES[m] for m in ("ssimulacra2", "butteraugli"))
+    return (
+        f"{bpp_range[0]:g} to {bpp_range[1]:g} bpp, of SSIMULACRA2 {scores[0]:g} to "
+        f"{scores[1]:g}, of Butteraugli {norms[0]:g} to {norms[1]:g}"
+    )
 
 
 def rate_at(curve, metric, value):
@@ -102,15 +122,27 @@ def rate_at(curve, metric, value):
     return float(10 ** _interpolate(points, points)[0](quality(value)))
 
 
-def _compare(anchor, curve, bpp_range):
+def _limits(metric, bpp_range):
+    """Function from a curve's function to the (lowest, highest) quality to compare.
+
+    None for all of them.
+    """
+    if bpp_range is None:
+        return None
+    if metric in QUALITY_RANGES:
+        ends = tuple(float(QUALITY[metric](value)) for value in QUALITY_RANGES[metric])
+        return lambda function: ends
+    return lambda function: _qualities_within(np.log10(bpp_range), function)
+
+
+def _compare(anchor, curve, limits):
     """(percent, lowest, highest quality) of two rising curves; percent may be None."""
     low, high = _shared([(points[0][1], points[-1][1]) for points in (anchor, curve)])
     if low >= high:
         return None, low, high
     functions = _interpolate(anchor, curve)
-    if bpp_range is not None:
-        limits = np.log10(bpp_range)
-        low, high = _shared([_qualities_within(limits, f) for f in functions])
+    if limits is not None:
+        low, high = _shared([(low, high), *map(limits, functions)])
         if low >= high:
             return None, low, high
     areas = [function.integrate(low, high) for function in functions]

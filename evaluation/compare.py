@@ -12,7 +12,7 @@ import arg_parser
 from atomic_files import write_atomically
 from errors import UserError, run_main
 from evaluation import results, tables
-from evaluation.bd_rate import bd_rate
+from evaluation.bd_rate import bd_rate, range_text
 from evaluation.curves import read_curves, read_published
 from evaluation.gains import gains_of_images
 from evaluation.plots import Curve, plot_overview, plot_rate_distortion
@@ -118,9 +118,8 @@ def _tables(anchor, curves, bpp_range):
     metrics = tables.shown_metrics([m for c in (anchor, *curves) for m in c.means])
     header = ["curve", *(tables.HEADINGS[m].removesuffix(" [dB]") for m in metrics)]
     rows = [[c.label, *_cells(anchor, c, metrics, bpp_range)] for c in curves]
-    low, high = bpp_range
     text = (
-        f"BD-rate against {anchor.label}, {low:g} to {high:g} bpp, "
+        f"BD-rate against {anchor.label}, {range_text(bpp_range)}, "
         f"{len(anchor.dots[0].images)} images (negative: fewer bits), and the image "
         "with the worst BD-rate for PSNR:\n\n"
         + tables.markdown_table([*header, "worst image"], rows)

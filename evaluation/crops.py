@@ -3,8 +3,8 @@
 `python3 -m evaluation.crops photo.png:180,60,128 --target_bpp 0.5 --rdoq runs/tables`
 shows the square of 128 px whose left upper corner is at x = 180, y = 60: of the
 original, of the run's model whose file is closest to 0.5 bits per pixel (`--search`: of
-the search without a model, just below that), of plain JPEG, and of mozjpeg as its `cjpeg`
-works. The latter two get the lowest quality whose file is no smaller than ours.
+the search without a model, just below that), of plain JPEG, and of mozjpeg as its
+`cjpeg` works. The latter two get the lowest quality whose file is no smaller than ours.
 """
 
 import os

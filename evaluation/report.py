@@ -17,7 +17,7 @@ import tqdm
 from atomic_files import write_atomically
 from errors import UserError
 from evaluation import codec_compare, results, viewer
-from evaluation.bd_rate import SMALLER_IS_BETTER
+from evaluation.bd_rate import SMALLER_IS_BETTER, range_text
 from evaluation.findings import Findings, image_records, signed_percent
 from evaluation.tables import HEADINGS
 
@@ -136,6 +136,7 @@ class _Page:
     def __init__(self, content, found, pictures):
         self.content, self.found = content, found
         self.headings = HEADINGS
+        self.range_text = range_text(found.bpp_range)
         self.missing = list(content.missing)
         self._pictures = pictures
 

@@ -2,7 +2,7 @@
 
 import math
 
-from evaluation.bd_rate import QUALITY, bd_rate
+from evaluation.bd_rate import QUALITY, bd_rate, range_text
 from evaluation.results import is_shown
 from metrics.basic import ms_ssim_db
 
@@ -38,7 +38,7 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
       Text: a heading that says what was compared, a row per curve, and a note on
       points that were left out.
     """
-    where = f", {bpp_range[0]:g} to {bpp_range[1]:g} bpp" if bpp_range else ""
+    where = f", {range_text(bpp_range)}" if bpp_range else ""
     metrics = shown_metrics([*anchor, *(dot for c in curves.values() for dot in c)])
     header = ["run", *(HEADINGS[metric] for metric in metrics)]
     rows = []

@@ -7,7 +7,7 @@ import bjontegaard
 import numpy as np
 import pytest
 
-from evaluation.bd_rate import bd_rate
+from evaluation.bd_rate import QUALITY_RANGES, bd_rate
 from tests.evaluation.helpers import (
     BPP,
     MEANS,
@@ -38,7 +38,7 @@ def test_bd_rate_of_scaled_rates_is_the_scale_within_a_range_of_rates_too(metric
     assert rate.percent == pytest.approx(-20, abs=1e-9)
     # From the curve's quality at 0.3 bpp to the anchor's at 1.2 bpp.
     worst, best = np.abs(np.subtract(everything.overlap, rate.overlap))
-    assert worst > 0 and best > 0
+    assert worst > 0 and (best > 0 or metric in QUALITY_RANGES)
 
 
 def test_bd_rate_overlap_is_in_the_units_of_the_metric():
@@ -54,6 +54,24 @@ def test_bd_rate_range_ends_lie_on_the_curve():
     anchor = curve_of("psnr")
     overlap = bd_rate(anchor, anchor, "psnr", (0.4, 1.3)).overlap
     assert overlap == pytest.approx((27.1, 33.6), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("metric", "values", "ends"),
+    [
+        ("ssimulacra2", np.linspace(0, 100, 101), (30, 80)),
+        ("butteraugli", np.linspace(5, 0.5, 91), (3, 1)),
+    ],
+)
+def test_scores_have_a_range_of_their_own_where_rates_have_one(metric, values, ends):
+    rates = np.geomspace(0.1, 4, len(values))
+    inside = (values >= min(ends)) & (values <= max(ends))
+    curve = list(zip(rates, values, strict=True))
+    other = list(zip(rates * np.where(inside, 1.01, 1), values, strict=True))
+    rate = bd_rate(curve, other, metric, (0.2, 0.3))
+    assert rate.overlap == pytest.approx(ends)
+    assert rate.percent == pytest.approx(1, abs=0.01)
+    assert bd_rate(curve, other, metric).percent < 0.8
 
 
 def test_bd_rate_without_a_range_equals_the_package():

@@ -68,7 +68,7 @@ def test_table_has_the_bd_rates_of_the_means_and_the_worst_image(
     monkeypatch, capsys, folders
 ):
     text = run(monkeypatch, capsys, folders)
-    assert "against JPEG, default, 0.2 to 1.2 bpp, 2 images" in text
+    assert "against JPEG, default, 0.2 to 1.2 bpp, of SSIMULACRA2" in text
     # Every rate is 0.7 of the anchor's at the same quality; image b takes 0.9.
     assert rows_of(text, "my-run, optimized, rdoq")[0] == [
         *["-30.0 %"] * 4,
