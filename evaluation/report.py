@@ -7,6 +7,7 @@ needs no network: the script of plotly.js (MIT licence) is part of it.
 
 import concurrent.futures
 import json
+import logging
 import os
 import shlex
 import sys
@@ -20,6 +21,8 @@ from evaluation import codec_compare, results, viewer
 from evaluation.bd_rate import SMALLER_IS_BETTER, range_text
 from evaluation.findings import Findings, image_records, signed_percent
 from evaluation.tables import HEADINGS
+
+logger = logging.getLogger(__name__)
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 
@@ -138,12 +141,14 @@ class _Page:
         self.headings = HEADINGS
         self.range_text = range_text(found.bpp_range)
         self.missing = list(content.missing)
+        self.viewed_names = set()
         self._pictures = pictures
 
     def data(self):
         """What the page's script needs, JSON-able."""
         found = self.found
         images = self._viewed_images()
+        self.viewed_names = {image["name"] for image in images}
         return {
             "metrics": [
                 {
@@ -185,7 +190,7 @@ class _Page:
             image = looked.image(name, self.content.originals[name])
             attention = looked.attention(name, [self.found.anchor, *self.found.curves])
         except (OSError, UserError, ValueError) as error:
-            self.missing.append(f"{name} is not in the viewer: {error}")
+            self._tell_missing(name, error)
             return None
         rank = self.found.chosen_images()[name]
         return {**image, "rank": rank, "metric": metric, "attention": attention}
@@ -202,8 +207,12 @@ class _Page:
             reason = f"{path} is another picture than was measured"
         else:
             return True
-        self.missing.append(f"{name} is not in the viewer: {reason}")
+        self._tell_missing(name, reason)
         return False
+
+    def _tell_missing(self, name, reason):
+        self.missing.append(f"{name} is not in the viewer: {reason}")
+        logger.error("error: %s", self.missing[-1])
 
     @property
     def details(self):

@@ -38,7 +38,8 @@ WITHOUT_TENSORFLOW = (
     *("encoding.originals", "encoding.outputs"),
     *("encoding.records", "encoding.refinement"),
     *("evaluation.bd_rate", "evaluation.results", "evaluation.safe_pickle"),
-    *("evaluation.compare", "evaluation.plots", "evaluation.tables"),
+    *("evaluation.compare", "evaluation.curves", "evaluation.gains"),
+    *("evaluation.plots", "evaluation.report", "evaluation.tables"),
 )
 
 

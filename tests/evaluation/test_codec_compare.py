@@ -11,12 +11,10 @@ from tests.evaluation import report_data
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
+def written(made, tmp_path_factory):
     """(folder, curves, what the list names)."""
     folder = tmp_path_factory.mktemp("codec_compare")
-    originals = report_data.write_originals(folder / "images")
-    results = report_data.write_results(folder / "results", originals)
-    found = curves.read_curves(str(results))
+    found = curves.read_curves(str(made[0]))
     path = codec_compare.write_batches(str(folder / "out"), found)
     with open(path, encoding="utf-8") as file:
         return folder / "out", found, json.load(file)

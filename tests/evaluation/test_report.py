@@ -20,14 +20,6 @@ from tests.evaluation.report_data import BPP_RANGE, JPEG, MOZJPEG, RUN
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    """(folder of results, {image: path})."""
-    folder = tmp_path_factory.mktemp("made")
-    originals = report_data.write_originals(folder / "images")
-    return report_data.write_results(folder / "results", originals), originals
-
-
-@pytest.fixture(scope="module")
 def found(made):
     anchor, *others = curves.read_curves(str(made[0]))
     return findings.Findings(anchor, others, BPP_RANGE)
@@ -247,7 +239,7 @@ def test_what_cannot_be_read_is_told_and_the_page_is_written(
     argv += ["--test_image_glob", images]
     status, out = run_compare(monkeypatch, capsys, *argv)
     assert status == 1 and "At equal SSIMULACRA2" in out
-    assert len([r for r in caplog.records if "\n" not in r.getMessage()]) == 2
+    assert len([r for r in caplog.records if "\n" not in r.getMessage()]) == 4
     text = path.read_text()
     assert "empty: no results of evaluate.py there" in text
     assert "other.json: no curves" in text

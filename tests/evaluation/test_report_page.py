@@ -12,6 +12,8 @@ from evaluation import curves, report
 from tests.evaluation import report_data
 from tests.evaluation.report_data import JPEG, MOZJPEG, RUN
 
+WINDOW = {"width": 1000, "height": 900}
+
 playwright = pytest.importorskip("playwright.sync_api")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -21,21 +23,21 @@ pytestmark = [
 ]
 
 
-def write_page(folder, self_contained=False):
-    """(path of a page, `report.Report`) of results that are made here."""
-    originals = report_data.write_originals(folder / "images")
-    results = report_data.write_results(folder / "results", originals)
+def write_page(made, folder, self_contained=False):
+    """The path of a new page."""
+    results, originals = made
     anchor, *others = curves.read_curves(str(results))
     content = report.Content(
         *(anchor, others, report_data.BPP_RANGE, originals, "python3 x.py", [])
     )
     path = folder / "report.html"
-    return path, report.write_report(str(path), content, self_contained)
+    report.write_report(str(path), content, self_contained)
+    return path
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory):
-    return write_page(tmp_path_factory.mktemp("report"))
+def written(made, tmp_path_factory):
+    return write_page(made, tmp_path_factory.mktemp("report"))
 
 
 @pytest.fixture(scope="module")
@@ -49,41 +51,72 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def open_page(browser):
-    """A function that opens an address; nothing may be asked for or complained of."""
-    pages, complaints = [], []
+@pytest.fixture(scope="module")
+def complaints():
+    return []
 
-    def note(text):
-        complaints.append(text)
 
-    def open_page(path, state="", **options):
-        options.setdefault("viewport", {"width": 1000, "height": 900})
-        page = browser.new_page(**options)
-        page.on("console", lambda m: note(m.text) if m.type != "log" else None)
-        page.on("pageerror", lambda error: note(str(error)))
-        page.on(
-            "request",
-            lambda r: None if r.url.startswith(("file:", "data:")) else note(r.url),
-        )
+@pytest.fixture(autouse=True)
+def nothing_to_complain_of(complaints):
+    """No page may say anything on the console, or ask for anything of a network."""
+    complaints.clear()
+    yield
+    assert complaints == []
+
+
+@pytest.fixture(scope="module")
+def new_page(browser, complaints):
+    """A function that opens an address in a page of its own."""
+
+    def is_network(request):
+        return not request.url.startswith(("file:", "data:"))
+
+    def new_page(path, state=""):
+        page = browser.new_page(viewport=WINDOW)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda r: is_network(r) and complaints.append(r.url))
         page.goto(f"file://{path}{state}")
         wait_for_pictures(page)
-        pages.append(page)
         return page
 
-    yield open_page
-    for page in pages:
-        page.close()
-    assert complaints == []
+    return new_page
+
+
+@pytest.fixture(scope="module")
+def shared_page(new_page, written):
+    return new_page(written)
+
+
+@pytest.fixture
+def at(shared_page):
+    """A function that takes the page, which takes seconds to load, to a state."""
+
+    def at(state):
+        shared_page.emulate_media(color_scheme="light")
+        shared_page.set_viewport_size(WINDOW)
+        shared_page.evaluate("flicker = ''; location.hash = 'off='")
+        shared_page.evaluate(f"location.hash = {state!r}")
+        shared_page.wait_for_function(f"location.hash === {'#' + state!r}")
+        shared_page.evaluate("scrollTo(0, 0)")
+        # The handler of the address has run once two frames are drawn.
+        shared_page.evaluate(
+            "new Promise((done) => requestAnimationFrame(() => "
+            "requestAnimationFrame(done)))"
+        )
+        wait_for_pictures(shared_page)
+        return shared_page
+
+    return at
+
+
+@pytest.fixture
+def page(at):
+    return at("metric=ssimulacra2")
 
 
 def wait_for_pictures(page):
     page.wait_for_function("[...document.images].every((i) => i.complete)")
-
-
-@pytest.fixture
-def page(open_page, written):
-    return open_page(written[0])
 
 
 def pixels(page, selector=".pane"):
@@ -176,11 +209,9 @@ def test_the_original_is_shown_while_its_key_is_held(page):
     np.testing.assert_array_equal(pixels(page), before)
 
 
-def test_pictures_are_the_files_pixel_by_pixel(open_page, written):
+def test_pictures_are_the_files_pixel_by_pixel(at):
     """At a scale of 4 each pixel of the decoded file is a square of 4 by 4."""
-    state = "#image=a.png&left=original&right=original&x=56&y=40&zoom=4"
-    page = open_page(written[0], state)
-    page.keyboard.press("Escape")
+    page = at("image=a.png&left=original&right=original&x=56&y=40&zoom=4")
     x, y = page.evaluate(
         """(() => {
           const [picture, pane] = [".picture", ".pane"].map((name) =>
@@ -196,15 +227,15 @@ def test_pictures_are_the_files_pixel_by_pixel(open_page, written):
     np.testing.assert_array_equal(pixels(page)[np.ix_(rows, columns)], wanted)
 
 
-def test_errors_are_black_where_there_are_none(open_page, written):
-    page = open_page(written[0], "#mode=error&left=original&x=45&y=36&zoom=12")
+def test_errors_are_black_where_there_are_none(at):
+    page = at("mode=error&left=original&x=45&y=36&zoom=12")
     assert page.locator(".pane.error").count() == 2
     first, second = (pixels(page, f".pane >> nth={i}")[9:-9, 9:-9] for i in (0, 1))
     assert first.max() == 0 and second.max() > 30
 
 
-def test_panes_side_by_side_move_and_zoom_together(open_page, written):
-    page = open_page(written[0], "#mode=side")
+def test_panes_side_by_side_move_and_zoom_together(at):
+    page = at("mode=side")
     transforms = (
         "[...document.querySelectorAll('.picture')].map((p) => p.style.transform)"
     )
@@ -266,21 +297,21 @@ def test_a_dot_of_the_scatter_shows_its_image(page):
     assert found[0] == found[1] == page.locator("#image").input_value()
 
 
-def test_address_alone_brings_the_state_back(open_page, written, page):
+def test_address_alone_brings_the_state_back(new_page, written, page):
     page.locator("#image").select_option("d.png")
     page.locator("#match").select_option("quality")
     page.locator("#mode").select_option("side")
     page.locator("[data-crop=worst]").click()
     page.get_by_role("radio", name="PSNR").click()
     state = page.evaluate("location.hash")
-    again = open_page(written[0], state)
+    again = new_page(written, state)
     assert told(again) == told(page)
     np.testing.assert_array_equal(pixels(again, "#stage"), pixels(page, "#stage"))
     assert again.locator("#match").input_value() == "quality"
 
 
-def test_a_state_of_another_page_does_no_harm(open_page, written):
-    page = open_page(written[0], "#image=gone.png&left=x&rate=9&metric=vmaf&zoom=big")
+def test_a_state_of_another_page_does_no_harm(at):
+    page = at("image=gone.png&left=x&rate=9&metric=vmaf&zoom=big")
     assert page.locator("#left").input_value() == JPEG
     assert page.locator(".pane").count() == 1
 
@@ -293,8 +324,9 @@ def test_captions_tell_bytes_which_are_nearly_equal(page):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_both_colour_schemes_reach_the_plots(open_page, written, scheme):
-    page = open_page(written[0], color_scheme=scheme)
+def test_both_colour_schemes_reach_the_plots(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_timeout(300)
     corner = pixels(page, "#plot")[3, 3].mean()
     body = page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = np.mean([int(v) for v in re.findall(r"\d+", body)])
@@ -307,20 +339,20 @@ def test_both_colour_schemes_reach_the_plots(open_page, written, scheme):
 
 
 @pytest.mark.parametrize("mode", ["slider", "side", "error"])
-def test_a_narrow_window_needs_no_scrolling_sideways(open_page, written, mode):
-    viewport = {"width": 340, "height": 700}
-    page = open_page(written[0], f"#mode={mode}", viewport=viewport)
+def test_a_narrow_window_needs_no_scrolling_sideways(at, mode):
+    page = at(f"mode={mode}")
+    page.set_viewport_size({"width": 340, "height": 700})
+    page.wait_for_timeout(300)
     assert page.evaluate("document.documentElement.scrollWidth") <= 340
     for box in (pane.bounding_box() for pane in page.locator(".pane").all()):
         assert 250 < box["width"] <= 340
 
 
-def test_a_self_contained_page_stands_alone(open_page, tmp_path):
-    path, _ = write_page(tmp_path / "made", self_contained=True)
-    assert not (tmp_path / "made" / "report_pictures").exists()
-    alone = tmp_path / "elsewhere.html"
-    shutil.move(path, alone)
-    shutil.rmtree(tmp_path / "made")
-    page = open_page(alone)
+def test_a_self_contained_page_stands_alone(new_page, made, tmp_path):
+    path = write_page(made, tmp_path, self_contained=True)
+    assert not (tmp_path / "report_pictures").exists()
+    (tmp_path / "elsewhere").mkdir()
+    alone = shutil.move(path, tmp_path / "elsewhere" / "x.html")
+    page = new_page(alone)
     assert page.evaluate("[...document.images].every((i) => i.naturalWidth > 0)")
     assert np.abs(pixels(page) - 0x77).max() > 50
