@@ -207,6 +207,12 @@ def signed_percent(percent):
     return f"{percent:+.1f} %".replace("-", "\N{MINUS SIGN}")
 
 
+def interval_text(interval):
+    """(low, high) percent in words."""
+    low, high = map(signed_percent, interval)
+    return f"{low.removesuffix(' %')} to {high}"
+
+
 def _part(label, found):
     """What a gain says in a sentence."""
     percent = found.rate.percent
@@ -214,8 +220,7 @@ def _part(label, found):
     text = f"{abs(percent):.1f} % {size} than those of {label}"
     known = []
     if found.interval:
-        low, high = found.interval
-        known.append(f"{signed_percent(low)} to {signed_percent(high)}")
+        known.append(interval_text(found.interval))
     if found.by_image:
         known.append(f"smaller for {found.wins} of {len(found.by_image)} images")
     return f"{text} ({', '.join(known)})" if known else text

@@ -19,7 +19,12 @@ from atomic_files import write_atomically
 from errors import UserError
 from evaluation import codec_compare, results, viewer
 from evaluation.bd_rate import SMALLER_IS_BETTER, range_text
-from evaluation.findings import Findings, image_records, signed_percent
+from evaluation.findings import (
+    Findings,
+    image_records,
+    interval_text,
+    signed_percent,
+)
 from evaluation.tables import HEADINGS
 
 logger = logging.getLogger(__name__)
@@ -129,6 +134,7 @@ def _render(**values):
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["percent"] = signed_percent
+    environment.filters["interval"] = interval_text
     environment.filters["relative"] = os.path.relpath
     return environment.get_template("report.html").render(**values)
 

@@ -165,21 +165,22 @@ function drawScatter() {
   if (!found) return;
   byId("level").textContent = `Kilobytes of every image at ${metric.label} ` +
     `${found.level.toFixed(found.level < 1 ? 3 : 1)}, interpolated between its files. Below the line ` +
-    `${DATA.ours} is smaller. A click shows the image, where it is in the viewer.`;
+    `ours, ${DATA.ours}, is smaller. A click shows the image, where it is in the viewer.`;
   const ours = found.kilobytes[DATA.ours];
   const others = Object.keys(found.kilobytes).filter((label) => label !== DATA.ours && !isOff(label));
   const all = Object.values(found.kilobytes).flat().filter((size) => size);
   const ends = [Math.min(...all) * 0.9, Math.max(...all) * 1.1];
-  const traces = others.map((label) => ({
+  const traces = others.map((label, index) => ({
     x: found.kilobytes[label], y: ours, text: found.images, name: label, mode: "markers",
-    marker: { color: STYLES.get(label).colour, symbol: STYLES.get(label).symbol, size: 9 },
+    marker: { color: STYLES.get(label).colour, symbol: MARKERS[index % MARKERS.length], size: 9 },
     hovertemplate: `%{text}: %{y:.1f} kB instead of %{x:.1f} kB<extra>${label}</extra>`,
   }));
-  traces.push({ x: ends, y: ends, mode: "lines", hoverinfo: "skip", line: { color: colours().text, width: 1 } });
+  traces.push({ x: ends, y: ends, mode: "lines", hoverinfo: "skip", showlegend: false, line: { color: colours().text, width: 1 } });
   const range = ends.map(Math.log10);
   Plotly.react("scatter", traces, layout({
+    showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
     xaxis: { title: { text: "the others [kB]" }, type: "log", range },
-    yaxis: { title: { text: `${DATA.ours} [kB]` }, type: "log", range },
+    yaxis: { title: { text: "ours [kB]" }, type: "log", range },
   }), CONFIG);
   byId("scatter").removeAllListeners("plotly_click");
   byId("scatter").on("plotly_click", (event) => {
