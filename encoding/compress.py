@@ -1,13 +1,11 @@
 """The command `compress` of the model scripts."""
 
 import contextlib
+import functools
 import logging
 import os
 import sys
 import time
-
-import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 import hardware
 from atomic_files import write_atomically
@@ -30,7 +28,7 @@ from metrics.basic import bits_per_pixel
 from metrics.pictures import PictureMetrics
 
 # Bytes a pixel that a picture takes while it is coded, at most; measured.
-_BYTES_OF_PIXEL = 200
+_BYTES_OF_PIXEL = 250
 
 
 def compress(model_class, args):
@@ -73,21 +71,34 @@ def _shown(results, inputs, verbose):
     """Shows what comes of each input as it comes; returns the list of `Done`."""
     done = []
     total = sum(size_of(path) or 0 for path in inputs)
-    # No bar for a single image, nor (None) where nobody sees it.
-    disable = True if len(inputs) == 1 else None
-    with (
-        logging_redirect_tqdm(),
-        contextlib.closing(results),
-        tqdm.tqdm(total=total, unit="B", unit_scale=True, disable=disable) as bar,
-    ):
+    # No bar for a single image, nor where nobody sees it.
+    has_bar = len(inputs) > 1 and sys.stderr.isatty()
+    with contextlib.closing(results), _progress(total, has_bar) as (update, write):
         for item in results:
             if item.record.error:
-                bar.write(f"error: {item.record.error}", file=sys.stderr)
+                write(f"error: {item.record.error}", file=sys.stderr)
             elif line := described(item, verbose):
-                bar.write(line, file=sys.stdout)
+                write(line, file=sys.stdout)
             done.append(item)
-            bar.update(item.record.bytes_in or 0)
+            update(item.record.bytes_in or 0)
     return done
+
+
+@contextlib.contextmanager
+def _progress(total, has_bar):
+    """Yields (function that counts bytes, function that prints a line)."""
+    if not has_bar:
+        yield (lambda count: None), functools.partial(print, flush=True)
+        return
+    # Imported here, since asyncio comes with it.
+    import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    with (
+        logging_redirect_tqdm(),
+        tqdm.tqdm(total=total, unit="B", unit_scale=True) as bar,
+    ):
+        yield bar.update, bar.write
 
 
 class _Job:

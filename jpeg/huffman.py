@@ -40,14 +40,7 @@ def code_lengths(counts):
     Returns:
       int64 `[n]`, bits; 0 for symbols that do not occur.
     """
-    counts = np.asarray(counts, np.int64)
-    (present,) = np.nonzero(counts)
-    depths = _tree_depths(np.append(counts[present], 1))
-    # Of those equally deep, the limit hits the rarest.
-    in_order = present[np.lexsort((-counts[present], depths[:-1]))]
-    lengths = np.zeros(counts.size, np.int64)
-    lengths[in_order] = np.repeat(np.arange(MAX_LENGTH + 1), _limited(depths))
-    return lengths
+    return _code_lengths(np.asarray(counts, np.int64))
 
 
 def table(counts):
@@ -105,13 +98,16 @@ def _tree_depths(counts):
     return depths
 
 
+@njit
 def _limited(depths):
     """How many codes there are of 0..16 bits, without that of ones alone.
 
     T.81, figure K.3: of two codes that are too long, one takes the place of their
     common beginning; the other shares that of a shorter code, which grows by a bit.
     """
-    numbers = np.bincount(depths, minlength=MAX_LENGTH + 1)
+    numbers = np.zeros(max(depths.max(), MAX_LENGTH) + 1, np.int64)
+    for depth in depths:
+        numbers[depth] += 1
     for bits in range(numbers.size - 1, MAX_LENGTH, -1):
         while numbers[bits]:
             shorter = bits - 2
@@ -121,5 +117,39 @@ def _limited(depths):
             numbers[bits - 1] += 1
             numbers[shorter + 1] += 2
             numbers[shorter] -= 1
-    numbers[np.flatnonzero(numbers)[-1]] -= 1
+    longest = MAX_LENGTH
+    while not numbers[longest]:
+        longest -= 1
+    numbers[longest] -= 1
     return numbers[: MAX_LENGTH + 1]
+
+
+@njit
+def _code_lengths(counts):
+    """`code_lengths` of int64 `[n]`."""
+    present = np.nonzero(counts)[0]
+    weights = np.ones(present.size + 1, np.int64)
+    weights[:-1] = counts[present]
+    depths = _tree_depths(weights)
+    # The deepest last; of those equally deep, the limit hits the rarest.
+    order = np.arange(present.size)
+    for end in range(1, order.size):
+        own, place = order[end], end
+        while place and _is_before(own, order[place - 1], depths, weights):
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = own
+    lengths = np.zeros(counts.size, np.int64)
+    place = 0
+    for bits, number in enumerate(_limited(depths)):
+        for _ in range(number):
+            lengths[present[order[place]]] = bits
+            place += 1
+    return lengths
+
+
+@njit
+def _is_before(one, other, depths, weights):
+    if depths[one] != depths[other]:
+        return depths[one] < depths[other]
+    return weights[one] > weights[other]
