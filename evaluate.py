@@ -47,7 +47,7 @@ def main():
     published, missing = _read_published(args.published)
     written = _write_tables(measured, published, args)
     if args.report:
-        written.append(_write_report(measured, published, missing, images, args))
+        written += _write_report(measured, published, missing, images, args)
     print("Written:", *written, sep="\n  ")
     if folder.is_begun() and not broken:
         folder.remove()
@@ -183,13 +183,18 @@ def _tables(measured, curves, args):
 
 
 def _write_report(measured, published, missing, images, args):
-    """Writes the page and prints its first answer; returns its path."""
+    """Writes the page and prints its first answer; returns the paths."""
     from evaluation import curves, report
 
     stems = [os.path.join(dot.folder, dot.name) for dot, _ in measured]
     recorded = [stem for stem in stems if os.path.exists(f"{stem}.json")]
     missing += [f"{s}: has no record" for s in stems if s not in recorded]
-    anchor, *others = curves.join_dots(recorded)
+    found = curves.join_dots(recorded)
+    if not found or found[0].kind != "jpeg":
+        missing.append("--report: no dot of JPEG was measured")
+        logger.error("error: %s", missing[-1])
+        return []
+    anchor, *others = found
     originals = {os.path.basename(path): path for path in images.paths}
     content = report.Content(
         *(anchor, others + published, args.bpp_range, originals),
@@ -199,7 +204,7 @@ def _write_report(measured, published, missing, images, args):
     written = report.write_report(path, content, args.self_contained)
     missing[:] = written.missing
     print(f"{written.headline}\n")
-    return written.path
+    return [written.path]
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import logging
 import os
 import shlex
 import sys
+import urllib.parse
 from typing import NamedTuple
 
 import tqdm
@@ -84,19 +85,21 @@ def write_report(path, content, self_contained=False):
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     pictures = viewer.Pictures(None if self_contained else f"{stem}_pictures")
-    found = Findings(content.anchor, content.curves, content.bpp_range)
+    anchor, *curves = _with_own_labels([content.anchor, *content.curves])
+    found = Findings(anchor, curves, content.bpp_range)
     page = _Page(content, found, pictures)
     data = page.data()
-    measured = [c for c in (content.anchor, *content.curves) if c.dots]
+    measured = [curve for curve in (anchor, *curves) if curve.dots]
     batches = codec_compare.write_batches(f"{stem}_codec_compare", measured)
     text = _render(
         style=_read("report.css"),
         script=_read("report.js"),
         plotly=_plotly(),
-        data=json.dumps(data, allow_nan=False).replace("</", "<\\/"),
+        # A "<" might end the element that holds it.
+        data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
         page=page,
         found=found,
-        batches=os.path.relpath(batches, folder),
+        batches=batches,
         folder=folder,
     )
     write_atomically(path, text.encode(errors="replace"))
@@ -109,6 +112,16 @@ def write_report(path, content, self_contained=False):
 def command_line(program):
     """The call of this process, as it can be repeated."""
     return shlex.join(["python3", *program.split(), *sys.argv[1:]])
+
+
+def _with_own_labels(curves):
+    """The curves, those of a label that is taken already with a number behind it."""
+    labels, own = {}, []
+    for curve in curves:
+        count = labels[curve.label] = labels.get(curve.label, 0) + 1
+        label = f"{curve.label} ({count})" if count > 1 else curve.label
+        own.append(curve._replace(label=label))
+    return own
 
 
 def _read(name):
@@ -135,8 +148,13 @@ def _render(**values):
     )
     environment.filters["percent"] = signed_percent
     environment.filters["interval"] = interval_text
-    environment.filters["relative"] = os.path.relpath
+    environment.filters["address"] = address
     return environment.get_template("report.html").render(**values)
+
+
+def address(path, folder):
+    """Where a file is, seen from the page."""
+    return urllib.parse.quote(os.path.relpath(path, folder).replace(os.sep, "/"))
 
 
 class _Page:

@@ -213,6 +213,31 @@ def test_values_that_json_has_not_are_left_out(page):
     assert [m["smaller"] for m in data["metrics"]] == [False, False, True]
 
 
+def test_curves_of_one_label_are_kept_apart(made, tmp_path):
+    anchor, *others = curves.read_curves(str(made[0]))
+    run = next(curve for curve in others if curve.label == RUN)
+    mozjpeg = next(curve for curve in others if curve.label == MOZJPEG)
+    other = mozjpeg._replace(label=RUN)
+    content = report.Content(anchor, [run, other], BPP_RANGE, made[1], "", [])
+    report.write_report(str(tmp_path / "report.html"), content)
+    data = data_of((tmp_path / "report.html").read_text())
+    drawn = {curve["label"]: curve["bpp"] for curve in data["curves"]}
+    assert list(drawn) == [JPEG, RUN, f"{RUN} (2)"]
+    assert drawn[f"{RUN} (2)"] == [mean["bpp"] for mean in mozjpeg.means]
+
+
+def test_names_are_text_and_nothing_else(made, tmp_path):
+    anchor, run, *_ = curves.read_curves(str(made[0]))
+    odd = "</script><script>alert(1)</script><!--<script>"
+    content = report.Content(
+        anchor, [run._replace(label=odd)], BPP_RANGE, made[1], odd, [odd]
+    )
+    report.write_report(str(tmp_path / "report.html"), content)
+    text = (tmp_path / "report.html").read_text()
+    assert "alert(1)</script>" not in text and "<!--<script>" not in text
+    assert data_of(text)["curves"][1]["label"] == odd
+
+
 # --- What is missing -----------------------------------------------------------------
 
 
