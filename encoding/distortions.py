@@ -8,7 +8,7 @@ import functools
 import numpy as np
 
 from encoding.basis_energies import grams
-from jpeg.planes import error_slope, shown_rgb
+from jpeg.planes import add_error_slope, shown_rgb
 from jpeg.sampling import factors
 from jpeg.search import Form, SquaredError, Steps
 from jpeg_standard import YCBCR_TO_RGB
@@ -40,15 +40,16 @@ class MultiScaleSimilarity:
           mse_lmbda: bits per pixel that a mean squared error of 1 is worth.
         """
         self._factor = np.float32(lmbda * picture.shape[0] * picture.shape[1])
-        self._scales = ms_ssim.reference_scales(picture)
+        self._picture = picture
         self._squared = SquaredError(mse_lmbda) if mse_lmbda else None
-        self._mse_lmbda = np.float32(mse_lmbda)
+        self._mse_lmbda = mse_lmbda
         self._slopes = None
+        self._gradients = {}  # `planes.Gradient` of the components that are to come
 
     def weights(self, coded, component):
         """Of the coefficients of each block, as in `Form`, without damping."""
         if self._slopes is None:
-            self._slopes = ms_ssim.slopes(self._scales, shown_rgb(coded))
+            self._linearise(coded, ())
         energies = np.float32(YCBCR_TO_RGB[:, component] ** 2)
         own_factors = factors(coded.sampling) if component else (1, 1)
         responses = _responses(own_factors)
@@ -65,17 +66,33 @@ class MultiScaleSimilarity:
     def form(self, coded, component, number):
         """The `Form` of a component near what is coded, see `SquaredError.form`."""
         if component != 2:  # Cr takes that of Cb.
-            self._slopes = ms_ssim.slopes(self._scales, shown_rgb(coded))
-        matrix = np.float32(YCBCR_TO_RGB[:, component])
-        slope = -self._factor * np.tensordot(matrix, self._slopes.gradient, 1)
+            self._linearise(coded, (1, 2) if component else (0,))
+        gradient = self._gradients.pop(component)
         if self._squared:
-            slope += 2 * self._mse_lmbda * error_slope(coded, component)
-        slope = coded.gradient_of(component, slope)
+            add_error_slope(gradient, coded, component, 2 * self._mse_lmbda)
+        slope = gradient.coefficients()
         weights = self.weights(coded, component)
         weights *= np.float32(self.DAMPING[number])
-        slope /= 2 * weights
-        target = np.subtract(coded.coefficients(component), slope, out=slope)
-        return Form(target, weights)
+        slope /= weights
+        slope *= np.float32(0.5)
+        return Form(coded.moved(component, slope), weights)
+
+    def _linearise(self, coded, components):
+        """Weights, and the gradients of components, near what is coded."""
+        width = self._picture.shape[1]
+        self._gradients = {c: coded.new_gradient(c) for c in components}
+
+        def take(rows, gradient):
+            for component, own in self._gradients.items():
+                direction = -self._factor * np.float32(YCBCR_TO_RGB[:, component])
+                part = np.tensordot(direction, gradient, 1)
+                own.add(rows, slice(0, width), part)
+
+        self._slopes = ms_ssim.slopes(
+            self._picture,
+            lambda rows: shown_rgb(coded, rows),
+            take if components else None,
+        )
 
 
 def _block_cells(means, own_factors):

@@ -22,6 +22,10 @@ _DCT = np.kron(dct_matrix(), dct_matrix())[ZIGZAG].astype(np.float32)
 # Mean squared error in RGB of an error of 1 in Y, Cb, Cr.
 ENERGIES = (YCBCR_TO_RGB**2).mean(0)
 
+# Blocks, and rows of pixels, that are worked on at a time.
+_PART = 4096
+_ROWS = 64
+
 # Least squares of chroma: Landweber steps, scaled by the row sums of the normal matrix.
 _STEPS = 10
 _STEP = 1.12
@@ -60,10 +64,16 @@ def upsample(samples, sampling, height, width):
     Returns:
       float32 `[height, width]`.
     """
+    return _upsampled(samples, sampling, slice(0, height), slice(0, width))
+
+
+def _upsampled(samples, sampling, rows, cols):
+    """The part of `upsample` in slices of the picture."""
     v, h = factors(sampling)
-    full = np.empty((height, width), np.float32)
-    _upsample(samples, v, h, nearest_weight(samples.shape[1]), full)
-    return full
+    part = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.float32)
+    weight = nearest_weight(samples.shape[1])
+    _upsample(samples, v, h, weight, rows.start, cols.start, part)
+    return part
 
 
 def upsample_adjoint(full, sampling, shape):
@@ -84,17 +94,20 @@ def _other(place, factor, count):
 
 
 @njit
-def _upsample(samples, v, h, weight, full):
+def _upsample(samples, v, h, weight, top, left, part):
     rows, cols = samples.shape
+    first = max(left // h - 1, 0)
+    last = min((left + part.shape[1] - 1) // h + 2, cols)
     line = np.empty(cols, np.float32)
-    for y in range(full.shape[0]):
+    for y in range(top, top + part.shape[0]):
         near, far = y // v, _other(y, v, rows)
-        for col in range(cols):
+        for col in range(first, last):
             own = samples[near, col]
             line[col] = own + (1 - weight) * (samples[far, col] - own)
-        for x in range(full.shape[1]):
+        for x in range(left, left + part.shape[1]):
             own = line[x // h]
-            full[y, x] = own + (1 - weight) * (line[_other(x, h, cols)] - own)
+            value = own + (1 - weight) * (line[_other(x, h, cols)] - own)
+            part[y - top, x - left] = value
 
 
 @njit
@@ -121,35 +134,51 @@ def to_coefficients(samples):
     Returns:
       float32 `[blocks, 64]`, row by row, zigzag.
     """
-    return _blocks(samples, True) @ _DCT.T
+    return _coefficients(samples, True)
 
 
 def gradient_to_coefficients(gradient):
     """As `to_coefficients`, of a gradient: what lies outside has none."""
-    return _blocks(gradient, False) @ _DCT.T
+    return _coefficients(gradient, False)
 
 
 def to_samples(coefficients, height, width):
     """Inverse of `to_coefficients`: the component's samples `[height, width]`."""
+    return _to_samples(lambda some: coefficients[some], height, width)
+
+
+def _coefficients(samples, repeats_edge):
+    """`to_coefficients`; beyond the samples there is their edge again, or zeros."""
+    count = int(np.prod(blocks_of(*samples.shape)))
+    coefficients = np.empty((count, BLOCK * BLOCK), np.float32)
+    for some in parts(count):
+        blocks = np.zeros((some.stop - some.start, BLOCK * BLOCK), np.float32)
+        _cut_blocks(samples, repeats_edge, some.start, blocks)
+        np.matmul(blocks, _DCT.T, out=coefficients[some])
+    return coefficients
+
+
+def _to_samples(coefficients, height, width):
+    """`to_samples` of a function that takes a slice of the blocks."""
     samples = np.empty((height, width), np.float32)
-    _join_blocks(coefficients @ _DCT, samples)
+    for some in parts(int(np.prod(blocks_of(height, width)))):
+        _join_blocks(coefficients(some) @ _DCT, some.start, samples)
     return samples
 
 
-def _blocks(samples, repeats_edge):
-    """`[h, w]` as `[blocks, 64]`; beyond it there is its edge again, or zeros."""
-    count = np.prod(blocks_of(*samples.shape))
-    blocks = np.zeros((count, BLOCK * BLOCK), np.float32)
-    _cut_blocks(samples, repeats_edge, blocks)
-    return blocks
+def parts(count, size=None):
+    """Slices of so many, each of at most `size`: what is done in parts takes less."""
+    size = size or _PART
+    return [slice(i, min(i + size, count)) for i in range(0, count, size)]
 
 
 @njit
-def _cut_blocks(samples, repeats_edge, blocks):
+def _cut_blocks(samples, repeats_edge, first, blocks):
     height, width = samples.shape
     cols = -(-width // BLOCK)
     for block in range(blocks.shape[0]):
-        top, left = block // cols * BLOCK, block % cols * BLOCK
+        number = first + block
+        top, left = number // cols * BLOCK, number % cols * BLOCK
         for v in range(BLOCK):
             for u in range(BLOCK):
                 y, x = min(top + v, height - 1), min(left + u, width - 1)
@@ -158,22 +187,23 @@ def _cut_blocks(samples, repeats_edge, blocks):
 
 
 @njit
-def _join_blocks(blocks, samples):
+def _join_blocks(blocks, first, samples):
     height, width = samples.shape
     cols = -(-width // BLOCK)
     for block in range(blocks.shape[0]):
-        top, left = block // cols * BLOCK, block % cols * BLOCK
+        number = first + block
+        top, left = number // cols * BLOCK, number % cols * BLOCK
         for v in range(min(BLOCK, height - top)):
             for u in range(min(BLOCK, width - left)):
                 samples[top + v, left + u] = blocks[block, BLOCK * v + u]
 
 
-def to_ycbcr(picture):
-    """uint8 RGB `[h, w, 3]` to three float32 planes `[h, w]`, Y minus 128."""
-    matrix = RGB_TO_YCBCR.astype(np.float32)
-    planes = [_weighted_sum(picture, row) for row in matrix]
-    planes[0] -= np.float32(128)
-    return planes
+def ycbcr_plane(picture, component):
+    """Y minus 128, Cb or Cr of uint8 RGB `[h, w, 3]`, float32 `[h, w]`."""
+    plane = _weighted_sum(picture, RGB_TO_YCBCR[component].astype(np.float32))
+    if component == 0:
+        plane -= np.float32(128)
+    return plane
 
 
 @njit
@@ -233,8 +263,6 @@ class CodedPicture:
       sizes: (height, width) in samples of each component.
       originals: coefficients of the original, float32 `[blocks, 64]` (zigzag) of each
         component; of subsampled chroma those that come closest to it.
-      shown: what a decoder makes of what is coded at the moment, three float32 planes
-        `[height, width]`, Y minus 128.
     """
 
     def __init__(self, picture, sampling):
@@ -243,13 +271,14 @@ class CodedPicture:
         self.sampling = sampling
         height, width = picture.shape[:2]
         self.sizes = plane_sizes(height, width, sampling)
-        self.shown = to_ycbcr(picture)
         self.originals, self._coded = [], [None] * 3
-        for component, plane in enumerate(self.shown):
-            samples = subsample(plane, sampling) if component else plane
+        self._samples = []  # what is coded; chroma at its own size
+        for component in range(3):
+            samples = ycbcr_plane(picture, component)
+            if component:
+                samples = subsample(samples, sampling)
             self.originals.append(to_coefficients(samples))
-            if component and sampling != "4:4:4":
-                self.shown[component] = upsample(samples, sampling, height, width)
+            self._samples.append(samples)
 
     @property
     def is_replaced(self):
@@ -277,11 +306,34 @@ class CodedPicture:
           steps: float32 `[64]`, or a number, of one integer in the coefficients.
         """
         self._coded[component] = integers, np.copy(steps)
-        samples = to_samples(self.coefficients(component), *self.sizes[component])
-        if component and self.sampling != "4:4:4":
-            height, width = self.picture.shape[:2]
-            samples = upsample(samples, self.sampling, height, width)
-        self.shown[component] = samples
+        self._samples[component] = _to_samples(
+            lambda some: self.coefficients(component, some), *self.sizes[component]
+        )
+
+    def shown(self, rows=slice(None), cols=slice(None)):
+        """What a decoder shows of what is coded at the moment.
+
+        Args:
+          rows, cols: slices, of the part of the picture that is wanted.
+
+        Returns:
+          Three float32 planes `[h, w]`, Y minus 128.
+        """
+        height, width = self.picture.shape[:2]
+        rows, cols = slice(*rows.indices(height)[:2]), slice(*cols.indices(width)[:2])
+        if self.sampling == "4:4:4":
+            return [samples[rows, cols] for samples in self._samples]
+        luma, *chroma = self._samples
+        return [
+            luma[rows, cols],
+            *(_upsampled(own, self.sampling, rows, cols) for own in chroma),
+        ]
+
+    def moved(self, component, way):
+        """`coefficients` minus `way`, float32 of their shape, which is overwritten."""
+        for some in parts(len(way)):
+            np.subtract(self.coefficients(component, some), way[some], out=way[some])
+        return way
 
     def gradient_of(self, component, gradient):
         """A gradient in what is shown of a component, in its coefficients.
@@ -358,7 +410,7 @@ def shown_rgb(coded, rows=slice(None), cols=slice(None)):
       rows, cols: slices, of the part that is wanted.
     """
     matrix = YCBCR_TO_RGB.astype(np.float32)
-    return _shown_rgb(*(plane[rows, cols] for plane in coded.shown), matrix)
+    return _shown_rgb(*coded.shown(rows, cols), matrix)
 
 
 @njit
@@ -374,7 +426,7 @@ def _shown_rgb(luma, cb, cr, matrix):
     return out
 
 
-def error_slope(coded, component):
+def error_slope(coded, component, rows=slice(None)):
     """Half the slope of the mean squared error in RGB, times the number of pixels.
 
     Of the pixels as a decoder shows them, clipped to 0..255: where they are clipped, a
@@ -383,12 +435,22 @@ def error_slope(coded, component):
     Args:
       coded: `CodedPicture`.
       component: 0, 1 or 2, of whose shown samples it is the slope.
+      rows: a slice, of the rows that are wanted.
 
     Returns:
       float32 `[height, width]`.
     """
     matrix = YCBCR_TO_RGB.astype(np.float32)
-    return _error_slope(coded.picture, *coded.shown, matrix, component)
+    return _error_slope(coded.picture[rows], *coded.shown(rows), matrix, component)
+
+
+def add_error_slope(gradient, coded, component, factor):
+    """Adds `error_slope`, times a factor, to a `Gradient` of the component."""
+    height, width = coded.picture.shape[:2]
+    for rows in parts(height, _ROWS):
+        slope = error_slope(coded, component, rows)
+        slope *= np.float32(factor)
+        gradient.add(rows, slice(0, width), slope)
 
 
 @njit

@@ -15,7 +15,7 @@ import numpy as np
 from jpeg import file as jpeg_file
 from jpeg import trellis
 from jpeg.huffman import MAX_LENGTH, code_lengths
-from jpeg.planes import ENERGIES, CodedPicture, error_slope, to_natural
+from jpeg.planes import ENERGIES, CodedPicture, add_error_slope, to_natural
 from jpeg.progressive import band_histogram, choose_bands
 from jpeg.sampling import blocks_of, factors
 from jpeg_standard import BLOCK, ZIGZAG
@@ -95,10 +95,11 @@ class SquaredError:
         """
         del number
         weights = self.weights(coded, component)
-        slope = coded.gradient_of(component, error_slope(coded, component))
+        gradient = coded.new_gradient(component)
+        add_error_slope(gradient, coded, component, 1)
+        slope = gradient.coefficients()
         slope *= np.float32(self._lmbda) / weights
-        target = np.subtract(coded.coefficients(component), slope, out=slope)
-        return Form(target, weights)
+        return Form(coded.moved(component, slope), weights)
 
 
 class SquaredSteps:

@@ -159,91 +159,184 @@ class Slopes(NamedTuple):
 
     Attributes:
       value: MS-SSIM, the mean over the channels.
-      gradient: float32 `[3, h, w]`, of the value in the decoded pixels.
       contrast: for each scale float32 `[3, rows, cols]`: what a unit of local variance
         of an error takes off the value, mean over the windows of each 8x8 block.
       luminance: the same at the coarsest scale, of a unit of the squared local mean.
     """
 
     value: float
-    gradient: np.ndarray
     contrast: list
     luminance: np.ndarray
 
 
-def slopes(scales, planes):
+def slopes(original, shown, take=None):
     """Value, gradient and local curvature of MS-SSIM.
 
     The curvature is exact for contrast and structure: with D the sum of both local
-    variances and the constant, `1 - cs = Var(x - y) / D`.
+    variances and the constant, `1 - cs = Var(x - y) / D`. The picture is gone through
+    in strips, twice at full size, where the gradient of a strip has to wait for what
+    the whole picture's mean is worth: so nothing of full size is kept.
 
     Args:
-      scales: of the original, as from `reference_scales`.
-      planes: float32 `[3, h, w]`, the decoded picture minus 128.
+      original: uint8 `[h, w, 3]`.
+      shown: function from a slice of rows to the decoded RGB there minus 128, float32
+        `[3, n, w]`.
+      take: None, or a function that is given the gradient of the value in the decoded
+        pixels strip by strip, from top to bottom: a slice of rows that starts at an
+        even number, and float32 `[3, n, w]`.
 
     Returns:
       `Slopes`.
     """
-    blocks = tuple(-(-side // _BLOCK) for side in planes.shape[1:])
-    means, gradients, contrast = [], [], []
-    for number, scale in enumerate(scales):
-        is_coarsest = number == len(scales) - 1
-        mean, gradient, maps = _scale_slopes(scale, planes, is_coarsest)
-        positions = scale.mean[0].size
+    pyramid = _Pyramid(original, shown)
+    blocks = tuple(-(-side // _BLOCK) for side in original.shape[:2])
+    means, gradients, maps = [], [], []
+    for number in range(len(_POWERS)):
+        size = (3, *pyramid.size(number))
+        gradient = np.zeros(size, np.float32) if number and take else None
+        mean, own_maps = _scale_slopes(pyramid, number, blocks, gradient)
         means.append(np.maximum(mean, _LEAST_MEAN))
-        gradient /= np.float32(positions)
         gradients.append(gradient)
-        of_blocks = [_block_means(m, number, blocks) / positions for m in maps]
-        contrast.append(of_blocks[0])
-        planes = _halve(planes)
+        maps.append(own_maps)
     values = np.prod([m**p for m, p in zip(means, _POWERS, strict=True)], axis=0)
     # Of the value in the mean of each scale, by channel.
     factors = [
         (values * power / (3 * mean)).astype(np.float32)[:, np.newaxis, np.newaxis]
         for mean, power in zip(means, _POWERS, strict=True)
     ]
-    total = np.float32(0)  # from coarse to fine, in place
-    for factor, gradient in zip(factors[::-1], gradients[::-1], strict=True):
-        gradient *= factor
-        if gradient is not gradients[-1]:
-            gradient += _halve_adjoint(total, *gradient.shape[1:])
-        total = gradient
-    contrast = [f * c for f, c in zip(factors, contrast, strict=True)]
-    return Slopes(float(values.mean()), total, contrast, factors[-1] * of_blocks[1])
+    if take:
+        coarse = _coarse_gradient(gradients, factors)
+        del gradients
+        _give_gradient(pyramid, factors[0], coarse, take)
+    contrast = [f * own[0] for f, own in zip(factors, maps, strict=True)]
+    return Slopes(float(values.mean()), contrast, factors[-1] * maps[-1][1])
 
 
-def _scale_slopes(scale, planes, is_coarsest):
-    """(mean, gradient of its sum, maps) of one scale, the mean for each channel.
+class _Pyramid:
+    """The original and a decoded picture at every scale, full size only in strips."""
 
-    The mean is of the contrast-structure part, at the coarsest scale of SSIM. Maps are
-    1 / D over all windows, and at the coarsest scale that of the luminance part.
+    def __init__(self, original, shown):
+        """Takes what `slopes` takes."""
+        self._original = original
+        self._shown = shown
+        halves = [
+            [_halve(planes) for planes in self.rows(0, slice(start, start + _STRIP))]
+            for start in range(0, len(original), _STRIP)
+        ]
+        pair = [np.concatenate(strips, 1) for strips in zip(*halves, strict=True)]
+        self._pairs = [None, pair]
+        for _ in _POWERS[2:]:
+            self._pairs.append([_halve(planes) for planes in self._pairs[-1]])
+
+    def size(self, number):
+        """Height and width at a scale, 0 for full size."""
+        return (self._pairs[number][0][0] if number else self._original).shape[:2]
+
+    def rows(self, number, rows):
+        """(original, decoded) in a slice of rows, float32 `[3, n, w]`, minus 128."""
+        if number:
+            return [planes[:, rows] for planes in self._pairs[number]]
+        rows = slice(*rows.indices(len(self._original)))
+        return [_planes(self._original[rows]), self._shown(rows)]
+
+
+def _scale_slopes(pyramid, number, blocks, gradient):
+    """Mean of a scale, and maps by block.
+
+    Args:
+      pyramid: `_Pyramid`.
+      number: of the scale, 0 for full size.
+      blocks: (rows, cols) of the picture's 8x8 blocks.
+      gradient: None, or zeros `[3, h, w]` to which that of the sum over the windows is
+        added.
+
+    Returns:
+      For each channel the mean of the contrast-structure part, at the coarsest scale of
+      SSIM; and a list of means by block, over the number of windows, `[3, rows, cols]`:
+      of 1 / D, and at the coarsest scale of the luminance part's.
     """
-    total = np.zeros(3)
-    gradient = np.zeros_like(planes)
-    maps = [np.empty_like(scale.mean) for _ in range(1 + is_coarsest)]
-    for blurred_rows, rows in _strips(planes.shape[1]):
-        x, y = scale.planes[:, rows], planes[:, rows]
-        mean_y, square_y, product = _blur(np.stack([y, y * y, x * y]))
-        mean_x = scale.mean[:, blurred_rows]
-        inverse = 1 / (scale.variance[:, blurred_rows] + square_y - mean_y**2 + _C2)
-        structure = (2 * (product - mean_x * mean_y) + _C2) * inverse
-        by_product, by_square = 2 * inverse, -2 * structure * inverse
-        maps[0][:, blurred_rows] = inverse
-        value = structure
-        by_mean = -by_product * mean_x - by_square * mean_y
-        if is_coarsest:
-            bright_x, bright_y = mean_x + 128, mean_y + 128
-            inverse_l = 1 / (bright_x**2 + bright_y**2 + _C1)
-            luminance = (2 * bright_x * bright_y + _C1) * inverse_l
-            by_luminance = 2 * (bright_x - luminance * bright_y) * inverse_l
-            maps[1][:, blurred_rows] = inverse_l
-            value = structure * luminance
-            by_product, by_square = by_product * luminance, by_square * luminance
-            by_mean = by_mean * luminance + structure * by_luminance
-        total += value.sum((1, 2), np.float64)
-        back = _blur_adjoint(np.stack([by_product, by_square, by_mean]))
-        gradient[:, rows] += x * back[0] + y * back[1] + back[2]
-    return total / scale.mean[0].size, gradient, maps
+    height, width = (side - _TAPS + 1 for side in pyramid.size(number))
+    is_coarsest = number == len(_POWERS) - 1
+    totals = np.zeros(3)
+    lines = np.empty((1 + is_coarsest, 3, height, blocks[1]), np.float32)
+    for windows, rows in _strips(height + _TAPS - 1):
+        pairs = zip(*pyramid.rows(number, rows), strict=True)
+        for channel, (x, y) in enumerate(pairs):
+            value, maps, back = _channel_slopes(x, y, is_coarsest, gradient is not None)
+            totals[channel] += value
+            lines[:, channel, windows] = _block_means(maps, number, blocks[1])
+            if back is not None:
+                gradient[channel, rows] += back
+    maps = _block_means(lines.swapaxes(2, 3), number, blocks[0]).swapaxes(2, 3)
+    positions = height * width
+    return totals / positions, list(maps / np.float32(positions))
+
+
+def _channel_slopes(x, y, is_coarsest, wants_gradient):
+    """Of one channel's windows in `[h, w]`: their sum, maps, and the sum's gradient.
+
+    Maps, `[1 or 2, h - 10, w - 10]`, are 1 / D, and at the coarsest scale that of the
+    luminance part. The gradient, in y, is None where it is not wanted.
+    """
+    mean_x, mean_y, squares, product = _blur(np.stack([x, y, x * x + y * y, x * y]))
+    inverse = 1 / (squares - mean_x**2 - mean_y**2 + _C2)
+    structure = (2 * (product - mean_x * mean_y) + _C2) * inverse
+    maps, value = [inverse], structure
+    if is_coarsest:
+        bright_x, bright_y = mean_x + 128, mean_y + 128
+        inverse_l = 1 / (bright_x**2 + bright_y**2 + _C1)
+        luminance = (2 * bright_x * bright_y + _C1) * inverse_l
+        maps.append(inverse_l)
+        value = structure * luminance
+    total = value.sum(dtype=np.float64)
+    if not wants_gradient:
+        return total, maps, None
+    by_product, by_square = 2 * inverse, -2 * structure * inverse
+    by_mean = -by_product * mean_x - by_square * mean_y
+    if is_coarsest:
+        by_luminance = 2 * (bright_x - luminance * bright_y) * inverse_l
+        by_product, by_square = by_product * luminance, by_square * luminance
+        by_mean = by_mean * luminance + structure * by_luminance
+    back = _blur_adjoint(np.stack([by_product, by_square, by_mean]))
+    return total, maps, x * back[0] + y * back[1] + back[2]
+
+
+def _coarse_gradient(gradients, factors):
+    """The gradient of the value by all scales but full size, at the first of these.
+
+    Args:
+      gradients: of the sums over the windows of each scale, overwritten.
+      factors: of the value in the means, `[3, 1, 1]` each.
+    """
+    total = None  # from coarse to fine, in place
+    for number in range(len(gradients) - 1, 0, -1):
+        gradient, (height, width) = gradients[number], gradients[number].shape[1:]
+        gradient /= np.float32((height - _TAPS + 1) * (width - _TAPS + 1))
+        gradient *= factors[number]
+        if total is not None:
+            gradient += _halve_adjoint(total, height, width)
+        total = gradient
+    return total
+
+
+def _give_gradient(pyramid, factor, coarse, take):
+    """Gives the whole gradient to `take`, strip by strip, see `slopes`."""
+    height, width = pyramid.size(0)
+    positions = np.float32((height - _TAPS + 1) * (width - _TAPS + 1))
+    left = np.zeros((3, 0, width), np.float32)  # of rows that the next strip shares
+    for windows, rows in _strips(height):
+        pairs = zip(*pyramid.rows(0, rows), strict=True)
+        gradient = np.stack([_channel_slopes(*pair, False, True)[2] for pair in pairs])
+        gradient[:, : left.shape[1]] += left
+        stop = height if rows.stop == height else windows.stop
+        count = stop - rows.start
+        left = gradient[:, count:].copy()
+        gradient = gradient[:, :count]
+        gradient /= positions
+        gradient *= factor
+        below = coarse[:, rows.start // 2 : -(-stop // 2)]
+        gradient += _halve_adjoint(below, count, width)
+        take(slice(rows.start, stop), gradient)
 
 
 def _blur_adjoint(maps):
@@ -263,27 +356,24 @@ def _halve_adjoint(planes, height, width):
     return spread[..., :height, :width]
 
 
-def _block_means(maps, number, blocks):
-    """Means of maps over windows for each 8x8 block of the picture.
+def _block_means(maps, number, count):
+    """Means of maps over windows for each 8 px of the picture, along the last axis.
 
     Args:
-      maps: `[3, h, w]`, over the windows of scale `number`.
+      maps: `[..., n]`, over the windows of scale `number`.
       number: 0 for full size; each scale is half of the one before.
-      blocks: (rows, cols).
+      count: of the picture's blocks along the axis.
 
     Returns:
-      float32 `[3, rows, cols]`; windows beyond the map's edge count as its last ones.
+      float32 `[..., count]`; windows beyond the maps' edge count as the last ones.
     """
+    maps = np.asarray(maps)
     border = _TAPS // 2
     side = max(_BLOCK >> number, 1)
     repeats = max((1 << number) // _BLOCK, 1)
-    sizes = [-(-count // repeats) * side for count in blocks]
-    padding = [
-        (border, max(size - length - border, 0))
-        for size, length in zip(sizes, maps.shape[1:], strict=True)
-    ]
-    padded = np.pad(maps, [(0, 0), *padding], mode="edge")[:, : sizes[0], : sizes[1]]
-    shape = (3, sizes[0] // side, side, sizes[1] // side, side)
-    means = padded.reshape(shape).mean((2, 4))
-    means = np.repeat(np.repeat(means, repeats, 1), repeats, 2)
-    return means[:, : blocks[0], : blocks[1]]
+    size = -(-count // repeats) * side
+    padding = [(0, 0)] * (maps.ndim - 1)
+    padding.append((border, max(size - maps.shape[-1] - border, 0)))
+    padded = np.pad(maps, padding, mode="edge")[..., :size]
+    means = padded.reshape(*maps.shape[:-1], size // side, side).mean(-1)
+    return np.repeat(means, repeats, -1)[..., :count]

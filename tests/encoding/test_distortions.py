@@ -11,6 +11,10 @@ from jpeg_standard import ZIGZAG
 from metrics import ms_ssim
 
 
+def value_of(picture, coded):
+    return ms_ssim.slopes(picture, lambda rows: planes.shown_rgb(coded, rows)).value
+
+
 @pytest.mark.parametrize("component", [0, 1])
 @pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0"])
 def test_form_has_the_slope_and_the_curvature_of_the_metric(
@@ -19,14 +23,13 @@ def test_form_has_the_slope_and_the_curvature_of_the_metric(
     picture = smooth_picture(0, 208, 192)
     lmbda = 10.0
     distortion = distortions.MultiScaleSimilarity(picture, lmbda)
-    scales = ms_ssim.reference_scales(picture)
     coded = planes.CodedPicture(picture, sampling)
     start = np.rint(coded.originals[component] / 12) * 12
     coded.replace(component, start.astype(np.float32))
 
     def loss(coefficients):
         coded.replace(component, coefficients.astype(np.float32))
-        value = ms_ssim.slopes(scales, planes.shown_rgb(coded)).value
+        value = value_of(picture, coded)
         coded.replace(component, start.astype(np.float32))
         return lmbda * (1 - value) * picture.shape[0] * picture.shape[1]
 
@@ -47,7 +50,6 @@ def scan_bits(counts):
 
 def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
     picture = smooth_picture(5, 176, 184)
-    scales = ms_ssim.reference_scales(picture)
 
     def loss_and_bits(distortion):
         found, tables = search.search(picture, "4:2:0", "optimized", distortion)
@@ -58,7 +60,7 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
             own = np.ascontiguousarray(plane.reshape(-1, 64)[:, ZIGZAG])
             coded.replace(component, (own * steps).astype(np.float32))
             bits += sum(scan_bits(band_histogram(own, *b)) for b in choose_bands(own))
-        return 1 - ms_ssim.slopes(scales, planes.shown_rgb(coded)).value, bits
+        return 1 - value_of(picture, coded), bits
 
     loss, bits = loss_and_bits(distortions.MultiScaleSimilarity(picture, 30.0))
     curve = [loss_and_bits(search.SquaredError(lm)) for lm in (0.002, 0.005, 0.02, 0.1)]

@@ -172,3 +172,32 @@ def test_gradient_by_parts_is_that_of_the_whole(sampling, component, height, wid
             total.add(rows, cols, gradient[rows, cols])
     wanted = coded.gradient_of(component, gradient)
     np.testing.assert_allclose(total.coefficients(), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+def test_parts_are_those_of_the_whole(sampling, monkeypatch):
+    """Of what is shown, of slopes, and of transforms some blocks at a time."""
+    picture = picture_of(37, 46)
+    whole = planes.CodedPicture(picture, sampling)
+    whole.replace(1, np.rint(whole.originals[1] / 9).astype(np.int16), 9.0)
+    shown, slope = planes.shown_rgb(whole), planes.error_slope(whole, 0)
+    monkeypatch.setattr(planes, "_PART", 4)
+    monkeypatch.setattr(planes, "_ROWS", 6)
+    coded = planes.CodedPicture(picture, sampling)
+    for own, wanted in zip(coded.originals, whole.originals, strict=True):
+        np.testing.assert_allclose(own, wanted, atol=1e-4)
+    coded.replace(1, np.rint(whole.originals[1] / 9).astype(np.int16), 9.0)
+    rows, cols = slice(5, 18), slice(7, 46)
+    found = planes.shown_rgb(coded, rows, cols)
+    np.testing.assert_allclose(found, shown[:, rows, cols], atol=1e-4)
+    found = planes.error_slope(coded, 0, rows)
+    np.testing.assert_allclose(found, slope[rows], atol=1e-4)
+    for component in range(3):
+        gradient = coded.new_gradient(component)
+        planes.add_error_slope(gradient, coded, component, 3)
+        wanted = whole.gradient_of(component, 3 * planes.error_slope(whole, component))
+        np.testing.assert_allclose(gradient.coefficients(), wanted, atol=1e-2)
+    way = np.random.default_rng(0).normal(size=whole.originals[1].shape)
+    wanted = whole.coefficients(1) - way.astype(np.float32)
+    found = coded.moved(1, way.astype(np.float32))
+    np.testing.assert_allclose(found, wanted, atol=1e-4)
