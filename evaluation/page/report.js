@@ -53,11 +53,18 @@ function readState() {
   for (const name of Object.keys(DEFAULTS)) {
     if (told.has(name)) state[name] = told.get(name);
   }
+  return checked(state);
+}
+
+/** Takes what there is not, such as an image of another page, back to what there is. */
+function checked(state) {
   if (!DATA.metrics.some((metric) => metric.key === state.metric))
     state.metric = DEFAULTS.metric;
   if (!images.has(state.image)) state.image = DEFAULTS.image;
-  if (images.size && !images.get(state.image).rates[state.rate])
-    state.rate = DEFAULTS.rate;
+  const rates = images.size ? images.get(state.image).rates : [];
+  if (!rates.some((_, index) => String(index) === state.rate)) state.rate = "0";
+  if (!["bytes", "quality"].includes(state.match)) state.match = DEFAULTS.match;
+  if (!["slider", "side", "error"].includes(state.mode)) state.mode = DEFAULTS.mode;
   for (const side of ["left", "right"]) {
     if (!choices().includes(state[side])) state[side] = DEFAULTS[side];
   }
@@ -68,13 +75,20 @@ function choices() {
   return ["original", ...DATA.viewed];
 }
 
+// What is redrawn when these change; everything else is of the viewer.
+const MOVES = ["x", "y", "zoom", "split"];
+const OF_PLOTS = ["metric", "log", "off"];
+
 function change(values) {
-  Object.assign(state, values);
+  checked(Object.assign(state, values));
   const changed = Object.entries(state).filter(
     ([name, value]) => value !== DEFAULTS[name],
   );
   history.replaceState(null, "", "#" + new URLSearchParams(changed));
-  draw();
+  const names = Object.keys(values);
+  if (names.every((name) => MOVES.includes(name))) place();
+  else if (names.some((name) => OF_PLOTS.includes(name))) drawPlots();
+  else drawViewer();
 }
 
 window.addEventListener("hashchange", () => {
@@ -334,8 +348,7 @@ function figures() {
       figure(["original", codec], "error"),
     );
   }
-  const alone = { left: state.left, right: state.right, original: "original" }[flicker];
-  return [alone ? figure([alone]) : sliderFigure()];
+  return [sliderFigure()];
 }
 
 /** A pane with pictures on top of each other. */
@@ -358,8 +371,9 @@ function figure(codecs, kind = "") {
   );
 }
 
+/** Left, right and original on top of each other; `place` says how much is seen. */
 function sliderFigure() {
-  const found = figure([state.left, state.right]);
+  const found = figure([state.left, state.right, "original"]);
   const pane = found.querySelector(".pane");
   const divider = element("div", {
     class: "divider",
@@ -375,12 +389,6 @@ function sliderFigure() {
     element("span", { class: "tag right" }, state.right),
     divider,
   );
-  const [left, right] = [state.left, state.right].map(
-    (codec) => pictureOf(codec).caption,
-  );
-  found
-    .querySelector("figcaption")
-    .replaceChildren(`left: ${left}`, element("br"), `right: ${right}`);
   return found;
 }
 
@@ -412,14 +420,38 @@ function place() {
   for (const pane of panes()) {
     pane.querySelector(".picture").style.transform =
       `translate(${left}px, ${top}px) scale(${zoom})`;
-    const divider = pane.querySelector(".divider");
-    if (!divider) continue;
     const split = Math.min(Math.max(Number(state.split) || 0, 0), 1);
-    divider.style.left = `${100 * split}%`;
-    divider.setAttribute("aria-valuenow", String(Math.round(100 * split)));
     const cut = Math.max(0, (split * width - left) / zoom);
-    pane.querySelectorAll("img")[1].style.clipPath = `inset(0 0 0 ${cut}px)`;
+    if (state.mode === "slider") divide(pane, split, cut);
   }
+}
+
+/** Shows the left file up to the divider and the right one from there, or one alone. */
+function divide(pane, split, cut) {
+  const divider = pane.querySelector(".divider");
+  divider.style.left = `${100 * split}%`;
+  divider.setAttribute("aria-valuenow", String(Math.round(100 * split)));
+  divider.hidden = flicker !== "";
+  const [, right, original] = pane.querySelectorAll("img");
+  const start = { left: "100%", right: "0" }[flicker] ?? `${cut}px`;
+  right.style.clipPath = `inset(0 0 0 ${start})`;
+  original.style.clipPath = flicker === "original" ? "none" : "inset(100%)";
+  for (const side of ["left", "right"]) {
+    pane.querySelector(`.tag.${side}`).hidden = flicker !== "" && flicker !== side;
+  }
+  const shown = { left: [state.left], right: [state.right], original: ["original"] };
+  const captions = (shown[flicker] ?? [state.left, state.right]).map(
+    (codec) => pictureOf(codec).caption,
+  );
+  pane.nextElementSibling.replaceChildren(
+    ...captions.flatMap((caption) => [caption, element("br")]),
+  );
+}
+
+function setFlicker(side) {
+  flicker = side;
+  byId("flicker").setAttribute("aria-pressed", String(flicker !== ""));
+  if (panes().length) place();
 }
 
 function zoomBy(factor, at) {
@@ -542,8 +574,7 @@ function tablesOf(codec, qtables) {
 
 function toggleFlicker() {
   if (state.mode !== "slider") change({ mode: "slider" });
-  flicker = flicker === "left" ? "right" : "left";
-  drawViewer();
+  setFlicker(flicker === "left" ? "right" : "left");
 }
 
 function moveBy(dx, dy) {
@@ -552,7 +583,7 @@ function moveBy(dx, dy) {
 }
 
 function moveDivider(step) {
-  flicker = "";
+  setFlicker("");
   change({ split: String(Math.min(Math.max(Number(state.split) + step, 0), 1)) });
 }
 
@@ -568,20 +599,14 @@ const KEYS = {
   0: () => lookAtCrop("whole"),
   "[": () => moveDivider(-0.05),
   "]": () => moveDivider(0.05),
-  o: () => {
-    flicker = "original";
-    drawViewer();
-  },
-  Escape: () => {
-    flicker = "";
-    drawViewer();
-  },
+  o: () => setFlicker("original"),
+  Escape: () => setFlicker(""),
 };
 
 function buildViewer() {
   for (const id of ["image", "rate", "match", "left", "right", "mode"]) {
     byId(id).addEventListener("change", (event) => {
-      flicker = "";
+      setFlicker("");
       const other = id === "image" ? { x: "", y: "", zoom: "" } : {};
       change({ [id]: event.target.value, ...other });
     });
@@ -673,10 +698,14 @@ function element(name, attributes, ...children) {
   return made;
 }
 
-function draw() {
+function drawPlots() {
   drawCurves();
   drawCodecs();
   drawScatter();
+}
+
+function draw() {
+  drawPlots();
   drawViewer();
 }
 

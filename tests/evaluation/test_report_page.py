@@ -95,7 +95,7 @@ def at(shared_page):
     def at(state):
         shared_page.emulate_media(color_scheme="light")
         shared_page.set_viewport_size(WINDOW)
-        shared_page.evaluate("flicker = ''; location.hash = 'off='")
+        shared_page.evaluate("setFlicker(''); location.hash = 'off='")
         shared_page.evaluate(f"location.hash = {state!r}")
         shared_page.wait_for_function(f"location.hash === {'#' + state!r}")
         shared_page.evaluate("scrollTo(0, 0)")
@@ -311,7 +311,7 @@ def test_address_alone_brings_the_state_back(new_page, written, page):
 
 
 def test_a_state_of_another_page_does_no_harm(at):
-    page = at("image=gone.png&left=x&rate=9&metric=vmaf&zoom=big")
+    page = at("image=gone.png&left=x&rate=9&metric=vmaf&zoom=big&mode=y&match=z")
     assert page.locator("#left").input_value() == JPEG
     assert page.locator(".pane").count() == 1
 
