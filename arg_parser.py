@@ -469,6 +469,14 @@ def _add_ljpeg_loss(train, rate_models):
         help="weight of 1 - MS-SSIM beside the MSE; needs crops of at least 161 px",
     )
     group.add_argument(
+        "--ssimulacra2_weight",
+        metavar="X",
+        type=_non_negative,
+        default=0.0,
+        help="weight of the points that SSIMULACRA2 is below 100, near enough, with "
+        "terms at fine scales, beside the MSE",
+    )
+    group.add_argument(
         "--total_weight_regularizer",
         metavar="X",
         type=_non_negative,
@@ -534,8 +542,13 @@ def _check_train(parser, args):
         parser.error("--rate_lr has no effect without --rate_model entropy")
     if rate_model == "rdoq" and args.lpips_weight:
         parser.error(
-            "--rate_model rdoq searches for the least MSE, and MS-SSIM: leave out "
-            "--lpips_weight"
+            "--rate_model rdoq searches for the least MSE, MS-SSIM or SSIMULACRA2: "
+            "leave out --lpips_weight"
+        )
+    if getattr(args, "ssimulacra2_weight", 0) and args.msssim_weight:
+        parser.error(
+            "--ssimulacra2_weight: a search of the model minimises one metric beside "
+            "the MSE; leave out --msssim_weight"
         )
     if getattr(args, "feature_cache", None):
         if not args.freeze_vgg:

@@ -21,6 +21,7 @@ PATCHSIZE=${PATCHSIZE:-256} # px
 TOTAL_WEIGHT_REGULARIZER=${TOTAL_WEIGHT_REGULARIZER:-10}
 LPIPS_WEIGHT=${LPIPS_WEIGHT:-0}
 MSSSIM_WEIGHT=${MSSSIM_WEIGHT:-0}
+SSIMULACRA2_WEIGHT=${SSIMULACRA2_WEIGHT:-0}
 RATE_MODEL=${RATE_MODEL:-proxy} # proxy: the thesis' loss; entropy; rdoq (ljpeg.py)
 ROUNDING=${ROUNDING:-}          # polynomial: the thesis' gradient; of proxy alone
 SUBSAMPLING=${SUBSAMPLING:-}    # 4:4:4, 4:2:2 or 4:2:0; empty: that of RATE_MODEL
@@ -73,6 +74,7 @@ flags=(--train_glob "$TRAIN_GLOB" --last_step "$STEPS" --lr "$LR"
   --lr_decay "$LR_DECAY" --lr_schedule "$LR_SCHEDULE" --batchsize "$BATCHSIZE" --patchsize "$PATCHSIZE"
   --total_weight_regularizer "$TOTAL_WEIGHT_REGULARIZER"
   --lpips_weight "$LPIPS_WEIGHT" --msssim_weight "$MSSSIM_WEIGHT"
+  --ssimulacra2_weight "$SSIMULACRA2_WEIGHT"
   --rate_model "$RATE_MODEL" --seed "$SEED"
   --preprocess_threads "$PREPROCESS_THREADS")
 if [[ $(basename "$SCRIPT") == ljpeg_attention.py ]]; then

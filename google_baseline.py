@@ -13,7 +13,7 @@ from encoding import commands
 from errors import run_main
 from image_utils import add_gaussian_noise, get_std_jpeg_qtable
 from jpeg import differentiable
-from training.losses import distortion, estimated_bpp
+from training.losses import estimated_bpp, mse_255
 
 MAX_NOISE_STDDEV = 0.15
 TRAINING_QUALITIES = (8, 25)
@@ -35,7 +35,6 @@ class GoogleBaseline:
         """
         self._settings = settings
         self._sampling = settings.subsampling
-        self._dtype = dtype
         self._edit = ResConvLayer("editor", dtype=dtype)
         self.tables = None
         self.pretrained = []
@@ -74,9 +73,9 @@ class GoogleBaseline:
             integers, qtables, height, width, self._sampling
         )
 
-        total, terms = distortion(x, x_tilde, self._dtype)
-        terms["estimated_bpp"] = estimated_bpp(z, x, seed + [0, 3], self._sampling)
-        loss = self._settings.lmbda * total + terms["estimated_bpp"]
+        rate = estimated_bpp(z, x, seed + [0, 3], self._sampling)
+        terms = {"mse": mse_255(x, x_tilde), "estimated_bpp": rate}
+        loss = self._settings.lmbda * terms["mse"] + rate
         return differentiable.TrainingGraph(
             loss, terms, x_tilde, self.code(x, quality), maps={}
         )

@@ -61,9 +61,7 @@ class LJPEG:
             integers, qtables, height, width, self._sampling
         )
 
-        total, terms = distortion(
-            x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
-        )
+        total, terms = distortion(x, x_tilde, self._dtype, settings)
         terms["regularizer"] = self.tables.regularizer
         loss = settings.lmbda * total
         loss += settings.total_weight_regularizer * terms["regularizer"]

@@ -86,9 +86,7 @@ class LJPEGAttention:
             integers, qtables, height, width, self._sampling
         )
 
-        total, terms = distortion(
-            x, x_tilde, self._dtype, settings.lpips_weight, settings.msssim_weight
-        )
+        total, terms = distortion(x, x_tilde, self._dtype, settings)
         terms["regularizer"] = self.tables.regularizer
         terms["attention"] = tf.reduce_mean(attention)
         loss = settings.lmbda * total

@@ -101,7 +101,7 @@ class Codecs:
 
         names = ["vgg", "freeze_vgg", "subsampling"]
         if searcher:
-            names += ["rate_model", "lpips_weight", "msssim_weight"]
+            names += ["rate_model", *checkpoints.DISTORTION_WEIGHTS]
         kind = (model_class, *(getattr(settings, name, None) for name in names))
         if kind not in self._graphs:
             precision, _ = hardware.choose_precision(self._precision)

@@ -8,6 +8,7 @@ from errors import UserError
 from jpeg import differentiable
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from metrics.ssimulacra2 import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from training.losses import distortion
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
@@ -20,7 +21,8 @@ class DistortionGradient:
         """Builds the graph in the default graph.
 
         Args:
-          settings: of the model, as attributes: `lpips_weight`, `msssim_weight`.
+          settings: of the model, as attributes: `lpips_weight`, `msssim_weight`,
+            `ssimulacra2_weight`.
           dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
         """
         self._pixels = tf.placeholder(tf.uint8, [None, None, 3])
@@ -28,11 +30,13 @@ class DistortionGradient:
         x = tf.cast(self._pixels, tf.float32)[tf.newaxis] / 255.0
         height, width = differentiable.picture_size(x)
         x_tilde = differentiable.dct_to_rgb([self._dct[tf.newaxis]], height, width)
-        weights = settings.lpips_weight, settings.msssim_weight
-        total, _ = distortion(x, x_tilde, dtype, *weights)
+        total, _ = distortion(x, x_tilde, dtype, settings)
         self._gradient = tf.gradients(total, self._dct)[0]
-        sides = {LPIPS_MIN_SIDE: weights[0], MS_SSIM_MIN_SIDE: weights[1]}
-        self._min_side = max((s for s, weight in sides.items() if weight), default=1)
+        self._min_side = max(
+            LPIPS_MIN_SIDE if settings.lpips_weight else 1,
+            MS_SSIM_MIN_SIDE if settings.msssim_weight else 1,
+            SSIMULACRA2_MIN_SIDE if settings.ssimulacra2_weight else 1,
+        )
 
     def at(self, session, picture, dct):
         """The gradient of the mean distortion.

@@ -1,4 +1,4 @@
-"""SSIMULACRA2 as what a search minimises, with terms of its own at fine scales.
+"""SSIMULACRA2 as what a search minimises, with terms at fine scales.
 
 The interface is that of jpeg/search.py, see `search.SquaredError`.
 """
@@ -8,23 +8,17 @@ import functools
 import numpy as np
 
 from encoding.basis_energies import SCALES, grams
-from jpeg.planes import shown_rgb
+from jpeg.planes import error_slope, shown_rgb
 from jpeg.sampling import factors
-from jpeg.search import Form, Steps
+from jpeg.search import Form, SquaredError, Steps
 from jpeg_standard import BLOCK, YCBCR_TO_RGB
 from metrics import ssimulacra2
+from metrics.ssimulacra2_loss import POINTS, WEIGHTS
 from metrics.ssimulacra2_slopes import MAPS, Direction, Original, slopes
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
-# Points that a unit of the metric's weighted sum is taken for. Its polynomial is flat
-# where a picture is bad: no error would seem worth its bits there.
-_POINTS = 5.0
-_FIRST_POINTS = 6.0  # the same where nothing is coded yet
-# Weights of the mean of the SSIM map beside the metric's own, which sees no ringing of
-# luma at fine scales, and no chroma: alone it would leave block edges and stray dots.
-# Rows for scales, columns for Y, X, B.
-_FINE = ((25.0, 4.0), (25.0, 8.0, 4.0), (25.0, 0.0, 8.0))
+_FIRST_POINTS = 6.0  # `POINTS` where nothing is coded yet
 # Means of correlations between the errors of a block are less sure than variances.
 _SHRINKAGE = 0.3
 _REACH = 0.35  # steps that a target may differ from the original's coefficient
@@ -33,23 +27,10 @@ _CHROMA_REACH = 0.5  # part of the way that targets of chroma go
 _PART = 1 << 13  # blocks
 
 
-def _weights():
-    """The metric's, `[n, 6]` for each scale, with `_FINE`."""
-    found = []
-    for number, rows in enumerate(ssimulacra2.WEIGHTS):
-        fine = _FINE[number] if number < len(_FINE) else ()
-        own = np.zeros((max(len(rows), len(fine)), 6))
-        own[: len(rows)] = rows
-        own[: len(fine), 0] += fine
-        found.append(own)
-    return tuple(found)
-
-
-WEIGHTS = _weights()
-
-
 class SeenError:
-    """`lmbda * (100 - score) * pixels`, near enough, of SSIMULACRA2 with `_FINE`.
+    """`lmbda * (100 - score) * pixels`, near enough, of `ssimulacra2_loss`.
+
+    Beside a squared error where that has a weight.
 
     In every pass, for Cb and Cr and for Y, the metric is taken as its gradient and a
     quadratic form whose weights differ by block; correlations between the errors of a
@@ -61,13 +42,16 @@ class SeenError:
     DAMPING = (1.0, 2.0, 4.0, 6.0)  # of the weights, a number a pass
     PASSES = len(DAMPING)
 
-    def __init__(self, picture, lmbda):
+    def __init__(self, picture, lmbda, mse_lmbda=0.0):
         """Prepares what depends on the original only.
 
         Args:
           picture: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
           lmbda: bits per pixel that a point of the score is worth.
+          mse_lmbda: bits per pixel that a mean squared error of 1 is worth.
         """
+        self._squared = SquaredError(mse_lmbda) if mse_lmbda else None
+        self._mse_lmbda = mse_lmbda
         self._factor = lmbda * picture.shape[0] * picture.shape[1]
         self._original = Original(picture, WEIGHTS)
         self._gradients = {}
@@ -115,7 +99,7 @@ class SeenError:
             (lambda number, *part: sums[number].add(*part)) if sums else None,
             is_original,
         )
-        points = _FIRST_POINTS if is_original else _POINTS
+        points = _FIRST_POINTS if is_original else POINTS
         scaled = (np.float32(points * self._factor) * c for c in found.curvatures)
         self._gradients = dict(zip(components, sums, strict=False))
         self._curvatures = dict(zip(components, scaled, strict=True))
@@ -132,24 +116,34 @@ class SeenError:
 
     def _weights(self, coded, component):
         own = np.einsum("msaa->msa", self._grams(coded, component)).reshape(-1, 64)
-        return self._curvatures[component] @ own.astype(np.float32)
+        weights = self._curvatures[component] @ own.astype(np.float32)
+        if self._squared:
+            weights += self._squared.weights(coded, component)
+        return weights
 
     def _correlations(self, coded, component, weights):
         """Of the mean block's quadratic form, `[64, 64]`, shrunk to independence."""
-        mean = np.zeros(self._curvatures[component].shape[1])
+        mean, scales = np.zeros(self._curvatures[component].shape[1]), 0.0
         for part in _parts(weights):
             scale = 1 / np.exp(np.log(weights[part]).mean(1, dtype=float))
             mean += scale @ self._curvatures[component][part]
+            scales += scale.sum()
         own = self._grams(coded, component)
         form = np.einsum("x,xab->ab", mean, own.reshape(-1, 64, 64))
+        if self._squared:
+            form += np.diag(scales * self._squared.weights(coded, component)[0])
         roots = np.sqrt(np.diag(form))
         form /= np.outer(roots, roots)
         return (1 - _SHRINKAGE) * form + _SHRINKAGE * np.eye(64)
 
     def _target(self, coded, component, weights, correlations, damping):
         """Least of the form, in a reach of the original's coefficients."""
+        scale = POINTS * self._factor
         slope = self._gradients.pop(component).coefficients()
-        inverse = np.linalg.inv(correlations) * (_POINTS * self._factor / 2 / damping)
+        if self._squared:
+            squared = coded.gradient_of(component, error_slope(coded, component))
+            slope += np.float32(2 * self._mse_lmbda / scale) * squared
+        inverse = np.linalg.inv(correlations) * (scale / 2 / damping)
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
         target = slope

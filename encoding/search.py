@@ -188,7 +188,7 @@ class Search:
             is_small = min(picture.shape[:2]) < DEFAULT_TUNE_MIN_SIDE
             return "psnr" if is_small else DEFAULT_TUNE
         if tune == "model" and not self.weighs_by_steps:
-            return "mixed" if getattr(self._settings, "msssim_weight", 0) else "psnr"
+            return _own_tune(self._settings)
         return tune
 
     def usual_lambda(self, qtables):
@@ -206,22 +206,19 @@ class Search:
             return self._lmbda
         lmbda = lambda_of_tables(qtables)
         if _is_in_bits(settings):
-            own = "mixed" if getattr(settings, "msssim_weight", 0) else "psnr"
-            lmbda = self._lmbda / _EQUAL_RATE[own]
+            lmbda = self._lmbda * _squared_error_worth(settings)
         return lmbda * _EQUAL_RATE[tune or DEFAULT_TUNE]
 
     def _distortion(self, picture, qtables, lmbda):
         if self.weighs_by_steps:
             return search.SquaredSteps(qtables, lmbda)
         if self._quantization.tune == "model":
-            weight = getattr(self._settings, "msssim_weight", 0.0)
-            _check_size(picture, "ms-ssim" if weight else "psnr")
-            return mixed(picture, lmbda, weight * lmbda)
+            return distortion_of_loss(picture, self._settings, lmbda)
         tune = self.tune_for(picture)
         _check_size(picture, tune)
         if tune == "ssimulacra2":
             return SeenError(picture, lmbda)
-        return mixed(
+        return _mixed(
             picture,
             lmbda if tune != "ms-ssim" else 0.0,
             _MS_SSIM_SCALE * lmbda if tune != "psnr" else 0.0,
@@ -247,7 +244,42 @@ def _weighs_by_steps(settings, tune):
     return tune == "model" and (_has_lpips(settings) or not _is_in_bits(settings))
 
 
-def mixed(picture, mse_lmbda, msssim_lmbda):
+def _seen_weight(settings):
+    return getattr(settings, "ssimulacra2_weight", 0.0)
+
+
+def _squared_error_worth(settings):
+    """Of the squared error alone, the factor on a loss's lambda at equal rate."""
+    if weight := _seen_weight(settings):
+        return 1.0 + weight / _EQUAL_RATE["ssimulacra2"]
+    return 1.0 / _EQUAL_RATE[_own_tune(settings)]
+
+
+def _own_tune(settings):
+    """The one of `jpeg.TUNES` that the loss of a model is nearest to."""
+    if _seen_weight(settings):
+        return "ssimulacra2"
+    return "mixed" if getattr(settings, "msssim_weight", 0) else "psnr"
+
+
+def distortion_of_loss(picture, settings, lmbda):
+    """What a model's loss weighs with lambda, without LPIPS.
+
+    Args:
+      picture: uint8 `[h, w, 3]`.
+      settings: of the model, as attributes: `msssim_weight`, `ssimulacra2_weight`.
+      lmbda: bits per pixel that a distortion of 1 is worth.
+
+    Raises:
+      UserError: the picture is too small for it.
+    """
+    _check_size(picture, _own_tune(settings))
+    if weight := _seen_weight(settings):
+        return SeenError(picture, weight * lmbda, lmbda)
+    return _mixed(picture, lmbda, getattr(settings, "msssim_weight", 0.0) * lmbda)
+
+
+def _mixed(picture, mse_lmbda, msssim_lmbda):
     """The distortion of MSE and 1 - MS-SSIM with these lambdas."""
     if not msssim_lmbda:
         return search.SquaredError(mse_lmbda)

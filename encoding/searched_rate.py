@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 import tensorflow_v1 as tf
-from encoding.search import mixed
+from encoding.search import distortion_of_loss
 from jpeg import differentiable, search, trellis
 from jpeg.progressive import band_histogram, coded_bits, zigzag_blocks
 from jpeg.sampling import groups, planes_of
@@ -29,7 +29,7 @@ def searched_integers(x, z, qtables, settings):
         `differentiable.rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`.
       settings: of the model, as attributes: `lmbda`, bits per pixel that a distortion
-        of 1 is worth, `msssim_weight`, `subsampling`.
+        of 1 is worth, `msssim_weight`, `ssimulacra2_weight`, `subsampling`.
 
     Returns:
       float32 integers, shaped as `z`, and their bits per pixel, a scalar.
@@ -80,8 +80,7 @@ def searched(picture, qtables, settings):
       Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`, and their bits in progressive
       scans, a float: symbols by their self-information.
     """
-    lmbda = settings.lmbda
-    distortion = mixed(picture, lmbda, settings.msssim_weight * lmbda)
+    distortion = distortion_of_loss(picture, settings, settings.lmbda)
     planes, _ = search.search(
         *(picture, settings.subsampling, "optimized", distortion, qtables, False)
     )

@@ -218,6 +218,8 @@ def _model_settings(prefix, script, args):
     settings = checkpoints.model_settings(os.path.dirname(prefix), script)
     saved = vars(settings)
     names = ("lmbda", "lpips_weight", "msssim_weight", "rate_model")
+    # Of older dots, whose records lack it, it is 0.
+    names += ("ssimulacra2_weight",) if saved["ssimulacra2_weight"] else ()
     names += ("vgg", "freeze_vgg") if script == LJPEGAttention.NAME else ()
     return {
         "script": script,

@@ -27,6 +27,7 @@ LJPEG_TRAIN = {
     "rounding": "straight_through",
     "lpips_weight": 0.0,
     "msssim_weight": 0.0,
+    "ssimulacra2_weight": 0.0,
     "total_weight_regularizer": 0.0,
     "table_init": None,
     "tables_from": None,
@@ -296,6 +297,7 @@ def test_wrong_values_of_train_are_refused_by_name(capsys, script, flag, value):
     [
         ("--lpips_weight", "-1"),
         ("--msssim_weight", "-1"),
+        ("--ssimulacra2_weight", "nan"),
         ("--total_weight_regularizer", "nan"),
         ("--vgg", "vgg11"),
         # The search knows no attention.
@@ -341,6 +343,11 @@ def test_tables_may_start_at_either_end_of_their_range(value):
             ("--feature_cache", "--patchsize"),
         ),
         ("ljpeg", "--rate_model rdoq --lpips_weight 1", ("rdoq", "--lpips_weight")),
+        (
+            "ljpeg_attention",
+            "--ssimulacra2_weight 1 --msssim_weight 1",
+            ("--ssimulacra2_weight", "--msssim_weight"),
+        ),
     ],
 )
 def test_flags_of_train_that_contradict_each_other_are_refused(
@@ -371,6 +378,7 @@ def test_subsampling_of_a_training_is_that_of_its_rate_model(flags, sampling):
         ("ljpeg", "--rate_model entropy --rate_lr 1 --lpips_weight 1"),
         ("ljpeg", "--rate_model rdoq --table_lr 1 --total_weight_regularizer 1"),
         ("ljpeg_attention", "--rate_model entropy --rate_lr 1 --msssim_weight 1"),
+        ("ljpeg_attention", "--ssimulacra2_weight 40"),
         ("google_baseline", "--rate_lr 1"),
         ("ljpeg_attention", "--rounding polynomial --tables_from a"),
         ("ljpeg", "--lr_schedule cosine --lr 1"),

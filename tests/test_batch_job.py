@@ -149,8 +149,10 @@ def test_settings_reach_the_command_line(flags_of, script):
     wanted |= {"table_init": 50, "msssim_weight": 5000, "lr_schedule": "cosine"}
     assert changed == {**vars(defaults), **wanted, "rounding": None}
     settings = {"ROUNDING": "polynomial", "TABLES_RUN": "runs/tables"}
+    settings |= {"SSIMULACRA2_WEIGHT": "40"}
     changed = vars(parse(["train", *flags_of(SCRIPT=script, **settings)]))
     wanted = {"rounding": "polynomial", "tables_from": "runs/tables/lambda_001"}
+    wanted |= {"ssimulacra2_weight": 40}
     assert changed == {**vars(defaults), **wanted}
 
 

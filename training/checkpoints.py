@@ -31,14 +31,15 @@ CHECKPOINT_NAME = "model.ckpt"
 LOCK_FILE = ".lock"
 SUFFIXES = (".index", ".data-00000-of-00001")  # of the files of a checkpoint
 
+# Flags of what is weighed beside the MSE.
+DISTORTION_WEIGHTS = ("lpips_weight", "msssim_weight", "ssimulacra2_weight")
 # Flags that a run cannot change half-way: the model, or what it is trained for.
 DEFINING = (
     "script",
     "vgg",
     "freeze_vgg",
     "lmbda",
-    "lpips_weight",
-    "msssim_weight",
+    *DISTORTION_WEIGHTS,
     "total_weight_regularizer",
     "rate_model",
     "rounding",
@@ -55,8 +56,7 @@ _DEFAULTS = {
     "tables_from": None,
     "rate_model": "proxy",
     "subsampling": "4:4:4",
-    "lpips_weight": 0.0,
-    "msssim_weight": 0.0,
+    **dict.fromkeys(DISTORTION_WEIGHTS, 0.0),
 }
 _MAX_WEIGHT = 1e12  # of a term of a loss; more would be a slip of the hand
 
@@ -79,7 +79,7 @@ _ACCEPTED = {
     "subsampling": lambda value: value in SUBSAMPLINGS,
     "table_init": _is_table_entry,
     **dict.fromkeys(
-        ("lmbda", "lpips_weight", "msssim_weight", "total_weight_regularizer"),
+        ("lmbda", *DISTORTION_WEIGHTS, "total_weight_regularizer"),
         _is_weight,
     ),
 }

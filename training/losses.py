@@ -14,29 +14,43 @@ def mse_255(x, x_tilde):
     return scale * tf.nn.l2_loss(x - x_tilde)
 
 
-def distortion(x, x_tilde, dtype, lpips_weight=0.0, msssim_weight=0.0):
-    """MSE_255 + lpips_weight * LPIPS + msssim_weight * (1 - MS-SSIM), batch means.
+def distortion(x, x_tilde, dtype, settings):
+    """MSE_255 and what has a weight of LPIPS, 1 - MS-SSIM, SSIMULACRA2; batch means.
 
     Args:
       x, x_tilde: RGB in [0, 1], `[b, h, w, 3]`.
       dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
-      lpips_weight: float; at 0, LPIPS (as costly as the rest of ljpeg) is left out.
-      msssim_weight: float; MS-SSIM needs sides of at least 161 px, and is left out at
-        0.
+      settings: of the training, weights as attributes; what has the weight 0 is left
+        out: `lpips_weight`, of LPIPS, which is as costly as the rest of ljpeg;
+        `msssim_weight`, of 1 - MS-SSIM, which needs sides of at least 161 px;
+        `ssimulacra2_weight`, of the points that `ssimulacra2_loss` takes off the score.
 
     Returns:
       The distortion, a scalar, and its terms as `{name: scalar}`.
     """
     terms = {"mse": mse_255(x, x_tilde)}
     total = terms["mse"]
-    if lpips_weight:
+    if settings.lpips_weight:
         terms["lpips"] = tf.reduce_mean(lpips(x, x_tilde, dtype=dtype))
-        total += lpips_weight * terms["lpips"]
-    if msssim_weight:
+        total += settings.lpips_weight * terms["lpips"]
+    if settings.msssim_weight:
         similarity = tf.image.ssim_multiscale(x, x_tilde, max_val=1.0)
         terms["ms-ssim"] = tf.reduce_mean(similarity)
-        total += msssim_weight * (1.0 - terms["ms-ssim"])
+        total += settings.msssim_weight * (1.0 - terms["ms-ssim"])
+    if settings.ssimulacra2_weight:
+        terms["ssimulacra2"] = _points_lost(x, x_tilde)
+        total += settings.ssimulacra2_weight * terms["ssimulacra2"]
     return total, terms
+
+
+def _points_lost(x, x_tilde):
+    """Points below 100 of SSIMULACRA2, near enough, with terms at fine scales."""
+    # Compiles for a second, and only this term needs it.
+    from metrics import ssimulacra2_graph, ssimulacra2_loss
+
+    pictures = 255.0 * x, 255.0 * x_tilde
+    sums = ssimulacra2_graph.weighted_sums(*pictures, ssimulacra2_loss.WEIGHTS)
+    return ssimulacra2_loss.POINTS * tf.reduce_mean(sums)
 
 
 def rounded(dct, qtables, settings):

@@ -9,10 +9,12 @@ import tensorflow.compat.v1 as tf
 
 from encoding import distortion_gradient
 from errors import UserError
+from training.checkpoints import DISTORTION_WEIGHTS
 
 
-def settings(lpips_weight=0.0, msssim_weight=0.0):
-    return types.SimpleNamespace(lpips_weight=lpips_weight, msssim_weight=msssim_weight)
+def settings(**weights):
+    without = dict.fromkeys(DISTORTION_WEIGHTS, 0.0)
+    return types.SimpleNamespace(**{**without, **weights})
 
 
 def picture_of(rng, height, width):

@@ -11,6 +11,7 @@ import ljpeg
 from encoding import codec, search
 from encoding.codecs import PLAIN, Codecs
 from encoding.distortions import MultiScaleSimilarity
+from encoding.perceptual import SeenError
 from errors import UserError
 from jpeg import file as jpeg_file
 from jpeg import search as jpeg_search
@@ -131,6 +132,21 @@ def test_a_model_of_a_rate_is_searched_by_its_own_loss_from_its_tables(trained):
     distortion = jpeg_search.SquaredError(0.01)
     assert_equal(found, *planes_of(distortion, picture, given, True))
     assert (found.qtables != np.moveaxis(given, -1, 0)).any()
+
+
+@pytest.mark.parametrize("tune", ["model", "psnr"])
+def test_a_model_for_ssimulacra2_is_searched_by_it_and_its_squared_error(trained, tune):
+    picture = picture_of(168, 176)
+    how = SEARCHED._replace(tune=tune)
+    found = quantized(trained, picture, how, ssimulacra2_weight=30.0)
+    given = np.moveaxis(quantized(trained, picture, PLAIN).qtables, 0, -1)
+    # 1.7 points for an MSE of 1 give files of about the same size.
+    own = 0.01 * (1 + 30 / 1.7)
+    distortion = {
+        "model": lambda: SeenError(picture, 0.3, 0.01),
+        "psnr": lambda: jpeg_search.SquaredError(own),
+    }[tune]()
+    assert_equal(found, *planes_of(distortion, picture, given, True))
 
 
 @pytest.mark.parametrize(

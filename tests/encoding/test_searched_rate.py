@@ -11,7 +11,9 @@ from encoding import searched_rate
 from jpeg import differentiable
 from jpeg.file import QuantizedImage, decode, encode
 from jpeg.sampling import plane_blocks
+from metrics import ssimulacra2_loss
 from metrics.pictures import PictureMetrics
+from tests.metrics.helpers import shown, value_of
 from training import losses
 
 QTABLES = np.random.default_rng(7).integers(8, 40, (8, 8, 2)).astype(np.float32)
@@ -19,10 +21,8 @@ LMBDA = 0.02
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
 
 
-def settings(sampling, lmbda=LMBDA, msssim_weight=0.0):
-    return types.SimpleNamespace(
-        lmbda=lmbda, msssim_weight=msssim_weight, subsampling=sampling
-    )
+def settings(sampling, lmbda=LMBDA, **weights):
+    return types.SimpleNamespace(lmbda=lmbda, subsampling=sampling, **weights)
 
 
 # One picture
@@ -69,13 +69,16 @@ def bits_of(planes):
     return bits
 
 
-def cost(picture, planes, sampling, msssim_weight=0.0):
+def cost(picture, planes, sampling, msssim_weight=0.0, ssimulacra2_weight=0.0):
     """Of a file with these integers: lambda * distortion + bits per pixel."""
     tables = QTABLES.transpose(2, 0, 1).astype(int)
     coded = QuantizedImage(planes, sampling, tables, *picture.shape[:2])
     metrics = PictureMetrics()
-    values = metrics.compare(metrics.reference(picture), decode(encode(coded)))
+    decoded = decode(encode(coded))
+    values = metrics.compare(metrics.reference(picture), decoded)
     distortion = values["mse"] + msssim_weight * (1 - values["ms-ssim"])
+    points = 5 * value_of(picture, shown(decoded), ssimulacra2_loss.WEIGHTS)
+    distortion += ssimulacra2_weight * points
     return LMBDA * distortion + bits_of(planes) / (picture.size / 3)
 
 
@@ -89,19 +92,19 @@ def test_bits_are_those_of_the_symbols(smooth_picture, sampling):
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize("msssim_weight", [0.0, 500.0])
-def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, msssim_weight):
+@pytest.mark.parametrize(
+    "weights", [{}, {"msssim_weight": 500.0}, {"ssimulacra2_weight": 3.0}]
+)
+def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, weights):
     picture = smooth_picture(0, 168, 180)
-    found, _ = searched_rate.searched(
-        picture, QTABLES, settings(sampling, LMBDA, msssim_weight)
-    )
+    found, _ = searched_rate.searched(picture, QTABLES, settings(sampling, **weights))
     with tf.Graph().as_default(), tf.Session() as session:
         x = tf.constant(picture[np.newaxis] / np.float32(255))
         dct = differentiable.rgb_to_dct(x, sampling)
         coded = differentiable.code(dct, tf.constant(QTABLES), 168, 180, sampling)
         rounded = session.run(coded.integers)
     rounded = searched_rate.planes_of([own[0].astype(np.int16) for own in rounded])
-    costs = [cost(picture, p, sampling, msssim_weight) for p in (found, rounded)]
+    costs = [cost(picture, p, sampling, **weights) for p in (found, rounded)]
     assert costs[0] < 0.9 * costs[1]
 
 

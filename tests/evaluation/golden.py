@@ -227,7 +227,9 @@ def refined(folder):
 
 def gradient(folder):
     """Of MSE with MS-SSIM."""
-    settings = types.SimpleNamespace(lpips_weight=0.0, msssim_weight=5000.0)
+    settings = types.SimpleNamespace(
+        lpips_weight=0.0, msssim_weight=5000.0, ssimulacra2_weight=0.0
+    )
     [dct] = transform.picture_to_dct(picture())
     moved = np.rint(dct / 20) * 20
     with tf.Graph().as_default(), tf.Session() as session:

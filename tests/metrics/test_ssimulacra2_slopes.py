@@ -1,56 +1,20 @@
 """Gradient of SSIMULACRA2 by differences of the metric, curvature by random errors."""
 
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 from scipy import ndimage
 
 from jpeg_standard import YCBCR_TO_RGB
 from metrics import ssimulacra2, ssimulacra2_slopes
 from metrics.ssimulacra2_slopes import Direction
-from tests.paths import EXAMPLE_IMAGES
-
-# Of all norms of all maps, so that none of them can be wrong unseen.
-RNG = np.random.default_rng(3)
-ALL_WEIGHTS = tuple(RNG.uniform(1, 9, (3, 6)) for _ in range(5))
-
-
-def coded_example(height, width, quality=40):
-    """(original, decoded), uint8 `[height, width, 3]`."""
-    with Image.open(EXAMPLE_IMAGES / "astronaut.png") as image:
-        original = np.array(image.convert("RGB"))[30 : 30 + height, 170 : 170 + width]
-    buffer = io.BytesIO()
-    Image.fromarray(original).save(buffer, "JPEG", quality=quality)
-    return original, np.array(Image.open(buffer))
-
-
-def shown(picture):
-    planes = np.moveaxis(picture, -1, 0).astype(np.float32) - 128
-    return np.ascontiguousarray(planes)
-
-
-CHANNELS = [Direction(rgb, 8, 8) for rgb in np.eye(3)]
-
-
-def slopes_of(original, planes, weights=ALL_WEIGHTS, directions=(), **options):
-    """(`Slopes`, gradients `[directions, h, w]`) of planes as from `shown`."""
-    prepared = ssimulacra2_slopes.Original(original, weights)
-    gradients = np.full((len(directions), *planes.shape[1:]), np.nan)
-
-    def part(rows, cols):
-        return np.ascontiguousarray(planes[:, rows, cols])
-
-    def take(number, rows, cols, gradient):
-        gradients[number, rows, cols] = gradient
-
-    found = ssimulacra2_slopes.slopes(prepared, part, directions, take, **options)
-    return found, gradients
-
-
-def value_of(original, planes, weights=ALL_WEIGHTS):
-    return slopes_of(original, planes, weights)[0].value
+from tests.metrics.helpers import (
+    ALL_WEIGHTS,
+    CHANNELS,
+    coded_example,
+    shown,
+    slopes_of,
+    value_of,
+)
 
 
 def test_value_is_the_sum_that_the_score_is_taken_of():

@@ -144,6 +144,7 @@ BAD_SETTINGS = [
     {"lmbda": [0.01]},
     {"lpips_weight": {}},
     {"msssim_weight": 1e300},
+    {"ssimulacra2_weight": -1},
     {"total_weight_regularizer": -1e-9},
     {"table_init": 0},
     {"table_init": 256},

@@ -381,6 +381,7 @@ def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
         "lmbda": 0.01,
         "lpips_weight": 3.0,
         "msssim_weight": 0.0,
+        "ssimulacra2_weight": 0.0,
         "total_weight_regularizer": 10.0,
         "rate_model": "proxy",
         "rounding": "straight_through",

@@ -9,8 +9,10 @@ import tensorflow.compat.v1 as tf
 import arg_parser
 import ljpeg
 from jpeg import differentiable
+from metrics import ssimulacra2_loss
 from metrics.pictures import PictureMetrics
-from training import losses, rate_models
+from tests.metrics.helpers import shown, value_of
+from training import checkpoints, losses, rate_models
 from training.loop import Trainer
 
 # Distortion
@@ -24,6 +26,12 @@ def pairs(smooth_picture):
     return x, np.clip(x + noise, 0, 255).round().astype(np.uint8)
 
 
+def weighing(**weights):
+    """Settings of a loss, in which other terms have no weight."""
+    without = dict.fromkeys(checkpoints.DISTORTION_WEIGHTS, 0.0)
+    return types.SimpleNamespace(**{**without, **weights})
+
+
 @pytest.mark.parametrize(
     "weights, names",
     [
@@ -34,7 +42,8 @@ def pairs(smooth_picture):
 )
 def test_distortion_is_the_weighted_sum_of_the_metrics(session, pairs, weights, names):
     tensors = [tf.constant(batch / np.float32(255)) for batch in pairs]
-    total, terms = session.run(losses.distortion(*tensors, tf.float32, **weights))
+    built = losses.distortion(*tensors, tf.float32, weighing(**weights))
+    total, terms = session.run(built)
     metrics = PictureMetrics()
     rows = [
         metrics.compare(metrics.reference(x), y) for x, y in zip(*pairs, strict=True)
@@ -51,8 +60,24 @@ def test_distortion_is_the_weighted_sum_of_the_metrics(session, pairs, weights, 
 
 def test_a_picture_like_the_original_has_no_distortion(session, pairs):
     x = tf.constant(pairs[0] / np.float32(255))
-    total, _ = losses.distortion(x, x, tf.float32, 300.0, 5000.0)
+    settings = weighing(lpips_weight=300.0, msssim_weight=5000.0, ssimulacra2_weight=9)
+    total, _ = losses.distortion(x, x, tf.float32, settings)
     assert abs(session.run(total)) < 5000 * 1e-5
+
+
+def test_points_of_ssimulacra2_are_those_that_the_search_minimises(session, pairs):
+    # Another height than width, so that no axis stands for the other.
+    pairs = [batch[:, :45, :70] for batch in pairs]
+    tensors = [tf.constant(batch / np.float32(255)) for batch in pairs]
+    built = losses.distortion(*tensors, tf.float32, weighing(ssimulacra2_weight=7.0))
+    total, terms = session.run(built)
+    wanted = [
+        5 * value_of(x, shown(y), ssimulacra2_loss.WEIGHTS)
+        for x, y in zip(*pairs, strict=True)
+    ]
+    assert terms["ssimulacra2"] == pytest.approx(np.mean(wanted), rel=1e-3)
+    assert wanted[1] > 2 * wanted[0] > 4
+    assert total == pytest.approx(terms["mse"] + 7 * terms["ssimulacra2"], rel=1e-5)
 
 
 # Rate of the entropy model
