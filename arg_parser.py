@@ -532,6 +532,8 @@ def _checked(parser, args):
         _check_train(parser, args)
     if "quantization" in args:
         _check_compress(parser, args)
+    if "files_from" in args:
+        _check_many(parser, args)
     return args
 
 
@@ -601,7 +603,7 @@ def _add_compress(commands, quality=None, needs_model=True):
     """
     parser = commands.add_parser("compress", help="compress images to .jpg files")
     parser.add_argument(
-        "inputs", nargs="+", metavar="INPUT", help="images, folders or quoted globs"
+        "inputs", nargs="*", metavar="INPUT", help="images, folders or quoted globs"
     )
     files = parser.add_argument_group("files")
     files.add_argument(
@@ -638,6 +640,7 @@ def _add_compress(commands, quality=None, needs_model=True):
         help="add a JSON line an input: path, status, output, bytes_in, bytes_out, "
         "bpp, setting, seconds, error",
     )
+    _add_many(files)
     files.add_argument(
         "--strip_metadata",
         action="store_true",
@@ -886,6 +889,41 @@ def _add_workers(group):
         help="threads; the results do not depend on it (default: the cores that the "
         "process may use)",
     )
+
+
+def _add_many(group):
+    group.add_argument(
+        "--files_from",
+        metavar="LIST",
+        help="in place of INPUT: a file with a path a line, or - for standard input; "
+        "their tree is kept in OUT",
+    )
+    _add_shard(group, "all are done")
+    group.add_argument(
+        "--missing",
+        action="store_true",
+        help="only print the paths that are in no manifest of OUT",
+    )
+
+
+def _check_many(parser, args):
+    """Refuses what does not fit to lists and shards; fills in the task's own shard."""
+    if bool(args.inputs) == bool(args.files_from):
+        parser.error("name images: INPUT, or a list of them by --files_from")
+    if not args.missing:
+        args.shard = args.shard or _slurm_shard(parser)
+    if not (args.shard or args.files_from or args.missing):
+        return
+    flags = [
+        f"--{name}" for name in ("force", "json", "verbose") if getattr(args, name)
+    ]
+    if flags:
+        parser.error(
+            f"{flags[0]}: not for a share of many files; its manifest says what is "
+            "done, and nothing that is there is replaced"
+        )
+    if not args.output or args.output.lower().endswith((".jpg", ".jpeg")):
+        parser.error("--shard, --files_from: name the folder of the results by -o")
 
 
 def _add_shard(group, without):

@@ -13,8 +13,9 @@ from encoding.batch import Done, MemoryBudget, run_batch, size_of
 from encoding.originals import smaller_original
 from encoding.outputs import OutputGuard, plan_outputs, without_earlier_outputs
 from encoding.records import COMPRESSED, ORIGINAL, SKIPPED, Record, RecordFile
-from encoding.reports import described, report
+from encoding.reports import Tally, described, report
 from encoding.settings import Encoder, open_settings
+from encoding.shares import FreeNames, is_share, opened_share, print_missing
 from errors import UserError
 from jpeg import file as jpeg_file
 from jpeg.image_files import (
@@ -26,6 +27,8 @@ from jpeg.image_files import (
 )
 from metrics.basic import bits_per_pixel
 from metrics.pictures import PictureMetrics
+
+logger = logging.getLogger(__name__)
 
 # Bytes a pixel that a picture takes while it is coded, at most; measured.
 _BYTES_OF_PIXEL = 250
@@ -45,8 +48,12 @@ def compress(model_class, args):
       UserError: no image, no checkpoint, flags that do not fit.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    inputs, outputs = _plan(args)
+    if args.missing:
+        return print_missing(args, _plan)
     hardware.select_device(args.device)
+    if is_share(args):
+        return _compress_share(model_class, args)
+    inputs, outputs = _plan(args)
     with contextlib.ExitStack() as stack:
         encoder = Encoder(open_settings(model_class, args, stack), args)
         records = stack.enter_context(RecordFile(args.json)) if args.json else None
@@ -55,6 +62,31 @@ def compress(model_class, args):
         results = run_batch(job, pairs, job.workers, records)
         done = _shown(results, inputs, args.verbose)
     return report(done, args.verbose)
+
+
+def _compress_share(model_class, args):
+    """Compresses the files of one shard, or of a list; returns the exit status."""
+    with contextlib.ExitStack() as stack:
+        share = stack.enter_context(opened_share(args, _plan))
+        name = "shard {}/{}".format(*args.shard) if args.shard else args.files_from
+        logger.info(
+            "%s: %d files to do, manifest %s", name, share.count, share.manifest
+        )
+        if not share.count:
+            return 0
+        encoder = Encoder(open_settings(model_class, args, stack), args)
+        records = stack.enter_context(RecordFile(share.manifest))
+        job = _Job(encoder, args, FreeNames())
+        results = run_batch(job, share.pairs, job.workers, records)
+        stack.enter_context(contextlib.closing(results))
+        stack.enter_context(logging_redirect_tqdm())
+        shown = tqdm.tqdm(results, total=share.count, unit="file", disable=None)
+        tally = Tally()
+        for item in shown:
+            tally.add(item.record)
+            if item.record.error:
+                shown.write(f"error: {item.record.error}", file=sys.stderr)
+    return tally.report(share.manifest)
 
 
 def _plan(args):
@@ -131,9 +163,11 @@ class _Job:
         """Whether there is a result that is not to be made again."""
         if self._args.force or not os.path.lexists(output):
             return False
-        if not self._args.skip_existing:
-            raise _exists(output)
-        return True
+        if self._args.skip_existing:
+            return True
+        if is_share(self._args):  # made by a call that did not come to record it?
+            return False
+        raise _exists(output)
 
     def _compress(self, path, output):
         """Writes a result; returns (status, setting, bpp, metrics)."""
@@ -162,7 +196,8 @@ class _Job:
         try:
             write_atomically(output, data, self._args.force, guard)
         except FileExistsError:  # made by another call meanwhile
-            raise _exists(output) from None
+            if not (is_share(self._args) and _holds(output, data)):
+                raise _exists(output) from None
 
     def _measure(self, picture, output, status):
         """Metrics of the file on the disk."""
@@ -176,3 +211,8 @@ class _Job:
 
 def _exists(output):
     return UserError(f"{output}: exists already; pass --force to overwrite it")
+
+
+def _holds(path, data):
+    with open(path, "rb") as file:
+        return file.read(len(data) + 1) == data

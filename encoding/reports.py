@@ -1,5 +1,6 @@
 """What `compress` prints: a line a picture where there is news, means and a summary."""
 
+import collections
 import logging
 import math
 import os
@@ -25,6 +26,34 @@ def described(done, verbose):
         )
     rate = f"{record.output}: {record.bytes_out} bytes, {record.bpp:.4f} bpp, "
     return rate + _metrics_text(done.metrics) + f" ({record.setting})"
+
+
+class Tally:
+    """Counts what becomes of files that are too many to hold a record of each."""
+
+    def __init__(self):
+        """Begins at nothing."""
+        self._counts = collections.Counter()
+        self._bytes_in = self._bytes_out = 0
+
+    def add(self, record):
+        """Counts a `records.Record`."""
+        self._counts[record.status] += 1
+        if record.status not in (FAILED, SKIPPED):
+            self._bytes_in += record.bytes_in
+            self._bytes_out += record.bytes_out
+
+    def report(self, manifest):
+        """Prints the summary; returns the exit status, as `report`."""
+        failed, skipped = self._counts[FAILED], self._counts[SKIPPED]
+        total = self._counts.total()
+        print(
+            f"{total - failed - skipped} of {total} files, {self._bytes_in} -> "
+            f"{self._bytes_out} bytes, {skipped} skipped, recorded in {manifest}"
+        )
+        if failed:
+            logger.error("%d of %d files failed, see %s", failed, total, manifest)
+        return 1 if failed else 0
 
 
 def report(done, verbose):

@@ -75,7 +75,7 @@ class ShardFolder:
         if (found := self.count()) != shard.count:
             raise UserError(
                 f"--shard {shard}: {self.path} was begun as {found} shards; go on as "
-                f"--shard I/{found}, or gather them first"
+                f"--shard I/{found}"
             )
         complaint = f"--shard {shard}: another process is this shard, in {self.path}"
         with exclusive(os.path.join(self.path, f"{shard.index}.lock"), complaint):

@@ -4,5 +4,4 @@
 #SBATCH --job-name=evaluate --array=0-9 --requeue
 #SBATCH --cpus-per-task=4 --mem=8G --time=4:00:00
 #SBATCH --open-mode=append --output=%x-%A_%a.log
-source .venv/bin/activate
-exec python3 evaluate.py "$@"
+exec "${PYTHON:-.venv/bin/python}" evaluate.py "$@"

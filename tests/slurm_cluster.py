@@ -15,7 +15,7 @@ from tests.paths import ROOT
 PROGRAMS = ("munged", "slurmctld", "slurmd", "slurmstepd", "sbatch", "scontrol")
 NODES = ("n1", "n2")
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY")
-START_SECONDS, STOP_SECONDS, JOB_SECONDS = 60, 30, 240
+START_SECONDS, STOP_SECONDS, JOB_SECONDS = 120, 60, 600
 
 _CONFIGURATION = """
 ClusterName=tests
@@ -45,9 +45,10 @@ SelectTypeParameters=CR_Core
 SchedulerParameters=batch_sched_delay=0
 KillWait=5
 ReturnToService=2
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2
-PartitionName=all Nodes=n1,n2 Default=YES MaxTime=60 State=UP
+NodeName=DEFAULT NodeHostname={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=64000
+NodeName=n1 Port={ports[1]}
+NodeName=n2 Port={ports[2]}
+PartitionName=all Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
 

@@ -3,14 +3,22 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from encoding.records import read_records
+from encoding.shards import Shard
+from encoding.shares import output_of
 from tests import slurm_cluster, test_batch_job
+from tests.encoding.helpers import save_png
+from tests.paths import ROOT
 from tests.slurm_cluster import wait_until
+from tests.test_evaluate import save_tables
 from training import checkpoints
 
 REASON = slurm_cluster.why_not()
@@ -98,3 +106,98 @@ def test_task_without_a_lambda_is_refused(cluster, tmp_path):
     assert set(cluster.wait_for(job).values()) == {"FAILED"}
     text = (tmp_path / "2.txt").read_text()
     assert text.count("\n") == 1 and "task 2: LAMBDAS has 2" in text
+
+
+# --- Evaluation and compression ------------------------------------------------------
+
+
+def run_script(*words):
+    """(exit status, stdout) of one of the scripts, outside of SLURM."""
+    words = [sys.executable, *map(str, words)]
+    done = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return done.returncode, done.stdout
+
+
+def submit_tasks(cluster, count, log, *words, **environment):
+    """Submits one of the files in slurm/ as an array; the number of the job."""
+    options = [f"--array=0-{count - 1}", "--cpus-per-task=1", f"--output={log}"]
+    environment = {"PYTHON": sys.executable, **environment}
+    return cluster.submit(*options, *words, **environment)
+
+
+def files_below(folder):
+    """dict from the path of each file in a folder to its bytes."""
+    return {
+        path.relative_to(folder): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_evaluation_in_four_tasks_equals_that_of_one_process(cluster, tmp_path):
+    for seed in range(2):
+        save_png(tmp_path / "images" / f"{seed}.png", 64, 72, seed)
+    save_tables(tmp_path / "batch" / "run" / "lambda_001", 40)
+    flags = ["--batch_dir", tmp_path / "batch", "--qualities", 5, 20, 50, 70, 80, 90]
+    flags += ["--test_image_glob", tmp_path / "images"]
+    script = "slurm/evaluate.sh"
+    log = tmp_path / "log.txt"
+    four = ["--output_dir", tmp_path / "four"]
+    job = submit_tasks(cluster, 4, log, script, *flags, *four)
+    assert run_script("evaluate.py", *flags, "--output_dir", tmp_path / "one")[0] == 0
+    assert set(cluster.wait_for(job).values()) == {"COMPLETED"}, log.read_text()
+    assert run_script("evaluate.py", *flags, *four)[0] == 0
+    assert files_below(tmp_path / "four") == files_below(tmp_path / "one")
+
+
+DIES_AT_THE_ELEVENTH_RECORD = """
+import os, runpy, signal, sys
+from encoding.records import RecordFile
+
+append, written = RecordFile.append, []
+
+def append_or_die(self, record):
+    written.append(record)
+    if len(written) == 11:
+        os.write(self._descriptor, record.line()[:40])
+        os.kill(os.getpid(), signal.SIGKILL)
+    append(self, record)
+
+RecordFile.append = append_or_die
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def test_files_of_a_task_that_dies_are_missing_until_the_next_array(cluster, tmp_path):
+    paths = [str(tmp_path / "in" / str(i % 7) / f"{i}.png") for i in range(300)]
+    for seed, path in enumerate(paths):
+        save_png(Path(path), 16, 24, seed)
+    (tmp_path / "list").write_text("\n".join(paths))
+    (tmp_path / "dies.py").write_text(DIES_AT_THE_ELEVENTH_RECORD)
+    dying = test_batch_job.write_program(
+        tmp_path / "python",
+        f"""[[ $SLURM_ARRAY_TASK_ID == 3 ]] && set -- {tmp_path}/dies.py "$@"
+        exec {sys.executable} "$@" """,
+    )
+    command = ["ljpeg_PIL.py", "compress", "--quality", 50, "--workers", 1]
+    command += ["--files_from", tmp_path / "list", "-o", tmp_path / "out"]
+    log, script = tmp_path / "log.txt", "slurm/compress.sh"
+    paths_of_dying = {"PYTHON": dying, "PYTHONPATH": ROOT}
+    job = submit_tasks(cluster, 5, log, script, *command, **paths_of_dying)
+    states = cluster.wait_for(job)
+    ended = {f"{job}_{i}": "FAILED" if i == 3 else "COMPLETED" for i in range(5)}
+    assert states == ended, log.read_text()
+
+    recorded = list(read_records(tmp_path / "out" / "_shards" / "3.jsonl"))
+    assert len(recorded) == 10
+    own = {path for path in paths if Shard(3, 5).owns(output_of(path, ""))}
+    left = own - {record.path for record in recorded}
+    status, out = run_script(*command, "--missing")
+    assert status == 1 and set(out.splitlines()) == left
+
+    job = submit_tasks(cluster, 5, log, script, *command)
+    assert set(cluster.wait_for(job).values()) == {"COMPLETED"}, log.read_text()
+    assert run_script(*command, "--missing") == (0, "")
+    assert all(Path(output_of(path, tmp_path / "out")).exists() for path in paths)
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == 300
