@@ -43,6 +43,7 @@ COMPRESS = {
     "skip_existing": False,
     "keep_smaller": True,
     "json": None,
+    **{"files_from": None, "shard": None, "missing": False},
     "strip_metadata": False,
     "lenient": False,
     "max_megapixels": 200,
