@@ -79,13 +79,14 @@ def _compress_share(model_class, args):
         job = _Job(encoder, args, FreeNames())
         results = run_batch(job, share.pairs, job.workers, records)
         stack.enter_context(contextlib.closing(results))
-        stack.enter_context(logging_redirect_tqdm())
-        shown = tqdm.tqdm(results, total=share.count, unit="file", disable=None)
+        bar = _progress(share.count, sys.stderr.isatty(), "file")
+        update, write = stack.enter_context(bar)
         tally = Tally()
-        for item in shown:
+        for item in results:
             tally.add(item.record)
             if item.record.error:
-                shown.write(f"error: {item.record.error}", file=sys.stderr)
+                write(f"error: {item.record.error}", file=sys.stderr)
+            update(1)
     return tally.report(share.manifest)
 
 
@@ -117,8 +118,8 @@ def _shown(results, inputs, verbose):
 
 
 @contextlib.contextmanager
-def _progress(total, has_bar):
-    """Yields (function that counts bytes, function that prints a line)."""
+def _progress(total, has_bar, unit="B"):
+    """Yields (function that counts units, function that prints a line)."""
     if not has_bar:
         yield (lambda count: None), functools.partial(print, flush=True)
         return
@@ -128,7 +129,7 @@ def _progress(total, has_bar):
 
     with (
         logging_redirect_tqdm(),
-        tqdm.tqdm(total=total, unit="B", unit_scale=True) as bar,
+        tqdm.tqdm(total=total, unit=unit, unit_scale=True) as bar,
     ):
         yield bar.update, bar.write
 
