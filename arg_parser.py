@@ -309,11 +309,8 @@ def parse_calibrate(argv=None):
         "--tunes",
         nargs="+",
         choices=TUNES[1:],
-        default=[],
+        default=list(TUNES[1:]),
         help="what the search minimises",
-    )
-    parser.add_argument(
-        "--pillow", action="store_true", help="measure Pillow's JPEG, too"
     )
     parser.add_argument(
         "-o",
@@ -322,10 +319,7 @@ def parse_calibrate(argv=None):
         default="encoding/calibration.json",
         help="table to write, or to add to",
     )
-    args = parser.parse_args(argv)
-    if not (args.tunes or args.pillow):
-        parser.error("name what to measure: --tunes or --pillow")
-    return args
+    return parser.parse_args(argv)
 
 
 class _Parser(argparse.ArgumentParser):

@@ -1,7 +1,7 @@
 """What a lambda of the search gives on average: measured, for each `--tune`.
 
 `calibration.json` holds means over training photographs, of the search without a model
-at 4:2:0 and of Pillow's JPEG at 4:2:0; `python3 -m evaluation.calibrate` makes it.
+at 4:2:0; `python3 -m evaluation.calibrate` makes it. A target is sought from there on.
 """
 
 import functools
@@ -19,24 +19,6 @@ def _table():
         return json.load(file)
 
 
-def lambda_of_quality(quality, tune):
-    """The lambda whose files have the SSIMULACRA2 of Pillow's JPEG, in the mean.
-
-    Args:
-      quality: 1..100, of Pillow at 4:2:0.
-      tune: one of `jpeg.TUNES` but "model".
-
-    Returns:
-      A number; None where the tune was not measured.
-    """
-    curve = _table()["tunes"].get(tune)
-    return curve and curve["of_quality"][quality - 1]
-
-
-def _log_lambda(curve, values, value):
-    return np.interp(value, values, np.log(curve["lambda"]))
-
-
 def start(tune, goal, size):
     """Where the search for a goal begins.
 
@@ -49,14 +31,14 @@ def start(tune, goal, size):
       (lambda, slope of the goal's quantity by log(lambda), on the scale of its kind);
       (None, None) where there is no curve.
     """
-    curve = _table()["tunes"].get(tune)
+    curve = _table().get(tune)
     if curve is None:
         return None, None
-    name, wanted = goal.name, goal.wanted
+    name, wanted = goal.name, goal.middle
     if name == "bytes":
         name, wanted = "bpp", 8 * wanted / (size[0] * size[1])
     values = np.array([goal.kind.scale(value) for value in curve[name]])
-    log_lambda = _log_lambda(curve, values, goal.kind.scale(wanted))
-    slopes = np.gradient(values, np.log(curve["lambda"]))
-    slope = np.interp(log_lambda, np.log(curve["lambda"]), slopes)
+    logs = np.log(curve["lambda"])
+    log_lambda = np.interp(goal.kind.scale(wanted), values, logs)
+    slope = np.interp(log_lambda, logs, np.gradient(values, logs))
     return float(np.exp(log_lambda)), float(slope)

@@ -6,13 +6,18 @@ import math
 import os
 from typing import NamedTuple
 
+import numpy as np
+
 from encoding import calibration
 from encoding.codec import Codec, Quantization
 from encoding.codecs import Codecs
-from encoding.targets import closest_lambda, closest_setting, target_of
+from encoding.targets import Likeness, closest_lambda, closest_setting, target_of
 from errors import UserError
 from jpeg import file as jpeg_file
+from metrics.ssimulacra2 import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from training import checkpoints
+
+_SAMPLE_SIDE = 384  # px, a quarter of a sample
 
 logger = logging.getLogger(__name__)
 
@@ -24,14 +29,14 @@ class Setting(NamedTuple):
       label: what the user is told.
       codec: `codec.Codec`.
       quality: for models that take one, else 0.
-      is_calibrated: whether `quality` stands for a lambda of the search, see
-        calibration.py.
+      is_likeness: whether a file has to look like JPEG of `quality`, else that is the
+        quality of its tables.
     """
 
     label: str
     codec: Codec
     quality: int = 0
-    is_calibrated: bool = False
+    is_likeness: bool = False
 
 
 class Encoder:
@@ -75,9 +80,13 @@ class Encoder:
 
     def _encoded(self, setting, picture, metadata):
         lmbda = None
-        if setting.is_calibrated:
-            tune = setting.codec.search.tune_for(picture)
-            lmbda = calibration.lambda_of_quality(setting.quality, tune)
+        if setting.is_likeness and min(picture.shape[:2]) >= SSIMULACRA2_MIN_SIDE:
+            sample = sample_of(picture)
+            goal = Likeness(sample, setting.quality)
+            tried = self._closest_lambda(sample, metadata, goal)
+            if sample is picture:
+                return tried.data
+            lmbda = tried.setting
         quantized = setting.codec.quantize(
             picture, setting.quality, self._coding == "trellis", lmbda
         )
@@ -97,6 +106,19 @@ class Encoder:
         tune = middle.codec.search.tune_for(picture)
         start, slope = calibration.start(tune, goal, picture.shape[:2])
         return closest_lambda(encode, goal, start or _lambda(middle), slope)
+
+
+def sample_of(picture):
+    """Four squares of a large picture as one, by which a lambda can be found for it.
+
+    A picture of less than four times as many pixels stands for itself.
+    """
+    (height, width), side = picture.shape[:2], _SAMPLE_SIDE
+    if height * width < 4 * (2 * side) ** 2 or min(height, width) < 2 * side:
+        return picture
+    rows, cols = ([n // 4 - side // 2, 3 * n // 4 - side // 2] for n in (height, width))
+    squares = [[picture[y : y + side, x : x + side] for x in cols] for y in rows]
+    return np.concatenate([np.concatenate(row, axis=1) for row in squares])
 
 
 def _lambda(setting):
@@ -158,11 +180,11 @@ def open_settings(model_class, args, stack):
         names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
         return [Setting(n, codec_of(f)) for n, f in zip(names, folders, strict=True)]
     codec = codec_of(args.checkpoint_dir)
-    is_calibrated = not model_class.TAKES_QUALITY
+    is_likeness = not model_class.TAKES_QUALITY
     qualities = [quality]
     if target and codec.search is None:
         qualities = range(1, 101)
-    return [Setting(f"quality {q}", codec, q, is_calibrated) for q in qualities]
+    return [Setting(f"quality {q}", codec, q, is_likeness) for q in qualities]
 
 
 def _folders(args, target):

@@ -20,6 +20,7 @@ _NEAR, _LAST_ENCODES = 2, 10  # tolerances
 _LOG_LAMBDAS = (math.log(1e-7), math.log(1e4))  # between which is searched
 _LONGEST_STEP = 3.0  # in log(lambda)
 _MOST = 100.0  # of a slack
+_LIKE = 1.0  # points of SSIMULACRA2 that files which look alike may differ by
 # How far inside of the limit the aim lies, of the tolerance: at first, and once files
 # differ by what no lambda can tell.
 _AIM, _LATER_AIM, _LATER = 0.4, 0.7, 3
@@ -121,7 +122,7 @@ class Goal:
     def __init__(self, target, path, measure):
         """Takes a `Target`, the picture's path, and a function of a file's bytes."""
         self.name = target.name
-        self.wanted = target.value
+        self.wanted = self.middle = target.value
         self.kind = KINDS[target.name]
         self._path = path
         self._measure = measure
@@ -159,6 +160,27 @@ class Goal:
 
     def _nearest(self, tried):
         return f"the nearest is {self.kind.text.format(tried.value)}"
+
+
+class Likeness(Goal):
+    """The SSIMULACRA2 of Pillow's JPEG of a picture, to a point on either side."""
+
+    def __init__(self, picture, quality):
+        """Measures what is to be met.
+
+        Args:
+          picture: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
+          quality: 1..100, of Pillow at 4:2:0.
+        """
+        measure = _measure("ssimulacra2", picture, "")
+        score = measure(jpeg_file.encode_rgb(picture, quality, sampling="4:2:0"))
+        super().__init__(Target("ssimulacra2", score - _LIKE), "", measure)
+        self.middle = score
+        self.kind = self.kind._replace(tolerance=2 * _LIKE)
+
+    def best(self, all_tried):
+        """The file that comes closest, from either side."""
+        return min(all_tried, key=lambda tried: abs(tried.slack - _LIKE))
 
 
 def closest_setting(settings, encode, goal):

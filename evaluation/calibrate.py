@@ -2,20 +2,17 @@
 
     python3 -m evaluation.calibrate "photographs/*.png" --tunes mixed
 
-goes through a grid of lambdas and of Pillow's qualities, and writes the means over the
-photographs, beside those of other tunes that were measured before.
+goes through a grid of lambdas, and writes the means over the photographs beside those
+of other tunes that were measured before.
 """
 
 import concurrent.futures
 import json
 import logging
 import os
-import platform
 
 import numpy as np
-import PIL
 import tqdm
-from scipy.interpolate import PchipInterpolator
 
 import arg_parser
 import hardware
@@ -30,7 +27,6 @@ from metrics import ms_ssim, ssimulacra2
 from metrics.basic import bits_per_pixel, mean_squared_error, psnr
 
 SAMPLING = "4:2:0"
-QUALITIES = (2, 5, 9, 14, 20, 30, 40, 50, 60, 70, 78, 85, 90, 94, 97, 100)
 # Bits per pixel that a distortion of 1 is worth, lowest and highest, and how many.
 LAMBDAS = {
     "psnr": (4e-4, 4.0, 10),
@@ -50,17 +46,12 @@ def main():
     table = _table_of(args.output)
     with concurrent.futures.ThreadPoolExecutor(hardware.usable_cores()) as executor:
         means = Means(paths, args.crop, executor)
-        if args.pillow:
-            table["pillow"] = means.of_pillow()
         for tune in args.tunes:
-            table["tunes"][tune] = means.of_tune(tune)
-    for curve in table["tunes"].values():
-        curve["of_quality"] = lambdas_of_qualities(table["pillow"], curve)
-    table["about"] = (
-        f"means over {len(paths)} photographs, {args.crop} px of each, {SAMPLING}, "
-        f"optimized; every {args.every} of those named; "
-        f"Pillow {PIL.__version__}, Python {platform.python_version()}"
-    )
+            about = (
+                f"means over {len(paths)} photographs, every {args.every} of those "
+                f"named, {args.crop} px of each, {SAMPLING}, optimized"
+            )
+            table[tune] = {"about": about, **means.of_tune(tune)}
     write_atomically(args.output, json.dumps(table, indent=1).encode() + b"\n")
     logger.info("written: %s", args.output)
     return 0
@@ -68,24 +59,9 @@ def main():
 
 def _table_of(path):
     if not os.path.exists(path):
-        return {"about": "", "pillow": {}, "tunes": {}}
+        return {}
     with open(path, encoding="utf-8") as file:
         return json.load(file)
-
-
-def lambdas_of_qualities(pillow, curve):
-    """Lambdas whose mean SSIMULACRA2 is that of Pillow at the qualities 1..100.
-
-    By monotone cubic interpolation of what was measured; on beyond its ends as there.
-
-    Args:
-      pillow, curve: as from `Means`.
-    """
-    scores = PchipInterpolator(pillow["quality"], pillow["ssimulacra2"])
-    logs = PchipInterpolator(curve["ssimulacra2"], np.log(curve["lambda"]))
-    ends = curve["ssimulacra2"][0], curve["ssimulacra2"][-1]
-    qualities = np.arange(1, 101).clip(pillow["quality"][0], pillow["quality"][-1])
-    return np.exp(logs(scores(qualities).clip(*ends))).tolist()
 
 
 class Means:
@@ -96,14 +72,6 @@ class Means:
         self._paths = paths
         self._side = side
         self._executor = executor
-
-    def of_pillow(self):
-        """Of Pillow's JPEG by quality: dict of lists."""
-
-        def encode(picture, quality):
-            return jpeg_file.encode_rgb(picture, quality, "optimized", None, SAMPLING)
-
-        return {"quality": QUALITIES, **self._of(encode, QUALITIES, "Pillow")}
 
     def of_tune(self, tune):
         """Of the search without a model, by lambda: dict of lists."""

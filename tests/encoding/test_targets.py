@@ -218,7 +218,7 @@ def test_wrong_targets_are_usage_errors(capsys, flags, words):
 
 def test_start_of_a_target_is_the_lambda_of_the_mean(monkeypatch):
     curve = {"lambda": [0.001, 0.01, 0.1], "bpp": [0.1, 0.4, 1.6], "psnr": [20, 30, 40]}
-    monkeypatch.setattr(calibration, "_table", lambda: {"tunes": {"psnr": curve}})
+    monkeypatch.setattr(calibration, "_table", lambda: {"psnr": curve})
     picture = np.zeros((10, 20, 3), np.uint8)
     for name, value in (("bpp", 0.8), ("bytes", 20), ("psnr", 35)):
         goal = Target(name, value).goal(picture, "")
