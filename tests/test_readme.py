@@ -14,7 +14,7 @@ from evaluation.dots import find_lambda_dirs
 from tests.paths import ROOT
 
 # A training of the README takes minutes.
-SHORTER = {"STEPS=1000": "STEPS=2", '"0.001 0.004 0.016 0.08"': "0.016"}
+SHORTER = {"STEPS=800": "STEPS=2", '"0.001 0.004 0.016 0.08"': "0.016"}
 
 
 def blocks():
