@@ -73,6 +73,7 @@ def new_page(browser, complaints):
 
     def new_page(path, state=""):
         page = browser.new_page(viewport=WINDOW)
+        page.set_default_timeout(300_000)  # ms, for machines that are busy
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda r: is_network(r) and complaints.append(r.url))
@@ -323,18 +324,21 @@ def test_captions_tell_bytes_which_are_nearly_equal(page):
     assert JPEG in caption and RUN in caption and "SSIMULACRA2" in caption
 
 
+def to_scheme(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.wait_for_function("byId('plot').layout.paper_bgcolor === colours().back")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_both_colour_schemes_reach_the_plots(page, scheme):
-    page.emulate_media(color_scheme=scheme)
-    page.wait_for_timeout(300)
+    to_scheme(page, scheme)
     corner = pixels(page, "#plot")[3, 3].mean()
     body = page.evaluate("getComputedStyle(document.body).backgroundColor")
     brightness = np.mean([int(v) for v in re.findall(r"\d+", body)])
     assert abs(corner - brightness) < 3
     assert (brightness > 200) == (scheme == "light")
     other = "dark" if scheme == "light" else "light"
-    page.emulate_media(color_scheme=other)
-    page.wait_for_timeout(300)
+    to_scheme(page, other)
     assert abs(pixels(page, "#plot")[3, 3].mean() - corner) > 100
 
 
@@ -342,8 +346,9 @@ def test_both_colour_schemes_reach_the_plots(page, scheme):
 def test_a_narrow_window_needs_no_scrolling_sideways(at, mode):
     page = at(f"mode={mode}")
     page.set_viewport_size({"width": 340, "height": 700})
-    page.wait_for_timeout(300)
-    assert page.evaluate("document.documentElement.scrollWidth") <= 340
+    # The plots follow the window a moment later.
+    fits = "document.documentElement.scrollWidth <= 340"
+    page.wait_for_function(fits, timeout=60_000)
     for box in (pane.bounding_box() for pane in page.locator(".pane").all()):
         assert 250 < box["width"] <= 340
 
