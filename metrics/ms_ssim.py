@@ -192,7 +192,9 @@ def slopes(original, shown, take=None):
     blocks = tuple(-(-side // _BLOCK) for side in original.shape[:2])
     means, gradients, maps = [], [], []
     for number in range(len(_POWERS)):
-        size = (3, *pyramid.size(number))
+        if number:
+            pyramid.halve()
+        size = (3, *pyramid.size)
         gradient = np.zeros(size, np.float32) if number and take else None
         mean, own_maps = _scale_slopes(pyramid, number, blocks, gradient)
         means.append(np.maximum(mean, _LEAST_MEAN))
@@ -205,6 +207,7 @@ def slopes(original, shown, take=None):
         for mean, power in zip(means, _POWERS, strict=True)
     ]
     if take:
+        pyramid = _Pyramid(original, shown)
         coarse = _coarse_gradient(gradients, factors)
         del gradients
         _give_gradient(pyramid, factors[0], coarse, take)
@@ -213,30 +216,35 @@ def slopes(original, shown, take=None):
 
 
 class _Pyramid:
-    """The original and a decoded picture at every scale, full size only in strips."""
+    """The original and a decoded picture at one scale, at full size only in strips.
+
+    Attributes:
+      size: (height, width) at the scale, full size at first.
+    """
 
     def __init__(self, original, shown):
         """Takes what `slopes` takes."""
         self._original = original
         self._shown = shown
-        halves = [
-            [_halve(planes) for planes in self.rows(0, slice(start, start + _STRIP))]
-            for start in range(0, len(original), _STRIP)
-        ]
-        pair = [np.concatenate(strips, 1) for strips in zip(*halves, strict=True)]
-        self._pairs = [None, pair]
-        for _ in _POWERS[2:]:
-            self._pairs.append([_halve(planes) for planes in self._pairs[-1]])
+        self._pair = None
+        self.size = original.shape[:2]
 
-    def size(self, number):
-        """Height and width at a scale, 0 for full size."""
-        return (self._pairs[number][0][0] if number else self._original).shape[:2]
+    def halve(self):
+        """Goes to the next scale; those before are given up."""
+        height, width = self.size
+        self.size = -(-height // 2), -(-width // 2)
+        pair = [np.empty((3, *self.size), np.float32) for _ in range(2)]
+        for start in range(0, height, _STRIP):
+            parts = self.rows(slice(start, min(start + _STRIP, height)))
+            own = slice(start // 2, (start + _STRIP) // 2)
+            for planes, part in zip(pair, parts, strict=True):
+                planes[:, own] = _halve(part)
+        self._pair = pair
 
-    def rows(self, number, rows):
+    def rows(self, rows):
         """(original, decoded) in a slice of rows, float32 `[3, n, w]`, minus 128."""
-        if number:
-            return [planes[:, rows] for planes in self._pairs[number]]
-        rows = slice(*rows.indices(len(self._original)))
+        if self._pair:
+            return [planes[:, rows] for planes in self._pair]
         return [_planes(self._original[rows]), self._shown(rows)]
 
 
@@ -244,7 +252,7 @@ def _scale_slopes(pyramid, number, blocks, gradient):
     """Mean of a scale, and maps by block.
 
     Args:
-      pyramid: `_Pyramid`.
+      pyramid: `_Pyramid`, at this scale.
       number: of the scale, 0 for full size.
       blocks: (rows, cols) of the picture's 8x8 blocks.
       gradient: None, or zeros `[3, h, w]` to which that of the sum over the windows is
@@ -255,12 +263,12 @@ def _scale_slopes(pyramid, number, blocks, gradient):
       SSIM; and a list of means by block, over the number of windows, `[3, rows, cols]`:
       of 1 / D, and at the coarsest scale of the luminance part's.
     """
-    height, width = (side - _TAPS + 1 for side in pyramid.size(number))
+    height, width = (side - _TAPS + 1 for side in pyramid.size)
     is_coarsest = number == len(_POWERS) - 1
     totals = np.zeros(3)
     lines = np.empty((1 + is_coarsest, 3, height, blocks[1]), np.float32)
     for windows, rows in _strips(height + _TAPS - 1):
-        pairs = zip(*pyramid.rows(number, rows), strict=True)
+        pairs = zip(*pyramid.rows(rows), strict=True)
         for channel, (x, y) in enumerate(pairs):
             value, maps, back = _channel_slopes(x, y, is_coarsest, gradient is not None)
             totals[channel] += value
@@ -321,11 +329,11 @@ def _coarse_gradient(gradients, factors):
 
 def _give_gradient(pyramid, factor, coarse, take):
     """Gives the whole gradient to `take`, strip by strip, see `slopes`."""
-    height, width = pyramid.size(0)
+    height, width = pyramid.size
     positions = np.float32((height - _TAPS + 1) * (width - _TAPS + 1))
     left = np.zeros((3, 0, width), np.float32)  # of rows that the next strip shares
     for windows, rows in _strips(height):
-        pairs = zip(*pyramid.rows(0, rows), strict=True)
+        pairs = zip(*pyramid.rows(rows), strict=True)
         gradient = np.stack([_channel_slopes(*pair, False, True)[2] for pair in pairs])
         gradient[:, : left.shape[1]] += left
         stop = height if rows.stop == height else windows.stop
