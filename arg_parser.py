@@ -222,6 +222,8 @@ def parse_compare(argv=None):
     args = parser.parse_args(argv)
     _check_bpp_range(parser, args)
     _check_report(parser, args)
+    if args.test_image_glob and not args.report:
+        parser.error("--test_image_glob has no effect without --report")
     return args
 
 

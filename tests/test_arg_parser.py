@@ -207,6 +207,12 @@ def test_odd_flags_of_a_report_are_refused(capsys, flags, said):
         assert said in capsys.readouterr().err
 
 
+def test_originals_are_for_a_report(capsys):
+    with pytest.raises(SystemExit):
+        arg_parser.parse_compare(["a", "--test_image_glob", "b/*.png"])
+    assert "--test_image_glob has no effect without" in capsys.readouterr().err
+
+
 def test_no_run_and_few_qualities_can_be_asked_for():
     argv = ["--batch_dir", "b", "--runs", "--qualities", "70", "5", "70"]
     args = arg_parser.parse_evaluate(argv)
