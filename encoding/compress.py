@@ -31,7 +31,7 @@ from metrics.pictures import PictureMetrics
 logger = logging.getLogger(__name__)
 
 # Bytes a pixel that a picture takes while it is coded, at most; measured.
-_BYTES_OF_PIXEL = 250
+_BYTES_OF_PIXEL = 150
 
 
 def compress(model_class, args):
