@@ -84,6 +84,7 @@ def _ended_by_sigterm():
 
     def end(number, frame):
         del frame
+        signal.signal(number, signal.SIG_IGN)  # a second one would lose a record
         sys.exit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)

@@ -37,14 +37,21 @@ def run(*args, **settings):
     return process.returncode, out, err
 
 
+def wait_for(condition):
+    deadline = time.monotonic() + 240
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def wait_for_summary(lambda_dir):
     """Returns when a training has written its first summary."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def is_written():
         events = (lambda_dir / "train").glob("events*")
-        if any(path.stat().st_size > 1000 for path in events):
-            break
-        time.sleep(0.1)
+        return any(path.stat().st_size > 1000 for path in events)
+
+    wait_for(is_written)
 
 
 def steps(folder):
@@ -132,6 +139,35 @@ def test_after_a_failure_the_other_job_ends_and_no_further_one_begins(tmp_path):
     assert status == 3
     assert (tmp_path / "ended_2").exists()
     assert not (tmp_path / "begun_4").exists()
+
+
+@pytest.mark.parametrize(
+    "state, saves, is_put_back",
+    [("RUNNING", True, True), ("RUNNING", False, False), ("COMPLETING", True, False)],
+)
+def test_job_is_put_back_by_its_time_limit_alone_and_only_if_it_came_further(
+    tmp_path, state, saves, is_put_back
+):
+    write_program(tmp_path / "bin" / "squeue", f"echo {state}")
+    write_program(tmp_path / "bin" / "scontrol", f'echo "$@" > {tmp_path}/scontrol.txt')
+    saved = 'echo "model.ckpt-7" > "$folder/checkpoint"' if saves else ":"
+    training = write_program(
+        tmp_path / "python",
+        f"""folder=$3; mkdir -p "$folder"
+        trap '{saved}; exit 143' TERM
+        touch {tmp_path}/begun; while :; do sleep 0.05; done""",
+    )
+    settings = {"PYTHON": training, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    task = {"SLURM_JOB_ID": 9, "SLURM_ARRAY_JOB_ID": 7, "SLURM_ARRAY_TASK_ID": 1}
+    process = start("*.png", tmp_path / "runs", **settings, **task)
+    wait_for(lambda: (tmp_path / "begun").exists())
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert (tmp_path / "scontrol.txt").exists() == is_put_back
+    assert ("queued again" in err) == is_put_back
+    if is_put_back:
+        assert (tmp_path / "scontrol.txt").read_text() == "requeue 7_1\n"
 
 
 @pytest.mark.parametrize("script", ["ljpeg", "ljpeg_attention"])

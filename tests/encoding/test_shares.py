@@ -4,13 +4,14 @@ import collections
 import io
 import json
 import os
+import signal
 import tracemalloc
 
 import pytest
 
 import arg_parser
 from encoding import commands, shares
-from encoding.records import read_records
+from encoding.records import RecordFile, read_records
 from encoding.shards import Shard, stable_hash
 from errors import UserError
 from ljpeg_PIL import StandardJPEG
@@ -134,6 +135,28 @@ def test_a_call_killed_after_a_file_and_in_a_line_loses_nothing(photos, capsys):
     assert missing(capsys) == (0, [])
     assert results() == wanted
     assert collections.Counter(r.path for r in recorded(0)) == dict.fromkeys(photos, 1)
+
+
+def test_sigterm_ends_and_records_the_pictures_at_hand(photos, monkeypatch, capsys):
+    append = RecordFile.append
+
+    def append_and_stop(self, record):
+        append(self, record)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(RecordFile, "append", append_and_stop)
+    with pytest.raises(SystemExit) as caught:
+        share(0, 1)
+    assert caught.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
+    monkeypatch.setattr(RecordFile, "append", append)
+    written = sorted(record.output for record in recorded(0))
+    assert 0 < len(written) < 10
+    assert written == sorted(os.path.join("out", path) for path in results())
+    assert share(0, 1) == 0
+    assert missing(capsys) == (0, [])
+    assert len(recorded(0)) == 10
 
 
 def test_what_is_there_from_elsewhere_is_never_replaced(photos, capsys):
