@@ -27,12 +27,14 @@ from evaluation.evaluator import Evaluator, TestImages, find_test_images
 from jpeg import file as jpeg_file
 from jpeg.differentiable import LearnedTables
 from jpeg_standard import ijg_qtables
+from ljpeg_PIL import StandardJPEG
 from metrics.pictures import PictureMetrics, mean_squared_error
 from training import checkpoints, variables
 from training.loop import Trainer
 
 QUALITY = 50  # of plain JPEG, and of the tables in the stand-in for a trained model
 GROWTH_MEGAPIXELS = (1, 4, 12)
+SEARCH_MEGAPIXELS = (1, 10, 50)
 
 
 def evaluation(options):
@@ -197,13 +199,19 @@ def encoding(options):
 
 
 def picture_size(options):
-    """Picture size, ljpeg_attention's codec and the metrics"""
+    """Picture size: ljpeg_attention's codec, the metrics and the search"""
     folder = os.path.join(options.folder, "size")
     prefix = _stand_in("ljpeg_attention", folder, options)
     rows = []
-    for name, function in {"codec": _time_codec, "metrics": _time_metrics}.items():
+    cases = {
+        "codec": (_time_codec, GROWTH_MEGAPIXELS),
+        "metrics": (_time_metrics, GROWTH_MEGAPIXELS),
+        "search for MSE": (_time_search_for_mse, SEARCH_MEGAPIXELS),
+        "search for MS-SSIM": (_time_search_for_ms_ssim, SEARCH_MEGAPIXELS),
+    }
+    for name, (function, sizes) in cases.items():
         first = None
-        for megapixels in GROWTH_MEGAPIXELS[: 1 if options.quick else None]:
+        for megapixels in sizes[: 1 if options.quick else None]:
             (timing, start), peak = in_own_process(
                 function, options, prefix, megapixels
             )
@@ -249,6 +257,26 @@ def _time_metrics(options, prefix, megapixels):
     return interleave({"metrics": measure}, options, f"{megapixels} MP")[
         "metrics"
     ], start
+
+
+def _time_search_for_mse(options, prefix, megapixels):
+    return _time_search(options, prefix, megapixels, "psnr")
+
+
+def _time_search_for_ms_ssim(options, prefix, megapixels):
+    return _time_search(options, prefix, megapixels, "ms-ssim")
+
+
+def _time_search(options, prefix, megapixels, tune):
+    del prefix  # The search needs no model.
+    picture = _large_picture(options, megapixels)
+    with Codecs(quantization=Quantization("rdoq", tune=tune)).make(
+        StandardJPEG
+    ) as codec:
+        codec.quantize(picture[:256, :256], QUALITY)  # compiles
+        start = peak_megabytes()
+        functions = {"search": lambda: codec.quantize(picture, QUALITY)}
+        return interleave(functions, options, f"{megapixels} MP")["search"], start
 
 
 @contextlib.contextmanager

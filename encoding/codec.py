@@ -36,11 +36,13 @@ class Quantization(NamedTuple):
           The same with a sampling: the one that the model was trained at, but 4:2:0 for
           a search that was not in its training.
         """
-        sampling = self.sampling or getattr(settings, "subsampling", "4:4:4")
-        trained_so = getattr(settings, "rate_model", None) == "rdoq"
-        if not (self.sampling or self.method == "round" or trained_so):
-            sampling = "4:2:0"
-        return self._replace(sampling=sampling)
+        own = getattr(settings, "subsampling", None)
+        if self.method == "round":
+            own = own or "4:4:4"
+        # Older trainings with a search, which tell no sampling, had another search.
+        elif not own or getattr(settings, "rate_model", None) != "rdoq":
+            own = "4:2:0"
+        return self._replace(sampling=self.sampling or own)
 
 
 class Codec:

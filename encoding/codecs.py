@@ -87,8 +87,10 @@ class Codecs:
             yield Codec(model, quantization, restored)
             return
         # A search takes the edited picture, and subsamples that itself.
-        if quantization.method == "round" or not hasattr(settings, "subsampling"):
+        if quantization.method == "round":
             settings.subsampling = quantization.sampling
+        elif not getattr(settings, "subsampling", None):
+            settings.subsampling = "4:4:4"
         graph, searcher = self._graph(model_class, settings, searcher)
         with graph.restore(prefix) as model:
             restored = searcher and searcher.restored(prefix, lmbda, model.session)

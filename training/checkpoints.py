@@ -131,6 +131,8 @@ def _short(value):
 def model_settings(folder, script):
     """The settings of the model in a checkpoint folder, as attributes.
 
+    `subsampling` is None where an older version, which had 4:4:4 alone, tells none.
+
     Args:
       folder: checkpoint folder.
       script: name of the model that is expected there, for example "ljpeg".
@@ -145,7 +147,7 @@ def model_settings(folder, script):
             f"{folder}: holds a model of {found}.py, not of {script}.py; use "
             f"{found}.py or another folder"
         )
-    return types.SimpleNamespace(**{**_DEFAULTS, **settings})
+    return types.SimpleNamespace(**{**_DEFAULTS, "subsampling": None, **settings})
 
 
 def check_resume(folder, settings):

@@ -128,6 +128,8 @@ def test_codec_equals_the_graph_on_the_whole_picture(
         ("rdoq", "4:2:2", "rdoq", None, "4:2:2"),
         ("rdoq", "4:2:2", "rdoq", "4:4:4", "4:4:4"),
         ("round", "4:2:2", "rdoq", None, "4:2:2"),
+        ("round", None, "rdoq", None, "4:4:4"),
+        ("rdoq", None, "rdoq", None, "4:2:0"),
     ],
 )
 def test_subsampling_is_that_of_the_training_unless_it_is_named(
