@@ -393,7 +393,8 @@ function sliderFigure() {
 }
 
 function panes() {
-  return [...byId("stage").querySelectorAll(".pane")];
+  // Without pictures there is no stage.
+  return [...(byId("stage")?.querySelectorAll(".pane") ?? [])];
 }
 
 /** Middle and scale; those of the whole picture unless they were chosen. */

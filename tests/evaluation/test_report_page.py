@@ -353,6 +353,18 @@ def test_a_narrow_window_needs_no_scrolling_sideways(at, mode):
         assert 250 < box["width"] <= 340
 
 
+def test_a_page_without_pictures_has_its_curves(new_page, made, tmp_path):
+    path = write_page((made[0], {}), tmp_path)
+    page = new_page(path)
+    assert (
+        page.locator("#viewer-content").inner_text() == "There are no pictures to show."
+    )
+    page.get_by_role("radio", name="PSNR").click()
+    page.set_viewport_size({"width": 700, "height": 700})
+    page.locator(f'#codecs input[value="{MOZJPEG}"]').uncheck()
+    assert shown_curves(page) == 2 and page.locator("#gains a").count() == 0
+
+
 def test_a_self_contained_page_stands_alone(new_page, made, tmp_path):
     path = write_page(made, tmp_path, self_contained=True)
     assert not (tmp_path / "report_pictures").exists()
