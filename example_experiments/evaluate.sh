@@ -23,7 +23,7 @@ searched=(tables_rdoq_mse tables_entropy_{mse,lpips,ms-ssim})
 refined=(tables_entropy_lpips)
 [[ -n ${SEARCHED:-} ]] && read -ra searched <<<"$SEARCHED"
 [[ -n ${REFINED:-} ]] && read -ra refined <<<"$REFINED"
-google=${GOOGLE:-google_baseline_lr_1e-5/lambda_005}
+google=${GOOGLE:-google_baseline_lr_1e-5/lambda_0005}
 
 present() { # runs... : those of them that are in the folder, as the array runs
   local run

@@ -30,11 +30,11 @@ for index in "${!photographs[@]}"; do
   ln -sfn "$(realpath "${photographs[index]}")" "$dir/_split/$part/"
 done
 
-# 2 cores allow crops of 128 px (MS-SSIM needs 161), a frozen trunk, and tables that
-# start at 50: those settle within a thousand steps.
+# 2 cores allow crops of 128 px (MS-SSIM needs 161), a frozen trunk, whose features are
+# computed once, and tables that start at 50: those settle within a thousand steps.
 export TRAIN_GLOB="$dir/_split/train/*.png"
 export PATCHSIZE=128 BATCHSIZE=8 FREEZE_VGG=1 TABLE_INIT=50 TABLE_LR=1e-5 LR=1e-3
-export STEPS=1000 TOTAL_WEIGHT_REGULARIZER=0
+export FEATURE_CACHE="$dir/_features" STEPS=1000 TOTAL_WEIGHT_REGULARIZER=0
 
 # A training saves a checkpoint when it is stopped, so the signal is passed on to it.
 child=
@@ -55,35 +55,52 @@ run() {
 batch() {
   run env "${@:2}" bash "$project/batch_job_attention.sh" "$dir/$1"
 }
-thesis() { # run, weight of LPIPS, steps
-  batch "$1" STEPS="$3" LPIPS_WEIGHT="$2" TOTAL_WEIGHT_REGULARIZER=10
-}
 tables() {
   batch "$1" SCRIPT=ljpeg.py "${@:2}"
+}
+# The publication's loss: tables alone, those for LPIPS from those for MSE, and then
+# attention from the tables of the same loss.
+published_tables() { # suffix of the run: _lpips and the weight of LPIPS, or none
+  [[ $tables_done == *"<$1>"* ]] && return
+  tables_done+="<$1>"
+  local settings=(STEPS=2000)
+  [[ -n $1 ]] && settings=(STEPS=1000 LPIPS_WEIGHT="${1#_lpips}" TABLE_INIT=
+    TABLES_RUN="$dir/tables_$published")
+  tables "tables_$published$1" TABLE_LR=2e-5 LR_SCHEDULE=cosine \
+    TOTAL_WEIGHT_REGULARIZER=10 "${settings[@]}"
+}
+published_attention() { # the same
+  published_tables ""
+  [[ -n $1 ]] && published_tables "$1"
+  batch "attention_$published$1" STEPS="$([[ -n $1 ]] && echo 400 || echo 500)" \
+    LPIPS_WEIGHT="${1:+${1#_lpips}}" TABLES_RUN="$dir/tables_$published$1" TABLE_INIT= \
+    TABLE_LR=2e-6 LR=3e-4 LR_SCHEDULE=cosine TOTAL_WEIGHT_REGULARIZER=10
 }
 entropy() { # one of tables, batch; run; steps
   "$1" "$2" STEPS="$3" RATE_MODEL=entropy RATE_LR=1e-1 "${@:4}"
 }
+published=learned_q_w10_scale1e-5
+tables_done=
 mse="LAMBDAS=0.001 0.002 0.004 0.008 0.016 0.04 0.08"
 perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
 ms_ssim=(MSSSIM_WEIGHT=5000 PATCHSIZE=176 BATCHSIZE=4 "$perceptual")
 
 google() {
-  # The name says the last rate; ten times that before it, since the steps are few.
-  local rate steps
-  for schedule in 1e-4:1500 1e-5:2000; do
-    rate=${schedule%:*} steps=${schedule#*:}
-    run "$python" "$project/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_005/train" \
-      train --train_glob "$TRAIN_GLOB" --patchsize 96 --batchsize 4 --lambda 0.05 \
-      --lr "$rate" --rate_lr 1e-1 --last_step "$steps"
-  done
+  run "$python" "$project/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_0005/train" \
+    train --train_glob "$TRAIN_GLOB" --patchsize 96 --batchsize 4 --lambda 0.005 \
+    --lr 1e-5 --lr_schedule cosine --rate_lr 1e-1 --last_step 600
 }
 
 train() {
   case $1 in
-    attention_learned_q_w10_scale1e-5) thesis "$1" 0 1200 ;;
-    attention_learned_q_w10_scale1e-5_lpips500) thesis "$1" 500 800 ;;
-    attention_learned_q_w10_scale1e-5_lpips5000) thesis "$1" 5000 800 ;;
+    "tables_$published")
+      published_tables ""
+      ;;
+    "tables_$published"*)
+      published_tables ""
+      published_tables "${1#"tables_$published"}"
+      ;;
+    "attention_$published"*) published_attention "${1#"attention_$published"}" ;;
     google_baseline_lr_1e-5) google "$1" ;;
     # The search leaves some entries unused: the regularizer takes those up.
     tables_rdoq_mse)
@@ -100,9 +117,7 @@ train() {
 
 runs=(tables_rdoq_mse tables_entropy_mse tables_entropy_lpips tables_entropy_ms-ssim
   attention_entropy_mse attention_entropy_lpips attention_entropy_ms-ssim
-  attention_learned_q_w10_scale1e-5
-  attention_learned_q_w10_scale1e-5_lpips500
-  attention_learned_q_w10_scale1e-5_lpips5000 google_baseline_lr_1e-5)
+  {tables,attention}_"$published"{,_lpips500,_lpips5000} google_baseline_lr_1e-5)
 for run in "$@"; do
   if [[ " ${runs[*]} " != *" $run "* ]]; then
     echo "train.sh: error: no run is called $run" >&2

@@ -26,6 +26,8 @@ from jpeg_standard import BLOCK
 
 _DC_MASK = np.zeros([8, 8, 1], np.float32)
 _DC_MASK[0, 0] = 1.0
+# Y, Cb, Cr by luma, chroma.
+_COMPONENTS = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
 
 
 class Coded(NamedTuple):
@@ -131,10 +133,23 @@ def per_component(values, coefficients):
     Returns:
       A list of `[..., components]`.
     """
-    luma, chroma = values[..., :1], values[..., 1:]
     if len(coefficients) == 1:
-        return [tf.concat([luma, chroma, chroma], -1)]
+        return [_repeated(values)]
+    luma, chroma = values[..., :1], values[..., 1:]
     return [luma, tf.concat([chroma, chroma], -1)]
+
+
+def _repeated(values):
+    """Repeats the chroma entry: `[..., 2 (luma, chroma)]` to `[..., 3 (Y, Cb, Cr)]`."""
+
+    def repeated_and_gradient(values):
+        def gradient(upstream):
+            # A product: slices and their gradients take three times as long.
+            return tf.tensordot(upstream, tf.constant(_COMPONENTS), 1)
+
+        return tf.concat([values, values[..., 1:]], -1), gradient
+
+    return tf.custom_gradient(repeated_and_gradient)(values)
 
 
 def scale_blocks(dct, factors, sampling):
@@ -199,22 +214,39 @@ def round_with_slopes(dct, qtables, table_slope):
       dct: list as from `rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`.
       table_slope: of the integers in `z = dct / qtables`, as the tables' gradient sees
-        it, for AC: a float, or a list of tensors shaped as `dct`.
+        it, for AC: a float, or a function of `z`.
 
     Returns:
       float32 integers, shaped as `dct`.
     """
-    of_tables = divide([tf.stop_gradient(own) for own in dct], qtables)
-    of_edits = divide(dct, tf.stop_gradient(qtables))
-    slopes = table_slope if isinstance(table_slope, list) else [table_slope] * len(dct)
-    return [_rounded(*own) for own in zip(of_tables, of_edits, slopes, strict=True)]
+    reciprocals = per_component(1.0 / qtables, dct)
+    return [
+        _rounded(own, reciprocal, table_slope)
+        for own, reciprocal in zip(dct, reciprocals, strict=True)
+    ]
 
 
-def _rounded(of_tables, of_edits, table_slope):
-    integers = tf.stop_gradient(tf.round(of_tables))
-    integers += of_edits - tf.stop_gradient(of_edits)
-    integers += table_slope * (of_tables - tf.stop_gradient(of_tables)) * (1 - _DC_MASK)
-    return integers + straight_through_dc(of_tables)
+def _rounded(dct, reciprocals, table_slope):
+    def rounded_and_gradient(dct, reciprocals):
+        z = dct * reciprocals
+
+        def gradient(upstream):
+            dc = _sum_of_blocks((upstream * dct)[:, :, :, :1, :1])
+            of_reciprocals = dc * _DC_MASK
+            if table_slope:
+                slope = table_slope(z) if callable(table_slope) else table_slope
+                ac = _sum_of_blocks(upstream * dct * slope)
+                of_reciprocals += ac * (1 - _DC_MASK)
+            return upstream * reciprocals, of_reciprocals
+
+        return tf.round(z), gradient
+
+    # By hand: a sum of terms with stopped gradients takes twice as long.
+    return tf.custom_gradient(rounded_and_gradient)(dct, reciprocals)
+
+
+def _sum_of_blocks(values):
+    return tf.reduce_sum(values, [0, 1, 2])
 
 
 def reconstruct(integers, qtables, height, width, sampling="4:4:4"):

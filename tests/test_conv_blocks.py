@@ -356,7 +356,7 @@ def test_attention_starts_at_sigmoid_3_everywhere(session):
     session.run(tf.global_variables_initializer())
     result = session.run(result)
     assert result.shape == (2, 2, 3, 8, 8, 2)
-    np.testing.assert_allclose(result, 1 / (1 + np.exp(-3)), rtol=1e-6)
+    np.testing.assert_allclose(result, 1 / (1 + np.exp(-6)), rtol=1e-6)
 
 
 def test_attention_is_a_sigmoid_of_a_linear_map_of_the_features(session):

@@ -56,11 +56,11 @@ def _points_lost(x, x_tilde):
 def rounded(dct, qtables, settings):
     """Integers of coefficients, with the gradients that suit a loss.
 
-    For the published loss (`--rate_model proxy`) the tables' gradient is the published
-    one for AC, `image_utils.differentiable_round`; for DC, and to the coefficients, it
-    goes straight through, see `differentiable.round_with_slopes`. A DC step, which is
-    always in use, then settles where q^3 = 6 * 64 * total_weight_regularizer / lambda:
-    there a squared error of q^2 / 12, on one of 64 coefficients, is worth 1/q.
+    To the coefficients the gradient goes straight through, and to the DC steps, see
+    `differentiable.round_with_slopes`; to the AC steps as `_table_slope` says. A DC
+    step, which is always in use, then settles in the published loss where
+    q^3 = 6 * 64 * total_weight_regularizer / lambda: there a squared error of q^2 / 12,
+    on one of 64 coefficients, is worth 1/q.
     `--rounding polynomial` is the published gradient for all of them.
 
     Args:
@@ -74,17 +74,16 @@ def rounded(dct, qtables, settings):
     if settings.rounding == "polynomial":
         z = differentiable.divide(dct, qtables)
         return [image_utils.differentiable_round(own) for own in z]
-    slope = _table_slope(dct, qtables, settings)
-    return differentiable.round_with_slopes(dct, qtables, slope)
+    return differentiable.round_with_slopes(dct, qtables, _table_slope(settings))
 
 
-def _table_slope(dct, qtables, settings):
+def _table_slope(settings):
     """The slope of the integers that the gradient of an AC step sees."""
-    if settings.rate_model == "proxy":
-        z = differentiable.divide(dct, qtables)
-        return [tf.stop_gradient(image_utils.polynomial_slope(own)) for own in z]
-    # LPIPS jumps where texture is rounded away, which integers held fixed do not see.
-    return 1.0 if settings.lpips_weight else 0.0
+    # LPIPS jumps where texture is rounded away, which integers held fixed do not see,
+    # and of which a polynomial sees little.
+    if settings.lpips_weight:
+        return 1.0
+    return image_utils.polynomial_slope if settings.rate_model == "proxy" else 0.0
 
 
 def estimated_bpp(z, x, seed, sampling="4:4:4"):

@@ -6,11 +6,15 @@ import subprocess
 import arg_parser
 from tests.paths import ROOT
 
+PUBLISHED = "learned_q_w10_scale1e-5"
 RUNS = {
-    "attention_learned_q_w10_scale1e-5": 6,
-    "attention_learned_q_w10_scale1e-5_lpips500": 6,
-    "attention_learned_q_w10_scale1e-5_lpips5000": 6,
-    "google_baseline_lr_1e-5": 2,
+    f"attention_{PUBLISHED}": 6,
+    f"attention_{PUBLISHED}_lpips500": 6,
+    f"attention_{PUBLISHED}_lpips5000": 6,
+    f"tables_{PUBLISHED}": 6,
+    f"tables_{PUBLISHED}_lpips500": 6,
+    f"tables_{PUBLISHED}_lpips5000": 6,
+    "google_baseline_lr_1e-5": 1,
     "tables_rdoq_mse": 7,
     "tables_entropy_mse": 7,
     "tables_entropy_lpips": 7,
@@ -69,7 +73,7 @@ def test_losses_of_the_runs(tmp_path):
     for args in map(parsed, calls):
         run = args.checkpoint_dir.split("/")[1]
         if run.startswith("google"):
-            assert args.lmbda == 0.05
+            assert args.lmbda == 0.005
             continue
         assert args.lpips_weight == {
             "lpips500": 500,
@@ -80,6 +84,25 @@ def test_losses_of_the_runs(tmp_path):
         thesis = "w10" in run
         assert args.rate_model == ("proxy" if thesis else run.split("_")[1])
         assert (args.total_weight_regularizer == 10) == thesis
+
+
+def test_published_attention_starts_from_tables_of_the_same_loss(tmp_path):
+    run = f"attention_{PUBLISHED}_lpips500"
+    _, _, calls = call(tmp_path, run)
+    found = {}
+    for args in map(parsed, calls):
+        own = args.checkpoint_dir.removesuffix("/train")
+        found[own] = (args.tables_from, args.table_init)
+        assert args.lr_schedule == "cosine"
+        if own.startswith(f"runs/{run}"):
+            assert (args.freeze_vgg, args.feature_cache) == (True, "runs/_features")
+    tables = f"runs/tables_{PUBLISHED}"
+    assert len(found) == 18
+    for folder in ("lambda_01", "lambda_0001"):
+        assert found[f"{tables}/{folder}"] == (None, 50)
+        assert found[f"{tables}_lpips500/{folder}"] == (f"{tables}/{folder}", None)
+        start = f"{tables}_lpips500/{folder}"
+        assert found[f"runs/{run}/{folder}"] == (start, None)
 
 
 def test_every_twelfth_photograph_is_held_out(tmp_path):

@@ -634,7 +634,7 @@ def test_loss_is_the_formula_of_the_paper(model, parse):
     assert terms["lpips"] > 0
     expected = 0.02 * (mse + 300 * terms["lpips"]) + 7 * np.sum(1 / q)
     if model is ljpeg_attention.LJPEGAttention:
-        assert terms["attention"] == pytest.approx(1 / (1 + np.exp(-3)), rel=1e-5)
+        assert terms["attention"] == pytest.approx(1 / (1 + np.exp(-6)), rel=1e-5)
         expected += terms["attention"]
     assert loss == pytest.approx(expected, rel=1e-5)
 
@@ -887,9 +887,9 @@ def test_summaries_hold_pictures_of_four_images_and_of_the_tables(attention_even
         Image.open(io.BytesIO(found[0][f"original/{index}"])) for index in range(4)
     ]
     np.testing.assert_array_equal(np.stack(originals), first_batch(args)[:4])
-    # The attention starts at sigmoid(3).
+    # The attention starts at sigmoid(6).
     attention = np.asarray(Image.open(io.BytesIO(found[0]["attention_luma/0"])))
-    assert set(np.unique(attention)) == {round(255 / (1 + np.exp(-3)))}
+    assert set(np.unique(attention)) == {round(255 / (1 + np.exp(-6)))}
 
 
 def files_by_scipy(batch, qtables):

@@ -117,9 +117,15 @@ def slopes(session, **settings):
     return z, of_dct * q / weights, of_tables, -weights * z / q
 
 
-@pytest.mark.parametrize("rounding", ["straight_through", "polynomial"])
-def test_published_gradient_of_rounding_and_what_is_repaired(session, rounding):
-    z, of_edits, of_tables, unit_slope = slopes(session, rounding=rounding)
+@pytest.mark.parametrize(
+    "rounding, lpips_weight",
+    [("straight_through", 0.0), ("straight_through", 9.0), ("polynomial", 9.0)],
+)
+def test_published_gradient_of_rounding_and_what_is_repaired(
+    session, rounding, lpips_weight
+):
+    settings = {"rounding": rounding, "lpips_weight": lpips_weight}
+    z, of_edits, of_tables, unit_slope = slopes(session, **settings)
     polynomial = 3 * (z - np.rint(z)) ** 2
     dc = np.zeros((8, 8, 1))
     dc[0, 0] = 1
@@ -127,6 +133,8 @@ def test_published_gradient_of_rounding_and_what_is_repaired(session, rounding):
     wanted = np.ones(z.shape) if repaired else polynomial
     np.testing.assert_allclose(of_edits, wanted, rtol=1e-3, atol=1e-4)
     slope = np.where(dc, 1, polynomial) if repaired else polynomial
+    if repaired and lpips_weight:
+        slope = np.ones(z.shape)
     wanted = (unit_slope * slope).sum((0, 1, 2))
     wanted = np.stack([wanted[..., 0], wanted[..., 1] + wanted[..., 2]], -1)
     np.testing.assert_allclose(of_tables, wanted, rtol=1e-3, atol=1e-4)
