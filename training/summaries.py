@@ -1,6 +1,7 @@
 """TensorBoard's events of a training: scalars, pictures, rate of real files."""
 
 import concurrent.futures
+import time
 import io
 import logging
 
@@ -20,7 +21,9 @@ class Summaries:
 
     def __init__(self, folder, tensors, sampling):
         """Writes into `folder` the values of `tensors`, see `Trainer`."""
-        self._writer = tf.summary.FileWriter(folder, filename_suffix=".train")
+        # Names hold seconds: a training that goes on at once would write into the same.
+        suffix = f".{time.time_ns()}"
+        self._writer = tf.summary.FileWriter(folder, filename_suffix=suffix)
         self._tensors = tensors
         self._sampling = sampling
         self._executor = concurrent.futures.ThreadPoolExecutor(1)
