@@ -1,9 +1,9 @@
 """TensorBoard's events of a training: scalars, pictures, rate of real files."""
 
 import concurrent.futures
-import time
 import io
 import logging
+import time
 
 import numpy as np
 from PIL import Image
