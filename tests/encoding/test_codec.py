@@ -41,6 +41,8 @@ def randomize(session, tables):
             array = tables * 1e-5
         elif name == "attention/head/kernel":
             array = rng.normal(0, 1 / shape[2], shape)
+        elif name == "attention/head/bias":
+            array = np.zeros(shape)  # it starts where hardly anything is smoothed
         elif name.startswith("editor") and name.endswith("kernel"):
             array = rng.normal(0, 1 / np.sqrt(np.prod(shape[:3])), shape)
         else:
