@@ -54,7 +54,9 @@ def test_every_command_runs(tmp_path, smooth_picture):
 
 def test_demo_measures_what_the_readme_says():
     command = subprocess.check_output(
-        ["make", "-n", "-o", ".venv/installed", "demo"], cwd=ROOT, text=True
+        ["make", "-n", "--no-print-directory", "-o", ".venv/installed", "demo"],
+        cwd=ROOT,
+        text=True,
     )
     words = shlex.split(command.replace("\\\n", " "))
     argv = words[words.index("evaluate.py") + 1 :]
