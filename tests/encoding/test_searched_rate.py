@@ -177,7 +177,7 @@ def test_gradient_in_ac_entries_is_that_of_the_distortion_of_fixed_integers(sear
         slope = search.mse(search.q + change) - search.mse(search.q - change)
         wanted = LMBDA * slope
         assert search.gradient[place] == pytest.approx(
-            wanted, rel=0.01, abs=1e-3 * scale
+            wanted, rel=0.01, abs=float(1e-3 * scale)
         )
 
 
