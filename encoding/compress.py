@@ -103,9 +103,9 @@ def _plan(args):
 def _shown(results, inputs, verbose):
     """Shows what comes of each input as it comes; returns the list of `Done`."""
     done = []
-    total = sum(size_of(path) or 0 for path in inputs)
     # No bar for a single image, nor where nobody sees it.
     has_bar = len(inputs) > 1 and sys.stderr.isatty()
+    total = sum(size_of(path) or 0 for path in inputs) if has_bar else 0
     with contextlib.closing(results), _progress(total, has_bar) as (update, write):
         for item in results:
             if item.record.error:

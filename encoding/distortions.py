@@ -9,7 +9,6 @@ import numpy as np
 
 from encoding.basis_energies import grams
 from jpeg.planes import add_error_slope, shown_rgb
-from jpeg.sampling import factors
 from jpeg.search import Form, SquaredError, Steps
 from jpeg_standard import YCBCR_TO_RGB
 from metrics import ms_ssim
@@ -51,7 +50,7 @@ class MultiScaleSimilarity:
         if self._slopes is None:
             self._linearise(coded, ())
         energies = np.float32(YCBCR_TO_RGB[:, component] ** 2)
-        own_factors = factors(coded.sampling) if component else (1, 1)
+        own_factors = coded.factors(component)
         responses = _responses(own_factors)
         maps = [*self._slopes.contrast, self._slopes.luminance]
         columns = [

@@ -8,8 +8,7 @@ import functools
 import numpy as np
 
 from encoding.basis_energies import SCALES, grams
-from jpeg.planes import error_slope, shown_rgb
-from jpeg.sampling import factors
+from jpeg.planes import add_error_slope, parts, shown_rgb
 from jpeg.search import Form, SquaredError, Steps
 from jpeg_standard import BLOCK, YCBCR_TO_RGB
 from metrics import ssimulacra2
@@ -106,13 +105,12 @@ class SeenError:
 
     @staticmethod
     def _direction(coded, component):
-        v, h = factors(coded.sampling) if component else (1, 1)
+        v, h = coded.factors(component)
         return Direction(YCBCR_TO_RGB[:, component], BLOCK * v, BLOCK * h)
 
     def _grams(self, coded, component):
         """`[MAPS, scales, 64, 64]`, of the energies of `ssimulacra2_slopes`."""
-        own = factors(coded.sampling) if component else (1, 1)
-        return _energies(own)[:, : len(self._original.sizes)]
+        return _energies(coded.factors(component))[:, : len(self._original.sizes)]
 
     def _weights(self, coded, component):
         own = np.einsum("msaa->msa", self._grams(coded, component)).reshape(-1, 64)
@@ -124,7 +122,7 @@ class SeenError:
     def _correlations(self, coded, component, weights):
         """Of the mean block's quadratic form, `[64, 64]`, shrunk to independence."""
         mean, scales = np.zeros(self._curvatures[component].shape[1]), 0.0
-        for part in _parts(weights):
+        for part in parts(len(weights), _PART):
             scale = 1 / np.exp(np.log(weights[part]).mean(1, dtype=float))
             mean += scale @ self._curvatures[component][part]
             scales += scale.sum()
@@ -139,15 +137,15 @@ class SeenError:
     def _target(self, coded, component, weights, correlations, damping):
         """Least of the form, in a reach of the original's coefficients."""
         scale = POINTS * self._factor
-        slope = self._gradients.pop(component).coefficients()
+        gradient = self._gradients.pop(component)
         if self._squared:
-            squared = coded.gradient_of(component, error_slope(coded, component))
-            slope += np.float32(2 * self._mse_lmbda / scale) * squared
+            add_error_slope(gradient, coded, component, 2 * self._mse_lmbda / scale)
+        slope = gradient.coefficients()
         inverse = np.linalg.inv(correlations) * (scale / 2 / damping)
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
         target = slope
-        for part in _parts(slope):
+        for part in parts(len(slope), _PART):
             roots = np.sqrt(weights[part])
             way = (slope[part] / roots) @ inverse
             way /= roots
@@ -157,11 +155,6 @@ class SeenError:
                 way *= np.float32(_CHROMA_REACH)
             target[part] = original + way.clip(-reach, reach)
         return target
-
-
-def _parts(blocks):
-    """Slices of an array of blocks, so that little is made at a time."""
-    return [slice(i, i + _PART) for i in range(0, len(blocks), _PART)]
 
 
 @functools.cache

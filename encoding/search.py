@@ -16,8 +16,8 @@ from training.rate_models import bits_of_checkpoint
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 # What the search minimises where neither a model nor the user says it; the squared
-# error for pictures with a shorter side than this (px).
-DEFAULT_TUNE, DEFAULT_TUNE_MIN_SIDE = "ssimulacra2", SSIMULACRA2_MIN_SIDE
+# error of pictures that are too small for it.
+DEFAULT_TUNE = "ssimulacra2"
 
 _BITS_LIMIT = 64  # bits of larger integers go on linearly
 # Tables that were trained with rounding are coarser than a refinement wants: with finer
@@ -185,8 +185,8 @@ class Search:
         """What is minimised for a picture, one of `jpeg.TUNES`."""
         tune = self._quantization.tune
         if tune is None:
-            is_small = min(picture.shape[:2]) < DEFAULT_TUNE_MIN_SIDE
-            return "psnr" if is_small else DEFAULT_TUNE
+            _, min_side = _MIN_SIDES[DEFAULT_TUNE]
+            return DEFAULT_TUNE if min(picture.shape[:2]) >= min_side else "psnr"
         if tune == "model" and not self.weighs_by_steps:
             return _own_tune(self._settings)
         return tune

@@ -1,10 +1,10 @@
 """The encoder's search in place of rounding, for tables that are trained with it."""
 
 import concurrent.futures
-import os
 
 import numpy as np
 
+import hardware
 import tensorflow_v1 as tf
 from encoding.search import distortion_of_loss
 from jpeg import differentiable, search, trellis
@@ -58,7 +58,7 @@ def searched_integers(x, z, qtables, settings):
 
 def _search_all(pictures, qtables, settings):
     """Integers `[b, rows, cols, 8, 8, c]` of each group of components; their bits."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
+    with concurrent.futures.ThreadPoolExecutor(hardware.usable_cores()) as executor:
         results = executor.map(lambda p: searched(p, qtables, settings), pictures)
         planes, bits = zip(*results, strict=True)
     integers = [

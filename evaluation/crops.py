@@ -33,7 +33,6 @@ from training import checkpoints
 _WITH_TABLES = {n: model for n, model in MODELS.items() if not model.TAKES_QUALITY}
 REFINE_STEPS = 30
 CODING = "optimized"
-_START = 0.02  # lambda, where nothing is known of a tune
 _INCHES = 2.2  # side of a crop
 
 
@@ -174,7 +173,7 @@ def searched_files(tune, crops, pictures, target_bpp):
 
             goal = target.goal(picture, crop.path)
             start, slope = calibration.start(tune, goal, picture.shape[:2])
-            found = closest_lambda(encode, goal, start or _START, slope)
+            found = closest_lambda(encode, goal, start, slope)
             files.append(found.data)
     return files
 

@@ -289,11 +289,9 @@ def _folders_below(top):
 
 def _images_in_folder(folder, suffixes):
     try:
-        names = _names_in(folder)
+        paths = _images_of([folder], suffixes)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
-    paths = [os.path.join(folder, name) for name in names]
-    paths = [path for path in paths if _is_image(path, suffixes)]
     if not paths:
         if os.path.splitext(folder)[1].lower() in suffixes:
             return [folder]  # One bad file of a batch, reported when it is read.
@@ -305,9 +303,7 @@ def _images_in_folder(folder, suffixes):
 
 
 def _images_below(top, suffixes):
-    folders = _folders_below(top)
-    paths = [os.path.join(folder, n) for folder in folders for n in _names_in(folder)]
-    paths = [path for path in paths if _is_image(path, suffixes)]
+    paths = _images_of(_folders_below(top), suffixes)
     if not paths:
         raise UserError(
             f"{top}: no pictures in this folder or below it ({' '.join(suffixes)}): "
@@ -316,9 +312,10 @@ def _images_below(top, suffixes):
     return paths
 
 
-def _names_in(folder):
-    """Names in a folder but for hidden ones."""
-    return [name for name in os.listdir(folder) if not name.startswith(".")]
+def _images_of(folders, suffixes):
+    """Paths of the pictures in folders, but for hidden ones."""
+    paths = [os.path.join(f, n) for f in folders for n in os.listdir(f) if n[0] != "."]
+    return [path for path in paths if _is_image(path, suffixes)]
 
 
 def _is_image(path, suffixes):

@@ -280,6 +280,10 @@ class CodedPicture:
             self.originals.append(to_coefficients(samples))
             self._samples.append(samples)
 
+    def factors(self, component):
+        """(v, h): px of the picture for a sample of a component, as `factors`."""
+        return factors(self.sampling) if component else (1, 1)
+
     @property
     def is_replaced(self):
         """Whether something else than the original is coded."""
@@ -334,21 +338,6 @@ class CodedPicture:
         for some in parts(len(way)):
             np.subtract(self.coefficients(component, some), way[some], out=way[some])
         return way
-
-    def gradient_of(self, component, gradient):
-        """A gradient in what is shown of a component, in its coefficients.
-
-        Args:
-          component: 0, 1 or 2.
-          gradient: float32 `[height, width]`.
-
-        Returns:
-          float32 `[blocks, 64]`, zigzag.
-        """
-        if component and self.sampling != "4:4:4":
-            shape = self.sizes[component]
-            gradient = upsample_adjoint(gradient, self.sampling, shape)
-        return gradient_to_coefficients(gradient)
 
     def new_gradient(self, component):
         """A `Gradient` of a component, zero so far."""

@@ -65,11 +65,14 @@ WEIGHTS = (
     ),
 )
 
-# Linear light of the 256 levels of sRGB (IEC 61966-2-1).
-_LEVELS = np.arange(256) / 255
-_LINEAR = np.where(
-    _LEVELS <= 0.04045, _LEVELS / 12.92, ((_LEVELS + 0.055) / 1.055) ** 2.4
-).astype(np.float32)
+
+def linear_light(levels):
+    """Linear light of levels of sRGB in 0..1 (IEC 61966-2-1), float64."""
+    powers = ((levels + 0.055) / 1.055) ** 2.4
+    return np.where(levels <= 0.04045, levels / 12.92, powers)
+
+
+_LINEAR = linear_light(np.arange(256) / 255).astype(np.float32)
 
 # Responses of three kinds of cones to linear RGB: the cube root of these sums plus the
 # bias, minus the cube root of the bias.

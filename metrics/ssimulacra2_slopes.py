@@ -30,6 +30,7 @@ from metrics.ssimulacra2 import (
     cone_response,
     error_sums,
     halve,
+    linear_light,
     new_blur,
     next_moments,
     reference_scales,
@@ -50,11 +51,9 @@ _FIRST_EDGE = 0.05  # the same where nothing is coded yet
 
 _TABLE_STEPS = 16  # of the tables of sRGB, a level
 _LEVELS = np.arange(255 * _TABLE_STEPS + 2) / (255 * _TABLE_STEPS)
-_POWERS = (_LEVELS + 0.055) / 1.055
-_LINEAR = np.where(_LEVELS <= 0.04045, _LEVELS / 12.92, _POWERS**2.4)
-_LINEAR = _LINEAR.astype(np.float32)
-_SLOPE = np.where(_LEVELS <= 0.04045, 1 / 12.92, 2.4 / 1.055 * _POWERS**1.4) / 255
-_SLOPE = _SLOPE.astype(np.float32)
+_LINEAR = linear_light(_LEVELS).astype(np.float32)
+_POWERS = 2.4 / 1.055 * ((_LEVELS + 0.055) / 1.055) ** 1.4
+_SLOPE = (np.where(_LEVELS <= 0.04045, 1 / 12.92, _POWERS) / 255).astype(np.float32)
 
 _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
 
