@@ -1,6 +1,7 @@
 """The rooms of the house: imports run one way, TensorFlow is loaded late or never."""
 
 import ast
+import os
 import subprocess
 import sys
 
@@ -134,3 +135,28 @@ def test_no_import_loads_tensorflow_or_what_else_takes_long():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ljpeg", "ljpeg_attention", "ljpeg_PIL", "google_baseline", "evaluate"],
+)
+def test_blas_has_one_thread_before_numpy_is_loaded(name):
+    code = (
+        "import os, sys\n"
+        "class Watch:\n"
+        "    def find_spec(self, module, path=None, target=None):\n"
+        "        if module == 'numpy':\n"
+        "            print(os.environ.get('OPENBLAS_NUM_THREADS'))\n"
+        "sys.meta_path.insert(0, Watch())\n"
+        f"import {name}, numpy\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("1\n", "")
