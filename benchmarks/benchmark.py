@@ -18,7 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import arg_parser
 import hardware
 from atomic_files import write_atomically
-from benchmarks import coding_speed, measuring, start_up, training_speed
+from benchmarks import (
+    coding_speed,
+    encoder_steps,
+    measuring,
+    start_up,
+    training_speed,
+)
 from errors import run_main
 
 logger = logging.getLogger("benchmark")
@@ -33,6 +39,7 @@ MEASUREMENTS = {
     "batch_size": training_speed.batch_size,
     "evaluation": coding_speed.evaluation,
     "encoding": coding_speed.encoding,
+    "encoder_steps": encoder_steps.encoder_steps,
     "compress": coding_speed.compress,
     "picture_size": coding_speed.picture_size,
     "start_up": start_up.start_up,

@@ -35,6 +35,7 @@ from training.loop import Trainer
 QUALITY = 50  # of plain JPEG, and of the tables in the stand-in for a trained model
 GROWTH_MEGAPIXELS = (1, 4, 12)
 SEARCH_MEGAPIXELS = (1, 10, 50)
+SEARCHES = {"MSE": "psnr", "MS-SSIM": "ms-ssim", "SSIMULACRA2": "ssimulacra2"}
 
 
 def evaluation(options):
@@ -175,6 +176,7 @@ def encoding(options):
         ),
         "search for MS-SSIM": (search._replace(tune="ms-ssim"), entropy),
         "search for MSE and MS-SSIM": (search._replace(tune="mixed"), entropy),
+        "search for SSIMULACRA2": (search._replace(tune="ssimulacra2"), entropy),
         "one refinement step, LPIPS": (
             Quantization(refine_steps=1),
             {**entropy, "lpips_weight": 5000},
@@ -206,8 +208,13 @@ def picture_size(options):
     cases = {
         "codec": (_time_codec, GROWTH_MEGAPIXELS),
         "metrics": (_time_metrics, GROWTH_MEGAPIXELS),
-        "search for MSE": (_time_search_for_mse, SEARCH_MEGAPIXELS),
-        "search for MS-SSIM": (_time_search_for_ms_ssim, SEARCH_MEGAPIXELS),
+        **{
+            f"search for {name}": (
+                functools.partial(_time_search, tune),
+                SEARCH_MEGAPIXELS,
+            )
+            for name, tune in SEARCHES.items()
+        },
     }
     for name, (function, sizes) in cases.items():
         first = None
@@ -259,15 +266,7 @@ def _time_metrics(options, prefix, megapixels):
     ], start
 
 
-def _time_search_for_mse(options, prefix, megapixels):
-    return _time_search(options, prefix, megapixels, "psnr")
-
-
-def _time_search_for_ms_ssim(options, prefix, megapixels):
-    return _time_search(options, prefix, megapixels, "ms-ssim")
-
-
-def _time_search(options, prefix, megapixels, tune):
+def _time_search(tune, options, prefix, megapixels):
     del prefix  # The search needs no model.
     picture = _large_picture(options, megapixels)
     with Codecs(quantization=Quantization("rdoq", tune=tune)).make(

@@ -1,0 +1,74 @@
+"""What each step of the encoder takes, and what it gives."""
+
+import functools
+
+from benchmarks.measuring import interleave, test_picture
+from encoding.perceptual import SeenError
+from jpeg import file as jpeg_file
+from jpeg.planes import CodedPicture
+from jpeg.progressive import encode_progressive
+from jpeg.search import SquaredError, search
+from metrics import ssimulacra2
+from metrics.basic import bits_per_pixel, mean_squared_error, psnr
+
+_SAMPLING = "4:2:0"
+# Bits per pixel: at quality 50 an MSE of 1 and a point of SSIMULACRA2 are worth about
+# as much.
+_LAMBDA = 0.01
+
+
+def encoder_steps(options):
+    """Steps of the encoder, an image of 768x512 at 4:2:0"""
+    picture = test_picture(options)
+    searches = {
+        f"{name}, {passes or 'no'} pass{'es' * (passes != 1)}": functools.partial(
+            _searched, picture, _stopped(distortion_class, passes)
+        )
+        for name, distortion_class in {"MSE": SquaredError, "seen": SeenError}.items()
+        for passes in range(distortion_class.PASSES + 1)
+    }
+    quantized = {name: make() for name, make in searches.items()}
+    coded = quantized[f"seen, {SeenError.PASSES} passes"]
+    functions = {
+        "chroma fitted to the decoder's filter": lambda: CodedPicture(
+            picture, _SAMPLING
+        ),
+        **searches,
+        "scans of our own": lambda: encode_progressive(coded),
+        "and the lossless pass": lambda: jpeg_file.encode(coded, "optimized"),
+    }
+    timings = interleave(functions, options, "steps")
+    scales = ssimulacra2.reference_scales(picture)
+
+    def facts(name):
+        if name not in quantized:
+            return {}
+        data = jpeg_file.encode(quantized[name], "optimized")
+        decoded = jpeg_file.decode(data)
+        return {
+            "bpp": bits_per_pixel(len(data), *picture.shape[:2]),
+            "PSNR": psnr(mean_squared_error(picture, decoded)),
+            "SSIMULACRA2": ssimulacra2.score(scales, decoded),
+        }
+
+    rows = [
+        {"case": name, "ms": timing.ms, **timing.checks, **facts(name)}
+        for name, timing in timings.items()
+    ]
+    return rows, []
+
+
+def _stopped(distortion_class, passes):
+    """A distortion whose search ends after so many passes."""
+    return type(distortion_class.__name__, (distortion_class,), {"PASSES": passes})
+
+
+def _searched(picture, distortion_class):
+    """`jpeg.file.QuantizedImage` of the search from the formula's tables."""
+    arguments = () if issubclass(distortion_class, SquaredError) else (picture,)
+    distortion = distortion_class(*arguments, _LAMBDA)
+    integers, qtables = search(picture, _SAMPLING, "optimized", distortion)
+    tables = qtables.transpose(2, 0, 1)
+    return jpeg_file.QuantizedImage(
+        tuple(integers), _SAMPLING, tables, *picture.shape[:2]
+    )
