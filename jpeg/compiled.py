@@ -9,9 +9,11 @@ import contextlib
 import functools
 import glob
 import hashlib
+import importlib
 import os
 import pickle
 import stat
+import sys
 import tempfile
 
 import numba
@@ -63,6 +65,20 @@ def _temporary_folder():
     return None
 
 
+def _load_array_functions():
+    """Spares numba the import of scipy, a fifth of the start of a program.
+
+    It looks for a BLAS for products of matrices, which no compiled function has here.
+    """
+    blas = "scipy.linalg.cython_blas"
+    if blas not in sys.modules:
+        sys.modules[blas] = None  # taken for a module that is not there
+        try:
+            importlib.import_module("numba.np.arraymath")
+        finally:
+            sys.modules.pop(blas, None)
+
+
 class _Cache(FunctionCache):
     """A cache of one function whose files are checked."""
 
@@ -73,6 +89,11 @@ class _Cache(FunctionCache):
             self._impl.filename_base,
             _stamp(os.path.dirname(function.__code__.co_filename)),
         )
+
+    def load_overload(self, sig, target_context):
+        """Loads compiled code, and before it what numba knows of arrays."""
+        _load_array_functions()
+        return super().load_overload(sig, target_context)
 
     def save_overload(self, sig, data):
         """Saves compiled code; a full disk is no reason not to use it."""

@@ -144,3 +144,18 @@ def test_every_module_compiles_by_it():
     for path in ROOT.glob("*/*.py"):
         text = path.read_text("utf-8")
         assert "numba.njit" not in text or path.name == "compiled.py", path
+
+
+def test_scipy_is_not_loaded_for_compiled_code(package):
+    code = (
+        "import sys; from package.source import f; f(1); "
+        "print('scipy.linalg' in sys.modules); "
+        "from scipy.linalg import cython_blas; print(cython_blas.__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{package.parent}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("False\nscipy.linalg.cython_blas\n", "")
