@@ -33,7 +33,7 @@ _STANDARD_LAMBDA, _LAMBDA_EXPONENT = 0.0169, -1.39
 # 1 - MS-SSIM beside MSE, where a loss mixes them or one lambda serves for both.
 _MS_SSIM_SCALE = 5000.0
 # Factors on lambda that give files of about the same size, on held-out photographs.
-_EQUAL_RATE = {"psnr": 1.0, "mixed": 1 / 4, "ms-ssim": 1 / 2.4, "ssimulacra2": 1.7}
+_EQUAL_RATE = {"psnr": 1.0, "mixed": 1 / 4, "ms-ssim": 1 / 2.4, "ssimulacra2": 1.1}
 # The shorter side (px) that a metric is defined from.
 _MIN_SIDES = {
     "mixed": ("MS-SSIM", MS_SSIM_MIN_SIDE),

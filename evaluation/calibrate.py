@@ -32,7 +32,7 @@ LAMBDAS = {
     "psnr": (4e-4, 4.0, 10),
     "mixed": (8e-5, 1.5, 10),
     "ms-ssim": (8e-5, 1.5, 10),
-    "ssimulacra2": (1e-3, 4.0, 10),
+    "ssimulacra2": (6e-4, 2.5, 10),
 }
 
 logger = logging.getLogger("calibrate")

@@ -76,14 +76,31 @@ published_attention() { # the same
     LPIPS_WEIGHT="${1:+${1#_lpips}}" TABLES_RUN="$dir/tables_$published$1" TABLE_INIT= \
     TABLE_LR=2e-6 LR=3e-4 LR_SCHEDULE=cosine TOTAL_WEIGHT_REGULARIZER=10
 }
-entropy() { # one of tables, batch; run; steps
-  "$1" "$2" STEPS="$3" RATE_MODEL=entropy RATE_LR=1e-1 "${@:4}"
+# An estimated rate: tables alone, and then attention from the tables of the same loss.
+loss_of() { # mse, lpips or ms-ssim: sets `loss`
+  local perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
+  case $1 in
+    mse) loss=("$mse") ;;
+    lpips) loss=(LPIPS_WEIGHT=5000 "$perceptual") ;;
+    ms-ssim) loss=(MSSSIM_WEIGHT=5000 PATCHSIZE=176 BATCHSIZE=4 "$perceptual") ;;
+  esac
+  loss+=(RATE_MODEL=entropy RATE_LR=1e-1)
+}
+entropy_tables() { # the same
+  [[ $tables_done == *"<$1>"* ]] && return
+  tables_done+="<$1>"
+  loss_of "$1"
+  tables "tables_entropy_$1" STEPS=800 "${loss[@]}"
+}
+entropy_attention() { # the same
+  entropy_tables "$1"
+  loss_of "$1"
+  batch "attention_entropy_$1" STEPS=400 TABLES_RUN="$dir/tables_entropy_$1" \
+    TABLE_INIT= TABLE_LR=2e-6 LR=1e-4 LR_SCHEDULE=cosine "${loss[@]}"
 }
 published=learned_q_w10_scale1e-5
 tables_done=
 mse="LAMBDAS=0.001 0.002 0.004 0.008 0.016 0.04 0.08"
-perceptual="LAMBDAS=0.00025 0.0005 0.001 0.002 0.004 0.01 0.02"
-ms_ssim=(MSSSIM_WEIGHT=5000 PATCHSIZE=176 BATCHSIZE=4 "$perceptual")
 
 google() {
   run "$python" "$project/google_baseline.py" --checkpoint_dir "$dir/$1/lambda_0005/train" \
@@ -106,12 +123,8 @@ train() {
     tables_rdoq_mse)
       tables "$1" RATE_MODEL=rdoq TOTAL_WEIGHT_REGULARIZER=1e-4 "$mse"
       ;;
-    tables_entropy_mse) entropy tables "$1" 800 "$mse" ;;
-    tables_entropy_lpips) entropy tables "$1" 800 LPIPS_WEIGHT=5000 "$perceptual" ;;
-    tables_entropy_ms-ssim) entropy tables "$1" 800 "${ms_ssim[@]}" ;;
-    attention_entropy_mse) entropy batch "$1" 600 "$mse" ;;
-    attention_entropy_lpips) entropy batch "$1" 600 LPIPS_WEIGHT=5000 "$perceptual" ;;
-    attention_entropy_ms-ssim) entropy batch "$1" 600 "${ms_ssim[@]}" ;;
+    tables_entropy_*) entropy_tables "${1#tables_entropy_}" ;;
+    attention_entropy_*) entropy_attention "${1#attention_entropy_}" ;;
   esac
 }
 
