@@ -11,7 +11,7 @@ from encoding.basis_energies import SCALES, grams
 from jpeg.planes import add_error_slope, parts, shown_rgb
 from jpeg.search import Form, SquaredError, Steps
 from jpeg_standard import BLOCK, YCBCR_TO_RGB
-from metrics import ssimulacra2
+from metrics import ssimulacra2_window
 from metrics.ssimulacra2_loss import POINTS, WEIGHTS
 from metrics.ssimulacra2_slopes import MAPS, Direction, Original, slopes
 
@@ -160,7 +160,7 @@ class SeenError:
 @functools.cache
 def _energies(own_factors):
     """`Grams` of a component as `[MAPS, SCALES, 64, 64]`: variance, mean, detail."""
-    taps = tuple(ssimulacra2.window())
+    taps = tuple(ssimulacra2_window.window())
     plain, mean, detail = grams(own_factors, taps)
     found = np.stack([plain - mean, mean, detail])
     assert found.shape == (MAPS, SCALES, 64, 64)

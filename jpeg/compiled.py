@@ -19,6 +19,7 @@ import tempfile
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.serialize import dumps
+from numba.extending import intrinsic
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
@@ -35,6 +36,19 @@ def njit(function):
     if cache is not None:
         compiled._cache = cache  # as its enable_caching() does
     return compiled
+
+
+@intrinsic
+def fma(context, factor, other, summand):
+    """`factor * other + summand`, rounded once: an instruction of processors.
+
+    For floats of one type, in compiled code.
+    """
+
+    def generate(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return factor(factor, other, summand), generate
 
 
 def _cache_of(function):

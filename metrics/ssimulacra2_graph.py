@@ -7,7 +7,7 @@ a batch of crops and a loss. Planes are `[n, b, h, w]`.
 import numpy as np
 
 import tensorflow_v1 as tf
-from metrics import ssimulacra2
+from metrics import ssimulacra2, ssimulacra2_window
 
 # A fourth root is infinitely steep at 0: below this it is a mean of fourth powers.
 _LEAST_NORM = 1e-4
@@ -92,11 +92,11 @@ class _Blur:
 
 
 def _band(side):
-    taps = ssimulacra2.window().astype(np.float32)
+    taps = ssimulacra2_window.window().astype(np.float32)
     pixel = tf.range(side)
     distance = tf.abs(pixel - pixel[:, tf.newaxis])
-    from_middle = np.append(taps[ssimulacra2.REACH :], np.float32(0))
-    return tf.gather(from_middle, tf.minimum(distance, ssimulacra2.REACH + 1))
+    from_middle = np.append(taps[ssimulacra2_window.REACH :], np.float32(0))
+    return tf.gather(from_middle, tf.minimum(distance, ssimulacra2_window.REACH + 1))
 
 
 def _ssim_errors(mean, variance, moments):

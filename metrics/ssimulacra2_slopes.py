@@ -24,17 +24,18 @@ from metrics.ssimulacra2 import (
     C2,
     CONES,
     MIN_SIDE,
+    cone_response,
+    halve,
+    to_xyb,
+)
+from metrics.ssimulacra2_window import (
     REACH,
     blur_columns,
     blur_row,
-    cone_response,
     error_sums,
-    halve,
-    linear_light,
     new_blur,
     next_moments,
     reference_scales,
-    to_xyb,
 )
 
 MAPS = 3  # kinds of energy of an error, see above
@@ -51,9 +52,11 @@ _FIRST_EDGE = 0.05  # the same where nothing is coded yet
 
 _TABLE_STEPS = 16  # of the tables of sRGB, a level
 _LEVELS = np.arange(255 * _TABLE_STEPS + 2) / (255 * _TABLE_STEPS)
-_LINEAR = linear_light(_LEVELS).astype(np.float32)
-_POWERS = 2.4 / 1.055 * ((_LEVELS + 0.055) / 1.055) ** 1.4
-_SLOPE = (np.where(_LEVELS <= 0.04045, 1 / 12.92, _POWERS) / 255).astype(np.float32)
+_BASES = (_LEVELS + 0.055) / 1.055  # IEC 61966-2-1
+_IS_LINEAR = _LEVELS <= 0.04045
+_LINEAR = np.where(_IS_LINEAR, _LEVELS / 12.92, _BASES**2.4).astype(np.float32)
+_POWERS = 2.4 / 1.055 * _BASES**1.4
+_SLOPE = (np.where(_IS_LINEAR, 1 / 12.92, _POWERS) / 255).astype(np.float32)
 
 _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
 

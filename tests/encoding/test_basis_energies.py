@@ -7,7 +7,7 @@ from scipy import ndimage
 from encoding.basis_energies import SCALES, grams
 from jpeg import SUBSAMPLINGS, planes
 from jpeg.sampling import factors
-from metrics import ms_ssim, ssimulacra2
+from metrics import ms_ssim, ssimulacra2_window
 
 COEFFICIENTS = (0, 1, 2, 9, 40, 63)
 
@@ -42,7 +42,7 @@ def brute_force(sampling, window, offset):
     return np.moveaxis(np.array(sums), 1, 0)
 
 
-@pytest.mark.parametrize("window", [ms_ssim.window(), ssimulacra2.window()])
+@pytest.mark.parametrize("window", [ms_ssim.window(), ssimulacra2_window.window()])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_grams_are_sums_of_products_of_shown_basis_functions(sampling, window):
     shifts = [range(0, 16, 8 * f) for f in factors(sampling)]

@@ -5,6 +5,7 @@ import stat
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from jpeg import compiled
@@ -159,3 +160,13 @@ def test_scipy_is_not_loaded_for_compiled_code(package):
         text=True,
     )
     assert (done.stdout, done.stderr) == ("False\nscipy.linalg.cython_blas\n", "")
+
+
+@compiled.njit
+def fused_and_rounded_twice(a, b, c):
+    return compiled.fma(a, b, c), a * b + c
+
+
+def test_a_fused_product_is_rounded_once():
+    a, c = np.float32(1 + 2**-12), np.float32(-1 - 2**-11)
+    assert fused_and_rounded_twice(a, a, c) == (2**-24, 0)
