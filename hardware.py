@@ -27,7 +27,7 @@ def choose_precision(requested=None):
     """
     if requested:
         return requested, "asked for by --precision"
-    gpus = _may_have_gpu() and tf.config.list_physical_devices("GPU")
+    gpus = gpus_in_use()
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])
         capability = details.get("compute_capability", (0, 0))
@@ -39,6 +39,11 @@ def choose_precision(requested=None):
     if units:
         return "bfloat16", f"CPU with {', '.join(sorted(units))}"
     return "float32", "CPU without bfloat16 units"
+
+
+def gpus_in_use():
+    """TensorFlow's GPUs, a list; empty where it has none or was restricted to a CPU."""
+    return tf.config.list_physical_devices("GPU") if _may_have_gpu() else []
 
 
 def _may_have_gpu():

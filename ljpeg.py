@@ -11,7 +11,7 @@ from encoding import commands
 from errors import run_main
 from jpeg import differentiable
 from training import variables
-from training.losses import distortion, estimated_bpp, rounded
+from training.losses import compiled_mse, distortion, estimated_bpp, rounded
 
 
 class LJPEG:
@@ -61,7 +61,8 @@ class LJPEG:
             integers, qtables, height, width, self._sampling
         )
 
-        total, terms = distortion(x, x_tilde, self._dtype, settings)
+        mse = compiled_mse(x, qtables, settings)
+        total, terms = distortion(x, x_tilde, self._dtype, settings, mse)
         terms["regularizer"] = self.tables.regularizer
         loss = settings.lmbda * total
         loss += settings.total_weight_regularizer * terms["regularizer"]

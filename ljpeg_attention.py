@@ -15,7 +15,7 @@ from errors import run_main
 from image_utils import pad_to_blocks
 from jpeg import differentiable
 from training import variables
-from training.losses import distortion, estimated_bpp, rounded
+from training.losses import compiled_mse, distortion, estimated_bpp, rounded
 
 
 class LJPEGAttention:
@@ -86,7 +86,8 @@ class LJPEGAttention:
             integers, qtables, height, width, self._sampling
         )
 
-        total, terms = distortion(x, x_tilde, self._dtype, settings)
+        mse = compiled_mse(x, qtables, settings, attention)
+        total, terms = distortion(x, x_tilde, self._dtype, settings, mse)
         terms["regularizer"] = self.tables.regularizer
         terms["attention"] = tf.reduce_mean(attention)
         loss = settings.lmbda * total

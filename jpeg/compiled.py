@@ -24,14 +24,14 @@ from numba.extending import intrinsic
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
-def njit(function):
+def njit(function, **options):
     """Compiles a function at its first call, without the GIL.
 
     The code is kept in `__pycache__` beside the source, else in the user's folder for
     caches, else in a folder of the user's own among the temporary ones; where none of
-    them can be written to, it is compiled by every process.
+    them can be written to, it is compiled by every process. `options` are numba's.
     """
-    compiled = numba.njit(nogil=True)(function)
+    compiled = numba.njit(nogil=True, **options)(function)
     cache = _cache_of(function)
     if cache is not None:
         compiled._cache = cache  # as its enable_caching() does

@@ -26,7 +26,8 @@ FLOORS = (
 # Modules that are imported, and work, where there is no TensorFlow.
 WITHOUT_TENSORFLOW = (
     *("errors", "atomic_files", "arg_parser", "jpeg_standard", "weights"),
-    *("jpeg.compiled", "jpeg.entropy", "jpeg.file", "jpeg.huffman", "jpeg.image_files"),
+    *("jpeg.coded_error", "jpeg.compiled", "jpeg.entropy", "jpeg.file"),
+    *("jpeg.huffman", "jpeg.image_files"),
     *("jpeg.metadata", "jpeg.pixels", "jpeg.planes", "jpeg.png", "jpeg.progressive"),
     *("jpeg.sampling", "jpeg.search", "jpeg.segments", "jpeg.sources", "jpeg.strips"),
     *("jpeg.tiff", "jpeg.transform", "jpeg.trellis"),
