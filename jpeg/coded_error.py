@@ -2,7 +2,7 @@
 
 What `differentiable` says with tensors of the whole batch, for a few blocks at a time
 that stay in the processor's cache: without the passes through memory it takes a
-quarter of the time. Compiled; for a loss that is a squared error and nothing else.
+third of the time. Compiled; for a loss that is a squared error and nothing else.
 
 Arrays of blocks are `[..., 64, LANES]`: a sample or coefficient of `LANES` blocks lies
 together, so that each instruction works on several of them.
