@@ -70,7 +70,7 @@ def test_error_and_gradients_are_those_of_the_graph(
         assert np.isclose(own, other, rtol=1e-3, atol=1e-6).mean() > 0.98
 
 
-def test_gradient_of_dc_and_factors_is_the_slope_of_the_error(session, batch, tables):
+def test_gradient_of_factors_is_the_slope_of_the_error(session, batch, tables):
     # Steps so fine that rounding is next to nothing: the error of the edit is left.
     x, level = tf.constant(batch[1:]), tf.placeholder(tf.float32, [])
     fine = tf.constant(tables / 5000)
