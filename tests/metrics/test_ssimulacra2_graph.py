@@ -62,7 +62,8 @@ def test_scales_below_8_px_are_left_out():
     first = run([original], [decoded], ALL_WEIGHTS[:2])
     all_scales = run([original], [decoded], ALL_WEIGHTS[:4])
     for own, wanted in zip(all_scales, first, strict=True):
-        np.testing.assert_allclose(own, wanted, rtol=1e-5)
+        # Gradients of about 1e-4, by sums in another order.
+        np.testing.assert_allclose(own, wanted, rtol=1e-5, atol=1e-9)
 
 
 def test_terms_at_fine_scales_come_on_top_of_the_metric():
