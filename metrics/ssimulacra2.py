@@ -316,10 +316,16 @@ def _local_statistics(plane, mean, variance):
     for y in range(-REACH, height):
         means, squares = _next_moments(plane, plane, y, blur)
         if y >= 0:
-            for x in range(width):
-                mean[y, x] = means[x]
-            for x in range(width):
-                variance[y, x] = squares[x] - means[x] * means[x]
+            store_statistics(means, squares, mean[y], variance[y])
+
+
+@njit
+def store_statistics(means, squares, mean, variance):
+    """Writes a row of the local mean and variance, of blurs of pixels and squares."""
+    for x in range(mean.size):
+        mean[x] = means[x]
+    for x in range(mean.size):
+        variance[x] = squares[x] - means[x] * means[x]
 
 
 @njit

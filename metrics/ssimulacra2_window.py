@@ -8,7 +8,13 @@ axis, and small errors are not differences of large numbers.
 import numpy as np
 
 from jpeg.compiled import njit
-from metrics.ssimulacra2 import C2, accumulate, edge_errors, scales_by
+from metrics.ssimulacra2 import (
+    C2,
+    accumulate,
+    edge_errors,
+    scales_by,
+    store_statistics,
+)
 
 # Gaussian of 1.5 px as a sum of truncated cosines: D. Charalampidis, "Recursive
 # implementation of the Gaussian filter using truncated cosine functions", 2016. From
@@ -46,10 +52,7 @@ def _local_statistics(plane, mean, variance):
     for y in range(-REACH, height):
         means, squares, _ = next_moments(black, plane, y, blur)
         if y >= 0:
-            for x in range(width):
-                mean[y, x] = means[x]
-            for x in range(width):
-                variance[y, x] = squares[x] - means[x] * means[x]
+            store_statistics(means, squares, mean[y], variance[y])
 
 
 @njit
