@@ -9,13 +9,11 @@ import math
 import os
 import re
 
-from jpeg import (
-    ENTROPY_CODINGS,
-    MAX_MEGAPIXELS,
-    QUANTIZATIONS,
-    SUBSAMPLINGS,
-    TUNES,
-)
+import learned_jpeg.common.process  # noqa: F401, before numpy is loaded
+from learned_jpeg.codec import QUANTIZATIONS
+from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.pictures import MAX_MEGAPIXELS
+from learned_jpeg.search import TUNES
 from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
@@ -80,8 +78,8 @@ def parse_evaluate(argv=None):
     parser = _Parser(
         description="Measures every checkpoint of a batch, JPEG and the Google "
         "baseline on test images, and plots rate-distortion curves.",
-        epilog="Beside it: python3 -m evaluation.compare (several evaluations in one "
-        "table), evaluation.crops (crops at equal size of the files), "
+        epilog="Beside it: python3 -m report.compare (several evaluations in one "
+        "table), report.crops (crops at equal size of the files), "
         "evaluation.loss_curves (have trainings come to rest), evaluation.rate_check "
         "(estimated rates beside real ones).",
     )
@@ -187,7 +185,7 @@ def parse_rate_check(argv=None):
 def parse_compare(argv=None):
     """Parses the flags of compare.py."""
     parser = _Parser(
-        prog="python3 -m evaluation.compare",
+        prog="python3 -m report.compare",
         description="BD-rates of evaluations with different encodings, in one table.",
     )
     parser.add_argument(
@@ -230,7 +228,7 @@ def parse_compare(argv=None):
 def parse_crops(argv=None):
     """Parses the flags of crops.py."""
     parser = _Parser(
-        prog="python3 -m evaluation.crops",
+        prog="python3 -m report.crops",
         description="Crops side by side: the original, JPEG, mozjpeg and models at "
         "equal bits per pixel.",
     )
@@ -318,7 +316,7 @@ def parse_calibrate(argv=None):
         "-o",
         "--output",
         metavar="FILE",
-        default="encoding/calibration.json",
+        default="learned_jpeg/search/calibration.json",
         help="table to write, or to add to",
     )
     return parser.parse_args(argv)

@@ -11,8 +11,8 @@ import numpy as np
 
 import tensorflow_v1 as tf
 import weights
-from errors import UserError
 from image_utils import split_last_axis
+from learned_jpeg.common.errors import UserError
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 

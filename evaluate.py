@@ -1,7 +1,7 @@
 """Rate-distortion curves of trained models, of JPEG and of the Google baseline.
 
 Every number is of a .jpg file on the disk: its bytes, and its picture as Pillow decodes
-it. A second call only plots. Beside it there are `python3 -m evaluation.compare`,
+it. A second call only plots. Beside it there are `python3 -m report.compare`,
 `.crops`, `.loss_curves` and `.rate_check`.
 """
 
@@ -10,9 +10,11 @@ import logging
 import os
 
 import arg_parser
-import hardware
-from atomic_files import write_atomically
-from errors import UserError, is_out_of_memory, run_main
+from learned_jpeg.common import machine
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError, is_out_of_memory
+from learned_jpeg.common.process import run_main
+from training import devices
 
 logger = logging.getLogger("evaluate")
 
@@ -22,15 +24,15 @@ def main():
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = arg_parser.parse_evaluate()
     # Imported here, so that --help and wrong flags need not wait.
-    from encoding.shards import ShardFolder
     from evaluation.dots import plan_dots
     from evaluation.evaluator import Evaluator, TestImages, find_test_images
     from evaluation.parts import call_of, gathered
+    from learned_jpeg.commands.shards import ShardFolder
 
     _check_batch_dir(args.batch_dir)
-    hardware.select_device(args.device)
-    args.workers = args.workers or hardware.usable_cores()
-    args.precision, reason = hardware.choose_precision(args.precision)
+    devices.select_device(args.device)
+    args.workers = args.workers or machine.usable_cores()
+    args.precision, reason = devices.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
     dots, failed = plan_dots(args)
     found = find_test_images(args.test_image_glob)
@@ -56,9 +58,9 @@ def main():
 
 def _measure_shard(dots, found, args):
     """Measures the share of one process; returns the number of failures."""
-    from encoding.shards import Shard, ShardFolder
     from evaluation.evaluator import Evaluator, TestImages
     from evaluation.parts import PartFile, call_of, units_of
+    from learned_jpeg.commands.shards import Shard, ShardFolder
 
     shard, folder = Shard(*args.shard), ShardFolder(args.output_dir)
     with folder.entered(shard, call_of(args)):
@@ -162,7 +164,7 @@ def _encoding(measured, args):
 def _tables(measured, curves, args):
     """The text of results.md."""
     from evaluation import results, tables
-    from metrics.basic import INFINITE_PSNR
+    from learned_jpeg.metrics.basic import INFINITE_PSNR
 
     by_label = {curve.label: curve.points for curve in curves}
     anchor = by_label.pop("JPEG", [])
@@ -184,7 +186,8 @@ def _tables(measured, curves, args):
 
 def _write_report(measured, published, missing, images, args):
     """Writes the page and prints its first answer; returns the paths."""
-    from evaluation import curves, report
+    from evaluation import curves
+    from report import report
 
     stems = [os.path.join(dot.folder, dot.name) for dot, _ in measured]
     recorded = [stem for stem in stems if os.path.exists(f"{stem}.json")]

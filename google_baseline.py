@@ -9,10 +9,10 @@ tensorflow-compression. TensorFlow, graph mode.
 import arg_parser
 import tensorflow_v1 as tf
 from conv_blocks import ResConvLayer
-from encoding import commands
-from errors import run_main
 from image_utils import add_gaussian_noise, get_std_jpeg_qtable
-from jpeg import differentiable
+from learned_jpeg.commands import run as commands
+from learned_jpeg.common.process import run_main
+from training import differentiable
 from training.losses import estimated_bpp, mse_255
 
 MAX_NOISE_STDDEV = 0.15

@@ -7,7 +7,7 @@ blocks are `[batch, rows, cols, 8 (v), 8 (u), channels]`, v vertical and u horiz
 import numpy as np
 
 import tensorflow_v1 as tf
-from jpeg_standard import (
+from learned_jpeg.jpeg.standard import (
     BLOCK,
     RGB_TO_YCBCR,
     STD_QTABLES,

@@ -7,10 +7,9 @@ the files that come out open in any decoder. TensorFlow, graph mode.
 """
 
 import arg_parser
-from encoding import commands
-from errors import run_main
-from jpeg import differentiable
-from training import variables
+from learned_jpeg.commands import run as commands
+from learned_jpeg.common.process import run_main
+from training import differentiable, variables
 from training.losses import compiled_mse, distortion, estimated_bpp, rounded
 
 
@@ -52,7 +51,7 @@ class LJPEG:
         z = differentiable.divide(dct, qtables)
         if settings.rate_model == "rdoq":
             # Compiles for a second, and only this rate needs it.
-            from encoding.searched_rate import searched_integers
+            from training.searched_rate import searched_integers
 
             integers, rate = searched_integers(x, z, qtables, settings)
         else:

@@ -6,10 +6,10 @@ its JPEG curve with Pillow's encoder, from which this one differs by its DCT's r
 
 import arg_parser
 import tensorflow_v1 as tf
-from encoding import commands
-from errors import run_main
 from image_utils import get_std_jpeg_qtable
-from jpeg import differentiable
+from learned_jpeg.commands import run as commands
+from learned_jpeg.common.process import run_main
+from training import differentiable
 
 
 class StandardJPEG:

@@ -10,11 +10,10 @@ the default here is VGG-16. TensorFlow, graph mode.
 import arg_parser
 import tensorflow_v1 as tf
 from conv_blocks import VGGAttention, imagenet_weights
-from encoding import commands
-from errors import run_main
 from image_utils import pad_to_blocks
-from jpeg import differentiable
-from training import variables
+from learned_jpeg.commands import run as commands
+from learned_jpeg.common.process import run_main
+from training import differentiable, variables
 from training.losses import compiled_mse, distortion, estimated_bpp, rounded
 
 

@@ -16,8 +16,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import arg_parser
-import hardware
-from atomic_files import write_atomically
 from benchmarks import (
     coding_speed,
     encoder_steps,
@@ -25,7 +23,9 @@ from benchmarks import (
     start_up,
     training_speed,
 )
-from errors import run_main
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.process import run_main
+from training import devices
 
 logger = logging.getLogger("benchmark")
 
@@ -90,7 +90,7 @@ def parse_args(argv=None):
     parser.add_argument(
         "--precision",
         choices=arg_parser.PRECISIONS,
-        default=hardware.choose_precision()[0],
+        default=devices.choose_precision()[0],
         help="of the convolutions (default: bfloat16 if the machine has units for it)",
     )
     parser.add_argument(

@@ -9,7 +9,6 @@ import os
 
 from PIL import Image
 
-import hardware
 import tensorflow_v1 as tf
 from arg_parser import parse_evaluate
 from benchmarks.measuring import (
@@ -20,16 +19,16 @@ from benchmarks.measuring import (
     test_picture,
 )
 from benchmarks.training_speed import CASES
-from encoding.codec import Quantization
-from encoding.codecs import PLAIN, Codecs
 from evaluation.dots import plan_dots
 from evaluation.evaluator import Evaluator, TestImages, find_test_images
-from jpeg import file as jpeg_file
-from jpeg.differentiable import LearnedTables
-from jpeg_standard import ijg_qtables
+from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.codec.codecs import PLAIN, Codecs
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.standard import ijg_qtables
+from learned_jpeg.metrics.pictures import PictureMetrics, mean_squared_error
 from ljpeg_PIL import StandardJPEG
-from metrics.pictures import PictureMetrics, mean_squared_error
-from training import checkpoints, variables
+from training import checkpoints, devices, variables
+from training.differentiable import LearnedTables
 from training.loop import Trainer
 
 QUALITY = 50  # of plain JPEG, and of the tables in the stand-in for a trained model
@@ -308,7 +307,7 @@ def _stand_in(name, folder, options, **flags):
     checkpoints.save_settings(folder, checkpoints.settings_of(args, name))
     with (
         tf.Graph().as_default(),
-        tf.Session(config=hardware.session_config()) as session,
+        tf.Session(config=devices.session_config()) as session,
     ):
         Trainer(case.model_class, args).initialize(session, None)
         saved = tf.global_variables()

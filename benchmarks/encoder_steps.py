@@ -3,13 +3,13 @@
 import functools
 
 from benchmarks.measuring import interleave, test_picture
-from encoding.perceptual import SeenError
-from jpeg import file as jpeg_file
-from jpeg.planes import CodedPicture
-from jpeg.progressive import encode_progressive
-from jpeg.search import SquaredError, search
-from metrics import ssimulacra2
-from metrics.basic import bits_per_pixel, mean_squared_error, psnr
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.progressive import encode_progressive
+from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
+from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.search.passes import SquaredError, search
+from learned_jpeg.search.planes import CodedPicture
+from learned_jpeg.search.ssimulacra2_distortion import SeenError
 
 _SAMPLING = "4:2:0"
 # Bits per pixel: at quality 50 an MSE of 1 and a point of SSIMULACRA2 are worth about
@@ -64,7 +64,7 @@ def _stopped(distortion_class, passes):
 
 
 def _searched(picture, distortion_class):
-    """`jpeg.file.QuantizedImage` of the search from the formula's tables."""
+    """`QuantizedImage` of the search from the formula's tables."""
     arguments = () if issubclass(distortion_class, SquaredError) else (picture,)
     distortion = distortion_class(*arguments, _LAMBDA)
     integers, qtables = search(picture, _SAMPLING, "optimized", distortion)

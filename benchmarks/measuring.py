@@ -15,9 +15,9 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-import hardware
 from evaluation import results
-from jpeg import image_files
+from learned_jpeg.pictures import image_files
+from training import devices
 
 # A repeat calls a fast function so often that it runs as long as this.
 _MIN_SECONDS = 0.3
@@ -159,7 +159,7 @@ def machine():
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gb": round(memory_gigabytes()[0], 1),
-        "bfloat16": hardware.choose_precision()[1],
+        "bfloat16": devices.choose_precision()[1],
         "load_average_before": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "versions": results.library_versions(_PACKAGES),

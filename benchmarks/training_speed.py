@@ -7,7 +7,6 @@ import os
 import time
 
 import arg_parser
-import hardware
 import tensorflow_v1 as tf
 from benchmarks.measuring import in_own_process, interleave, memory_gigabytes, ratio
 from conv_blocks import ResConvLayer, VGGTrunk, imagenet_weights
@@ -15,7 +14,7 @@ from google_baseline import GoogleBaseline
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from lpips_tensorflow import lpips
-from training import variables
+from training import devices, variables
 from training.crops import CROPS_PER_VISIT, VISITS_PER_POOL, CropDataset
 from training.loop import Trainer
 
@@ -147,7 +146,7 @@ def _step(args, case, batch):
     """Yields a function that runs one step as the training loop runs it."""
     with tf.Graph().as_default() as graph:
         trainer = Trainer(case.model_class, args)
-        config = hardware.session_config()
+        config = devices.session_config()
         with tf.Session(graph=graph, config=config) as session:
             trainer.initialize(session, None)
             fetches = [trainer.train_op, trainer.graph.loss]
@@ -192,7 +191,7 @@ def _part(build, batch):
             with tf.control_dependencies(tf.get_collection(tf.GraphKeys.UPDATE_OPS)):
                 loss = tf.reduce_mean(tf.square(output))
                 fetch = tf.train.AdamOptimizer(1e-6).minimize(loss)
-        with tf.Session(graph=graph, config=hardware.session_config()) as session:
+        with tf.Session(graph=graph, config=devices.session_config()) as session:
             session.run(tf.global_variables_initializer())
             variables.assign(session, *pretrained)
             yield lambda: session.run(fetch, {pixels: batch})
@@ -311,7 +310,7 @@ class _FrozenTraining:
         with graph.as_default():
             args = case.args(options, lr=1e-3, table_init=50, table_lr=1e-5, **changes)
             self.trainer = Trainer(case.model_class, args)
-        config = hardware.session_config()
+        config = devices.session_config()
         self.session = stack.enter_context(tf.Session(graph=graph, config=config))
         with graph.as_default():
             self.initialize()

@@ -1,5 +1,5 @@
 """Measuring models on test images: dots, caches, BD-rates, tables, figures.
 
-Commands beside evaluate.py: `python3 -m evaluation.compare`, `.crops`, `.loss_curves`,
+Commands beside evaluate.py: `python3 -m report.compare`, `.crops`, `.loss_curves`,
 `.rate_check`. Nothing outside of evaluate.py imports from here.
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.basic import ms_ssim_db
+from learned_jpeg.metrics.basic import ms_ssim_db
 
 # Bjontegaard's method was defined on four points a curve.
 MIN_POINTS = 4

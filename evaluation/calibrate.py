@@ -1,4 +1,4 @@
-"""Measures what the lambdas of the search give on average: encoding/calibration.json.
+"""Measures what each lambda of the search gives on average, as `calibration.json`.
 
     python3 -m evaluation.calibrate "photographs/*.png" --tunes mixed
 
@@ -15,16 +15,17 @@ import numpy as np
 import tqdm
 
 import arg_parser
-import hardware
-from atomic_files import write_atomically
-from encoding.codec import Quantization
-from encoding.codecs import Codecs
-from errors import run_main
-from jpeg import file as jpeg_file
-from jpeg.image_files import find_images, read_image
+from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.common import machine
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.process import run_main
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import ms_ssim
+from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
+from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.pictures.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
-from metrics import ms_ssim, ssimulacra2
-from metrics.basic import bits_per_pixel, mean_squared_error, psnr
 
 SAMPLING = "4:2:0"
 # Bits per pixel that a distortion of 1 is worth, lowest and highest, and how many.
@@ -44,7 +45,7 @@ def main():
     args = arg_parser.parse_calibrate()
     paths = find_images(args.photographs)[:: args.every]
     table = _table_of(args.output)
-    with concurrent.futures.ThreadPoolExecutor(hardware.usable_cores()) as executor:
+    with concurrent.futures.ThreadPoolExecutor(machine.usable_cores()) as executor:
         means = Means(paths, args.crop, executor)
         for tune in args.tunes:
             about = (

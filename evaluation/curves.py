@@ -6,9 +6,9 @@ import os
 import re
 from typing import NamedTuple
 
-from errors import UserError
 from evaluation import results
-from training.json_files import read_json
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.json_files import read_json
 
 # What content of another form than expected raises.
 _ODD_CONTENT = (AttributeError, KeyError, TypeError, ValueError)

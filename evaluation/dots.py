@@ -5,10 +5,10 @@ import logging
 import os
 from typing import NamedTuple
 
-from encoding.codec import Quantization
-from errors import UserError
 from google_baseline import GoogleBaseline
-from jpeg import SUBSAMPLINGS
+from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import SUBSAMPLINGS
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG

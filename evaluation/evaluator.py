@@ -17,21 +17,21 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from atomic_files import write_atomically
-from encoding.codecs import Codecs
-from encoding.outputs import plan_outputs
-from errors import UserError
 from evaluation import curves, fingerprint, results
 from evaluation.dots import MODELS, quantization_of
-from jpeg import file as jpeg_file
-from jpeg.image_files import find_images, read_image
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.commands.outputs import plan_outputs
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import butteraugli
+from learned_jpeg.metrics.basic import bits_per_pixel
+from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
+from learned_jpeg.pictures.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
-from metrics import butteraugli
-from metrics.basic import bits_per_pixel
-from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from metrics.pictures import PictureMetrics
-from metrics.ssimulacra2 import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from training import checkpoints
 
 logger = logging.getLogger(__name__)

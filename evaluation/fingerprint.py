@@ -7,12 +7,16 @@ version (tests/evaluation/test_fingerprint.py).
 """
 
 import conv_blocks
-from encoding import distortion_gradient, distortions, perceptual, refinement, search
 from evaluation import results
-from jpeg import file as jpeg_file
-from jpeg import image_files, planes, progressive, sampling, transform
-from jpeg import search as jpeg_search
-from metrics import pictures
+from learned_jpeg.codec import distortion_gradient, refinement, search
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg import progressive, sampling, transform
+from learned_jpeg.metrics import pictures
+from learned_jpeg.pictures import image_files
+from learned_jpeg.search import ms_ssim_distortion as distortions
+from learned_jpeg.search import passes as jpeg_search
+from learned_jpeg.search import planes
+from learned_jpeg.search import ssimulacra2_distortion as perceptual
 
 # Libraries that make the bytes of a file, or decode it.
 PACKAGES = ("pillow", "jpeglib", "mozjpeg-lossless-optimization")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from evaluation.bd_rate import BdRate, bd_rate
-from metrics.basic import mean_of_defined
+from learned_jpeg.metrics.basic import mean_of_defined
 
 RESAMPLES = 200
 CONFIDENCE = 0.95

@@ -17,11 +17,12 @@ import tqdm
 
 import arg_parser
 import tensorflow_v1 as tf
-from atomic_files import write_atomically
-from errors import UserError, run_main
 from evaluation import tables
 from evaluation.dots import find_lambda_dirs
 from evaluation.plots import new_figure, save_figure, style_axes
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.process import run_main
 from training import checkpoints
 
 logger = logging.getLogger("loss_curves")

@@ -11,10 +11,10 @@ import json
 import os
 from typing import NamedTuple
 
-from encoding.records import RecordFile
-from encoding.shards import Shard, stable_hash
-from errors import UserError
 from evaluation.dots import Dot
+from learned_jpeg.commands.records import RecordFile
+from learned_jpeg.commands.shards import Shard, stable_hash
+from learned_jpeg.common.errors import UserError
 
 IMAGES_OF_UNIT = 500
 
@@ -44,7 +44,7 @@ def units_of(shard, dots, found):
     """What a shard measures, a list of `Unit`.
 
     Args:
-      shard: `encoding.shards.Shard`.
+      shard: `learned_jpeg.commands.shards.Shard`.
       dots: list of `Dot`.
       found: paths of the test images.
     """

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomic_files import write_atomically
 from evaluation.results import is_shown
-from metrics.basic import ms_ssim_db
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.metrics.basic import ms_ssim_db
 
 DPI = 200
 

@@ -13,16 +13,16 @@ import numpy as np
 import tqdm
 
 import arg_parser
-import hardware
-from atomic_files import write_atomically
-from encoding.codecs import Codecs
-from errors import UserError, run_main
 from evaluation import tables
 from evaluation.dots import MODELS, find_lambda_dirs
-from jpeg import file as jpeg_file
-from jpeg.image_files import find_images, read_image
-from metrics.basic import bits_per_pixel
-from training import checkpoints
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.process import run_main
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics.basic import bits_per_pixel
+from learned_jpeg.pictures.image_files import find_images, read_image
+from training import checkpoints, devices
 from training.rate_models import bits_of_checkpoint
 
 logger = logging.getLogger("rate_check")
@@ -35,8 +35,8 @@ def main():
     """Checks what the command line names; returns the exit status."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = arg_parser.parse_rate_check()
-    hardware.select_device(args.device)
-    precision, _ = hardware.choose_precision(args.precision)
+    devices.select_device(args.device)
+    precision, _ = devices.choose_precision(args.precision)
     pictures = [read_image(path) for path in find_images(args.test_image_glob)]
     codecs = Codecs(precision)
     rows = []

@@ -24,11 +24,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from atomic_files import write_atomically
-from errors import UserError
 from evaluation.safe_pickle import LISTS, DamagedPickle, check_number, unpickle_lists
-from metrics.basic import defined, mean_of_defined
-from training.json_files import read_json
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.json_files import read_json
+from learned_jpeg.metrics.basic import defined, mean_of_defined
 
 # What is measured; all but the pickle's lists are in the CSV file alone.
 MEASURED = (*LISTS, "ssimulacra2", "butteraugli")

@@ -8,7 +8,7 @@ import re
 
 import numpy as np
 
-from errors import UserError
+from learned_jpeg.common.errors import UserError
 
 # What a pickle holds, in this order.
 LISTS = ("bpp", "mse", "lpips", "psnr", "ms-ssim")

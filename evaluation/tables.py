@@ -4,7 +4,7 @@ import math
 
 from evaluation.bd_rate import QUALITY, bd_rate, range_text
 from evaluation.results import is_shown
-from metrics.basic import ms_ssim_db
+from learned_jpeg.metrics.basic import ms_ssim_db
 
 # Heading of each metric in a table of BD-rates.
 HEADINGS = {

@@ -75,7 +75,7 @@ if [[ ${#runs[@]} -gt 0 ]]; then
 fi
 published=()
 [[ -n ${PUBLISHED:-} ]] && published=(--published "$PUBLISHED")
-"$python" -m evaluation.compare "${folders[@]}" "${published[@]}" \
+"$python" -m report.compare "${folders[@]}" "${published[@]}" \
   --output "$dir/comparison.md"
 if grep -qs '"rate_model": "entropy"' "$dir"/*/lambda_*/train/settings.json; then
   "$python" -m evaluation.rate_check --batch_dir "$dir" --test_image_glob "$images" \

@@ -6,7 +6,7 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 from scipy import ndimage
 
-from metrics import butteraugli
+from learned_jpeg.metrics import butteraugli
 
 BUTTERAUGLI = butteraugli.find_tool()
 

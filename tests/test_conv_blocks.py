@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 import conv_blocks
 import weights
-from errors import UserError
+from learned_jpeg.common.errors import UserError
 
 WIDTHS = (4, 6, 8)
 

@@ -21,20 +21,21 @@ import tensorflow.compat.v1 as tf
 from PIL import Image
 
 import arg_parser
-import errors
 import evaluate
 import google_baseline
 import lpips_tensorflow
-from encoding.codec import Quantization
-from encoding.codecs import Codecs
-from errors import UserError
 from evaluation import dots, evaluator, plots, results
-from jpeg import file as jpeg_file
+from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.common import process
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import butteraugli
+from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
-from metrics import butteraugli, ssimulacra2
-from metrics.pictures import PictureMetrics
 from tests.paths import ROOT
 from training import checkpoints, loop, variables
 
@@ -985,7 +986,7 @@ def only_error(monkeypatch, capsys, *argv):
     """The only line that an evaluation says, which has to end with status 1."""
     monkeypatch.setattr(sys, "argv", ["/x/evaluate.py", *map(str, argv)])
     with pytest.raises(SystemExit) as caught:
-        errors.run_main(evaluate.main)
+        process.run_main(evaluate.main)
     assert caught.value.code == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -1044,11 +1045,12 @@ def test_test_images_of_one_name_from_two_folders_do_not_collide(small, measure)
 def start_process(batch_dir, images, prelude="pass"):
     """Starts an evaluation as its own process; `prelude` is Python code before it."""
     code = (
-        "import sys, time, os, evaluate, errors\n"
+        "import sys, time, os, evaluate\n"
+        "from learned_jpeg.common import process\n"
         "from evaluation import dots, results\n"
         "dots.JPEG_QUALITIES = (5, 20, 50)\n"
         f"{prelude}\n"
-        "errors.run_main(evaluate.main)"
+        "process.run_main(evaluate.main)"
     )
     argv = ["--batch_dir", batch_dir, "--test_image_glob", images]
     argv += ["--precision", "float32", "--workers", "2"]

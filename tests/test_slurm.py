@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from encoding.records import read_records
-from encoding.shards import Shard
-from encoding.shares import output_of
+from learned_jpeg.commands.records import read_records
+from learned_jpeg.commands.shards import Shard
+from learned_jpeg.commands.shares import output_of
 from tests import slurm_cluster, test_batch_job
-from tests.encoding.helpers import save_png
+from tests.commands.helpers import save_png
 from tests.paths import ROOT
 from tests.slurm_cluster import wait_until
 from tests.test_evaluate import save_tables
@@ -152,7 +152,7 @@ def test_evaluation_in_four_tasks_equals_that_of_one_process(cluster, tmp_path):
 
 DIES_AT_THE_ELEVENTH_RECORD = """
 import os, runpy, signal, sys
-from encoding.records import RecordFile
+from learned_jpeg.commands.records import RecordFile
 
 append, written = RecordFile.append, []
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import weights
-from errors import UserError
+from learned_jpeg.common.errors import UserError
 from weights import make_weights
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from encoding.codec import Quantization
-from encoding.codecs import Codecs
-from jpeg import file as jpeg_file
+from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.jpeg import file as jpeg_file
 from ljpeg import LJPEG
 from ljpeg_PIL import StandardJPEG
 from tests.paths import EXAMPLE_IMAGES, ROOT
@@ -58,8 +58,8 @@ def photo(tmp_path):
     [
         *([f"{name}.py"] for name in ("ljpeg", "ljpeg_attention", "ljpeg_PIL")),
         *([f"{name}.py"] for name in ("google_baseline", "evaluate")),
-        *(["-m", f"evaluation.{name}"] for name in ("compare", "crops", "rate_check")),
-        ["-m", "evaluation.loss_curves"],
+        *(["-m", f"evaluation.{name}"] for name in ("rate_check", "loss_curves")),
+        *(["-m", f"report.{name}"] for name in ("compare", "crops")),
         ["ljpeg_attention.py", "train"],
         ["ljpeg.py", "compress"],
     ],
@@ -117,7 +117,7 @@ def test_export(run, script, name):
 
 def test_comparison_of_results(run, tmp_path):
     figures = tmp_path / "figures"
-    done = run("-m", "evaluation.compare", EXAMPLES, "--figure_dir", figures)
+    done = run("-m", "report.compare", EXAMPLES, "--figure_dir", figures)
     assert (done.returncode, done.stderr) == (0, "")
     assert "tables_rdoq_mse" in done.stdout
     assert (figures / "overview.png").exists()

@@ -19,10 +19,10 @@ import types
 import numpy as np
 
 from arg_parser import RATE_MODELS
-from atomic_files import exclusive, write_atomically
-from errors import UserError
-from jpeg import SUBSAMPLINGS
-from training.json_files import read_json
+from learned_jpeg.common.atomic_files import exclusive, write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.json_files import read_json
+from learned_jpeg.jpeg import SUBSAMPLINGS
 from weights import VGG_BLOCKS
 
 SETTINGS_FILE = "settings.json"

@@ -12,9 +12,9 @@ import threading
 
 import numpy as np
 
-from errors import UserError
-from jpeg.image_files import find_images, image_size, read_image
-from jpeg_standard import BLOCK
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg.standard import BLOCK
+from learned_jpeg.pictures.image_files import find_images, image_size, read_image
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import zlib
 
 import numpy as np
 
-from atomic_files import atomic_path
+from learned_jpeg.common.atomic_files import atomic_path
 
 logger = logging.getLogger(__name__)
 

@@ -12,16 +12,15 @@ import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 import conv_blocks
-import hardware
 import tensorflow_v1 as tf
-from errors import UserError
-from jpeg.differentiable import LearnedTables
-from jpeg.strips import in_strips
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from learned_jpeg.pictures.strips import in_strips
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from lpips_tensorflow import lpips
-from metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from training import checkpoints, variables
+from training import checkpoints, devices, variables
 from training.crops import CropDataset
+from training.differentiable import LearnedTables
 from training.feature_cache import FeatureCache
 from training.summaries import Summaries
 
@@ -47,8 +46,8 @@ def train(model_class, args):
       UserError: no usable training image, flags that contradict the checkpoint.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    hardware.select_device(args.device)
-    args.precision, reason = hardware.choose_precision(args.precision)
+    devices.select_device(args.device)
+    args.precision, reason = devices.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
     settings = checkpoints.settings_of(args, model_class.NAME)
     prefix = checkpoints.latest_checkpoint(args.checkpoint_dir)
@@ -159,7 +158,7 @@ class Trainer:
     def run(self, dataset, prefix):
         """Trains; returns the exit status."""
         args = self._args
-        config = hardware.session_config()
+        config = devices.session_config()
         summarised = args.checkpoint_dir, self._summaries, args.subsampling
         with (
             tf.Session(config=config) as session,

@@ -4,12 +4,12 @@ import concurrent.futures
 
 import numpy as np
 
-import hardware
 import image_utils
 import tensorflow_v1 as tf
-from jpeg import differentiable
-from jpeg_standard import BLOCK
+from learned_jpeg.common import machine
+from learned_jpeg.jpeg.standard import BLOCK
 from lpips_tensorflow import lpips
+from training import devices, differentiable
 from training.checkpoints import DISTORTION_WEIGHTS
 from training.rate_models import FactorizedRate
 
@@ -37,7 +37,7 @@ def compiled_mse(x, qtables, settings, factors=None):
       A scalar; or None where only the graph will do: for another loss, gradient or
       subsampling, for sizes that are unknown or no multiples of 8, and for a GPU.
     """
-    if not (_is_compiled_loss(settings) and _is_of_blocks(x)) or hardware.gpus_in_use():
+    if not (_is_compiled_loss(settings) and _is_of_blocks(x)) or devices.gpus_in_use():
         return None
     inputs = [qtables] if factors is None else [qtables, factors]
 
@@ -66,7 +66,7 @@ def _is_of_blocks(x):
 def _mse_and_slopes(pictures, qtables, factors=None):
     """MSE of a batch and its gradients for `qtables` and, where given, `factors`."""
     # Compiled at the first use, for seconds, and no other loss needs it.
-    from jpeg.coded_error import squared_error
+    from training.coded_error import squared_error
 
     weight = np.float32(1 / pictures.size)
     own = of_factors = [None] * len(pictures)
@@ -78,7 +78,7 @@ def _mse_and_slopes(pictures, qtables, factors=None):
         picture, own, of_own = arrays
         return squared_error(picture, own, qtables.reshape(64, 2), weight, of_own)
 
-    with concurrent.futures.ThreadPoolExecutor(hardware.usable_cores()) as executor:
+    with concurrent.futures.ThreadPoolExecutor(machine.usable_cores()) as executor:
         results = executor.map(of_picture, pictures, own, of_factors)
         errors, of_qtables = zip(*results, strict=True)
     slopes = [sum(of_qtables).reshape(qtables.shape)]
@@ -120,7 +120,8 @@ def distortion(x, x_tilde, dtype, settings, mse=None):
 def _points_lost(x, x_tilde):
     """Points below 100 of SSIMULACRA2, near enough, with terms at fine scales."""
     # Compiles for a second, and only this term needs it.
-    from metrics import ssimulacra2_graph, ssimulacra2_loss
+    from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
+    from training import ssimulacra2_graph
 
     pictures = 255.0 * x, 255.0 * x_tilde
     sums = ssimulacra2_graph.weighted_sums(*pictures, ssimulacra2_loss.WEIGHTS)

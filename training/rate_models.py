@@ -4,8 +4,8 @@ import numpy as np
 
 import image_utils
 import tensorflow_v1 as tf
-from jpeg.sampling import groups
-from jpeg_standard import BLOCK
+from learned_jpeg.jpeg.sampling import groups
+from learned_jpeg.jpeg.standard import BLOCK
 from training import factorized_prior, variables
 
 

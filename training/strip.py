@@ -8,9 +8,10 @@ import os
 import sys
 
 import tensorflow_v1 as tf
-from errors import UserError, run_main
-from jpeg.differentiable import LearnedTables
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.process import run_main
 from training import checkpoints, variables
+from training.differentiable import LearnedTables
 
 
 def strip(source, target):

@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 import tensorflow_v1 as tf
-from jpeg import file as jpeg_file
-from jpeg.sampling import planes_of
-from metrics.basic import bits_per_pixel, mean_squared_error, psnr
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.sampling import planes_of
+from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ import re
 import numpy as np
 
 import tensorflow_v1 as tf
-from errors import UserError
-from jpeg.differentiable import LearnedTables
+from learned_jpeg.common.errors import UserError
 from training import checkpoints
+from training.differentiable import LearnedTables
 
 # The optimizer's, and others that coding does without: the step, and the entropy
 # model, which only a refinement needs.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from errors import UserError
+from learned_jpeg.common.errors import UserError
 
 # Of the files that make_weights.py writes.
 SHA256 = {

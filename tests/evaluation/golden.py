@@ -16,14 +16,18 @@ from scipy import ndimage
 
 import conv_blocks
 import tensorflow_v1 as tf
-from encoding import distortion_gradient, distortions, perceptual, refinement, search
-from encoding.codec import Quantization
 from evaluation import fingerprint
-from jpeg import file as jpeg_file
-from jpeg import image_files, planes, transform
-from jpeg import search as jpeg_search
-from jpeg.file import QuantizedImage
-from metrics.pictures import PictureMetrics
+from learned_jpeg.codec import distortion_gradient, refinement, search
+from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg import transform
+from learned_jpeg.jpeg.file import QuantizedImage
+from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.pictures import image_files
+from learned_jpeg.search import ms_ssim_distortion as distortions
+from learned_jpeg.search import passes as jpeg_search
+from learned_jpeg.search import planes
+from learned_jpeg.search import ssimulacra2_distortion as perceptual
 
 PATH = Path(__file__).with_name("golden.json")
 

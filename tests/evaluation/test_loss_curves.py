@@ -8,8 +8,8 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 import arg_parser
-from errors import UserError
 from evaluation import loss_curves
+from learned_jpeg.common.errors import UserError
 
 
 def write_events(

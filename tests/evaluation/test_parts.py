@@ -4,10 +4,10 @@ import os
 
 import pytest
 
-from encoding.shards import Shard, ShardFolder
-from errors import UserError
 from evaluation import evaluator, parts
 from evaluation.dots import Dot
+from learned_jpeg.commands.shards import Shard, ShardFolder
+from learned_jpeg.common.errors import UserError
 from tests.test_evaluate import run_evaluate, save_images, save_tables
 
 DOTS = [Dot(f"run-lambda_{i}", "", "run", "run", {}) for i in range(40)]

@@ -6,10 +6,10 @@ from PIL import Image
 
 import arg_parser
 import ljpeg
-from encoding.codecs import Codecs
-from errors import UserError
 from evaluation import rate_check
-from jpeg import file as jpeg_file
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
 from training import checkpoints, loop, rate_models
 
 

@@ -10,8 +10,8 @@ import pickletools
 import numpy as np
 import pytest
 
-from errors import UserError
 from evaluation import results
+from learned_jpeg.common.errors import UserError
 from tests.evaluation.helpers import (
     IMAGES,
     VALUES,

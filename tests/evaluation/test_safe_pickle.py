@@ -7,9 +7,9 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from errors import UserError
 from evaluation import results
 from evaluation.safe_pickle import DamagedPickle, unpickle_lists
+from learned_jpeg.common.errors import UserError
 from tests.evaluation.helpers import (
     VALUES,
     Call,

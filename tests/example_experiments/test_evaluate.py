@@ -9,7 +9,7 @@ from tests.paths import ROOT
 
 PARSERS = {
     "evaluate.py": arg_parser.parse_evaluate,
-    "evaluation.compare": arg_parser.parse_compare,
+    "report.compare": arg_parser.parse_compare,
     "evaluation.rate_check": arg_parser.parse_rate_check,
 }
 
@@ -77,7 +77,7 @@ def test_every_encoding_is_evaluated_and_compared(tmp_path):
         "runs/_optimized_refined": ("optimized", "round", 30, refined, None),
     }
     assert all(args.test_image_glob == ["images/*.png"] for args in evaluations)
-    (comparison,) = (args for name, args in calls if name == "evaluation.compare")
+    (comparison,) = (args for name, args in calls if name == "report.compare")
     assert comparison.folders == list(found)
     assert comparison.published == []
     (check,) = (args for name, args in calls if name == "evaluation.rate_check")
@@ -89,7 +89,7 @@ def test_jpeg_of_a_coding_is_measured_once(tmp_path):
     status, _, calls = call(tmp_path, ["tables_rdoq_mse"])
     assert status == 0
     # Without an entropy model there is nothing to check.
-    assert [name for name, _ in calls] == [*["evaluate.py"] * 6, "evaluation.compare"]
+    assert [name for name, _ in calls] == [*["evaluate.py"] * 6, "report.compare"]
     for folder, origin in (
         ("_rdoq", ""),
         *((f"_optimized_{name}", "/_optimized") for name in ("rdoq", "psnr")),
@@ -113,5 +113,5 @@ def test_the_environment_names_runs_and_published_curves(tmp_path):
     runs = {args.output_dir: args.runs for name, args in calls if name == "evaluate.py"}
     assert runs["runs/_rdoq"] == ["a", "b"]
     assert runs["runs/_optimized_refined"] == ["c"]
-    (comparison,) = (args for name, args in calls if name == "evaluation.compare")
+    (comparison,) = (args for name, args in calls if name == "report.compare")
     assert comparison.published == ["x y.json"]

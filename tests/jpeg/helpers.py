@@ -6,7 +6,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from jpeg.file import QuantizedImage
+from learned_jpeg.jpeg.file import QuantizedImage
 
 # Order in which T.81 (figure A.6) stores the 64 entries: (row, column).
 ZIGZAG = sorted(

@@ -1,4 +1,4 @@
-"""Tests of jpeg.file: what is written is exactly what any decoder reads back."""
+"""Tests of jpeg/file.py: what is written is exactly what any decoder reads back."""
 
 import concurrent.futures
 import dataclasses
@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.fft import dctn, idctn
 
-from errors import UserError
-from jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
-from jpeg import file as jpeg_file
-from jpeg.file import QuantizedImage
-from jpeg.image_files import Metadata
-from jpeg.progressive import encode_progressive
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.file import QuantizedImage
+from learned_jpeg.jpeg.progressive import encode_progressive
+from learned_jpeg.pictures.image_files import Metadata
 from tests.jpeg.helpers import (
     FACTORS,
     SIZES,
@@ -694,7 +694,7 @@ def test_empty_metadata_changes_nothing():
 def test_full_disk_is_an_os_error_and_leaves_no_file(action, limit, tmp_path):
     code = f"""
         import numpy as np, resource, signal
-        from jpeg import file as jpeg_file
+        from learned_jpeg.jpeg import file as jpeg_file
         rng = np.random.default_rng(0)
         rgb = rng.integers(0, 256, (64, 64, 3), np.uint8)
         data = jpeg_file.encode_rgb(rgb, 50)
@@ -730,5 +730,5 @@ def test_missing_temporary_folder_is_an_os_error(tmp_path, monkeypatch):
 
 
 def test_import_does_not_load_tensorflow():
-    code = "import sys, jpeg.file; sys.exit('tensorflow' in sys.modules)"
+    code = "import sys, learned_jpeg.jpeg.file; sys.exit('tensorflow' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

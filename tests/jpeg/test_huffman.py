@@ -1,4 +1,4 @@
-"""Tests of jpeg.huffman against Huffman's algorithm on a heap and libjpeg's tables."""
+"""Huffman codes against Huffman's algorithm on a heap and libjpeg's tables."""
 
 import heapq
 import itertools
@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jpeg import file as jpeg_file
-from jpeg import huffman
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg import huffman
 from tests.jpeg.helpers import ZIGZAG, file_segments, pillow_jpeg
 from tests.paths import EXAMPLE_IMAGES
 

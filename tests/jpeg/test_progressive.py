@@ -1,4 +1,4 @@
-"""Tests of jpeg.progressive: any decoder reads its files, and they are small."""
+"""Tests of jpeg/progressive.py: any decoder reads its files, and they are small."""
 
 import base64
 import io
@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
-from jpeg import SUBSAMPLINGS, huffman, progressive
-from jpeg import file as jpeg_file
-from jpeg.file import QuantizedImage
-from jpeg.sampling import plane_blocks
+from learned_jpeg.jpeg import SUBSAMPLINGS, huffman, progressive
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.file import QuantizedImage
+from learned_jpeg.jpeg.sampling import plane_blocks
 from tests.jpeg.helpers import (
     SIZES,
     ZIGZAG,

@@ -1,4 +1,4 @@
-"""Tests of jpeg.sampling against the planes that libjpeg makes."""
+"""Tests of learned_jpeg.jpeg.sampling against the planes that libjpeg makes."""
 
 import jpeglib
 import numpy as np
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jpeg import SUBSAMPLINGS, sampling
+from learned_jpeg.jpeg import SUBSAMPLINGS, sampling
 from tests.jpeg.helpers import FACTORS, pillow_jpeg
 
 

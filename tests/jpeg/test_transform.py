@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from jpeg import SUBSAMPLINGS, transform
-from jpeg.sampling import factors
+from learned_jpeg.jpeg import SUBSAMPLINGS, transform
+from learned_jpeg.jpeg.sampling import factors
 
 
 def reference(picture):

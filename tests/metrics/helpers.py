@@ -5,8 +5,8 @@ import io
 import numpy as np
 from PIL import Image
 
-from metrics import ssimulacra2_slopes
-from metrics.ssimulacra2_slopes import Direction
+from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
+from learned_jpeg.metrics.ssimulacra2.slopes import Direction
 from tests.paths import EXAMPLE_IMAGES
 
 # Of all norms of all maps, so that none of them can be wrong unseen.

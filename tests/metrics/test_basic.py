@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics.basic import mean_of_defined, ms_ssim_db
+from learned_jpeg.metrics.basic import mean_of_defined, ms_ssim_db
 
 
 def test_ms_ssim_of_one_is_infinite_decibels():

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from errors import UserError
-from metrics import butteraugli
-from metrics.pictures import PictureMetrics
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.metrics import butteraugli
+from learned_jpeg.metrics.pictures import PictureMetrics
 from tests.conftest import BUTTERAUGLI
 
 needs_tool = pytest.mark.skipif(

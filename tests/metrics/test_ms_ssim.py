@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from metrics import ms_ssim
+from learned_jpeg.metrics import ms_ssim
 
 
 def pictures(height, width, smooth_picture):

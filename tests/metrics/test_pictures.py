@@ -11,10 +11,10 @@ from scipy import ndimage
 
 import lpips_tensorflow
 from evaluation.results import MEASURED, OPTIONAL
-from jpeg import file as jpeg_file
-from metrics.basic import bits_per_pixel, mean_squared_error, psnr
-from metrics.pictures import PictureMetrics
-from metrics.ssimulacra2 import reference_scales, score
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
+from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.ssimulacra2.score import reference_scales, score
 from tests.paths import SHARED
 
 KODAK = SHARED / "KODAK"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from metrics import recursive_blur
+from learned_jpeg.metrics.ssimulacra2 import recursive_blur
 from tests.metrics import ssimulacra2_references as references
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 from scipy import ndimage
 
-from metrics import ssimulacra2
+from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from tests.metrics import ssimulacra2_references as references
 from tests.paths import EXAMPLE_IMAGES, SHARED
 

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from jpeg_standard import YCBCR_TO_RGB
-from metrics import ssimulacra2, ssimulacra2_slopes, ssimulacra2_window
-from metrics.ssimulacra2_slopes import Direction
+from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
+from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
+from learned_jpeg.metrics.ssimulacra2 import window as ssimulacra2_window
+from learned_jpeg.metrics.ssimulacra2.slopes import Direction
 from tests.metrics import ssimulacra2_references as references
 from tests.metrics.helpers import (
     ALL_WEIGHTS,

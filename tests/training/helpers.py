@@ -6,7 +6,7 @@ import sys
 import pytest
 import tensorflow.compat.v1 as tf
 
-from errors import run_main
+from learned_jpeg.common.process import run_main
 from training import checkpoints, strip, variables
 
 SETTINGS = {"script": "ljpeg", "lmbda": 0.01, "lr": 1e-4, "vgg": "vgg16"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from errors import UserError
+from learned_jpeg.common.errors import UserError
 from ljpeg import LJPEG
 from tests.paths import ROOT
 from tests.training.helpers import (
@@ -180,7 +180,8 @@ def test_lock_needs_no_module_of_one_system():
     code = """
 import sys
 sys.modules["fcntl"] = None  # makes an import fail
-import training.checkpoints, encoding.compress, evaluation.results, training.loop
+import learned_jpeg.commands.compress, evaluation.results
+import training.checkpoints, training.loop
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

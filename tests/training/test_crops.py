@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from errors import UserError
+from learned_jpeg.common.errors import UserError
 from training import crops
 from training.crops import CropDataset
 

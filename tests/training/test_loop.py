@@ -17,15 +17,14 @@ from PIL import Image
 
 import arg_parser
 import google_baseline
-import hardware
 import ljpeg
 import ljpeg_attention
 import weights
-from encoding.codecs import Codecs
-from errors import UserError
-from jpeg import file as jpeg_file
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
 from tests.small_networks import use_small_networks
-from training import checkpoints, crops, loop, strip, summaries, variables
+from training import checkpoints, crops, devices, loop, strip, summaries, variables
 
 PATCH, BATCH = 24, 2
 LPIPS_PATCH = 32  # Smaller ones are trained without LPIPS in the summaries.
@@ -59,7 +58,7 @@ def tiny(monkeypatch):
             intra_op_parallelism_threads=1, inter_op_parallelism_threads=1
         )
 
-    monkeypatch.setattr(hardware, "session_config", one_thread)
+    monkeypatch.setattr(devices, "session_config", one_thread)
     use_small_networks(monkeypatch, tiny_imagenet_weights)
 
 
@@ -131,7 +130,7 @@ def trainer(model, args):
     """Yields (trainer, session) of a training that has been initialized."""
     with tf.Graph().as_default():
         made = loop.Trainer(model, args)
-        with tf.Session(config=hardware.session_config()) as session:
+        with tf.Session(config=devices.session_config()) as session:
             made.initialize(session, None)
             yield made, session
 
@@ -405,7 +404,7 @@ def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
 
 
 def test_precision_in_the_settings_is_the_one_that_was_used(parse, monkeypatch):
-    monkeypatch.setattr(hardware, "choose_precision", lambda wish: ("bfloat16", "why"))
+    monkeypatch.setattr(devices, "choose_precision", lambda wish: ("bfloat16", "why"))
     loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, "b", last_step=1))
     folder = parse(ljpeg.LJPEG, "b").checkpoint_dir
     assert checkpoints.load_settings(folder)["precision"] == "bfloat16"
@@ -981,48 +980,3 @@ def test_resume_of_a_trained_trunk_does_not_load_pretrained_weights(parse, monke
 
     monkeypatch.setattr(ljpeg_attention, "imagenet_weights", fail)
     assert loop.train(model, parse(model, last_step=2)) == 0
-
-
-# What the machine has
-
-
-def gpu(monkeypatch, capability):
-    monkeypatch.setattr(hardware, "_may_have_gpu", lambda: True)
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
-    monkeypatch.setattr(
-        tf.config,
-        "experimental",
-        types.SimpleNamespace(
-            get_device_details=lambda device: {"compute_capability": capability}
-        ),
-    )
-
-
-@pytest.mark.parametrize(
-    "capability, precision",
-    [((7, 5), "float32"), ((8, 0), "bfloat16"), ((9, 0), "bfloat16")],
-)
-def test_gpu_since_ampere_computes_in_bfloat16(monkeypatch, capability, precision):
-    gpu(monkeypatch, capability)
-    assert hardware.choose_precision()[0] == precision
-
-
-@pytest.mark.parametrize(
-    "flags, precision",
-    [
-        ({"avx2", "avx512f"}, "float32"),
-        ({"avx512_bf16"}, "bfloat16"),
-        ({"amx_bf16"}, "bfloat16"),
-        (set(), "float32"),
-    ],
-)
-def test_cpu_computes_in_bfloat16_where_it_has_units(monkeypatch, flags, precision):
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
-    monkeypatch.setattr(hardware, "_cpu_flags", lambda: flags)
-    assert hardware.choose_precision()[0] == precision
-
-
-def test_precision_that_is_asked_for_is_taken(monkeypatch):
-    monkeypatch.setattr(hardware, "_cpu_flags", lambda: {"amx_bf16"})
-    name, reason = hardware.choose_precision("float32")
-    assert name == "float32" and "--precision" in reason

@@ -8,11 +8,10 @@ import tensorflow.compat.v1 as tf
 
 import arg_parser
 import ljpeg
-from jpeg import differentiable
-from metrics import ssimulacra2_loss
-from metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
 from tests.metrics.helpers import shown, value_of
-from training import checkpoints, losses, rate_models
+from training import checkpoints, differentiable, losses, rate_models
 from training.loop import Trainer
 
 # Distortion

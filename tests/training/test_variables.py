@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from errors import UserError
+from learned_jpeg.common.errors import UserError
 from tests.training.helpers import (
     SUFFIXES,
     assert_one_line,

@@ -1,4 +1,0 @@
-"""A trained model as a function of pictures: compressing, exporting, searching.
-
-Nothing here knows of test sets or curves.
-"""

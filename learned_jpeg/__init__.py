@@ -1,0 +1,1 @@
+"""Learned JPEG: smaller JPEG files for every decoder."""

@@ -1,0 +1,1 @@
+"""The commands of the scripts: `compress` and `export`, batches and shards of files."""

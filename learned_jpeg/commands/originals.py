@@ -1,0 +1,83 @@
+"""The input's own bytes, where a result would be larger than the JPEG that came in."""
+
+import io
+import os
+import struct
+
+from PIL import Image
+
+from learned_jpeg.jpeg.segments import (
+    APP0,
+    APP1,
+    APP14,
+    APP15,
+    COM,
+    SOI,
+    segment,
+    segments,
+    without_segments,
+)
+from learned_jpeg.pictures import entropy, metadata
+from learned_jpeg.pictures.tiff import ORIENTATION
+
+_JPEG = b"\xff\xd8\xff"
+_JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"  # version 1.1, square pixels, no thumbnail
+_SHORT = 3  # a type of TIFF
+
+
+def smaller_original(path, size, strips_metadata):
+    """The bytes of a JPEG input if they are no more than `size`.
+
+    Args:
+      path: of the input.
+      size: bytes of the result.
+      strips_metadata: whether the metadata are to be left out.
+
+    Returns:
+      bytes, without metadata if that is asked for, but for the orientation; None where
+      the input is larger, no JPEG file, or damaged.
+    """
+    if os.path.getsize(path) > size and not strips_metadata:
+        return None
+    with open(path, "rb") as file:
+        head = file.read(len(_JPEG))
+        if head != _JPEG:
+            return None
+        data = head + file.read()
+    try:
+        bare = without_metadata(data)
+    except ValueError:  # cut off
+        return None
+    if strips_metadata:
+        data = bare
+    return data if len(data) <= size and entropy.problem(bare) is None else None
+
+
+def without_metadata(data):
+    """A JPEG file without its metadata and without what follows its end.
+
+    The orientation stays, in an EXIF block of its own: the pixels are not turned. So
+    does what says how the colours are coded.
+
+    Args:
+      data: bytes of a JPEG file.
+
+    Raises:
+      ValueError: it is cut off.
+    """
+    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        orientation, _ = metadata.upright(metadata.of_jpeg(image))
+        head = segment(APP0, _JFIF) if "jfif" in image.info else b""
+    if orientation != 1:
+        head += segment(APP1, _exif_of(orientation))
+    *_, (_, _, end) = segments(data)
+    bare = without_segments(data[:end], {*range(APP0, APP15 + 1), COM} - {APP14})
+    start = bytes([0xFF, SOI])
+    return start + head + bare[len(start) :]
+
+
+def _exif_of(orientation):
+    """An EXIF block that holds nothing but the orientation."""
+    entry = struct.pack(">HHIHH", ORIENTATION, _SHORT, 1, orientation, 0)
+    header = struct.pack(">2sHIH", b"MM", 42, 8, 1)
+    return metadata.EXIF_LABEL + header + entry + bytes(4)

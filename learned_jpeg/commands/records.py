@@ -1,0 +1,119 @@
+"""One JSON line a picture: what became of it, in files that a killed call leaves whole.
+
+Names that are not UTF-8 are written with lone surrogates (`\\udcff`), as Python holds
+them, so that a reader gets the same bytes back by `os.fsencode`.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+
+from learned_jpeg.common.errors import UserError
+
+# Of a record: a file of ours, the input's own bytes, none since there was one, none.
+COMPRESSED, ORIGINAL, SKIPPED, FAILED = "compressed", "original", "skipped", "failed"
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What became of one input.
+
+    Attributes:
+      path: of the input.
+      status: COMPRESSED, ORIGINAL, SKIPPED or FAILED.
+      output: of the file that is there now; None if there is none.
+      bytes_in: size of the input; None if it could not be told.
+      bytes_out: size of the output.
+      bpp: bits per pixel of the output; None where it was not decoded (SKIPPED).
+      setting: how it was coded, in words; None where nothing was.
+      seconds: that it took.
+      error: one line on why there is no output.
+    """
+
+    path: str
+    status: str
+    output: str | None = None
+    bytes_in: int | None = None
+    bytes_out: int | None = None
+    bpp: float | None = None
+    setting: str | None = None
+    seconds: float = 0.0
+    error: str | None = None
+
+    def line(self):
+        """The record as a line of JSON, bytes with the line's end."""
+        values = dataclasses.asdict(self)
+        values["seconds"] = round(self.seconds, 3)
+        return json.dumps(values).encode("ascii") + b"\n"
+
+
+class RecordFile:
+    """A file of records that grows by whole lines, by several processes too."""
+
+    def __init__(self, path):
+        """Opens a file, or makes it.
+
+        A line that an earlier call was killed in is ended, so that it costs nothing
+        but itself.
+
+        Raises:
+          UserError: it cannot be written.
+        """
+        self._path = path
+        try:
+            # One write of a file opened so is one line, whoever else writes.
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
+            self._descriptor = os.open(path, flags, 0o666)
+            if self._is_cut_off():
+                self._write(b"\n")
+        except OSError as error:
+            raise UserError(f"{path}: cannot be written: {error.strerror}") from None
+
+    def _is_cut_off(self):
+        # A pipe or a device has no place to look at.
+        with contextlib.suppress(OSError):
+            if os.lseek(self._descriptor, 0, os.SEEK_END):
+                os.lseek(self._descriptor, -1, os.SEEK_END)
+                return os.read(self._descriptor, 1) != b"\n"
+        return False
+
+    def append(self, record):
+        """Adds a `Record`.
+
+        Raises:
+          OSError: with the path as its filename, e.g. a full disk.
+        """
+        try:
+            self._write(record.line())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, self._path) from error
+
+    def _write(self, data):
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def __enter__(self):
+        """Returns itself."""
+        return self
+
+    def __exit__(self, *exception):
+        """Closes the file."""
+        os.close(self._descriptor)
+
+
+def read_records(path):
+    """Yields the `Record` of each line of a file; lines that are none are left out.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    names = {field.name for field in dataclasses.fields(Record)}
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                with contextlib.suppress(ValueError, TypeError, RecursionError):
+                    values = dict(json.loads(line))
+                    yield Record(**{k: v for k, v in values.items() if k in names})
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None

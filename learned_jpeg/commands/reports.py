@@ -1,0 +1,129 @@
+"""What `compress` prints: a line a picture where there is news, means and a summary."""
+
+import collections
+import logging
+import math
+import os
+
+from learned_jpeg.commands.records import FAILED, ORIGINAL, SKIPPED
+from learned_jpeg.metrics.basic import INFINITE_PSNR, mean_of_defined, ms_ssim_db
+from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+
+logger = logging.getLogger(__name__)
+
+
+def described(done, verbose):
+    """What is to be said of a picture that was done, or None.
+
+    Args:
+      done: `batch.Done`.
+      verbose: whether its metrics are wanted; what was left as it was is said always.
+    """
+    record = done.record
+    if not verbose or record.status == SKIPPED:
+        return (
+            f"{record.output}: {record.setting}" if record.status == ORIGINAL else None
+        )
+    rate = f"{record.output}: {record.bytes_out} bytes, {record.bpp:.4f} bpp, "
+    return rate + _metrics_text(done.metrics) + f" ({record.setting})"
+
+
+class Tally:
+    """Counts what becomes of files that are too many to hold a record of each."""
+
+    def __init__(self):
+        """Begins at nothing."""
+        self._counts = collections.Counter()
+        self._bytes_in = self._bytes_out = 0
+
+    def add(self, record):
+        """Counts a `records.Record`."""
+        self._counts[record.status] += 1
+        if record.status not in (FAILED, SKIPPED):
+            self._bytes_in += record.bytes_in
+            self._bytes_out += record.bytes_out
+
+    def report(self, manifest):
+        """Prints the summary; returns the exit status, as `report`."""
+        failed, skipped = self._counts[FAILED], self._counts[SKIPPED]
+        total = self._counts.total()
+        print(
+            f"{total - failed - skipped} of {total} files, {self._bytes_in} -> "
+            f"{self._bytes_out} bytes, {skipped} skipped, recorded in {manifest}"
+        )
+        if failed:
+            logger.error("%d of %d files failed, see %s", failed, total, manifest)
+        return 1 if failed else 0
+
+
+def report(done, verbose):
+    """Prints the summary of a batch.
+
+    Args:
+      done: list of `batch.Done`, one an input.
+      verbose: whether to print means of the metrics.
+
+    Returns:
+      Exit status: 1 if a picture failed, else 0.
+    """
+    measured = [item for item in done if item.metrics]
+    if verbose and len(measured) > 1:
+        print(_mean_line(measured))
+    _note_undefined(measured)
+    records = [item.record for item in done]
+    written = [r for r in records if r.status not in (FAILED, SKIPPED)]
+    if written:
+        print(f"{len(written)} of {len(records)} images, {_sizes(written)}")
+    originals = sum(r.status == ORIGINAL for r in written)
+    if originals:
+        logger.info("%d of them as they came in, already smaller", originals)
+    skipped = sum(r.status == SKIPPED for r in records)
+    if skipped:
+        print(f"{skipped} of {len(records)} images skipped: their results exist")
+    failed = len(records) - len(written) - skipped
+    if failed:
+        logger.error("%d of %d images failed", failed, len(records))
+    return 1 if failed else 0
+
+
+def _sizes(written):
+    before = sum(record.bytes_in for record in written)
+    after = sum(record.bytes_out for record in written)
+    folders = {os.path.dirname(record.output) or "." for record in written}
+    where = folders.pop() if len(folders) == 1 else f"{len(folders)} folders"
+    return f"{before} -> {after} bytes ({100 * after / before:.1f} %), in {where}"
+
+
+def _note_undefined(measured):
+    """Says which metrics the means leave out."""
+    infinite = sum(math.isinf(item.metrics["psnr"]) for item in measured)
+    if 0 < infinite < len(measured):
+        logger.info("%s: %d of %d", INFINITE_PSNR, infinite, len(measured))
+    undefined = sum(math.isnan(item.metrics["ms-ssim"]) for item in measured)
+    if undefined:
+        logger.info(
+            "MS-SSIM is not defined below %d px: nan for %d images",
+            *(MS_SSIM_MIN_SIDE, undefined),
+        )
+
+
+def _metrics_text(values):
+    text = (
+        f"MSE {values['mse']:.3f}, PSNR {values['psnr']:.3f} dB, "
+        f"MS-SSIM {values['ms-ssim']:.5f} ({ms_ssim_db(values['ms-ssim']):.3f} dB), "
+        f"LPIPS {values['lpips']:.5f}, SSIMULACRA2 {values['ssimulacra2']:.3f}"
+    )
+    if "butteraugli" in values:
+        text += f", Butteraugli {values['butteraugli']:.3f}"
+    return text
+
+
+def _mean_line(measured):
+    """Means over the images; nan values are left out."""
+    num_bytes = sum(item.record.bytes_out for item in measured) / len(measured)
+    bpp = sum(item.record.bpp for item in measured) / len(measured)
+    means = {
+        name: mean_of_defined([item.metrics[name] for item in measured])
+        for name in measured[0].metrics
+    }
+    return f"mean: {num_bytes:.0f} bytes, {bpp:.4f} bpp, {_metrics_text(means)}"

@@ -1,0 +1,229 @@
+"""A share of very many files: its paths, their results, and what is done of them.
+
+Nothing is held of a list of paths but two numbers for each path of the share, and for
+each line of its manifest one; the paths that are left wait in a temporary file.
+"""
+
+import array
+import contextlib
+import glob
+import os
+import signal
+import sys
+import tempfile
+from typing import NamedTuple
+
+import numpy as np
+
+from learned_jpeg.commands.records import FAILED, read_records
+from learned_jpeg.commands.shards import Shard, ShardFolder, stable_hash
+from learned_jpeg.common.errors import UserError
+
+# Flags that leave the files as they are, or say which ones are meant.
+_INCIDENTAL = ("command", "inputs", "files_from", "recursive", "output", "shard")
+_INCIDENTAL += ("missing", "force", "skip_existing", "json", "verbose", "device")
+_INCIDENTAL += ("workers", "max_megapixels", "lenient")
+
+
+class Share(NamedTuple):
+    """What one process has to do.
+
+    Attributes:
+      pairs: iterable of (path, output).
+      count: number of them.
+      manifest: path of its records.
+    """
+
+    pairs: object
+    count: int
+    manifest: str
+
+
+def is_share(args):
+    """Whether a call of `compress` is one of many, or takes a list."""
+    return bool(args.shard or args.files_from)
+
+
+@contextlib.contextmanager
+def opened_share(args, plan):
+    """Context of the work of one process.
+
+    Args:
+      args: flags of `compress`.
+      plan: function from these to (inputs, outputs), where there is no list.
+
+    Yields:
+      `Share`.
+
+    Raises:
+      UserError: no list, or no such image; as `ShardFolder.entered`.
+    """
+    shard = Shard(*(args.shard or (0, 1)))
+    folder = ShardFolder(args.output)
+    call = {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
+    with folder.entered(shard, call), _ended_by_sigterm():
+        manifest = _manifest(folder, shard.index)
+        done = _recorded([manifest] if os.path.exists(manifest) else [])[0]
+        if args.files_from:
+            with tempfile.TemporaryFile() as waiting:
+                with _opened_list(args.files_from) as lines:
+                    count, shared = _spool(lines, shard, done, waiting)
+                yield Share(_pairs(waiting, args.output, shared), count, manifest)
+            return
+        pairs = [
+            (path, output)
+            for path, output in zip(*plan(args), strict=True)
+            if shard.owns(path) and not _has(done, stable_hash(path))
+        ]
+        yield Share(pairs, len(pairs), manifest)
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm():
+    """Has SIGTERM end the pictures that are begun, and record them."""
+
+    def end(number, frame):
+        del frame
+        signal.signal(number, signal.SIG_IGN)  # a second one would lose a record
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def print_missing(args, plan):
+    """Prints the paths of which no manifest tells.
+
+    Args:
+      args, plan: as for `opened_share`.
+
+    Returns:
+      Exit status: 1 if there are any, or failures, else 0.
+    """
+    folder = ShardFolder(args.output)
+    manifests = glob.glob(os.path.join(glob.escape(folder.path), "*.jsonl"))
+    done, failed = _recorded(manifests)
+    known = np.union1d(done, failed)
+    total = missing = 0
+    with contextlib.ExitStack() as stack:
+        if args.files_from:
+            paths = _paths(stack.enter_context(_opened_list(args.files_from)))
+        else:
+            paths = plan(args)[0]
+        for path in paths:
+            total += 1
+            if not _has(known, stable_hash(path)):
+                missing += 1
+                print(path)
+    print(
+        f"{missing} of {total} are in no manifest; {len(failed)} have failed, and are "
+        "tried again by the same call",
+        file=sys.stderr,
+    )
+    return 1 if missing or len(failed) else 0
+
+
+def _manifest(folder, index):
+    return os.path.join(folder.path, f"{index}.jsonl")
+
+
+def _recorded(manifests):
+    """Hashes of the paths that are done and of those that failed, sorted."""
+    done, failed = array.array("Q"), array.array("Q")
+    for manifest in manifests:
+        for record in read_records(manifest):
+            (failed if record.status == FAILED else done).append(
+                stable_hash(record.path)
+            )
+    done = np.unique(np.array(done, np.uint64))
+    return done, np.setdiff1d(np.array(failed, np.uint64), done)
+
+
+def _has(numbers, number):
+    """Whether a sorted array has a number."""
+    place = np.searchsorted(numbers, np.uint64(number))
+    return place < len(numbers) and int(numbers[place]) == number
+
+
+@contextlib.contextmanager
+def _opened_list(path):
+    """The lines of a list of paths, in bytes; of standard input for "-"."""
+    if path == "-":
+        yield sys.stdin.buffer
+        return
+    if not os.path.isfile(path):
+        raise UserError(f"--files_from {path}: no such file")
+    with open(path, "rb") as file:
+        yield file
+
+
+def _paths(lines):
+    for line in lines:
+        if path := line.rstrip(b"\r\n"):
+            yield os.fsdecode(path)
+
+
+def output_of(path, folder, keeps_suffix=False):
+    """The result of a path of a list, in the tree below a folder.
+
+    Args:
+      path: relative to anything; of an absolute one the root is left out, and so is
+        what leads upwards.
+      folder: of the results.
+      keeps_suffix: whether the result is `<name>.jpg`, not `<stem>.jpg`.
+    """
+    parts = os.path.normpath(path).split(os.sep)
+    inside = os.path.join(*(part for part in parts if part not in ("", os.pardir)))
+    if not keeps_suffix:
+        inside = os.path.splitext(inside)[0]
+    return os.path.join(folder, f"{inside}.jpg")
+
+
+def _spool(lines, shard, done, waiting):
+    """Writes the paths of a share that are not done to a file.
+
+    A path belongs to the shard of its result, so that two of one result meet.
+
+    Returns:
+      (their number, set of the hashes of results that several paths would have).
+    """
+    count = 0
+    results, paths = array.array("Q"), array.array("Q")
+    for path in _paths(lines):
+        result = stable_hash(output_of(path, ""))
+        if result % shard.count != shard.index:
+            continue
+        number = stable_hash(path)
+        results.append(result)
+        paths.append(number)
+        if not _has(done, number):
+            waiting.write(os.fsencode(path) + b"\n")
+            count += 1
+    results, paths = np.array(results, np.uint64), np.array(paths, np.uint64)
+    order = np.lexsort((paths, results))
+    results, paths = results[order], paths[order]
+    is_shared = (results[1:] == results[:-1]) & (paths[1:] != paths[:-1])
+    return count, set(results[1:][is_shared].tolist())
+
+
+def _pairs(waiting, folder, shared):
+    """Yields (path, output) of the lines of a file."""
+    waiting.seek(0)
+    for path in _paths(waiting):
+        is_shared = stable_hash(output_of(path, "")) in shared
+        yield path, output_of(path, folder, is_shared)
+
+
+class FreeNames:
+    """In place of an `OutputGuard` where nothing at all is replaced."""
+
+    def check(self, output):
+        """Refuses nothing: what is there stays."""
+
+    def claim(self, output):
+        """A context that does nothing."""
+        del output
+        return contextlib.nullcontext()

@@ -1,0 +1,155 @@
+"""Huffman codes made for the symbols of a scan (ITU-T T.81, annexes C and K.2)."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from learned_jpeg.common.compiled import njit
+
+ZERO_RUN = 0xF0  # the symbol of 16 zeros of AC
+MAX_LENGTH = 16  # bits of the longest code that a JPEG file can define
+
+
+class Table(NamedTuple):
+    """The code of each symbol.
+
+    Attributes:
+      lengths: int64 `[256]`, bits; 0 for a symbol that has no code.
+      codes: int64 `[256]`.
+    """
+
+    lengths: np.ndarray
+    codes: np.ndarray
+
+    def definition(self):
+        """What a DHT segment says of the table after its class and number."""
+        counts = np.bincount(self.lengths, minlength=MAX_LENGTH + 1)[1:]
+        return bytes(counts.tolist() + _in_code_order(self.lengths).tolist())
+
+
+def code_lengths(counts):
+    """Lengths of the best codes of at most 16 bits for symbols that occur so often.
+
+    The procedure of T.81, K.2, as libjpeg has it: Huffman's algorithm with one more
+    symbol, so that no code consists of ones alone, and then shorter codes for the
+    longest at the expense of others.
+
+    Args:
+      counts: `[n]`, n up to 256, of the symbols 0..n - 1.
+
+    Returns:
+      int64 `[n]`, bits; 0 for symbols that do not occur.
+    """
+    return _code_lengths(np.asarray(counts, np.int64))
+
+
+def table(counts):
+    """The `Table` of the codes that `code_lengths` finds for `[256]` counts."""
+    lengths = code_lengths(counts)
+    codes = np.zeros_like(lengths)
+    code, before = 0, 0
+    for symbol in _in_code_order(lengths):  # T.81, C.2
+        code <<= lengths[symbol] - before
+        codes[symbol], before = code, lengths[symbol]
+        code += 1
+    return Table(lengths, codes)
+
+
+@njit
+def size_of(magnitude):
+    """Number of bits of a magnitude: its category in T.81, tables F.1 and F.2."""
+    size = 0
+    while magnitude:
+        magnitude >>= 1
+        size += 1
+    return size
+
+
+def _in_code_order(lengths):
+    """Symbols that have a code, from the shortest; equal ones in rising order."""
+    return np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]
+
+
+@njit
+def _tree_depths(counts):
+    """Depths in Huffman's tree of symbols that occur so often, int64 `[n]`, all > 0.
+
+    Of equal counts the later one is joined first, as T.81 asks: then the last symbol,
+    if its count is 1, is as deep as any.
+    """
+    weights = counts.copy()
+    tree = np.arange(counts.size)  # of each symbol, named by one of its symbols
+    depths = np.zeros(counts.size, np.int64)
+    for _ in range(counts.size - 1):
+        least = second = -1
+        for i in range(counts.size):
+            if weights[i] == 0:
+                continue
+            if least < 0 or weights[i] <= weights[least]:
+                least, second = i, least
+            elif second < 0 or weights[i] <= weights[second]:
+                second = i
+        weights[least] += weights[second]
+        weights[second] = 0
+        for i in range(counts.size):
+            if tree[i] == least or tree[i] == second:
+                tree[i] = least
+                depths[i] += 1
+    return depths
+
+
+@njit
+def _limited(depths):
+    """How many codes there are of 0..16 bits, without that of ones alone.
+
+    T.81, figure K.3: of two codes that are too long, one takes the place of their
+    common beginning; the other shares that of a shorter code, which grows by a bit.
+    """
+    numbers = np.zeros(max(depths.max(), MAX_LENGTH) + 1, np.int64)
+    for depth in depths:
+        numbers[depth] += 1
+    for bits in range(numbers.size - 1, MAX_LENGTH, -1):
+        while numbers[bits]:
+            shorter = bits - 2
+            while not numbers[shorter]:
+                shorter -= 1
+            numbers[bits] -= 2
+            numbers[bits - 1] += 1
+            numbers[shorter + 1] += 2
+            numbers[shorter] -= 1
+    longest = MAX_LENGTH
+    while not numbers[longest]:
+        longest -= 1
+    numbers[longest] -= 1
+    return numbers[: MAX_LENGTH + 1]
+
+
+@njit
+def _code_lengths(counts):
+    """`code_lengths` of int64 `[n]`."""
+    present = np.nonzero(counts)[0]
+    weights = np.ones(present.size + 1, np.int64)
+    weights[:-1] = counts[present]
+    depths = _tree_depths(weights)
+    # The deepest last; of those equally deep, the limit hits the rarest.
+    order = np.arange(present.size)
+    for end in range(1, order.size):
+        own, place = order[end], end
+        while place and _is_before(own, order[place - 1], depths, weights):
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = own
+    lengths = np.zeros(counts.size, np.int64)
+    place = 0
+    for bits, number in enumerate(_limited(depths)):
+        for _ in range(number):
+            lengths[present[order[place]]] = bits
+            place += 1
+    return lengths
+
+
+@njit
+def _is_before(one, other, depths, weights):
+    if depths[one] != depths[other]:
+        return depths[one] < depths[other]
+    return weights[one] > weights[other]

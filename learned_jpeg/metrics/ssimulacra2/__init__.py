@@ -1,0 +1,1 @@
+"""SSIMULACRA2: the score, and its gradients and curvature for the search."""

@@ -1,0 +1,443 @@
+"""SSIMULACRA2, a score of what people see of a picture's errors: 100 if they see none.
+
+The metric of Jon Sneyers, Cloudinary (https://github.com/cloudinary/ssimulacra2), in
+version 2.1; the constants are those of the tool `ssimulacra2` of libjxl (BSD licence).
+Both pictures, in JPEG XL's colour space XYB and at up to six scales, give three maps of
+errors: SSIM without its luminance term; ringing, which is edges that the original does
+not have; blur, edges that were lost. The score is a polynomial of the weighted sum of
+their means and 4-norms.
+
+What depends on the original alone is computed once. Planes whose weights are all below
+0.002 (X and B at fine scales, all of the sixth scale) are left out: that halves the
+time, and changes scores of JPEG files by less than 0.001.
+
+The tool works in single precision, and the rounding errors of its blur count: by an
+exact blur scores are up to 0.03 higher below 75, and up to 0.3 higher above. These
+errors depend on the last bit of each pixel. So light, XYB and blur are rounded here as
+they are there, and scores agree within 0.0005. For sides below 113 px the tool has
+fewer scales, and pairs the weights of Y and B with others of them; here each scale
+keeps its own.
+"""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from learned_jpeg.common.compiled import fma, njit
+from learned_jpeg.metrics.ssimulacra2.recursive_blur import (
+    LEFT,
+    REACH,
+    ROWS,
+    blur_block,
+    blur_down,
+    new_blur,
+)
+
+MIN_SIDE = 8  # px, of a picture and of each scale
+
+# For each scale, from fine to coarse, a row for each plane, Y, X and B, that counts:
+# weights of the mean of the SSIM, ringing and blur map, and of the 4-norm of these.
+WEIGHTS = (
+    np.array([[0, 0, 0, 7.46689033, 0, 17.445834]]),
+    np.array(
+        [
+            [6.2356016e-4, 0, 0, 6.68367815, 3.7724408e-4, 1.02788994],
+            [0, 4.3711557e-4, 0, 1.10417264, 6.6284834e-4, 1.5231633e-4],
+        ]
+    ),
+    np.array(
+        [
+            [225.205153, 0, 0, 19.2132382, 1.14015246e-3, 1.23775564e-3],
+            [0, 1.64064375e-3, 0, 1.84224555, 11.4411726, 0],
+        ]
+    ),
+    np.array(
+        [
+            [176.393176, 0, 0, 24.43301, 0.285208026, 4.4854369e-4],
+            [7.9891094e-4, 1.7681644e-4, 0, 1.8787595, 10.9490699, 0],
+            [2.0827006e-3, 0, 0, 8.82698276, 23.1924334, 0],
+        ]
+    ),
+    np.array(
+        [
+            [0, 0, 0, 34.7790634, 44.8356253, 0],
+            [7.289347e-4, 0.967793708, 0, 1.4003424e-4, 0.998176698, 3.1949756e-4],
+            [
+                95.1080499,
+                0.986397803,
+                0.983438279,
+                1.2286405e-3,
+                171.266726,
+                0.980785887,
+            ],
+        ]
+    ),
+)
+
+
+def _linear_light():
+    """Linear light of the 256 levels of sRGB (IEC 61966-2-1), as libjxl has it.
+
+    A quotient of polynomials, fitted to within 5e-7, by fused operations: the product
+    of two floats is exact in float64.
+    """
+    levels = np.arange(256, dtype=np.float32) * np.float32(1 / 255)
+    sums = np.zeros((2, 256), np.float32)
+    for numerator, denominator in (
+        (0.8210152774, 0.006521209011),
+        (0.7961564959, -0.05512498495),
+        (0.1624820318, 0.498752835),
+        (0.01043637593, 1.076976492),
+        (0.0002200248328, 0.263184697),
+    ):
+        summands = np.float32([[numerator], [denominator]])
+        sums = (sums.astype(np.float64) * levels + summands).astype(np.float32)
+    slope = np.float32(1) / np.float32(12.92)
+    is_linear = levels <= np.float32(0.04045)
+    return np.where(is_linear, levels * slope, sums[0] / sums[1])
+
+
+_LINEAR = _linear_light()
+
+# Responses of three kinds of cones to linear RGB: the cube root of these sums plus the
+# bias, minus the cube root of the bias.
+CONES = np.array(
+    [
+        [0.3, 0.622, 0.078],
+        [0.23, 0.692, 0.078],
+        [0.243422689, 0.204767444, 0.551809867],
+    ],
+    np.float32,
+)
+_BIAS = np.float32(0.00379307325)
+BIAS_ROOT = np.float32(0.00379307325 ** (1 / 3))
+
+C2 = np.float32(0.0009)
+
+# Numbers of the kernels below in single precision: Python's would make it double.
+_ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
+
+
+@dataclasses.dataclass(frozen=True)
+class Scale:
+    """What the metric needs of the original at one scale; float32."""
+
+    planes: np.ndarray  # [n, h, w], the first n of Y, X, B, all in about 0..1
+    mean: np.ndarray  # [n, h, w], local mean
+    variance: np.ndarray  # [n, h, w], local variance
+
+
+def reference_scales(original):
+    """The `Scale` of the original at every scale, from fine to coarse.
+
+    Args:
+      original: uint8 [h, w, 3], sRGB.
+
+    Returns:
+      tuple of `Scale`, for `score`, about 20 bytes per pixel; empty if a side is below
+      `MIN_SIDE`.
+
+    Raises:
+      ValueError: `original` is not uint8.
+    """
+    return scales_by(_local_statistics, original, WEIGHTS)
+
+
+def scales_by(local_statistics, original, weights):
+    """What `reference_scales` returns, by a blur and for weights of one's own.
+
+    Args:
+      local_statistics: writes local mean and variance of a plane.
+      original: uint8 [h, w, 3], sRGB.
+      weights: for each scale `[n, 6]`, see `WEIGHTS`.
+    """
+    scales = []
+    for planes in _planes_of_scales(original, weights):
+        mean, variance = np.empty_like(planes), np.empty_like(planes)
+        for plane, *statistics in zip(planes, mean, variance, strict=True):
+            local_statistics(plane, *statistics)
+        scales.append(Scale(planes, mean, variance))
+    return tuple(scales)
+
+
+def score(scales, decoded):
+    """SSIMULACRA2 of a decoded picture and the original of `scales`.
+
+    Args:
+      scales: of `reference_scales`.
+      decoded: uint8 [h, w, 3], sRGB, of the size of the original.
+
+    Returns:
+      float, at most 100, which equal pictures have; about 90 where differences can
+      hardly be seen, 70 for high, 50 for medium, 30 for low quality; it may be
+      negative. nan if a side is below `MIN_SIDE`.
+
+    Raises:
+      ValueError: `decoded` has another size or is not uint8.
+    """
+    if not scales:
+        return math.nan
+    if decoded.shape[:2] != scales[0].planes.shape[1:]:
+        raise ValueError(f"not of the original's size: {list(decoded.shape)}")
+    total = 0.0
+    by_scale = zip(WEIGHTS, scales, _planes_of_scales(decoded, WEIGHTS), strict=False)
+    for weights, scale, planes in by_scale:  # small pictures have fewer scales
+        for i, own_weights in enumerate(weights):
+            original = scale.planes[i], scale.mean[i], scale.variance[i]
+            sums = _error_sums(*original, planes[i]).sum(-1)
+            mean, mean_fourth = sums / planes[i].size
+            total += own_weights @ np.concatenate([mean, mean_fourth**0.25])
+    return _to_score(float(total))
+
+
+def _to_score(total):
+    """The score of a weighted sum of the norms of all maps."""
+    total *= 0.9562382616834844
+    bent = (
+        2.326765642916932 * total
+        - 0.020884521182843837 * total**2
+        + 6.248496625763138e-05 * total**3
+    )
+    return 100 - 10 * max(bent, 0.0) ** 0.6276336467831387
+
+
+def _planes_of_scales(picture, weights):
+    """Yields the planes [n, h, w] that count, float32, from fine to coarse."""
+    if picture.dtype != np.uint8:  # which the kernels do not check
+        raise ValueError(f"not a uint8 picture: {picture.dtype}")
+    height, width = picture.shape[:2]
+    linear = np.empty((3, height, width), np.float32)
+    _linearize(picture, linear)
+    for own_weights in weights:
+        if min(linear.shape[1:]) < MIN_SIDE:
+            return
+        yield to_xyb(linear, len(own_weights))
+        linear = halve(linear)
+
+
+def to_xyb(linear, count):
+    """The first planes of Y, X, B, float32 `[count, h, w]`, of linear RGB `[3, h, w]`.
+
+    These are Y + 0.01, 14 X + 0.42 and B - Y + 0.55, where X and Y are half of the
+    difference and of the sum of the first two cone responses, and B is the third.
+    """
+    planes = np.empty((count, *linear.shape[1:]), np.float32)
+    _to_xyb(linear, planes)
+    return planes
+
+
+def halve(planes):
+    """Means of 2x2 pixels, `[n, h, w]`; an odd side is continued by its last pixel."""
+    count, height, width = planes.shape
+    halved = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
+    _halve(planes, halved)
+    return halved
+
+
+@njit
+def _linearize(picture, linear):
+    """Writes linear RGB `[3, h, w]` of a uint8 picture `[h, w, 3]`."""
+    for y in range(picture.shape[0]):
+        for c in range(3):
+            row = linear[c, y]
+            for x in range(row.size):
+                row[x] = _LINEAR[picture[y, x, c]]
+
+
+@njit
+def _halve(planes, halved):
+    """Writes what `halve` returns."""
+    _, height, width = planes.shape
+    quarter = _HALF * _HALF
+    for c in range(planes.shape[0]):
+        for y in range(halved.shape[1]):
+            upper, lower = planes[c, 2 * y], planes[c, min(2 * y + 1, height - 1)]
+            row = halved[c, y]
+            for x in range(width // 2):
+                sum_above = upper[2 * x] + upper[2 * x + 1]
+                row[x] = quarter * (sum_above + lower[2 * x] + lower[2 * x + 1])
+            if width % 2:
+                row[-1] = quarter * (upper[-1] + upper[-1] + lower[-1] + lower[-1])
+
+
+@njit
+def _to_xyb(linear, planes):
+    """Writes what `to_xyb` returns."""
+    count, height, width = planes.shape
+    long, medium = np.empty((2, width), np.float32)
+    for y in range(height):
+        cone_response(linear, y, CONES[0], long)
+        cone_response(linear, y, CONES[1], medium)
+        row = planes[0, y]
+        for x in range(width):
+            row[x] = _HALF * (long[x] + medium[x]) + np.float32(0.01)
+        if count > 1:
+            row = planes[1, y]
+            for x in range(width):
+                row[x] = np.float32(7) * (long[x] - medium[x]) + np.float32(0.42)
+        if count > 2:
+            row = planes[2, y]
+            cone_response(linear, y, CONES[2], row)
+            for x in range(width):
+                row[x] = row[x] - _HALF * (long[x] + medium[x]) + np.float32(0.55)
+
+
+@njit
+def cone_response(linear, y, sensitivity, response):
+    """Writes the cube roots of row y, see `CONES`.
+
+    To take minus a third of a float's exponent is to take the inverse of its cube root,
+    about. Four of Newton's steps, the last one with less rounding, lead from there to
+    single precision; libjxl's `CubeRootAndAdd`, after A. Fog's vector class library.
+    """
+    width = response.size
+    sums = np.empty(width, np.float32)
+    red, green, blue = linear[0, y], linear[1, y], linear[2, y]
+    for x in range(width):
+        sums[x] = fma(sensitivity[2], blue[x], _BIAS)
+    for x in range(width):
+        both = fma(sensitivity[1], green[x], sums[x])
+        sums[x] = fma(sensitivity[0], red[x], both)
+    bits, inverse_bits = sums.view(np.int32), response.view(np.int32)
+    for x in range(width):
+        exponent = bits[x] >> np.int32(23)
+        inverse_bits[x] = np.int32(0x54800000) - exponent * np.int32(0x2AAAAA)
+    third, four_thirds = _ONE / np.float32(3), np.float32(4) / np.float32(3)
+    for x in range(width):
+        inverse = response[x]
+        for _ in range(3):
+            square = inverse * inverse
+            inverse = fma(-(third * sums[x]), square * square, four_thirds * inverse)
+        square = inverse * inverse
+        rest = fma(-sums[x], square * square, inverse)
+        inverse = fma(third, rest, inverse)
+        response[x] = fma(inverse * inverse, sums[x], -BIAS_ROOT)
+
+
+@njit
+def _local_statistics(plane, mean, variance):
+    """Writes the local mean and variance of a plane of the original."""
+    height, width = plane.shape
+    blur = new_blur(width, 2)
+    for y in range(-REACH, height):
+        means, squares = _next_moments(plane, plane, y, blur)
+        if y >= 0:
+            store_statistics(means, squares, mean[y], variance[y])
+
+
+@njit
+def store_statistics(means, squares, mean, variance):
+    """Writes a row of the local mean and variance, of blurs of pixels and squares."""
+    for x in range(mean.size):
+        mean[x] = means[x]
+    for x in range(mean.size):
+        variance[x] = squares[x] - means[x] * means[x]
+
+
+@njit
+def _error_sums(original, mean, variance, decoded):
+    """Sums of the maps of errors down each column: of the values, of fourth powers.
+
+    Args:
+      original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
+      decoded: float32 `[h, w]`, the same plane of the other picture.
+
+    Returns:
+      float64 `[2, 3 (SSIM, ringing, blur), w]`.
+    """
+    height, width = original.shape
+    blur = new_blur(width, 3)
+    edges = np.empty((2, width), np.float32)
+    maps = np.empty((3, width), np.float32)
+    sums = np.zeros((2, 3, width))
+    for y in range(-REACH, height):
+        moments = _next_moments(decoded, original, y, blur)
+        if y >= 0:
+            _ssim_errors(mean[y], variance[y], moments, maps[0])
+            for x in range(width):
+                edges[0, x] = original[y, x] - mean[y, x]
+            for x in range(width):
+                edges[1, x] = decoded[y, x] - moments[0, x]
+            edge_errors(edges, maps[1:])
+            accumulate(maps, sums)
+    return sums
+
+
+@njit
+def _next_moments(plane, other, y, blur):
+    """Blurs of a plane, of its square and, of three maps, of its product with another.
+
+    Called for one row after the other, from -`REACH` on.
+
+    Returns:
+      float32 `[2 or 3, w]`, the moments at row y; overwritten by the next call.
+    """
+    if (y + REACH) % ROWS == 0:
+        _load(plane, other, y + REACH, blur[0])
+        blur_block(y + REACH, blur)
+    return blur_down(y, blur)
+
+
+@njit
+def _load(plane, other, first, blocks):
+    """Writes rows `first` and on of the maps that `_next_moments` blurs."""
+    height, width = plane.shape
+    for r in range(ROWS):
+        start = LEFT * ROWS + r
+        if first + r >= height:  # below the picture there are zeros
+            for i in range(len(blocks)):
+                blocks[i, start::ROWS] = _ZERO
+            continue
+        row, others = plane[first + r], other[first + r]
+        for x in range(width):
+            blocks[0, start + x * ROWS] = row[x]
+            blocks[1, start + x * ROWS] = row[x] * row[x]
+        if len(blocks) == 3:
+            for x in range(width):
+                blocks[2, start + x * ROWS] = row[x] * others[x]
+
+
+@njit
+def _ssim_errors(mean, variance, moments, errors):
+    """Writes one row of 1 - SSIM; luminance is 1 - (difference of means)^2 of it."""
+    decoded_mean, square, product = moments
+    for x in range(errors.size):
+        difference = mean[x] - decoded_mean[x]
+        covariance = product[x] - mean[x] * decoded_mean[x]
+        decoded_variance = square[x] - decoded_mean[x] * decoded_mean[x]
+        structure = (_ONE - difference * difference) * (_TWO * covariance + C2)
+        errors[x] = max(_ONE - structure / (variance[x] + decoded_variance + C2), _ZERO)
+
+
+@njit
+def edge_errors(edges, errors):
+    """Writes one row of ringing, `errors[0]`, and of blur, `errors[1]`.
+
+    These are the positive and the negative part of (1 + |decoded edge|) / (1 +
+    |original edge|) - 1, where an edge is what a pixel differs from the local mean.
+
+    Args:
+      edges: float32 `[2, w]`, of the original and of the decoded picture.
+      errors: float32 `[2, w]`.
+    """
+    original, decoded = edges
+    ringing, blur = errors
+    for x in range(ringing.size):
+        size = abs(original[x])
+        ringing[x] = (abs(decoded[x]) - size) / (_ONE + size)
+    for x in range(ringing.size):
+        blur[x] = max(-ringing[x], _ZERO)
+        ringing[x] = max(ringing[x], _ZERO)
+
+
+@njit
+def accumulate(maps, sums):
+    """Adds a row of the maps and of their fourth powers to the sums of its columns."""
+    for i in range(3):
+        values, total, total_fourth = maps[i], sums[0, i], sums[1, i]
+        for x in range(values.size):
+            total[x] += values[x]
+        for x in range(values.size):
+            square = values[x] * values[x]
+            total_fourth[x] += square * square

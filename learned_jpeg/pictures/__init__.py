@@ -1,0 +1,3 @@
+"""Reads images of many formats as RGB, with their metadata."""
+
+MAX_MEGAPIXELS = 200  # Larger images are decoded only if the user asks for it.

@@ -1,0 +1,288 @@
+"""What a picture file holds beside its pixels, and how a JPEG file keeps it.
+
+Blocks are carried over byte for byte. Only the orientation, which is applied to the
+pixels, is set to 1 (upright) in its place.
+"""
+
+import dataclasses
+import logging
+import re
+import struct
+
+from learned_jpeg.jpeg.segments import (
+    APP0,
+    APP1,
+    APP2,
+    APP13,
+    COM,
+    MAX_PAYLOAD,
+    SOI,
+    segment,
+    segments,
+)
+from learned_jpeg.pictures import png, tiff
+
+logger = logging.getLogger(__name__)
+
+EXIF_LABEL = b"Exif\0\0"
+ICC_LABEL = b"ICC_PROFILE\0"
+XMP_LABEL = b"http://ns.adobe.com/xap/1.0/\0"
+_XMP_EXTENSION_LABEL = b"http://ns.adobe.com/xmp/extension/\0"
+_PHOTOSHOP_LABEL = b"Photoshop 3.0\0"  # its resources hold IPTC
+_GAIN_MAP_LABEL = b"urn:iso:std:iso:ts:21496:-1\0"
+_GAIN_MAP_IN_XMP = b"hdrgm:Version"
+_JFIF_LABEL = b"JFIF\0"
+_MAX_DENSITY = 65535
+_ICC_STEP = MAX_PAYLOAD - len(ICC_LABEL) - 2  # bytes of a profile in a segment
+
+TURNED_BY_90 = (5, 6, 7, 8)  # orientations that swap height and width
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([0-9])")
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a picture file holds beside its pixels and ought to keep.
+
+    Attributes:
+      icc_profile: bytes of the ICC profile of an RGB picture, else None (gray and
+        CMYK pictures are converted, their own profile would no longer fit).
+      exif: the EXIF block of the file with orientation 1; begins with b"Exif\\0\\0",
+        as in the APP1 segment of a JPEG file. None if there is none. The tags of a
+        TIFF file are not taken over: most describe how that file is laid out.
+      xmp: the XMP packet with tiff:Orientation 1, or None.
+      segments: (marker, payload) of further segments of a JPEG file: extended XMP,
+        IPTC (in APP13), comments.
+      density: (unit, x, y) of a JFIF header, or None. Unit: 0 for an aspect ratio,
+        1 for dots an inch, 2 for dots a cm.
+    """
+
+    icc_profile: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    segments: tuple[tuple[int, bytes], ...] = ()
+    density: tuple[int, int, int] | None = None
+
+
+# Reading
+
+
+def of_jpeg(image):
+    """`Metadata` of an opened Pillow image of a JPEG file, as it stands there."""
+    exif, xmp, others = None, None, []
+    for name, payload in image.applist:
+        if name == "APP1" and payload.startswith(XMP_LABEL) and xmp is None:
+            xmp = payload[len(XMP_LABEL) :]
+        elif name == "APP1" and payload.startswith(EXIF_LABEL) and exif is None:
+            exif = payload
+        elif name == "APP1" and payload.startswith((EXIF_LABEL, _XMP_EXTENSION_LABEL)):
+            others.append((APP1, payload))
+        elif name == "APP13":
+            others.append((APP13, payload))
+        elif name == "COM":
+            others.append((COM, payload))
+    density = None
+    if "jfif_density" in image.info:
+        density = (image.info["jfif_unit"], *image.info["jfif_density"])
+    return Metadata(
+        image.info.get("icc_profile"),
+        exif_block(exif),
+        xmp,
+        tuple(others),
+        _checked_density(density),
+    )
+
+
+def of_png(chunks):
+    """`Metadata` of `png.Chunks`, as it stands there."""
+    texts = chunks.texts()
+    exif = chunks.first(b"eXIf")
+    for kind in (b"exif", b"APP1"):  # written by ImageMagick
+        exif = exif or png.raw_profile(texts.get(b"Raw profile type " + kind, b""))
+    xmp = texts.get(b"XML:com.adobe.xmp")
+    xmp = xmp or png.raw_profile(texts.get(b"Raw profile type xmp", b""))
+    iptc = png.raw_profile(texts.get(b"Raw profile type iptc", b""))
+    return Metadata(
+        chunks.icc_profile(),
+        exif_block(exif),
+        xmp or None,
+        _photoshop_segments(iptc),
+        _checked_density(chunks.density()),
+    )
+
+
+def of_tiff(image):
+    """`Metadata` of an opened Pillow image of a TIFF file; the tags are left."""
+    tags = image.tag_v2
+    density = None
+    if tiff.X_RESOLUTION in tags and tiff.Y_RESOLUTION in tags:
+        unit = {1: 0, 3: 2}.get(tags.get(tiff.RESOLUTION_UNIT), 1)
+        sides = (tags[tiff.X_RESOLUTION], tags[tiff.Y_RESOLUTION])
+        density = (unit, *(_whole(side) for side in sides))
+    return Metadata(
+        image.info.get("icc_profile"),
+        None,
+        _bytes_or_none(tags.get(tiff.XMP)),
+        _photoshop_segments(_bytes_or_none(tags.get(tiff.PHOTOSHOP))),
+        _checked_density(density),
+    )
+
+
+def of_other(image):
+    """`Metadata` of an opened Pillow image of another format."""
+    info = image.info
+    return Metadata(
+        info.get("icc_profile"),
+        exif_block(_bytes_or_none(info.get("exif"))),
+        _bytes_or_none(info.get("xmp")),
+    )
+
+
+def what_is_lost(image):
+    """What of an opened JPEG file has no place in the result, in words, or None."""
+    labels = [payload for _, payload in image.applist]
+    if any(p.startswith(_GAIN_MAP_LABEL) or _GAIN_MAP_IN_XMP in p for p in labels):
+        return "its gain map (HDR) is lost, the picture itself is kept"
+    if any(payload.startswith(b"MPF\0") for payload in labels):
+        return (
+            "its further pictures (MPF: gain map, depth or preview) are lost, the "
+            "first one is kept"
+        )
+    return None
+
+
+def exif_block(data):
+    """An EXIF block with its label; None without a TIFF header in it."""
+    block = (data or b"").removeprefix(EXIF_LABEL)
+    return EXIF_LABEL + block if tiff.first_directory(block) else None
+
+
+def _photoshop_segments(resources):
+    return ((APP13, _PHOTOSHOP_LABEL + resources),) if resources else ()
+
+
+def _bytes_or_none(value):
+    if isinstance(value, tuple) and len(value) == 1:  # some tags of a TIFF file
+        (value,) = value
+    return value if isinstance(value, bytes) and value else None
+
+
+def _whole(value):
+    try:
+        return round(value)
+    except (ArithmeticError, ValueError, TypeError):
+        return 0
+
+
+def _checked_density(density):
+    """None for a density that says nothing or has no place in a JFIF header."""
+    if density is None or not 0 <= density[0] <= 2:
+        return None
+    if density == (0, 1, 1) or not all(0 < n <= _MAX_DENSITY for n in density[1:]):
+        return None
+    return density
+
+
+# Orientation
+
+
+def upright(metadata):
+    """Takes the orientation out of metadata.
+
+    Returns:
+      (orientation 1..8 as in EXIF, `Metadata` of the picture turned upright).
+    """
+    exif, orientation = _reset_exif(metadata.exif)
+    xmp, orientation_in_xmp = metadata.xmp, 1
+    if xmp and (match := _XMP_ORIENTATION.search(xmp)):
+        orientation_in_xmp = int(match[2])
+        xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    orientation = orientation_in_xmp if orientation is None else orientation
+    density = metadata.density
+    if density and orientation in TURNED_BY_90:
+        density = (density[0], density[2], density[1])
+    orientation = orientation if 1 <= orientation <= 8 else 1
+    return orientation, dataclasses.replace(
+        metadata, exif=exif, xmp=xmp, density=density
+    )
+
+
+def _reset_exif(exif):
+    """(the block with orientation 1, the orientation that stood there or None)."""
+    if exif is None:
+        return None, None
+    block, found = bytearray(exif[len(EXIF_LABEL) :]), None
+    form, offset = tiff.first_directory(block)
+    for entry in tiff.directory(block, form, offset)[0]:
+        if entry.tag == tiff.ORIENTATION and len(entry.numbers) == 1:
+            found = entry.numbers[0] if found is None else found
+            code = form.order + tiff.INTEGERS[entry.kind]
+            struct.pack_into(code, block, entry.position, 1)
+    return EXIF_LABEL + block, found
+
+
+# Writing
+
+
+def fitting(metadata):
+    """Leaves out what JPEG has no room for.
+
+    Returns:
+      (`Metadata`, names of what was left out).
+    """
+    changes, names = {}, []
+    for name, label in (("exif", b""), ("xmp", XMP_LABEL)):
+        value = getattr(metadata, name)
+        if value and len(label) + len(value) > MAX_PAYLOAD:
+            changes[name] = None
+            names.append(f"{name.upper()} of {len(value)} bytes")
+    if metadata.icc_profile and len(metadata.icc_profile) > 255 * _ICC_STEP:
+        changes["icc_profile"] = None
+        names.append(f"ICC profile of {len(metadata.icc_profile)} bytes")
+    kept = tuple(s for s in metadata.segments if len(s[1]) <= MAX_PAYLOAD)
+    if len(kept) < len(metadata.segments):
+        changes["segments"] = kept
+        names.append("IPTC")
+    return dataclasses.replace(metadata, **changes), names
+
+
+def with_metadata(data, metadata):
+    """Puts `Metadata` (or None) into a JPEG file, after SOI and the JFIF header.
+
+    What JPEG has no room for is left out, with a warning.
+    """
+    if metadata is None:
+        return data
+    if metadata.exif and not metadata.exif.startswith(EXIF_LABEL):
+        metadata = dataclasses.replace(metadata, exif=EXIF_LABEL + metadata.exif)
+    metadata, too_large = fitting(metadata)
+    for name in too_large:
+        logger.warning("%s is too large for JPEG: left out", name)
+    inserted = [(APP1, metadata.exif)] if metadata.exif else []
+    if metadata.xmp:
+        inserted.append((APP1, XMP_LABEL + metadata.xmp))
+    inserted += metadata.segments
+    inserted += _icc_segments(metadata.icc_profile)
+    data = _with_density(data, metadata.density)
+    position = max(end for marker, _, end in segments(data) if marker in (SOI, APP0))
+    added = b"".join(segment(marker, payload) for marker, payload in inserted)
+    return data[:position] + added + data[position:]
+
+
+def _with_density(data, density):
+    """Writes the density into the JFIF header that our codings all begin with."""
+    if density is None:
+        return data
+    start = next(start for marker, start, _ in segments(data) if marker == APP0)
+    at = start + 4 + len(_JFIF_LABEL) + 2  # marker, length, label, version
+    return data[:at] + struct.pack(">BHH", *density) + data[at + 5 :]
+
+
+def _icc_segments(profile):
+    """Segments of an ICC profile, numbered from 1 (ICC.1:2010, annex B.4)."""
+    if not profile:
+        return []
+    starts = range(0, len(profile), _ICC_STEP)
+    return [
+        (APP2, ICC_LABEL + bytes([number, len(starts)]) + profile[at : at + _ICC_STEP])
+        for number, at in enumerate(starts, start=1)
+    ]

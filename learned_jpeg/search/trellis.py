@@ -1,0 +1,305 @@
+"""Integers of one component that trade their error against JPEG's bits, by Viterbi.
+
+Compiled searches over the coefficients of a component, `[blocks, 64]` in zigzag order,
+for code lengths that are given: over the AC coefficients of a band of every block
+(Crouse and Ramchandran, "Joint thresholding and quantizer selection for transform image
+coding", 1997, with the size of the levels added as in mozjpeg), over which blocks of a
+progressive scan are empty, and over the DC coefficients in the order of their scan.
+Costs are in bits; `weights` are the bits of a squared error of one step, `[blocks or 1,
+64]`.
+"""
+
+import numpy as np
+
+from learned_jpeg.common.compiled import njit
+from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
+from learned_jpeg.jpeg.transform import MAX_INTEGER
+
+MAX_DC = 1020  # differences of it have to fit into 11 bits, with any neighbour
+RUN_CLASSES = 15  # of its length, by size in bits
+_DC_CANDIDATES = 5
+_INFINITE = np.float32(1e30)
+
+
+@njit
+def count_dc(integers, order, counts):
+    """Adds the size categories of the DC differences to `counts` `[16]`.
+
+    Args:
+      integers: int16 `[blocks, 64]`.
+      order: indices of the blocks in the order of the scan.
+
+    Returns:
+      Number of the bits that follow the symbols.
+    """
+    extra, before = 0, 0
+    for place in order:
+        value = integers[place, 0]
+        size = size_of(abs(value - before))
+        counts[size] += 1
+        extra += size
+        before = value
+    return extra
+
+
+@njit
+def search_dc(z, weights, order, lengths, integers):
+    """Chooses the DC integers, each among five, by the bits of their differences.
+
+    Args:
+      z: float32 `[blocks, 64]`, coefficients in units of their step.
+      weights: float32 `[blocks or 1, 64]`.
+      order: indices of the blocks in the order of the scan.
+      lengths: float32 `[16]`, code lengths of the size categories.
+      integers: int16 `[blocks, 64]`, of which the DC are set.
+    """
+    blocks = z.shape[0]
+    alike = weights.shape[0] == 1
+    came = np.zeros((blocks, _DC_CANDIDATES), np.int8)
+    middles = np.empty(blocks, np.int64)
+    cost = np.zeros(_DC_CANDIDATES, np.float32)
+    new = np.empty(_DC_CANDIDATES, np.float32)
+    before = np.zeros(_DC_CANDIDATES, np.int64)
+    half = _DC_CANDIDATES // 2
+    for i in range(blocks):
+        block = order[i]
+        own = min(max(z[block, 0], np.float32(-MAX_DC)), np.float32(MAX_DC))
+        middles[i] = int(np.rint(own))
+        weight = weights[0 if alike else block, 0]
+        for j in range(_DC_CANDIDATES):
+            value = middles[i] + j - half
+            best = _INFINITE
+            for p in range(_DC_CANDIDATES):
+                size = size_of(abs(value - before[p]))
+                total = cost[p] + lengths[size] + size
+                if total < best:
+                    best = total
+                    came[i, j] = p
+            new[j] = best + weight * (own - value) ** 2
+        least = new.min()
+        for j in range(_DC_CANDIDATES):
+            before[j] = middles[i] + j - half
+            cost[j] = new[j] - least
+    j = np.argmin(cost)
+    for i in range(blocks - 1, -1, -1):
+        integers[order[i], 0] = middles[i] + j - half
+        j = came[i, j]
+
+
+@njit
+def search_ac(z, weights, first, last, lengths, run_lengths, end, least, integers):
+    """Chooses the integers of a band of all blocks.
+
+    Each coefficient is rounded, comes closer to zero by up to two steps, or becomes
+    zero.
+
+    Args:
+      z: float32 `[blocks, 64]`, coefficients in units of their step.
+      weights: float32 `[blocks or 1, 64]`.
+      first, last: the band, positions in the zigzag order.
+      lengths: float32 `[256]`, code lengths of the symbols.
+      run_lengths: float32 `[15]`, bits of an end-of-band run by the size of its length,
+        with those that follow the symbol; empty for a sequential scan, where every
+        block has an end of its own.
+      end: bits of a block's end while its path is searched.
+      least: coefficients below it in absolute value become zero.
+      integers: int16 `[blocks, 64]`, of which the band is set.
+    """
+    blocks = z.shape[0]
+    alike = weights.shape[0] == 1
+    base = first - 1
+    places = np.zeros(65, np.int64)
+    costs = np.zeros(65, np.float32)
+    origins = np.zeros(65, np.int64)
+    values = np.zeros(65, np.int64)
+    zeros = np.zeros(65, np.float32)  # cost of zeros from the band's start
+    # Of the best path of each block with a coefficient: its cost over that of zeros,
+    # and whether it ends before the band does.
+    gains = np.zeros(blocks, np.float32)
+    is_open = np.zeros(blocks, np.int8)
+    is_empty = np.ones(blocks, np.bool_)
+    for block in range(blocks):
+        row = 0 if alike else block
+        count = 1
+        places[0] = base
+        for k in range(first, last + 1):
+            magnitude = abs(z[block, k])
+            zeros[k - base] = zeros[k - base - 1] + weights[row, k] * magnitude**2
+            integers[block, k] = 0
+            if magnitude > least:
+                places[count] = k
+                count += 1
+        best, tail = _INFINITE, 0
+        for i in range(1, count):
+            k = places[i]
+            magnitude = min(abs(z[block, k]), np.float32(MAX_INTEGER))
+            near = int(magnitude + np.float32(0.5))
+            costs[i] = _INFINITE
+            for value in range(max(near, 1), max(near - 2, 1) - 1, -1):
+                size = size_of(value)
+                own = weights[row, k] * (magnitude - value) ** 2
+                own += zeros[k - base - 1] + size
+                for j in range(i - 1, -1, -1):
+                    run = k - places[j] - 1
+                    total = costs[j] - zeros[places[j] - base] + own
+                    total += lengths[16 * (run % 16) + size]
+                    total += lengths[ZERO_RUN] * (run // 16)
+                    if total < costs[i]:
+                        costs[i] = total
+                        origins[i] = j
+                        values[i] = value
+            total = costs[i] + zeros[last - base] - zeros[k - base]
+            if k < last:
+                total += end
+            if total < best:
+                best, tail = total, i
+        if tail:
+            is_empty[block] = False
+            is_open[block] = places[tail] < last
+            gains[block] = best - zeros[last - base]
+            if is_open[block] and run_lengths.size:
+                gains[block] -= end  # runs have their exact costs below
+            while tail:
+                k = places[tail]
+                sign = 1 if z[block, k] > 0 else -1
+                integers[block, k] = sign * values[tail]
+                tail = origins[tail]
+    if run_lengths.size:
+        _choose_empty(gains, is_open, is_empty, run_lengths)
+    else:
+        for block in range(blocks):
+            is_empty[block] |= gains[block] >= end
+    for block in range(blocks):
+        if is_empty[block]:
+            integers[block, first : last + 1] = 0
+
+
+@njit
+def _choose_empty(gains, is_open, is_empty, run_lengths):
+    """Which blocks of a progressive scan to leave empty, exactly by the cost of runs.
+
+    A run of ends covers the end of an open block and the empty ones after it. The best
+    cost up to a block is the least over the last block before it that is not empty: for
+    each size of the run's length the least over a window, kept in a monotone queue.
+
+    Args:
+      gains: of each block, what its coefficients cost over zeros, without its end.
+      is_open: whether it needs an end.
+      is_empty: of blocks that have no coefficients; others are set as chosen.
+      run_lengths: as for `search_ac`.
+    """
+    blocks = gains.size
+    # Candidates for the last block that is not empty; the first stands for none. A run
+    # that starts after candidate i begins at block starts[i].
+    totals = np.zeros(blocks + 1, np.float64)
+    starts = np.zeros(blocks + 1, np.int64)
+    owners = np.full(blocks + 1, -1, np.int64)
+    origins = np.zeros(blocks + 1, np.int64)
+    queues = np.zeros((RUN_CLASSES, blocks + 1), np.int32)
+    heads = np.zeros(RUN_CLASSES, np.int64)
+    tails = np.zeros(RUN_CLASSES, np.int64)
+    entering = np.zeros(RUN_CLASSES, np.int64)
+    count = 1
+    final = 0
+    for block in range(blocks + 1):
+        if block < blocks and is_empty[block]:
+            continue
+        best, origin = 1e300, 0
+        i = count - 1
+        while i >= 0 and starts[i] == block:  # no run between
+            if totals[i] < best:
+                best, origin = totals[i], i
+            i -= 1
+        for size in range(RUN_CLASSES):
+            # Runs of 2^size to 2^(size + 1) - 1 blocks.
+            nearest, farthest = block - (1 << size), block - (2 << size)
+            while entering[size] < count and starts[entering[size]] <= nearest:
+                new = entering[size]
+                while tails[size] > heads[size] and (
+                    totals[queues[size, tails[size] - 1]] >= totals[new]
+                ):
+                    tails[size] -= 1
+                queues[size, tails[size]] = new
+                tails[size] += 1
+                entering[size] += 1
+            # Longer runs take several codes, which cost little more.
+            if size < RUN_CLASSES - 1:
+                while heads[size] < tails[size] and (
+                    starts[queues[size, heads[size]]] <= farthest
+                ):
+                    heads[size] += 1
+            if heads[size] < tails[size]:
+                i = queues[size, heads[size]]
+                if totals[i] + run_lengths[size] < best:
+                    best, origin = totals[i] + run_lengths[size], i
+        if block == blocks:
+            final = origin
+            break
+        totals[count] = best + gains[block]
+        starts[count] = block + 1 - is_open[block]
+        owners[count] = block
+        origins[count] = origin
+        count += 1
+    is_empty[:] = True
+    while final:
+        is_empty[owners[final]] = False
+        final = origins[final]
+
+
+def coupled_targets(z, weights, coupling, integers, count=64):
+    """Coefficients, moved by what the errors of others in their block are worth.
+
+    Args:
+      z: float32 `[blocks, 64]`, coefficients in units of their step.
+      weights: float32 `[blocks, 64]`.
+      coupling: float32 `[64, 64]`, see `search.Form`.
+      integers: int16 `[blocks, 64]`.
+      count: of the coefficients that are wanted, the first ones.
+
+    Returns:
+      float32 `[blocks, count]`: where each error, alone, would be least.
+    """
+    moved = np.empty((len(z), count), np.float32)
+    strict = np.ascontiguousarray((coupling - np.eye(64, dtype=np.float32)).T)
+    _couple(z, weights, strict, integers, moved)
+    return moved
+
+
+@njit
+def _couple(z, weights, strict, integers, moved):
+    """Writes `moved` of `coupled_targets`; `strict` is transposed, its diagonal 0."""
+    count = moved.shape[1]
+    roots = np.empty(64, np.float32)
+    sums = np.empty(64, np.float32)
+    for block in range(z.shape[0]):
+        for k in range(64):
+            roots[k] = np.sqrt(weights[block, k])
+            sums[k] = np.float32(0)
+        for other in range(1, 64):
+            error = (integers[block, other] - z[block, other]) * roots[other]
+            row = strict[other]
+            for k in range(min(other, count)):
+                sums[k] += row[k] * error
+        for k in range(count):
+            moved[block, k] = z[block, k] - sums[k] / roots[k]
+
+
+@njit
+def regression(z, weights, integers):
+    """Sums over the blocks, `[3, 64]`: w v z, w v v, and how many v are not 0.
+
+    For integers v and coefficients z in units of a step, `sum(w v z) / sum(w v v)` is
+    the factor on the step that leaves the least weighted error.
+    """
+    sums = np.zeros((3, 64))
+    alike = weights.shape[0] == 1
+    for block in range(z.shape[0]):
+        row = 0 if alike else block
+        for k in range(64):
+            value = integers[block, k]
+            if value:
+                weighted = weights[row, k] * value
+                sums[0, k] += weighted * z[block, k]
+                sums[1, k] += weighted * value
+                sums[2, k] += 1
+    return sums

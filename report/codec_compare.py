@@ -1,0 +1,117 @@
+"""Results in the JSON that Google's page Codec-Compare shows.
+
+https://github.com/webmproject/codec-compare describes the form: a file for each codec,
+a row for each .jpg file, and a list of these files, which the page loads by
+`index.html?load=.../batches.json`.
+"""
+
+import json
+import math
+import os
+import time
+
+from learned_jpeg.common.atomic_files import write_atomically
+
+# Our names and those by which the page knows a metric; `p3-norm` is Butteraugli's.
+_METRICS = {
+    "psnr": ("psnr", "Peak signal-to-noise ratio over RGB, in dB"),
+    "ms-ssim": ("msssim", "Multi-scale structural similarity over RGB"),
+    "ssimulacra2": ("ssimulacra2", "SSIMULACRA2 2.1"),
+    "lpips": ("lpips", "Learned perceptual image patch similarity, AlexNet"),
+    "butteraugli": ("p3-norm", "Butteraugli, its 3-norm"),
+}
+
+
+def write_batches(folder, curves):
+    """Writes a file for each curve, and `batches.json` that lists them.
+
+    Args:
+      folder: where to write, made if it is missing.
+      curves: list of `curves.Compared` with dots.
+
+    Returns:
+      The path of the list.
+    """
+    os.makedirs(folder, exist_ok=True)
+    names = []
+    for index, curve in enumerate(curves):
+        names.append(f"curve_{index}.json")
+        text = json.dumps(batch(curve, folder), allow_nan=False, indent=1) + "\n"
+        write_atomically(os.path.join(folder, names[-1]), text.encode())
+    path = os.path.join(folder, "batches.json")
+    write_atomically(path, (json.dumps([[n] for n in names]) + "\n").encode())
+    return path
+
+
+def batch(curve, folder):
+    """One codec, a dict in the form of the page.
+
+    Args:
+      curve: `curves.Compared` with dots.
+      folder: of the file, from which paths are told.
+    """
+    parent = os.path.relpath(os.path.dirname(curve.stems[0]), folder)
+    constants = {
+        "name": (curve.label, "Name of this batch"),
+        "codec": (curve.name, "Name of the codec used to generate this data"),
+        "version": (_version(curve), "Versions of the libraries that made the files"),
+        "time": (_time(curve), "When the last file was measured"),
+        "encoded_path": (f"{parent}/${{encoded_name}}", "Path to the encoded image"),
+    }
+    metrics = [metric for metric in _METRICS if _is_finite(curve, metric)]
+    fields = {
+        "original_name": "Original image file name",
+        "encoded_name": "Encoded image file name, in the folder of its dot",
+        "width": "Pixel columns",
+        "height": "Pixel rows",
+        "quality": "Quality or lambda of the codec",
+        "encoded_size": "Size of the encoded image file in bytes",
+        **dict(_METRICS[metric] for metric in metrics),
+    }
+    return {
+        "constant_descriptions": [{n: text} for n, (_, text) in constants.items()],
+        "constant_values": [value for value, _ in constants.values()],
+        "field_descriptions": [{name: text} for name, text in fields.items()],
+        "field_values": _rows(curve, metrics),
+    }
+
+
+def _rows(curve, metrics):
+    """A list of the fields for each file."""
+    rows = []
+    for setting, dot, stem, record in zip(
+        curve.settings, curve.dots, curve.stems, curve.records, strict=True
+    ):
+        sizes = {image["name"]: image for image in record["key"]["images"]}
+        for index, name in enumerate(dot.images):
+            width, height = (sizes[name].get(side, 0) for side in ("width", "height"))
+            rows.append(
+                [
+                    *(
+                        name,
+                        f"{os.path.basename(stem)}/{os.path.splitext(name)[0]}.jpg",
+                    ),
+                    *(width, height, setting),
+                    round(dot.values["bpp"][index] * width * height / 8),
+                    *(dot.values[metric][index] for metric in metrics),
+                ]
+            )
+    return rows
+
+
+def _is_finite(curve, metric):
+    """Whether all files have a metric: the page knows no gaps."""
+    return all(
+        metric in dot.values and all(map(math.isfinite, dot.values[metric]))
+        for dot in curve.dots
+    )
+
+
+def _version(curve):
+    versions = curve.records[0].get("versions", {})
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _time(curve):
+    newest = max(os.path.getmtime(f"{stem}.json") for stem in curve.stems)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(newest))

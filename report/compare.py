@@ -1,0 +1,196 @@
+"""Compares evaluations of different encodings, and published curves, in one table.
+
+`evaluate.py` measures with one encoding at a time and compares like with like. Here the
+results of several calls stand in one table, against JPEG of the first folder:
+`python3 -m report.compare results/default results/rdoq --figure_dir figures`.
+"""
+
+import logging
+import os
+
+import arg_parser
+from evaluation import results, tables
+from evaluation.bd_rate import bd_rate, range_text
+from evaluation.curves import read_curves, read_published
+from evaluation.gains import gains_of_images
+from evaluation.plots import Curve, plot_overview, plot_rate_distortion
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.process import run_main
+from learned_jpeg.pictures.image_files import find_images
+
+logger = logging.getLogger("compare")
+
+
+def main():
+    """Compares what the command line names; returns the exit status."""
+    args = arg_parser.parse_compare()
+    anchor, curves, missing = _read_all(args)
+    text = _tables(anchor, curves, args.bpp_range)
+    print(text)
+    written = []
+    if args.output:
+        write_atomically(args.output, f"{text}\n".encode(errors="surrogateescape"))
+        written.append(args.output)
+    if args.figure_dir:
+        shown = [Curve(c.label, c.means, c.kind) for c in (anchor, *curves)]
+        written += plot_rate_distortion(shown, args.figure_dir)
+        written.append(plot_overview(shown, args.figure_dir, args.bpp_range))
+    if args.report:
+        written.append(_report(anchor, curves, missing, args))
+    if written:
+        print("Written:", *written, sep="\n  ")
+    return 1 if missing else 0
+
+
+def _read_all(args):
+    """(anchor, other curves, sentences on what could not be read).
+
+    Raises:
+      UserError: there is no anchor; without `--report` also for anything else.
+    """
+    by_folder = [read_curves(args.folders[0])]
+    anchor = next((c for c in by_folder[0] if c.kind == "jpeg"), None)
+    if anchor is None:
+        raise UserError(f"{args.folders[0]}: no _output_PIL of evaluate.py there")
+    missing = []
+    readers = [(read_curves, folder) for folder in args.folders[1:]]
+    readers += [(read_published, path) for path in args.published]
+    for read, path in readers:
+        try:
+            by_folder.append(read(path))
+        except UserError as error:
+            _tell_missing(error, args, missing)
+    curves = []
+    for curve in _without_repeated_jpeg(anchor, by_folder):
+        if any(dot.images != anchor.dots[0].images for dot in curve.dots):
+            error = UserError(
+                f"{curve.label}: of other test images than {anchor.label}"
+            )
+            _tell_missing(error, args, missing)
+        else:
+            curves.append(curve)
+    if args.only:
+        curves = _chosen(curves, args.only)
+    return anchor, curves, missing
+
+
+def _tell_missing(error, args, missing):
+    """A page is written of what there is, a table is not."""
+    if not args.report:
+        raise error
+    logger.error("error: %s", error)
+    missing.append(str(error))
+
+
+def _without_repeated_jpeg(anchor, by_folder):
+    """All curves but the anchor: evaluations of one coding have the same JPEG."""
+    curves, labels = [], {anchor.label}
+    for curve in (curve for found in by_folder for curve in found):
+        if curve.kind != "jpeg" or not curve.dots or curve.label not in labels:
+            curves.append(curve)
+            labels.add(curve.label)
+    return curves
+
+
+def _report(anchor, curves, missing, args):
+    """Writes the page and prints its first answer; returns its path."""
+    # Imported here: tables alone need no pictures.
+    from report import report
+
+    paths = []
+    if args.test_image_glob:
+        try:
+            paths = find_images(args.test_image_glob)
+        except UserError as error:
+            _tell_missing(error, args, missing)
+    content = report.Content(
+        *(anchor, curves, args.bpp_range, {os.path.basename(p): p for p in paths}),
+        *(report.command_line("-m report.compare"), missing),
+    )
+    written = report.write_report(args.report, content, args.self_contained)
+    missing[:] = written.missing
+    print(f"\n{written.headline}\n")
+    return written.path
+
+
+def _tables(anchor, curves, bpp_range):
+    """The text of all tables."""
+    metrics = tables.shown_metrics([m for c in (anchor, *curves) for m in c.means])
+    header = ["curve", *(tables.HEADINGS[m].removesuffix(" [dB]") for m in metrics)]
+    rows = [[c.label, *_cells(anchor, c, metrics, bpp_range)] for c in curves]
+    text = (
+        f"BD-rate against {anchor.label}, {range_text(bpp_range)}, "
+        f"{len(anchor.dots[0].images)} images (negative: fewer bits), and the image "
+        "with the worst BD-rate for PSNR:\n\n"
+        + tables.markdown_table([*header, "worst image"], rows)
+    )
+    learned = [curve for curve in curves if curve.kind != "jpeg"]
+    if learned:
+        text += "\n\nMeans, by lambda "
+        text += "(Google baseline and search without a model: quality):\n\n"
+        scores = tables.scores_shown([m for c in learned for m in c.means])
+        header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
+        header += [tables.HEADINGS[score] for score in scores]
+        text += tables.markdown_table(header, _mean_rows(learned, scores))
+    if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
+        text += f"\n\n{note}"
+    return text
+
+
+def _chosen(curves, names):
+    """The curves of some names or labels, in the order of these."""
+    chosen = []
+    for name in names:
+        found = [curve for curve in curves if name in (curve.name, curve.label)]
+        if not found:
+            raise UserError(
+                f"--only {name}: no such run or curve; there are: "
+                + "; ".join(curve.label for curve in curves)
+            )
+        chosen += [curve for curve in found if curve not in chosen]
+    return chosen
+
+
+def _cells(anchor, curve, metrics, bpp_range):
+    """BD-rates of the means, and the image with the worst one for PSNR."""
+    cells = []
+    for metric in metrics:
+        rate = bd_rate(anchor.points(metric), curve.points(metric), metric, bpp_range)
+        cells.append(rate.reason if rate.percent is None else f"{rate.percent:+.1f} %")
+    if not curve.dots:
+        return [*cells, "not known"]
+    by_image = gains_of_images(anchor, curve, "psnr", bpp_range)
+    if not by_image:
+        return [*cells, "no overlap"]
+    image = max(by_image, key=lambda name: (by_image[name], name))
+    return [*cells, f"{os.path.splitext(image)[0]} {by_image[image]:+.1f} %"]
+
+
+def _dots_by_name(curves):
+    """dict from label and setting to the dot; published curves have none."""
+    return {
+        f"{curve.label}, {setting}": dot
+        for curve in curves
+        for setting, dot in zip(curve.settings, curve.dots, strict=True)
+    }
+
+
+def _mean_rows(curves, scores):
+    return [
+        [
+            curve.label,
+            setting,
+            f"{mean['bpp']:.3f}",
+            f"{mean['psnr']:.2f}",
+            f"{mean['ms-ssim']:.4f}",
+            f"{mean['lpips']:.4f}",
+            *(tables.score_cell(mean[score]) for score in scores),
+        ]
+        for curve in curves
+        for setting, mean in zip(curve.settings, curve.means, strict=True)
+    ]
+
+
+if __name__ == "__main__":
+    run_main(main)

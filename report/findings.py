@@ -1,0 +1,262 @@
+"""What results say, for the report: which codec gains most, over whom, by how much."""
+
+import math
+from typing import NamedTuple
+
+import tqdm
+
+from evaluation.bd_rate import rate_at
+from evaluation.gains import gain
+from evaluation.tables import HEADINGS, shown_metrics
+from learned_jpeg.metrics.basic import ms_ssim_db
+
+# By how well they tell what people see.
+_METRICS = ("ssimulacra2", "butteraugli", "psnr", "ms-ssim", "lpips")
+
+# Codecs in the viewer, and images: more would only be scrolled through.
+MAX_VIEWED = 6
+MAX_IMAGES = 10
+
+# Published curves that have a sentence of their own.
+_RIVALS = ("mozjpeg", "jpegli")
+
+
+class Row(NamedTuple):
+    """A row of the table: a curve, its `Gain` for each metric, (image, percent)."""
+
+    label: str
+    gains: list
+    worst: tuple | None
+
+
+class Answer(NamedTuple):
+    """How much smaller the files of the best codec are, for one metric.
+
+    Attributes:
+      metric: its name.
+      gains: list of (label of another codec, `Gain` over it).
+      parts: what is said of each of these.
+      sentence: all of it.
+    """
+
+    metric: str
+    gains: list
+    parts: list
+    sentence: str
+
+
+class Findings:
+    """The numbers of a report.
+
+    Attributes:
+      anchor, curves, bpp_range: as given.
+      metrics: keys of those that were measured, the most telling one first.
+      gains: {(label of a curve, metric): `Gain` over the anchor}.
+      ours: the learned or searched curve that gains most, or the anchor.
+      answers: list of `Answer`.
+      rows: list of `Row`.
+    """
+
+    def __init__(self, anchor, curves, bpp_range):
+        """Takes `curves.Compared` and (low, high) bits per pixel."""
+        self.anchor, self.curves, self.bpp_range = anchor, curves, bpp_range
+        means = [mean for curve in (anchor, *curves) for mean in curve.means]
+        shown = shown_metrics(means)
+        self.metrics = [
+            metric
+            for metric in _METRICS
+            if metric in shown and any(math.isfinite(mean[metric]) for mean in means)
+        ]
+        self.gains = self._all_gains()
+        self.ours = self._best()
+        answers = map(self._answer, self.metrics)
+        self.answers = [answer for answer in answers if answer]
+        self.rows = [self._row(curve) for curve in curves]
+
+    @property
+    def first_metric(self):
+        """By which images are chosen, and the best curve."""
+        return self.metrics[0] if self.metrics else "psnr"
+
+    def drawn(self, curve):
+        """A curve as the script of the page draws it, JSON-able."""
+        values = {
+            metric: [shown(metric, mean[metric]) for mean in curve.means]
+            for metric in self.metrics
+        }
+        return {
+            "label": curve.label,
+            "kind": curve.kind,
+            "settings": list(curve.settings),
+            "bpp": [mean["bpp"] for mean in curve.means],
+            "values": values,
+        }
+
+    def scatter(self, metric):
+        """Bytes of every image at one quality, of the curves that have images."""
+        rate = self.gains.get((self.ours.label, metric))
+        if rate is None or rate.rate.overlap is None:
+            return None
+        level = sum(rate.rate.overlap) / 2
+        if metric == "ms-ssim":
+            level = 1 - 10 ** (-level / 10)
+        images = self.anchor.dots[0].images
+        sizes = _pixels(self.anchor)
+        kilobytes = {}
+        for curve in (self.anchor, *self.curves):
+            if curve.dots:
+                rates = [
+                    rate_at(curve.points_of_image(metric, index), metric, level)
+                    for index in range(len(images))
+                ]
+                kilobytes[curve.label] = [
+                    bpp and round(bpp * size / 8000, 3)
+                    for bpp, size in zip(rates, sizes, strict=True)
+                ]
+        return {
+            "level": shown(metric, level),
+            "images": images,
+            "kilobytes": kilobytes,
+        }
+
+    def viewed_curves(self):
+        """Up to `MAX_VIEWED` for the viewer, ours first, then the anchor.
+
+        Other classical codecs come next, then those that gain most.
+        """
+        measured = [c for c in self.curves if c.dots and c is not self.ours]
+
+        def order(curve):
+            percent = self.gains[curve.label, self.first_metric].rate.percent
+            return curve.kind != "jpeg", math.inf if percent is None else percent
+
+        others = [self.anchor, *sorted(measured, key=order)]
+        if self.ours is self.anchor:
+            others = others[1:]
+        return [self.ours, *others][:MAX_VIEWED]
+
+    def chosen_images(self):
+        """dict from images to why they are shown, the median one first."""
+        gains = self.gains.get((self.ours.label, self.first_metric))
+        ranks = ranked(gains.by_image) if gains else {}
+        chosen = {name: f"{rank} for {self.ours.label}" for name, rank in ranks.items()}
+        for row in self.rows:
+            if row.worst:
+                chosen.setdefault(row.worst[0], f"worst for {row.label}")
+        chosen = chosen or {self.anchor.dots[0].images[0]: "first"}
+        return dict(list(chosen.items())[:MAX_IMAGES])
+
+    def _all_gains(self):
+        """{(label of a curve, metric): `gains.Gain`} against the anchor."""
+        pairs = [(curve, metric) for curve in self.curves for metric in self.metrics]
+        return {
+            (curve.label, metric): gain(self.anchor, curve, metric, self.bpp_range)
+            for curve, metric in tqdm.tqdm(pairs, "gains", leave=False, disable=None)
+        }
+
+    def _best(self):
+        """The learned or searched curve that gains most, or the anchor."""
+        own = [curve for curve in self.curves if curve.kind != "jpeg" and curve.dots]
+
+        def percent(curve):
+            rate = self.gains[curve.label, self.first_metric].rate
+            return math.inf if rate.percent is None else rate.percent
+
+        return min(own, key=percent, default=self.anchor)
+
+    def _answer(self, metric):
+        """The sentence of one metric, and its parts; None without a number."""
+        if self.ours is self.anchor:
+            return None
+        gains = [
+            (rival.label, self._gain_over(rival, metric)) for rival in self._rivals()
+        ]
+        gains = [(label, g) for label, g in gains if g.rate.percent is not None]
+        if not gains:
+            return None
+        parts = [_part(label, g) for label, g in gains]
+        name = HEADINGS[metric].removesuffix(" [dB]")
+        sentence = f"At equal {name} the files of {self.ours.label} are "
+        sentence += "; ".join(parts) + "."
+        return Answer(name, gains, parts, sentence)
+
+    def _rivals(self):
+        """The anchor, other classical encoders, and published ones of a name."""
+        return [self.anchor] + [
+            curve
+            for curve in self.curves
+            if curve.kind == "jpeg"
+            and curve.name != self.anchor.name
+            and (curve.dots or any(name in curve.label for name in _RIVALS))
+        ]
+
+    def _gain_over(self, rival, metric):
+        if rival is self.anchor:
+            return self.gains[self.ours.label, metric]
+        return gain(rival, self.ours, metric, self.bpp_range)
+
+    def _row(self, curve):
+        """A row of the table."""
+        gains = [self.gains[curve.label, metric] for metric in self.metrics]
+        worst = gains[0].worst if gains else None
+        return Row(curve.label, gains, worst)
+
+
+def signed_percent(percent):
+    """A BD-rate in words, with a minus that is one."""
+    return f"{percent:+.1f} %".replace("-", "\N{MINUS SIGN}")
+
+
+def interval_text(interval):
+    """(low, high) percent in words."""
+    low, high = map(signed_percent, interval)
+    return f"{low.removesuffix(' %')} to {high}"
+
+
+def _part(label, found):
+    """What a gain says in a sentence."""
+    percent = found.rate.percent
+    size = "smaller" if percent < 0 else "larger"
+    text = f"{abs(percent):.1f} % {size} than those of {label}"
+    known = []
+    if found.interval:
+        known.append(interval_text(found.interval))
+    if found.by_image:
+        known.append(f"smaller for {found.wins} of {len(found.by_image)} images")
+    return f"{text} ({', '.join(known)})" if known else text
+
+
+def ranked(by_image):
+    """dict from three images to how they rank: "median", "worst", "best".
+
+    Args:
+      by_image: dict from images to percents, as of `gains.Gain`.
+    """
+    order = sorted(by_image, key=lambda image: (-by_image[image], image))
+    places = {"median": len(order) // 2, "worst": 0, "best": -1} if order else {}
+    chosen = {}
+    for rank, place in places.items():
+        chosen.setdefault(order[place], rank)
+    return chosen
+
+
+def shown(metric, value):
+    """A value as the page shows it, None where JSON has none."""
+    value = ms_ssim_db(value) if metric == "ms-ssim" else value
+    return float(value) if math.isfinite(value) else None
+
+
+def image_records(curve):
+    """{name: record} of the test images."""
+    images = curve.records[0].get("key", {}).get("images", [])
+    return {image["name"]: image for image in images}
+
+
+def _pixels(curve):
+    """Number of pixels of each image of a curve; 8000 (1 kB a bpp) where not known."""
+    records = image_records(curve)
+    sizes = []
+    for name in curve.dots[0].images:
+        record = records.get(name, {})
+        sizes.append(record.get("width", 100) * record.get("height", 80))
+    return sizes

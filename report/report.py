@@ -1,0 +1,266 @@
+"""The report: one page with curves, gains and a viewer of the pictures.
+
+`--report` of `evaluate.py` and of `report.compare` writes it. Its numbers are those
+of the tables (`bd_rate`, `gains`); the pictures in its viewer are chosen by them. It
+needs no network: the script of plotly.js (MIT licence) is part of it.
+"""
+
+import concurrent.futures
+import json
+import logging
+import os
+import shlex
+import sys
+import urllib.parse
+from typing import NamedTuple
+
+import tqdm
+
+from evaluation import results
+from evaluation.bd_rate import SMALLER_IS_BETTER, range_text
+from evaluation.tables import HEADINGS
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from report import codec_compare, viewer
+from report.findings import Findings, image_records, interval_text, signed_percent
+
+logger = logging.getLogger(__name__)
+
+_PAGE = os.path.join(os.path.dirname(__file__), "page")
+
+
+class Report(NamedTuple):
+    """What was written.
+
+    Attributes:
+      path: of the page.
+      headline: the gain for the first metric, one sentence.
+      missing: sentences on what the page is without.
+    """
+
+    path: str
+    headline: str
+    missing: list
+
+
+class Content(NamedTuple):
+    """What a report is of.
+
+    Attributes:
+      anchor: `curves.Compared`, what all are compared with.
+      curves: list of `Compared` of the same test images, and published ones.
+      bpp_range: (low, high) of the BD-rates.
+      originals: dict from the names of images to their paths, as far as known.
+      command: of the call that writes the report.
+      missing: sentences on what could not be read.
+    """
+
+    anchor: object
+    curves: list
+    bpp_range: tuple
+    originals: dict
+    command: str
+    missing: list
+
+
+def write_report(path, content, self_contained=False):
+    """Writes the page, its pictures and the files for Codec-Compare.
+
+    Args:
+      path: of the page; pictures go into `<stem>_pictures` beside it.
+      content: `Content`.
+      self_contained: whether pictures are part of the page instead.
+
+    Returns:
+      `Report`.
+
+    Raises:
+      OSError: it cannot be written.
+    """
+    stem = os.path.splitext(path)[0]
+    folder = os.path.dirname(path) or "."
+    os.makedirs(folder, exist_ok=True)
+    pictures = viewer.Pictures(None if self_contained else f"{stem}_pictures")
+    anchor, *curves = _with_own_labels([content.anchor, *content.curves])
+    found = Findings(anchor, curves, content.bpp_range)
+    page = _Page(content, found, pictures)
+    data = page.data()
+    measured = [curve for curve in (anchor, *curves) if curve.dots]
+    batches = codec_compare.write_batches(f"{stem}_codec_compare", measured)
+    text = _render(
+        style=_read("report.css"),
+        script=_read("report.js"),
+        plotly=_plotly(),
+        # A "<" might end the element that holds it.
+        data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
+        page=page,
+        found=found,
+        batches=batches,
+        folder=folder,
+    )
+    write_atomically(path, text.encode(errors="replace"))
+    if not self_contained:
+        pictures.remove_others()
+    headline = found.answers[0].sentence if found.answers else ""
+    return Report(path, headline, page.missing)
+
+
+def command_line(program):
+    """The call of this process, as it can be repeated."""
+    return shlex.join(["python3", *program.split(), *sys.argv[1:]])
+
+
+def _with_own_labels(curves):
+    """The curves, those of a label that is taken already with a number behind it."""
+    labels, own = {}, []
+    for curve in curves:
+        count = labels[curve.label] = labels.get(curve.label, 0) + 1
+        label = f"{curve.label} ({count})" if count > 1 else curve.label
+        own.append(curve._replace(label=label))
+    return own
+
+
+def _read(name):
+    with open(os.path.join(_PAGE, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def _plotly():
+    # Imported here, as plotly takes half a second.
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+def _render(**values):
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_PAGE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["percent"] = signed_percent
+    environment.filters["interval"] = interval_text
+    environment.filters["address"] = address
+    return environment.get_template("report.html").render(**values)
+
+
+def address(path, folder):
+    """Where a file is, seen from the page."""
+    return urllib.parse.quote(os.path.relpath(path, folder).replace(os.sep, "/"))
+
+
+class _Page:
+    """What the template and the script show beside the findings."""
+
+    def __init__(self, content, found, pictures):
+        self.content, self.found = content, found
+        self.headings = HEADINGS
+        self.range_text = range_text(found.bpp_range)
+        self.missing = list(content.missing)
+        self.viewed_names = set()
+        self._pictures = pictures
+
+    def data(self):
+        """What the page's script needs, JSON-able."""
+        found = self.found
+        images = self._viewed_images()
+        self.viewed_names = {image["name"] for image in images}
+        return {
+            "metrics": [
+                {
+                    "key": metric,
+                    "label": HEADINGS[metric],
+                    "smaller": metric in SMALLER_IS_BETTER,
+                }
+                for metric in found.metrics
+            ],
+            "bppRange": list(found.bpp_range),
+            "curves": [found.drawn(c) for c in (found.anchor, *found.curves)],
+            "ours": found.ours.label,
+            "scatter": {metric: found.scatter(metric) for metric in found.metrics},
+            "images": images,
+            "viewed": [curve.label for curve in found.viewed_curves()],
+            "files": self._pictures.sources,
+        }
+
+    def _viewed_images(self):
+        """What the viewer shows; what is gone is told."""
+        names = [name for name in self.found.chosen_images() if self._is_there(name)]
+        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
+            found = executor.map(self._viewed_image, names)
+            found = tqdm.tqdm(
+                found, "viewer", len(names), leave=False, unit="image", disable=None
+            )
+            return [image for image in found if image]
+
+    def _viewed_image(self, name):
+        """One image of the viewer, None if a file of it is gone."""
+        ours, *others = self.found.viewed_curves()
+        metric = self.found.first_metric
+        if metric not in viewer.Scores.METRICS:
+            metric = "psnr"
+        looked = viewer.Viewer(
+            self._pictures, ours, others, self.found.bpp_range, metric
+        )
+        try:
+            image = looked.image(name, self.content.originals[name])
+            attention = looked.attention(name, [self.found.anchor, *self.found.curves])
+        except (OSError, UserError, ValueError) as error:
+            self._tell_missing(name, error)
+            return None
+        rank = self.found.chosen_images()[name]
+        return {**image, "rank": rank, "metric": metric, "attention": attention}
+
+    def _is_there(self, name):
+        """Whether the original of an image is the one that was measured."""
+        path = self.content.originals.get(name)
+        wanted = image_records(self.found.anchor).get(name, {}).get("sha256")
+        if path is None:
+            reason = "name its file by --test_image_glob"
+        elif not os.path.exists(path):
+            reason = f"{path} is gone"
+        elif wanted and results.file_sha256(path) != wanted:
+            reason = f"{path} is another picture than was measured"
+        else:
+            return True
+        self._tell_missing(name, reason)
+        return False
+
+    def _tell_missing(self, name, reason):
+        self.missing.append(f"{name} is not in the viewer: {reason}")
+        logger.error("error: %s", self.missing[-1])
+
+    @property
+    def details(self):
+        """Of every curve, what made it and where its numbers are."""
+        return [
+            {
+                "label": curve.label,
+                "settings": _common_settings(curve),
+                "versions": curve.records[0].get("versions", {}),
+                "dots": list(
+                    zip(curve.settings, curve.stems, curve.records, strict=True)
+                ),
+            }
+            for curve in (self.found.anchor, *self.found.curves)
+            if curve.records
+        ]
+
+    @property
+    def test_images(self):
+        """Records of the test images: name, width, height, sha256."""
+        return list(image_records(self.found.anchor).values())
+
+
+def _common_settings(curve):
+    """The settings that all dots of a curve share."""
+    first, *others = [record.get("settings", {}) for record in curve.records]
+    return {
+        name: value
+        for name, value in first.items()
+        if all(other.get(name) == value for other in others)
+    }

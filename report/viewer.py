@@ -1,0 +1,336 @@
+"""Pictures for the report's viewer: files of several codecs at equal bytes or quality.
+
+Which pictures and which crops are shown is told by the numbers alone.
+"""
+
+import base64
+import contextlib
+import functools
+import hashlib
+import io
+import os
+import re
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from evaluation.curves import maps_folder
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics.basic import mean_squared_error, psnr
+from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.pictures.image_files import read_image
+
+CROP_SIDE = 160  # px
+RATES = 3  # of the codec that the others are compared with
+_RANKS = ("worst", "median", "best")
+
+
+class Pictures:
+    """Where the page's pictures go: a folder beside it, or into the page itself."""
+
+    def __init__(self, folder=None):
+        """Takes the folder; None to have all in the page."""
+        self.sources = {}  # id -> address, for the page
+        self._folder = folder
+
+    def add(self, name, data, suffix):
+        """The id of a picture.
+
+        Args:
+          name: of the picture, in words.
+          data: bytes of its file.
+          suffix: ".jpg" or ".png".
+        """
+        digest = hashlib.sha256(data).hexdigest()[:10]
+        stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+        key = f"{stem}-{digest}{suffix}"
+        if key not in self.sources:
+            self.sources[key] = self._store(key, data, suffix)
+        return key
+
+    def remove_others(self):
+        """Removes pictures of an earlier page from the folder."""
+        if not os.path.isdir(self._folder):
+            return
+        for name in os.listdir(self._folder):
+            is_ours = re.fullmatch(r"\w+-[0-9a-f]{10}\.(jpg|png)", name)
+            if is_ours and name not in self.sources:
+                os.remove(os.path.join(self._folder, name))
+
+    def _store(self, key, data, suffix):
+        if self._folder is None:
+            kind = {".jpg": "jpeg", ".png": "png"}[suffix]
+            return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        os.makedirs(self._folder, exist_ok=True)
+        write_atomically(os.path.join(self._folder, key), data)
+        return f"{os.path.basename(self._folder)}/{key}"
+
+
+class File(NamedTuple):
+    """A .jpg file of the viewer: its setting in words, its bytes."""
+
+    setting: str
+    data: bytes
+
+
+def ranked_crops(original, ours, theirs, side=CROP_SIDE):
+    """Squares in which a picture gains least, a median one, and most.
+
+    Args:
+      original, ours, theirs: uint8 `[h, w, 3]`.
+      side: of the squares, in px; smaller where the picture is.
+
+    Returns:
+      dict from "worst", "median", "best" to (x, y, side): by the squared error of
+      ours less that of theirs.
+    """
+    height, width = original.shape[:2]
+    side = min(side, height, width)
+    squares = [
+        (x, y, side) for y in _starts(height, side) for x in _starts(width, side)
+    ]
+    excess = _squared(original, ours) - _squared(original, theirs)
+    sums = [excess[y : y + side, x : x + side].sum() for x, y, _ in squares]
+    order = np.argsort(sums)[::-1]
+    places = (0, len(order) // 2, -1)
+    return dict(zip(_RANKS, (squares[order[p]] for p in places), strict=True))
+
+
+def _starts(length, side):
+    """Starts of squares that overlap by half, the last one at the end."""
+    return [*range(0, length - side, max(side // 2, 1)), length - side]
+
+
+def _squared(original, decoded):
+    difference = np.subtract(original, decoded, dtype=np.int32)
+    return np.square(difference).sum(-1)
+
+
+def file_of_dot(curve, place, image):
+    """The .jpg file of a dot as it is on the disk.
+
+    Raises:
+      UserError: it is gone.
+    """
+    folder, stem = curve.stems[place], os.path.splitext(image)[0]
+    for name in (f"{stem}.jpg", f"{image}.jpg"):  # the latter if stems are equal
+        path = os.path.join(folder, name)
+        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+            return File(curve.settings[place], file.read())
+    raise UserError(f"{folder}: the file of {image} is gone; evaluate again")
+
+
+def rates_of(curve, index, bpp_range):
+    """Places of those dots of an image that are nearest to low, middle, high rates.
+
+    Args:
+      curve: `curves.Compared` with dots.
+      index: of the image.
+      bpp_range: (low, high).
+
+    Returns:
+      Sorted list of up to `RATES` places in `curve.dots`.
+    """
+    rates = np.log([dot.values["bpp"][index] for dot in curve.dots])
+    low, high = np.log(bpp_range)
+    wanted = low + (high - low) * np.linspace(0.15, 0.85, RATES)
+    return sorted({int(np.abs(rates - w).argmin()) for w in wanted})
+
+
+class Matcher:
+    """Finds the file of a curve that has the bytes, or the quality, of another file."""
+
+    def __init__(self, original, curve, index, scores):
+        """Takes the picture.
+
+        Args:
+          original: uint8 `[h, w, 3]`.
+          curve: `curves.Compared` with dots.
+          index: of the image in its dots.
+          scores: `Scores` of the original.
+        """
+        self._pixels = original.shape[0] * original.shape[1]
+        self._curve = curve
+        self._index = index
+        self._scores = scores
+        encode = _encoder(curve, original)
+        self._encode = encode and functools.cache(encode)
+
+    def at_bytes(self, size):
+        """The smallest file that has at least `size` bytes, or the nearest dot's."""
+        if self._encode:
+            return self._searched(lambda data: len(data) >= size)
+        return self._nearest("bpp", 8 * size / self._pixels)
+
+    def at_quality(self, metric, other):
+        """The smallest file as good as another, or the nearest dot's.
+
+        Args:
+          metric: of `Scores.METRICS`.
+          other: bytes of the other file.
+        """
+        wanted = self._scores.of(other)[metric]
+        if self._encode:
+            return self._searched(lambda data: self._scores.of(data)[metric] >= wanted)
+        return self._nearest(metric, wanted)
+
+    def _nearest(self, name, wanted):
+        values = [dot.values[name][self._index] for dot in self._curve.dots]
+        place = int(np.abs(np.subtract(values, wanted)).argmin())
+        image = self._curve.dots[0].images[self._index]
+        return file_of_dot(self._curve, place, image)
+
+    def _searched(self, is_enough):
+        """By bisection over the qualities; the best file if none is enough."""
+        low, high = 1, 100
+        while low < high:
+            middle = (low + high) // 2
+            if is_enough(self._encode(middle)):
+                high = middle
+            else:
+                low = middle + 1
+        return File(f"quality {low}", self._encode(low))
+
+
+def _encoder(curve, original):
+    """Function from a quality to a file, of classical codecs; None for models."""
+    settings = curve.records[0]["settings"]
+    if settings.get("script"):
+        return None
+    sampling = settings.get("subsampling", "4:4:4")
+    if settings.get("tables") == "mozjpeg":
+        return lambda q: jpeg_file.encode_mozjpeg(original, q, sampling)
+    coding = settings["entropy_coding"]
+    return lambda q: jpeg_file.encode_rgb(original, q, coding, sampling=sampling)
+
+
+class Scores:
+    """The metrics of the viewer's captions, of one original."""
+
+    METRICS = ("ssimulacra2", "psnr")
+
+    def __init__(self, original):
+        """Takes uint8 `[h, w, 3]`."""
+        self._original = original
+        self._scales = ssimulacra2.reference_scales(original)
+        self._known = {}
+
+    def of(self, data):
+        """dict from `METRICS` to the values of a .jpg file."""
+        if data not in self._known:
+            decoded = jpeg_file.decode(data)
+            self._known[data] = {
+                "ssimulacra2": ssimulacra2.score(self._scales, decoded),
+                "psnr": psnr(mean_squared_error(self._original, decoded)),
+            }
+        return self._known[data]
+
+
+def qtables_of(data):
+    """The tables of a .jpg file, lists `[2 (luma, chroma)][64]` by rows."""
+    with Image.open(io.BytesIO(data)) as image:
+        tables = [list(table) for _, table in sorted(image.quantization.items())]
+    return [tables[0], tables[-1]]
+
+
+def png(pixels):
+    """Bytes of a PNG file of uint8 `[h, w]` or `[h, w, 3]`."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Viewer:
+    """The pictures of a report and what is said of them, for its page."""
+
+    def __init__(self, pictures, ours, others, bpp_range, metric):
+        """Takes what is compared.
+
+        Args:
+          pictures: `Pictures`.
+          ours: `curves.Compared`, whose files the others are matched with.
+          others: list of `Compared` of the same test images, the anchor first.
+          bpp_range: (low, high), bits per pixel.
+          metric: at which quality is equal, of `Scores.METRICS`.
+        """
+        self._pictures = pictures
+        self._ours, self._others = ours, others
+        self._bpp_range = bpp_range
+        self._metric = metric
+
+    def image(self, name, path):
+        """Everything of one image.
+
+        Args:
+          name: of the image in the results.
+          path: of the original.
+
+        Returns:
+          JSON-able dict.
+
+        Raises:
+          OSError, UserError: a file is gone, or damaged.
+        """
+        index = self._ours.dots[0].images.index(name)
+        original = read_image(path)
+        scores = Scores(original)
+        matchers = {c.label: Matcher(original, c, index, scores) for c in self._others}
+        rates = [
+            self._matched(file_of_dot(self._ours, place, name), matchers)
+            for place in rates_of(self._ours, index, self._bpp_range)
+        ]
+        height, width = original.shape[:2]
+        return {
+            "name": name,
+            "original": self._pictures.add(name, png(original), ".png"),
+            "width": width,
+            "height": height,
+            "rates": [
+                {
+                    how: {c: self._entry(name, f, scores) for c, f in files.items()}
+                    for how, files in rate.items()
+                }
+                for rate in rates
+            ],
+            "crops": self._crops(original, rates[len(rates) // 2]["bytes"]),
+        }
+
+    def attention(self, name, curves):
+        """{label: picture} of what the attention of some curves keeps of an image."""
+        pictures = {}
+        for curve in curves:
+            for stem in curve.stems:
+                path = os.path.join(maps_folder(stem), f"{name}.png")
+                if os.path.exists(path):
+                    with open(path, "rb") as file:
+                        picture = self._pictures.add(name, file.read(), ".png")
+                    pictures[curve.label] = picture
+        return pictures
+
+    def _matched(self, own, matchers):
+        """The files of all codecs that go with one of ours, {how: {label: `File`}}."""
+        sets = {"bytes": {self._ours.label: own}, "quality": {self._ours.label: own}}
+        for label, matcher in matchers.items():
+            sets["bytes"][label] = matcher.at_bytes(len(own.data))
+            sets["quality"][label] = matcher.at_quality(self._metric, own.data)
+        return sets
+
+    def _entry(self, name, file, scores):
+        """A file in the page."""
+        values = scores.of(file.data)
+        finite = {n: round(v, 3) for n, v in values.items() if np.isfinite(v)}
+        return {
+            "file": self._pictures.add(name, file.data, ".jpg"),
+            "setting": file.setting,
+            "bytes": len(file.data),
+            "qtables": qtables_of(file.data),
+            **finite,
+        }
+
+    def _crops(self, original, files):
+        """`ranked_crops` of our file against the first of the others."""
+        decoded = [jpeg_file.decode(file.data) for file in files.values()]
+        return ranked_crops(original, decoded[0], decoded[min(1, len(decoded) - 1)])

@@ -1,0 +1,32 @@
+"""Fixtures of several files of this folder."""
+
+import pytest
+
+import arg_parser
+from ljpeg import LJPEG
+from ljpeg_attention import LJPEGAttention
+from tests.commands.helpers import asymmetric_tables, train, write_checkpoint
+
+
+@pytest.fixture(scope="module")
+def tables_dir(tmp_path_factory):
+    """A trained checkpoint of ljpeg.py."""
+    return train(LJPEG, arg_parser.parse_ljpeg, tmp_path_factory.mktemp("ljpeg"))
+
+
+@pytest.fixture(scope="module")
+def attention_dir(tmp_path_factory):
+    """A trained checkpoint of ljpeg_attention.py, with VGG-16."""
+    folder = tmp_path_factory.mktemp("attention")
+    return train(LJPEGAttention, arg_parser.parse_ljpeg_attention, folder)
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory):
+    """Four `lambda_*` folders; their order by name is not that of their rates."""
+    folder = tmp_path_factory.mktemp("run")
+    scales = {"1": 60, "05": 30, "005": 8, "001": 100}
+    for index, (name, scale) in enumerate(scales.items()):
+        tables = asymmetric_tables(scale)
+        write_checkpoint(folder / f"lambda_{name}" / "train", tables, 0.1**index)
+    return folder

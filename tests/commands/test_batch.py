@@ -1,0 +1,240 @@
+"""Tests of batches of `compress`: folders of folders, records, originals, memory."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch
+from learned_jpeg.commands.originals import without_metadata
+from learned_jpeg.commands.records import Record, RecordFile, read_records
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.pictures.image_files import read_image, read_image_and_metadata
+from tests.commands.helpers import compress_pil, photograph, save_png
+
+
+def tree(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def save_jpeg(path, quality=20, size=(40, 56), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(photograph(*size)).save(path, "JPEG", quality=quality, **options)
+    return path
+
+
+# Folders of folders
+
+
+def test_the_tree_is_kept_below_the_output_folder(tmp_path):
+    for name in ("a.png", "x/a.png", "x/y/a.png", ".hidden/a.png"):
+        save_png(tmp_path / "in" / name)
+    (tmp_path / "in" / "x" / "loop").symlink_to(tmp_path / "in")
+    out = tmp_path / "out"
+    assert compress_pil(tmp_path / "in", "--recursive", "-o", out) == 0
+    assert tree(out) == ["a.jpg", "x/a.jpg", "x/y/a.jpg"]
+    assert tree(tmp_path / "in") == [".hidden/a.png", "a.png", "x/a.png", "x/y/a.png"]
+
+
+def test_trees_of_two_folders_do_not_collide(tmp_path):
+    sizes = {"p/x/a.png": 24, "q/x/a.png": 32, "q/x/b.png": 40}
+    for name, width in sizes.items():
+        save_png(tmp_path / name, 16, width)
+    folders = [tmp_path / "p", tmp_path / "q"]
+    assert compress_pil(*folders, "--recursive", "-o", tmp_path / "out") == 0
+    widths = [read_image(tmp_path / "out" / n).shape[1] for n in tree(tmp_path / "out")]
+    assert sorted(widths) == [24, 32, 40]
+
+
+def test_results_inside_the_tree_are_no_inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_png(tmp_path / "x" / "a.png")
+    for _ in range(2):
+        assert compress_pil(".", "--recursive", "--force", "-o", "small") == 0
+        assert tree(tmp_path) == ["small/x/a.jpg", "x/a.png"]
+
+
+def test_without_an_output_folder_results_lie_beside_the_inputs(tmp_path):
+    for name in ("a.png", "x/b.png"):
+        save_png(tmp_path / name)
+    assert compress_pil(tmp_path, "-r") == 0
+    assert tree(tmp_path) == ["a.jpg", "a.png", "x/b.jpg", "x/b.png"]
+
+
+def test_a_tree_without_pictures_is_one_line(tmp_path):
+    (tmp_path / "x").mkdir()
+    with pytest.raises(UserError, match="no pictures in this folder or below it"):
+        compress_pil(tmp_path, "--recursive")
+
+
+# A call that goes on
+
+
+def test_what_exists_is_left_out(tmp_path, capsys):
+    for name in "abc":
+        save_png(tmp_path / f"{name}.png")
+    out, json = tmp_path / "out", tmp_path / "x.jsonl"
+    assert compress_pil(tmp_path / "a.png", "-o", out) == 0
+    (out / "a.jpg").write_bytes(b"of the first call")
+    argv = (tmp_path, "-o", out, "--skip_existing", "--json", json)
+    assert compress_pil(*argv) == 0
+    assert (out / "a.jpg").read_bytes() == b"of the first call"
+    assert "1 of 3 images skipped" in capsys.readouterr().out
+    assert compress_pil(*argv) == 0
+    assert "3 of 3 images skipped" in capsys.readouterr().out
+    statuses = [(os.path.basename(r.path)[0], r.status) for r in read_records(json)]
+    assert sorted(statuses[:3]) == [
+        *(("a", "skipped"), ("b", "compressed"), ("c", "compressed")),
+    ]
+    assert {status for _, status in statuses[3:]} == {"skipped"}
+
+
+def test_records_say_what_is_on_the_disk(tmp_path):
+    save_png(tmp_path / "a.png", 40, 56)
+    (tmp_path / "b.png").write_text("no picture")
+    json = tmp_path / "x.jsonl"
+    assert compress_pil(tmp_path, "--json", json, "--quality", 30) == 1
+    good, bad = sorted(read_records(json), key=lambda record: record.path)
+    output = tmp_path / "a.jpg"
+    assert good.path == str(tmp_path / "a.png") and good.output == str(output)
+    assert good.bytes_in == (tmp_path / "a.png").stat().st_size
+    assert good.bytes_out == output.stat().st_size
+    assert good.bpp == 8 * good.bytes_out / (40 * 56)
+    assert (good.setting, good.status) == ("quality 30", "compressed")
+    assert 0 < good.seconds < 60 and good.error is None
+    assert (bad.status, bad.output, bad.bytes_in) == ("failed", None, 10)
+    assert bad.error.startswith(f"{tmp_path / 'b.png'}: not a picture")
+
+
+def test_a_record_file_that_cannot_be_written_is_one_line(tmp_path):
+    save_png(tmp_path / "a.png")
+    with pytest.raises(UserError, match="x.jsonl: cannot be written"):
+        compress_pil(tmp_path, "--json", tmp_path / "none" / "x.jsonl")
+    assert tree(tmp_path) == ["a.png"]
+
+
+# Never larger than what came in
+
+
+def test_a_smaller_jpeg_is_kept_as_it_came_in(tmp_path, capsys):
+    path = save_jpeg(tmp_path / "a.jpg", 20, comment=b"mine")
+    fine = save_jpeg(tmp_path / "b.jpg", 98)
+    out, json = tmp_path / "out", tmp_path / "x.jsonl"
+    assert compress_pil(path, fine, "-o", out, "--json", json, "--quality", 90) == 0
+    data = path.read_bytes()
+    assert (out / "a.jpg").read_bytes() == data
+    assert (out / "b.jpg").stat().st_size < fine.stat().st_size
+    assert f"{out / 'a.jpg'}: as it came in, {len(data)} bytes" in (
+        capsys.readouterr().out
+    )
+    first, second = sorted(read_records(json), key=lambda record: record.path)
+    assert (first.status, second.status) == ("original", "compressed")
+    assert first.bytes_out == len(data)
+
+
+def test_a_larger_file_is_written_on_demand(tmp_path):
+    path = save_jpeg(tmp_path / "a.jpg", 20)
+    argv = ("-o", tmp_path / "out", "--quality", 90, "--no-keep_smaller")
+    assert compress_pil(path, *argv) == 0
+    assert (tmp_path / "out" / "a.jpg").stat().st_size > path.stat().st_size
+
+
+def test_a_smaller_png_is_not_written_as_jpg(tmp_path):
+    Image.new("RGB", (8, 8), (1, 2, 3)).save(tmp_path / "a.png")
+    assert compress_pil(tmp_path / "a.png") == 0
+    assert (tmp_path / "a.jpg").read_bytes()[:2] == b"\xff\xd8"
+
+
+def test_a_damaged_jpeg_is_not_kept(tmp_path):
+    path = save_jpeg(tmp_path / "a.jpg", 20, (64, 64))
+    path.write_bytes(path.read_bytes()[:-300])
+    argv = ("-o", tmp_path / "out", "--quality", 95, "--lenient")
+    assert compress_pil(path, *argv) == 0
+    assert (tmp_path / "out" / "a.jpg").read_bytes()[-2:] == b"\xff\xd9"
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_metadata_of_a_kept_jpeg_are_stripped_on_demand(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[274], exif[315] = orientation, "Ansel"
+    path = save_jpeg(
+        *(tmp_path / "a.jpg", 20),
+        **{"exif": exif, "comment": b"secret", "dpi": (300, 300), "xmp": b"<x/>"},
+    )
+    path.write_bytes(path.read_bytes() + b"secret pictures behind the end")
+    output = tmp_path / "out" / "a.jpg"
+    argv = ("-o", output, "--quality", 90, "--strip_metadata", "--verbose")
+    assert compress_pil(path, *argv) == 0
+    assert output.read_bytes() == without_metadata(path.read_bytes())
+    assert b"Ansel" not in output.read_bytes() and b"secret" not in output.read_bytes()
+    pixels, found = read_image_and_metadata(output)
+    np.testing.assert_array_equal(pixels, read_image(path))
+    assert (found.xmp, found.density, found.segments) == (None, None, ())
+    assert (found.exif is None) == (orientation == 1)
+    with Image.open(output) as image:
+        assert dict(image.getexif()) == ({} if orientation == 1 else {274: orientation})
+
+
+# Threads, memory
+
+
+def test_inputs_are_taken_as_they_are_needed():
+    """A list of millions has not to be held."""
+    taken, limit = [], 200
+
+    def pairs():
+        for number in range(10_000):
+            taken.append(number)
+            yield str(number), "out"
+
+    def job(path, output):
+        return Done(Record(path, "compressed"), {})
+
+    results = run_batch(job, pairs(), 2)
+    assert next(results).record.path == "0"
+    assert len(taken) <= limit
+    results.close()
+    assert len(taken) <= limit
+
+
+def test_a_fault_of_the_program_ends_the_batch(tmp_path):
+    def job(path, output):
+        if path == "bad":
+            raise ZeroDivisionError
+        return Done(Record(path, "compressed"), {})
+
+    with RecordFile(tmp_path / "x.jsonl") as records, pytest.raises(ZeroDivisionError):
+        list(run_batch(job, [("good", ""), ("bad", "")], 1, records))
+    assert [r.path for r in read_records(tmp_path / "x.jsonl")] == ["good"]
+
+
+def test_work_waits_for_memory():
+    budget, running, most = MemoryBudget(100), [], []
+    lock = threading.Lock()
+
+    def work(amount):
+        with budget.taken(amount):
+            with lock:
+                running.append(amount)
+                most.append(sum(running))
+            threading.Event().wait(0.005)
+            with lock:
+                running.remove(amount)
+
+    amounts = [30, 60, 50, 20, 100, 40, 10, 90]
+    threads = [threading.Thread(target=work, args=(a,)) for a in amounts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(most) == len(amounts) and max(most) <= 100
+
+
+def test_what_is_larger_than_all_memory_runs_alone():
+    budget = MemoryBudget(10)
+    with budget.taken(1000):
+        pass
+    with budget.taken(10), MemoryBudget(None).taken(10**15):
+        pass

@@ -1,0 +1,172 @@
+"""Tests of compiled.py: right code from any cache, and where there is none."""
+
+import os
+import stat
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from learned_jpeg.common import compiled
+from tests.paths import ROOT
+
+SOURCE = """
+from learned_jpeg.common.compiled import njit
+from package.helper import seven
+
+@njit
+def f(x):
+    return x + seven()
+"""
+HELPER = """
+from learned_jpeg.common.compiled import njit
+
+@njit
+def seven():
+    return 7
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A package with two compiled functions; `run(words)` prints f(1)."""
+    folder = tmp_path / "package"
+    folder.mkdir()
+    (folder / "source.py").write_text(SOURCE)
+    (folder / "helper.py").write_text(HELPER)
+    return folder
+
+
+def run(package, **variables):
+    """(what f(1) gives, number of compilations) in a new process."""
+    code = "from package.source import f; print(f(1)); print(len(f.stats.cache_misses))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{package.parent}:{ROOT}", **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return tuple(map(int, done.stdout.split()))
+
+
+def cache_files(package):
+    return sorted((package / "__pycache__").glob("*.nb?"))
+
+
+def test_code_is_compiled_once(package):
+    assert run(package) == (8, 1)
+    assert len(cache_files(package)) == 4  # an index and data, of two functions
+    assert run(package) == (8, 0)
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign"])
+def test_damaged_files_are_made_again(package, damage):
+    run(package)
+    for path in cache_files(package):
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        content = {"cut": data[:-9], "empty": b"", "flipped": data, "foreign": b"x"}
+        path.write_bytes(content[damage])
+    assert run(package) == (8, 1)
+    assert run(package) == (8, 0)
+
+
+def test_a_change_of_what_is_called_is_noticed(package):
+    run(package)
+    (package / "helper.py").write_text(HELPER.replace("return 7", "return 9"))
+    assert run(package)[0] == 10
+
+
+def test_another_place_is_found_where_neither_source_nor_home_can_be_written_to(
+    package, tmp_path
+):
+    """Files in the way stand for missing permissions, which root does not have."""
+    (package / "__pycache__").write_text("")
+    (tmp_path / "home").write_text("")
+    (tmp_path / "tmp").mkdir()
+    places = {
+        "HOME": str(tmp_path / "home"),
+        "XDG_CACHE_HOME": str(tmp_path / "home" / "cache"),
+        "TMPDIR": str(tmp_path / "tmp"),
+    }
+    assert run(package, **places) == (8, 1)
+    (folder,) = (tmp_path / "tmp").iterdir()
+    assert folder.name == f"learned-jpeg-{os.getuid()}"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert run(package, **places) == (8, 0)
+    folder.chmod(0o777)  # others may have put code there
+    assert run(package, **places) == (8, 1)
+
+
+def test_it_works_without_any_place(package, tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "_temporary_folder", lambda: None)
+    monkeypatch.setattr(compiled, "_Cache", refuse)
+    function = compiled.njit(lambda x: 2 * x)
+    assert function(4) == 8
+
+
+def refuse(function):
+    raise RuntimeError("no locator available")
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o720])
+def test_a_folder_that_others_may_write_to_is_not_used(tmp_path, monkeypatch, mode):
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
+    folder = tmp_path / f"learned-jpeg-{os.getuid()}"
+    folder.mkdir()
+    folder.chmod(mode)
+    assert compiled._temporary_folder.__wrapped__() is None
+    folder.chmod(0o700)
+    assert compiled._temporary_folder.__wrapped__() == str(folder)
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    assert compiled._temporary_folder.__wrapped__() is None
+
+
+def test_a_full_disk_is_no_reason_to_fail(package, tmp_path):
+    """No file may grow above 100 bytes."""
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100)); "
+        "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "from package.source import f; print(f(1))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{package.parent}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("8\n", "")
+
+
+def test_every_module_compiles_by_it():
+    for path in ROOT.glob("*/*.py"):
+        text = path.read_text("utf-8")
+        assert "numba.njit" not in text or path.name == "compiled.py", path
+
+
+def test_scipy_is_not_loaded_for_compiled_code(package):
+    code = (
+        "import sys; from package.source import f; f(1); "
+        "print('scipy.linalg' in sys.modules); "
+        "from scipy.linalg import cython_blas; print(cython_blas.__name__)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": f"{package.parent}:{ROOT}"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("False\nscipy.linalg.cython_blas\n", "")
+
+
+@compiled.njit
+def fused_and_rounded_twice(a, b, c):
+    return compiled.fma(a, b, c), a * b + c
+
+
+def test_a_fused_product_is_rounded_once():
+    a, c = np.float32(1 + 2**-12), np.float32(-1 - 2**-11)
+    assert fused_and_rounded_twice(a, a, c) == (2**-24, 0)

@@ -1,0 +1,174 @@
+"""Tests of errors.py: what a user sees, and the exit status."""
+
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+
+from learned_jpeg.common import errors, process
+from tests.paths import ROOT
+
+IMPORT = "from learned_jpeg.common import errors, process"
+
+
+def run(monkeypatch, capsys, main):
+    """(exit status, lines on stderr) of `run_main(main)` in a script `tool.py`."""
+    monkeypatch.setattr(sys, "argv", ["/some/where/tool.py", "--flag"])
+    with pytest.raises(SystemExit) as caught:
+        process.run_main(main)
+    out, err = capsys.readouterr()
+    assert out == ""
+    return caught.value.code, err.splitlines()
+
+
+def raising(error):
+    def main():
+        raise error
+
+    return main
+
+
+@pytest.mark.parametrize("returned, status", [(None, 0), (0, 0), (1, 1), (143, 143)])
+def test_exit_status_is_what_main_returns(monkeypatch, capsys, returned, status):
+    assert run(monkeypatch, capsys, lambda: returned) == (status, [])
+
+
+def test_user_error_is_one_line_with_the_name_of_the_script(monkeypatch, capsys):
+    main = raising(errors.UserError("--quality 0: too low; pass 1..100"))
+    assert run(monkeypatch, capsys, main) == (
+        1,
+        ["tool.py: error: --quality 0: too low; pass 1..100"],
+    )
+
+
+def test_os_error_is_one_line_with_file_and_reason(monkeypatch, capsys):
+    error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/out/a.jpg")
+    assert run(monkeypatch, capsys, raising(error)) == (
+        1,
+        ["tool.py: error: /out/a.jpg: No space left on device"],
+    )
+
+
+def test_os_error_without_a_file_gives_its_reason(monkeypatch, capsys):
+    error = OSError(errno.EIO, os.strerror(errno.EIO))
+    _, lines = run(monkeypatch, capsys, raising(error))
+    assert lines == ["tool.py: error: Input/output error"]
+
+
+def test_os_error_of_text_alone_gives_its_text(monkeypatch, capsys):
+    _, lines = run(monkeypatch, capsys, raising(OSError("the disk is full")))
+    assert lines == ["tool.py: error: the disk is full"]
+
+
+def test_error_of_a_missing_file_names_it(monkeypatch, capsys, tmp_path):
+    missing = tmp_path / "no such file"
+    status, lines = run(monkeypatch, capsys, lambda: os.stat(missing))
+    assert (status, lines) == (
+        1,
+        [f"tool.py: error: {missing}: No such file or directory"],
+    )
+
+
+def test_ctrl_c_ends_with_130_and_one_line(monkeypatch, capsys):
+    assert run(monkeypatch, capsys, raising(KeyboardInterrupt())) == (
+        130,
+        ["tool.py: interrupted"],
+    )
+
+
+@pytest.mark.parametrize("error", [ValueError("v"), RuntimeError("r"), KeyError("k")])
+def test_other_exceptions_are_left_alone(error):
+    with pytest.raises(type(error)) as caught:
+        process.run_main(raising(error))
+    assert caught.value is error
+
+
+def test_exit_status_of_main_survives_system_exit(monkeypatch, capsys):
+    # As from argparse, for a wrong flag.
+    assert run(monkeypatch, capsys, raising(SystemExit(2))) == (2, [])
+
+
+def run_process(code):
+    return subprocess.run(
+        [sys.executable, "-c", f"{IMPORT}\n{code}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_process_with_a_user_error_has_status_1_and_no_traceback():
+    done = run_process(
+        "def main(): raise errors.UserError('x: wrong; mend it')\n"
+        "process.run_main(main)"
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "-c: error: x: wrong; mend it\n"
+
+
+def test_process_with_a_bug_keeps_its_traceback():
+    done = run_process("def main(): return 1 / 0\nprocess.run_main(main)")
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback (most recent call last)")
+    assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_ctrl_c_before_run_main_has_no_traceback():
+    code = "import learned_jpeg.common.process\nraise KeyboardInterrupt"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert done.stderr == "interrupted\n"
+
+
+def test_any_name_of_a_file_can_be_printed():
+    code = r"def main(): print('caf\udce9.jpg \u00fc')"
+    for encoding, expected in (
+        ("utf-8", b"caf\xe9.jpg \xc3\xbc\n"),
+        ("ascii", b"caf\\udce9.jpg \\xfc\n"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-c", f"{IMPORT}\n{code}\nprocess.run_main(main)"],
+            cwd=ROOT,
+            capture_output=True,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, expected, b"")
+
+
+@pytest.mark.parametrize(
+    "main",
+    [
+        "print('line\\n' * 100_000)",  # more than a pipe holds
+        "print('line')",  # not written before the end
+        "print('usage'); sys.exit(0)",
+    ],
+)
+def test_closed_pipe_ends_quietly(main):
+    code = f"{IMPORT}\nimport sys\ndef main(): {main}\nprocess.run_main(main)"
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            stdout=closed,
+            stderr=subprocess.PIPE,
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_lack_of_memory_is_one_line_whoever_lacks_it(monkeypatch, capsys):
+    class ResourceExhaustedError(Exception):
+        """As TensorFlow's."""
+
+    for error in (MemoryError(), ResourceExhaustedError("OOM when allocating")):
+        status, lines = run(monkeypatch, capsys, raising(error))
+        assert status == 1
+        assert len(lines) == 1 and "not enough memory" in lines[0]

@@ -1,0 +1,191 @@
+"""Tests of search: the cost of real files, every sampling, size and coding."""
+
+import numpy as np
+import pytest
+
+from learned_jpeg.jpeg import SUBSAMPLINGS
+from learned_jpeg.jpeg.huffman import code_lengths
+from learned_jpeg.jpeg.progressive import band_histogram, choose_bands, coded_bits
+from learned_jpeg.jpeg.sampling import blocks_of, plane_sizes
+from learned_jpeg.jpeg.standard import ZIGZAG, ijg_qtables
+from learned_jpeg.search import passes as search
+from learned_jpeg.search import planes, trellis
+
+LMBDA = 0.01
+
+
+def picture_of(height, width, seed=0):
+    """uint8 RGB, smooth and with some noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width] / 12
+    waves = [np.sin(y * a + x * b + c) for a, b, c in rng.uniform(0.2, 3, (6, 3))]
+    mixed = np.tensordot(rng.normal(0, 25, (3, 6)), waves, 1)
+    picture = 128 + np.moveaxis(mixed, 0, -1) + rng.normal(0, 4, (height, width, 3))
+    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+
+
+def zigzag(plane):
+    return plane.reshape(-1, 64)[:, ZIGZAG]
+
+
+def shown(picture, sampling, found, tables):
+    """RGB of integers and tables, float64 `[h, w, 3]`."""
+    coded = planes.CodedPicture(picture, sampling)
+    for component, plane in enumerate(found):
+        steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
+        coded.replace(component, (zigzag(plane) * steps).astype(np.float32))
+    return np.moveaxis(planes.shown_rgb(coded), 0, -1).astype(float) + 128
+
+
+def bits_of(found, sampling, picture, coding):
+    """Bits of the scans, with the codes that the coding takes."""
+    height, width = picture.shape[:2]
+    dc, total = np.zeros((2, 16), np.int64), 0.0
+    for component, plane in enumerate(found):
+        own, table = np.ascontiguousarray(zigzag(plane)), min(component, 1)
+        order = np.arange(len(own))
+        if coding == "default":
+            if component == 0:
+                order = search.interleaved_order(height, width, sampling)
+            lengths = search._standard_lengths(table)[1]
+            counts = sum(band_histogram(block[np.newaxis], 1, 63) for block in own)
+            total += coded_bits(counts, lengths)
+        else:
+            for band in choose_bands(own):
+                counts = band_histogram(own, *band)
+                total += coded_bits(counts, code_lengths(counts))
+        total += trellis.count_dc(own, order, dc[table])
+    for table in (0, 1):
+        lengths = code_lengths(dc[table])
+        if coding == "default":
+            lengths = search._standard_lengths(table)[0]
+        total += dc[table] @ lengths
+    return float(total)
+
+
+def cost_of(picture, sampling, coding, found, tables):
+    error = np.square(shown(picture, sampling, found, tables) - picture).sum() / 3
+    return LMBDA * error + bits_of(found, sampling, picture, coding)
+
+
+def rounded(picture, sampling, tables):
+    coded = planes.CodedPicture(picture, sampling)
+    found = []
+    for component, own in enumerate(coded.originals):
+        steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
+        natural = np.empty(own.shape, np.int16)
+        natural[:, ZIGZAG] = np.rint(own / steps)
+        shape = blocks_of(*coded.sizes[component])
+        found.append(natural.reshape(*shape, 8, 8))
+    return found
+
+
+@pytest.mark.parametrize("coding", ["default", "optimized"])
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_cost_is_far_below_that_of_rounding(sampling, coding):
+    """By any tables of a quality; the files at equal lambda."""
+    picture = picture_of(120, 136)
+    found, tables = search.search(picture, sampling, coding, search.SquaredError(LMBDA))
+    cost = cost_of(picture, sampling, coding, found, tables)
+    plain = []
+    for quality in range(20, 96, 5):
+        given = ijg_qtables(quality)
+        integers = rounded(picture, sampling, given)
+        plain.append(cost_of(picture, sampling, coding, integers, given))
+    assert cost < 0.92 * min(plain)
+
+
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_hardly_any_single_change_lowers_the_cost(sampling):
+    """The search is a local one: what is left in single steps is little."""
+    picture = picture_of(48, 64, seed=1)
+    found, tables = search.search(
+        picture, sampling, "default", search.SquaredError(LMBDA)
+    )
+    cost = cost_of(picture, sampling, "default", found, tables)
+    rng = np.random.default_rng(0)
+    better = 0
+    for _ in range(150):
+        plane = found[rng.integers(3)]
+        place = tuple(rng.integers(0, n) for n in plane.shape[:2])
+        place += divmod(int(ZIGZAG[rng.integers(12)]), 8)
+        kept = plane[place]
+        plane[place] += rng.choice([-1, 1])
+        better += cost_of(picture, sampling, "default", found, tables) < cost - 0.5
+        plane[place] = kept
+    assert better <= 3
+
+
+@pytest.mark.parametrize("coding", ["default", "optimized"])
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("size", [(1, 1), (7, 9), (17, 16), (100, 3), (3, 100)])
+def test_every_size_can_be_searched(size, sampling, coding):
+    picture = picture_of(*size)
+    found, tables = search.search(picture, sampling, coding, search.SquaredError(0.1))
+    for component, plane in enumerate(found):
+        size_of = plane_sizes(*size, sampling)[component]
+        assert plane.shape == (*blocks_of(*size_of), 8, 8)
+        assert plane.dtype == np.int16
+        assert np.abs(plane).max() <= 1023
+    assert tables.dtype == np.uint8 and tables.min() >= 1
+    error = shown(picture, sampling, found, tables) - picture
+    assert np.sqrt(np.mean(error**2)) < (12 if sampling == "4:4:4" else 25)
+
+
+def test_more_lambda_gives_less_error_and_more_bits():
+    picture = picture_of(96, 96)
+    last = np.inf, 0
+    for lmbda in (0.001, 0.004, 0.016, 0.064):
+        found, tables = search.search(
+            picture, "4:2:0", "optimized", search.SquaredError(lmbda)
+        )
+        error = np.square(shown(picture, "4:2:0", found, tables) - picture).mean()
+        bits = bits_of(found, "4:2:0", picture, "optimized")
+        assert error < last[0] and bits > last[1]
+        last = error, bits
+
+
+def test_given_tables_are_kept_where_they_may_not_move():
+    picture = picture_of(40, 40)
+    given = np.random.default_rng(0).integers(5, 60, (8, 8, 2))
+    distortion = search.SquaredSteps(given, 6.0)
+    arguments = picture, "4:4:4", "optimized", distortion, given
+    _, tables = search.search(*arguments, moves_tables=False)
+    np.testing.assert_array_equal(tables, given)
+    _, tables = search.search(*arguments)
+    assert (tables != given).any()
+
+
+def test_integers_of_squared_steps_are_at_most_two_steps_from_rounding():
+    picture = picture_of(64, 72)
+    given = np.random.default_rng(0).integers(5, 60, (8, 8, 2))
+    found, _ = search.search(
+        *(picture, "4:4:4", "default", search.SquaredSteps(given, 6.0), given),
+        moves_tables=False,
+    )
+    plain = rounded(picture, "4:4:4", given)
+    for own, nearest in zip(found, plain, strict=True):
+        assert (np.abs(own[..., 1:]) <= np.abs(nearest[..., 1:])).all()
+        assert (own != nearest).any()
+
+
+def test_first_steps_follow_from_the_weights():
+    coded = planes.CodedPicture(picture_of(16, 16), "4:2:0")
+    steps = search._first_steps(coded, search.SquaredError(0.004), None)
+    energy = (1 + 0.71414**2 + 1.402**2) / 3  # not of Y
+    luma = 1 / np.sqrt(0.004 * 1.0)
+    assert energy > 1
+    assert steps[0, 0] == np.rint(2.8 * luma)
+    assert steps[0, 1] == np.rint(3.6 * (1 + 0.4 / 14) * luma)
+    assert steps[0, 63] == np.rint(3.6 * 1.4 * luma)
+    assert steps[1, 0] < steps[0, 0]
+
+
+def test_blocks_of_luma_come_in_units_of_the_interleaved_scan():
+    """Of 2x2 blocks at 4:2:0; the units of a picture of 3x3 blocks are cut."""
+    order = search.interleaved_order(24, 24, "4:2:0")
+    assert order.tolist() == [0, 1, 3, 4, 2, 5, 6, 7, 8]
+    order = search.interleaved_order(16, 24, "4:2:2")
+    assert order.tolist() == [0, 1, 2, 3, 4, 5]
+    order = search.interleaved_order(16, 16, "4:4:4")
+    assert order.tolist() == [0, 1, 2, 3]
