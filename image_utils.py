@@ -173,12 +173,13 @@ def get_std_jpeg_qtable(quality):
       ValueError: an int outside 1..100.
     """
     if isinstance(quality, int | np.integer):
-        return ijg_qtables(quality)
+        return np.moveaxis(ijg_qtables(quality), 0, -1)
     quality.shape.assert_has_rank(0)
     quality = tf.cast(quality, tf.int32)
     low = 5000 // tf.maximum(quality, 1)
     scale = tf.where(quality < 50, low, 200 - 2 * quality)
-    return tf.clip_by_value((STD_QTABLES * scale + 50) // 100, 1, 255)
+    tables = np.moveaxis(STD_QTABLES, 0, -1)
+    return tf.clip_by_value((tables * scale + 50) // 100, 1, 255)
 
 
 def add_gaussian_noise(x, max_stddev, seed):

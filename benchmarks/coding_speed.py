@@ -7,6 +7,7 @@ import glob
 import io
 import os
 
+import numpy as np
 from PIL import Image
 
 import tensorflow_v1 as tf
@@ -312,7 +313,7 @@ def _stand_in(name, folder, options, **flags):
         Trainer(case.model_class, args).initialize(session, None)
         saved = tf.global_variables()
         (tables,) = [v for v in saved if v.op.name == LearnedTables.NAME]
-        scaled = ijg_qtables(QUALITY) * LearnedTables.SCALE
+        scaled = np.moveaxis(ijg_qtables(QUALITY), 0, -1) * LearnedTables.SCALE
         variables.assign(session, [tables], [scaled])
         path = os.path.join(folder, checkpoints.CHECKPOINT_NAME)
         saver = variables.saver(saved)

@@ -68,7 +68,6 @@ def _searched(picture, distortion_class):
     arguments = () if issubclass(distortion_class, SquaredError) else (picture,)
     distortion = distortion_class(*arguments, _LAMBDA)
     integers, qtables = search(picture, _SAMPLING, "optimized", distortion)
-    tables = qtables.transpose(2, 0, 1)
     return jpeg_file.QuantizedImage(
-        tuple(integers), _SAMPLING, tables, *picture.shape[:2]
+        tuple(integers), _SAMPLING, qtables, *picture.shape[:2]
     )

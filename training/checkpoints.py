@@ -337,9 +337,9 @@ def save_qtables(prefix, script, qtables):
     Args:
       prefix: path prefix of the checkpoint, complete on the disk.
       script: name of the model, for example "ljpeg".
-      qtables: whole numbers `[8 (v), 8 (u), 2 (luma, chroma)]`, 1..255.
+      qtables: whole numbers `[2 (luma, chroma), 8 (v), 8 (u)]`, 1..255.
     """
-    luma, chroma = np.moveaxis(np.asarray(qtables, int), -1, 0).tolist()
+    luma, chroma = np.asarray(qtables, int).tolist()
     record = {"script": script, "checkpoint_sha256": checkpoint_hash(prefix)}
     record |= {"luma": luma, "chroma": chroma}
     path = os.path.join(os.path.dirname(prefix), QTABLES_FILE)
@@ -350,19 +350,19 @@ def load_qtables(prefix, script):
     """The tables that `save_qtables` wrote for a checkpoint of a model.
 
     Returns:
-      uint8 `[8 (v), 8 (u), 2 (luma, chroma)]`, or None: there is no such file, or it is
+      uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`, or None: there is no such file, or it is
       not of this model and checkpoint (replaced by hand, or older than that file).
     """
     path = os.path.join(os.path.dirname(prefix), QTABLES_FILE)
     try:
         record = read_json(path)
-        tables = np.stack([record["luma"], record["chroma"]], -1)
+        tables = np.stack([record["luma"], record["chroma"]])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
     if record.get("script") != script:
         return None
     if record.get("checkpoint_sha256") != checkpoint_hash(prefix):
         return None
-    if tables.shape != (8, 8, 2) or tables.dtype.kind != "i":
+    if tables.shape != (2, 8, 8) or tables.dtype.kind != "i":
         return None
     return tables.astype(np.uint8) if 1 <= tables.min() <= tables.max() <= 255 else None

@@ -339,6 +339,6 @@ class LearnedTables:
 
     @classmethod
     def integers_of(cls, saved):
-        """`integers` of the variable's value as an array, uint8 `[8, 8, 2]`."""
+        """`integers` of the variable's value as tables of a file, uint8 `[2, 8, 8]`."""
         entries = np.asarray(saved, np.float32) / np.float32(cls.SCALE)
-        return np.rint(entries).clip(1, 255).astype(np.uint8)
+        return np.moveaxis(np.rint(entries).clip(1, 255).astype(np.uint8), -1, 0)

@@ -240,7 +240,8 @@ class Trainer:
                 "the same command goes on from the last checkpoint"
             ) from error
         if self._model.tables:
-            qtables = session.run(self._model.tables.integers)
+            saved = session.run(self._model.tables.variable)
+            qtables = LearnedTables.integers_of(saved)
             checkpoints.save_qtables(prefix, self._model.NAME, qtables)
         if self._last_prefix not in (None, prefix):
             checkpoints.remove(self._last_prefix)

@@ -38,7 +38,8 @@ def searched_integers(x, z, qtables, settings):
     """
 
     def search_all(pictures, qtables, *z):
-        integers, bits = _search_all(pictures, qtables, settings)
+        tables = np.moveaxis(qtables, -1, 0)
+        integers, bits = _search_all(pictures, tables, settings)
         bits_and_slopes = [bits, dc_slopes(z)]
         num_pixels = pictures.size / 3
         values = [*integers, *(np.divide(v, num_pixels) for v in bits_and_slopes)]
@@ -75,7 +76,7 @@ def searched(picture, qtables, settings):
 
     Args:
       picture: uint8 `[h, w, 3]`.
-      qtables: `[8, 8, 2]`, the steps, not only whole ones.
+      qtables: `[2, 8, 8]`, the steps, not only whole ones.
       settings: as for `searched_integers`.
 
     Returns:

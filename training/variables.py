@@ -149,7 +149,7 @@ def learned_qtables(prefix, model_class):
       model_class: of the model scripts, one with learned tables.
 
     Returns:
-      uint8 `[8 (v), 8 (u), 2 (luma, chroma)]`, of the file beside the checkpoint if
+      uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`, of the file beside the checkpoint if
       that is there, else of the checkpoint itself, for which TensorFlow is loaded.
 
     Raises:

@@ -103,7 +103,7 @@ class Codec:
         return QuantizedImage(
             planes=tuple(planes),
             sampling=self._quantization.sampling,
-            qtables=np.moveaxis(qtables, -1, 0),
+            qtables=qtables,
             height=height,
             width=width,
         )
@@ -152,7 +152,7 @@ class Codec:
 
     def qtables(self, quality=0):
         """The integer tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""
-        return np.moveaxis(self._model.qtables(quality), -1, 0)
+        return self._model.qtables(quality)
 
 
 class TablesModel:
@@ -161,7 +161,7 @@ class TablesModel:
     IS_IDENTITY = True
 
     def __init__(self, qtables, sampling):
-        """Takes a function from a quality to uint8 `[8 (v), 8 (u), 2]`."""
+        """Takes a function from a quality to uint8 `[2, 8 (v), 8 (u)]`."""
         self.qtables = qtables
         self.sampling = sampling
 

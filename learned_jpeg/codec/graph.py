@@ -82,6 +82,6 @@ class RestoredGraph:
         return values["dct"], values.get("edited")
 
     def qtables(self, quality):
-        """The integer tables, uint8 `[8 (v), 8 (u), 2 (luma, chroma)]`."""
+        """The integer tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""
         feeds = {self._pixels: np.zeros([8, 8, 3], np.uint8), self._quality: quality}
-        return self.session.run(self._outputs["qtables"], feeds)
+        return np.moveaxis(self.session.run(self._outputs["qtables"], feeds), -1, 0)

@@ -23,7 +23,7 @@ def refine(z, qtables, gradient, bits, lmbda, steps, num_pixels):
 
     Args:
       z: float32 `[rows, cols, 8, 8, 3]`, coefficients in units of their step.
-      qtables: float `[8, 8, 2]`.
+      qtables: float `[2, 8, 8]`.
       gradient: function from coefficients (shaped as `z`, on the 0..255 scale) to the
         gradient of the mean distortion of their picture.
       bits: float32 `[192, 2 * n + 1]`, bits of the integers -n..n of each coefficient.
@@ -34,7 +34,7 @@ def refine(z, qtables, gradient, bits, lmbda, steps, num_pixels):
     Returns:
       float32, shaped as `z`.
     """
-    scale = np.asarray(qtables, np.float32)[..., [0, 1, 1]]
+    scale = np.moveaxis(np.asarray(qtables, np.float32)[[0, 1, 1]], 0, -1)
 
     def total(z):
         # As in training: rounded values, and the gradient of Shin and Song's rounding.

@@ -127,7 +127,7 @@ class Refinement:
           picture: uint8 `[h, w, 3]`.
           z: (edited) coefficients in units of their step, float32 `[rows, cols, 8, 8,
             3]`.
-          qtables: `[8, 8, 2]`.
+          qtables: `[2, 8, 8]`.
 
         Returns:
           float32, shaped as `z`.
@@ -153,11 +153,11 @@ class Search:
 
         Args:
           picture: uint8 RGB `[h, w, 3]`.
-          qtables: `[8, 8, 2]`, the model's.
+          qtables: `[2, 8, 8]`, the model's.
           lmbda: weight of the distortion against bits; None for `usual_lambda`.
 
         Returns:
-          Three int16 arrays `[rows, cols, 8, 8]`, and tables, uint8 `[8, 8, 2]`.
+          Three int16 arrays `[rows, cols, 8, 8]`, and tables, uint8 `[2, 8, 8]`.
 
         Raises:
           UserError: the picture is too small for the distortion.
@@ -195,7 +195,7 @@ class Search:
         """The weight of the distortion that the model was made for.
 
         Args:
-          qtables: `[8, 8, 2]`, the model's.
+          qtables: `[2, 8, 8]`, the model's.
         """
         settings, tune = self._settings, self._quantization.tune
         if self.weighs_by_steps:
@@ -304,6 +304,6 @@ def lambda_of_tables(qtables):
     entries over those of the standard (quality 50), of the lowest frequencies: others
     are cut off at 255 at low qualities.
     """
-    ratios = np.asarray(qtables, float)[:2, :2] / STD_QTABLES[:2, :2]
+    ratios = np.asarray(qtables, float)[:, :2, :2] / STD_QTABLES[:, :2, :2]
     scale = np.exp(np.log(ratios).mean())
     return float(_STANDARD_LAMBDA * scale**_LAMBDA_EXPONENT)

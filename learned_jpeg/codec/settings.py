@@ -129,7 +129,7 @@ def sample_of(picture):
 def _lambda(setting):
     """What a setting's model weighs the distortion by."""
     qtables = setting.codec.qtables(setting.quality)
-    return setting.codec.search.usual_lambda(qtables.transpose(1, 2, 0))
+    return setting.codec.search.usual_lambda(qtables)
 
 
 def _are_continuous(settings):

@@ -4,8 +4,6 @@ import json
 import os
 import sys
 
-import numpy as np
-
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import ijg_qtables
@@ -42,7 +40,7 @@ def export(model_class, args):
     else:
         qtables = variables.learned_qtables(prefix, model_class)
     write = {"cjpeg": cjpeg_text, "json": json_text}[args.format]
-    text = write(np.moveaxis(qtables, -1, 0), about)
+    text = write(qtables, about)
     if args.output is None:
         sys.stdout.write(text)
         return 0

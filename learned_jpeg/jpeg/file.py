@@ -164,8 +164,7 @@ def encode_rgb(
     check_size(*rgb.shape[:2])
     quality = _checked_quality(quality)
     if entropy_coding == "trellis":
-        qtables = np.moveaxis(ijg_qtables(quality), -1, 0)
-        data = _trellis(rgb, _checked_qtables(qtables), sampling)
+        data = _trellis(rgb, _checked_qtables(ijg_qtables(quality)), sampling)
     else:
         data = _pillow_jpeg(rgb, quality, sampling)
     if entropy_coding == "optimized":

@@ -45,7 +45,7 @@ STD_CHROMA_QTABLE[:4, :4] = [
     [24, 26, 56, 99],
     [47, 66, 99, 99],
 ]
-STD_QTABLES = np.stack([STD_LUMA_QTABLE, STD_CHROMA_QTABLE], -1)  # [8, 8, 2]
+STD_QTABLES = np.stack([STD_LUMA_QTABLE, STD_CHROMA_QTABLE])  # [2, 8, 8]
 
 
 def dct_matrix(size=BLOCK):
@@ -60,7 +60,7 @@ def ijg_qtables(quality):
     """The IJG quantization tables of a quality 1..100, integers as in libjpeg.
 
     Returns:
-      int32 `[8 (v), 8 (u), 2 (luma, chroma)]`, values 1..255.
+      int32 `[2 (luma, chroma), 8 (v), 8 (u)]`, values 1..255.
 
     Raises:
       ValueError: a quality outside 1..100.

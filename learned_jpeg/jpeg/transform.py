@@ -74,8 +74,8 @@ def _samples_to_dct(samples, components):
 
 
 def of_components(tables, components):
-    """The entries for components of 0 (Y), 1 (Cb), 2 (Cr): `[8, 8, 2]`, `[8, 8, c]`."""
-    return tables[..., [min(component, 1) for component in components]]
+    """Entries `[8, 8, c]` of tables `[2, 8, 8]`, for components of 0 (Y) to 2 (Cr)."""
+    return np.moveaxis(tables[[min(component, 1) for component in components]], 0, -1)
 
 
 def round_to_integers(z):

@@ -117,14 +117,14 @@ class SquaredSteps:
     PASSES = 5
 
     def __init__(self, qtables, bits):
-        """Takes `[8, 8, 2]`, and the bits of a squared step."""
-        tables = np.asarray(qtables, np.float32).reshape(64, 2)[ZIGZAG]
+        """Takes `[2, 8, 8]`, and the bits of a squared step."""
+        tables = np.asarray(qtables, np.float32).reshape(2, 64)[:, ZIGZAG]
         self._weights = np.float32(bits) / tables**2
 
     def weights(self, coded, component):
         """Of the coefficients of every block, as in `Form`: float32 `[1, 64]`."""
         del coded
-        return self._weights[np.newaxis, :, min(component, 1)]
+        return self._weights[min(component, 1)][np.newaxis]
 
     def form(self, coded, component, number):
         """The `Form` of a component: that of the original's coefficients."""
@@ -148,13 +148,13 @@ def search(
         without tables `STEPS`, and `STARTS`: how often the first integers are made,
         each time by the weights near those before; with 0 the first pass is near the
         original.
-      qtables: whole numbers `[8, 8, 2]`, 1..255, to start from; None for those that
+      qtables: whole numbers `[2, 8, 8]`, 1..255, to start from; None for those that
         follow from the distortion.
       moves_tables: whether the tables may become the picture's own.
 
     Returns:
       Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`, and the tables, uint8
-      `[8, 8, 2]`.
+      `[2, 8, 8]`.
     """
     coded = CodedPicture(picture, sampling)
     state = _State(coded, entropy_coding, _first_steps(coded, distortion, qtables))
@@ -184,7 +184,7 @@ def search(
 def _first_steps(coded, distortion, qtables):
     """float32 `[2 (luma, chroma), 64]`, zigzag."""
     if qtables is not None:
-        return np.asarray(qtables, np.float32).reshape(64, 2)[ZIGZAG].T.copy()
+        return np.asarray(qtables, np.float32).reshape(2, 64)[:, ZIGZAG]
     rule = distortion.STEPS
     logs = [np.log(distortion.weights(coded, c)).mean(0) for c in range(3)]
     frequencies = (ZIGZAG // BLOCK + ZIGZAG % BLOCK) / (2 * (BLOCK - 1))
@@ -291,10 +291,10 @@ class _State:
         return [to_natural(integers, *size) for integers, size in pairs]
 
     def qtables(self):
-        """The steps as tables, uint8 `[8, 8, 2]`, natural order."""
-        flat = np.empty((64, 2), np.uint8)
-        flat[ZIGZAG] = self._steps.T
-        return flat.reshape(8, 8, 2)
+        """The steps as tables, uint8 `[2, 8, 8]`, natural order."""
+        flat = np.empty((2, 64), np.uint8)
+        flat[:, ZIGZAG] = self._steps
+        return flat.reshape(2, 8, 8)
 
 
 def interleaved_order(height, width, sampling):

@@ -16,9 +16,9 @@ def rising_bits(slope):
 
 
 def refined(z, bits, lmbda, original, qtables=None, steps=60):
-    qtables = np.full([8, 8, 2], 10.0) if qtables is None else qtables
+    qtables = np.full([2, 8, 8], 10.0) if qtables is None else qtables
     num_pixels = z.size // 3
-    scale = qtables[..., [0, 1, 1]]
+    scale = qtables[[0, 1, 1]].transpose(1, 2, 0)
 
     def gradient(dct):
         # Of the mean squared error to `original`, both on the 0..255 scale.
@@ -50,8 +50,8 @@ def test_without_a_distortion_coefficients_shrink_towards_zero():
 def test_the_loss_falls_and_a_higher_lambda_keeps_more():
     rng = np.random.default_rng(2)
     original = rng.laplace(0, 1.0, (4, 4, 8, 8, 3)).astype(np.float32)
-    qtables = rng.uniform(5, 40, (8, 8, 2))
-    scale = qtables[..., [0, 1, 1]]
+    qtables = rng.uniform(5, 40, (2, 8, 8))
+    scale = qtables[[0, 1, 1]].transpose(1, 2, 0)
     bits = rising_bits(1.5)
 
     def cost(z, lmbda):

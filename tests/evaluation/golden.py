@@ -42,12 +42,11 @@ def picture(seed=0, height=171, width=166):
 def quantized():
     """A coded picture whose tables and integers are no symmetric ones."""
     rng = np.random.default_rng(1)
-    qtables = rng.integers(3, 60, (8, 8, 2))
+    qtables = rng.integers(3, 60, (8, 8, 2)).transpose(2, 0, 1)
     [dct] = transform.picture_to_dct(picture())
     z = dct / transform.of_components(qtables, [0, 1, 2])
     integers = transform.round_to_integers(z)
-    tables = np.moveaxis(qtables, -1, 0)
-    return QuantizedImage.of_integers(integers, tables, 171, 166, picture())
+    return QuantizedImage.of_integers(integers, qtables, 171, 166, picture())
 
 
 def digest(*arrays):
@@ -196,7 +195,7 @@ def averaged(folder):
 
 def searched(folder):
     """What the search makes of models with several losses and tunes."""
-    qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2))
+    qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2)).transpose(2, 0, 1)
     numbers = []
     for rate_model, lpips_weight, msssim_weight, tune in (
         ("entropy", 0.0, 0.0, "model"),
@@ -222,7 +221,7 @@ def refined(folder):
     """Coefficients after a few steps on a quadratic distortion."""
     rng = np.random.default_rng(5)
     z = rng.normal(0, 2, (3, 4, 8, 8, 3)).astype(np.float32)
-    qtables = rng.integers(3, 60, (8, 8, 2))
+    qtables = rng.integers(3, 60, (8, 8, 2)).transpose(2, 0, 1)
     dct = z * transform.of_components(qtables, [0, 1, 2])
     bits = np.abs(np.arange(-8, 9, dtype=np.float32)) + np.zeros((192, 1), np.float32)
     found = refinement.refine(z, qtables, lambda x: (x - dct) / 768, bits, 0.1, 5, 768)

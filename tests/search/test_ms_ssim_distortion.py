@@ -57,7 +57,7 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
         coded = planes.CodedPicture(picture, "4:2:0")
         bits = 0
         for component, plane in enumerate(found):
-            steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
+            steps = tables[min(component, 1)].ravel()[ZIGZAG]
             own = np.ascontiguousarray(plane.reshape(-1, 64)[:, ZIGZAG])
             coded.replace(component, (own * steps).astype(np.float32))
             bits += sum(scan_bits(band_histogram(own, *b)) for b in choose_bands(own))

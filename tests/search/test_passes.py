@@ -32,7 +32,7 @@ def shown(picture, sampling, found, tables):
     """RGB of integers and tables, float64 `[h, w, 3]`."""
     coded = planes.CodedPicture(picture, sampling)
     for component, plane in enumerate(found):
-        steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
+        steps = tables[min(component, 1)].ravel()[ZIGZAG]
         coded.replace(component, (zigzag(plane) * steps).astype(np.float32))
     return np.moveaxis(planes.shown_rgb(coded), 0, -1).astype(float) + 128
 
@@ -72,7 +72,7 @@ def rounded(picture, sampling, tables):
     coded = planes.CodedPicture(picture, sampling)
     found = []
     for component, own in enumerate(coded.originals):
-        steps = tables[..., min(component, 1)].ravel()[ZIGZAG]
+        steps = tables[min(component, 1)].ravel()[ZIGZAG]
         natural = np.empty(own.shape, np.int16)
         natural[:, ZIGZAG] = np.rint(own / steps)
         shape = blocks_of(*coded.sizes[component])
@@ -147,7 +147,7 @@ def test_more_lambda_gives_less_error_and_more_bits():
 
 def test_given_tables_are_kept_where_they_may_not_move():
     picture = picture_of(40, 40)
-    given = np.random.default_rng(0).integers(5, 60, (8, 8, 2))
+    given = np.random.default_rng(0).integers(5, 60, (2, 8, 8))
     distortion = search.SquaredSteps(given, 6.0)
     arguments = picture, "4:4:4", "optimized", distortion, given
     _, tables = search.search(*arguments, moves_tables=False)
@@ -158,7 +158,7 @@ def test_given_tables_are_kept_where_they_may_not_move():
 
 def test_integers_of_squared_steps_are_at_most_two_steps_from_rounding():
     picture = picture_of(64, 72)
-    given = np.random.default_rng(0).integers(5, 60, (8, 8, 2))
+    given = np.random.default_rng(0).integers(5, 60, (2, 8, 8))
     found, _ = search.search(
         *(picture, "4:4:4", "default", search.SquaredSteps(given, 6.0), given),
         moves_tables=False,

@@ -101,7 +101,6 @@ def files(picture, distortions, sampling="4:2:0", coding="optimized"):
     scales = ssimulacra2.reference_scales(picture)
     for distortion in distortions:
         found, tables = search.search(picture, sampling, coding, distortion)
-        tables = np.moveaxis(tables, -1, 0)
         coded = jpeg_file.QuantizedImage(
             *(tuple(found), sampling, tables), *picture.shape[:2]
         )

@@ -317,7 +317,7 @@ def test_state_file_is_read_as_tensorflow_reads_it(tmp_path, name):
 
 
 def random_qtables():
-    return np.random.default_rng(0).integers(1, 256, (8, 8, 2))
+    return np.random.default_rng(0).integers(1, 256, (2, 8, 8))
 
 
 def test_tables_come_back_as_they_were_saved(checkpoint):

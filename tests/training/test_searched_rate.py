@@ -15,6 +15,7 @@ from tests.metrics.helpers import shown, value_of
 from training import differentiable, losses, searched_rate
 
 QTABLES = np.random.default_rng(7).integers(8, 40, (8, 8, 2)).astype(np.float32)
+TABLES = QTABLES.transpose(2, 0, 1)
 LMBDA = 0.02
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
 
@@ -69,7 +70,7 @@ def bits_of(planes):
 
 def cost(picture, planes, sampling, msssim_weight=0.0, ssimulacra2_weight=0.0):
     """Of a file with these integers: lambda * distortion + bits per pixel."""
-    tables = QTABLES.transpose(2, 0, 1).astype(int)
+    tables = TABLES.astype(int)
     coded = QuantizedImage(planes, sampling, tables, *picture.shape[:2])
     metrics = PictureMetrics()
     decoded = decode(encode(coded))
@@ -83,7 +84,7 @@ def cost(picture, planes, sampling, msssim_weight=0.0, ssimulacra2_weight=0.0):
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_bits_are_those_of_the_symbols(smooth_picture, sampling):
     picture = smooth_picture(0, 45, 70)
-    planes, bits = searched_rate.searched(picture, QTABLES, settings(sampling))
+    planes, bits = searched_rate.searched(picture, TABLES, settings(sampling))
     shapes = [plane.shape[:2] for plane in planes]
     assert shapes == list(plane_blocks(45, 70, sampling))
     assert bits == pytest.approx(bits_of(planes), rel=1e-6)
@@ -95,7 +96,7 @@ def test_bits_are_those_of_the_symbols(smooth_picture, sampling):
 )
 def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, weights):
     picture = smooth_picture(0, 168, 180)
-    found, _ = searched_rate.searched(picture, QTABLES, settings(sampling, **weights))
+    found, _ = searched_rate.searched(picture, TABLES, settings(sampling, **weights))
     with tf.Graph().as_default(), tf.Session() as session:
         x = tf.constant(picture[np.newaxis] / np.float32(255))
         dct = differentiable.rgb_to_dct(x, sampling)
@@ -150,7 +151,8 @@ def test_integers_and_rate_are_those_of_the_search(search):
     bits = 0
     for index, picture in enumerate(search.pictures):
         how = settings(search.sampling)
-        wanted, own_bits = searched_rate.searched(picture, search.q, how)
+        tables = search.q.transpose(2, 0, 1)
+        wanted, own_bits = searched_rate.searched(picture, tables, how)
         bits += own_bits
         found = searched_rate.planes_of([own[index] for own in search.integers])
         rounded = searched_rate.planes_of([own[index] for own in search.z])

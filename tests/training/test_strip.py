@@ -66,7 +66,7 @@ def test_stripped_folder_holds_settings_and_nothing_but_the_checkpoint(
         "settings.json",
     ]
     entries = checkpoint[1]["qtables"] * 1e5
-    expected = np.rint(entries).clip(1, 255)
+    expected = np.rint(entries).clip(1, 255).transpose(2, 0, 1)
     prefix = checkpoints.find_checkpoint(str(target))
     np.testing.assert_array_equal(checkpoints.load_qtables(prefix, "ljpeg"), expected)
 
