@@ -13,7 +13,7 @@ import learned_jpeg.common.process  # noqa: F401, before numpy is loaded
 from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.pictures import MAX_MEGAPIXELS
-from learned_jpeg.search import TUNES
+from learned_jpeg.search.tunes import TUNE_NAMES
 from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
@@ -113,7 +113,7 @@ def parse_evaluate(argv=None):
     )
     what.add_argument(
         "--search",
-        choices=TUNES[1:],
+        choices=TUNE_NAMES,
         help="measure the search for a metric as well, without a model, with all that "
         "makes files small: --quantization rdoq --entropy_coding optimized",
     )
@@ -250,7 +250,7 @@ def parse_crops(argv=None):
         "--search",
         nargs="+",
         default=[],
-        choices=TUNES[1:],
+        choices=TUNE_NAMES,
         help="the search without a model, for these",
     )
     parser.add_argument(
@@ -308,8 +308,8 @@ def parse_calibrate(argv=None):
     parser.add_argument(
         "--tunes",
         nargs="+",
-        choices=TUNES[1:],
-        default=list(TUNES[1:]),
+        choices=TUNE_NAMES,
+        default=list(TUNE_NAMES),
         help="what the search minimises",
     )
     parser.add_argument(
@@ -764,7 +764,7 @@ def _add_quantization(group, refine=True):
     )
     group.add_argument(
         "--tune",
-        choices=TUNES,
+        choices=("model", *TUNE_NAMES),
         default="model",
         help="what rdoq minimises beside the bits: the loss that the model was trained "
         "for, or another; mixed: MSE + 5000 (1 - MS-SSIM); ssimulacra2: that, with "

@@ -7,9 +7,10 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.progressive import encode_progressive
 from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
-from learned_jpeg.search.passes import SquaredError, search
-from learned_jpeg.search.planes import CodedPicture
-from learned_jpeg.search.ssimulacra2_distortion import SeenError
+from learned_jpeg.search.passes import search
+from learned_jpeg.search.planes import CodedImage
+from learned_jpeg.search.squared_error import SquaredError
+from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 
 _SAMPLING = "4:2:0"
 # Bits per pixel: at quality 50 an MSE of 1 and a point of SSIMULACRA2 are worth about
@@ -20,19 +21,18 @@ _LAMBDA = 0.01
 def encoder_steps(options):
     """Steps of the encoder, an image of 768x512 at 4:2:0"""
     picture = test_picture(options)
+    classes = {"MSE": SquaredError, "seen": Ssimulacra2Distortion}
     searches = {
         f"{name}, {passes or 'no'} pass{'es' * (passes != 1)}": functools.partial(
             _searched, picture, _stopped(distortion_class, passes)
         )
-        for name, distortion_class in {"MSE": SquaredError, "seen": SeenError}.items()
-        for passes in range(distortion_class.PASSES + 1)
+        for name, distortion_class in classes.items()
+        for passes in range(distortion_class.passes + 1)
     }
     quantized = {name: make() for name, make in searches.items()}
-    coded = quantized[f"seen, {SeenError.PASSES} passes"]
+    coded = quantized[f"seen, {Ssimulacra2Distortion.passes} passes"]
     functions = {
-        "chroma fitted to the decoder's filter": lambda: CodedPicture(
-            picture, _SAMPLING
-        ),
+        "chroma fitted to the decoder's filter": lambda: CodedImage(picture, _SAMPLING),
         **searches,
         "scans of our own": lambda: encode_progressive(coded),
         "and the lossless pass": lambda: jpeg_file.encode(coded, "optimized"),
@@ -60,14 +60,14 @@ def encoder_steps(options):
 
 def _stopped(distortion_class, passes):
     """A distortion whose search ends after so many passes."""
-    return type(distortion_class.__name__, (distortion_class,), {"PASSES": passes})
+    return type(distortion_class.__name__, (distortion_class,), {"passes": passes})
 
 
 def _searched(picture, distortion_class):
     """`QuantizedImage` of the search from the formula's tables."""
     arguments = () if issubclass(distortion_class, SquaredError) else (picture,)
     distortion = distortion_class(*arguments, _LAMBDA)
-    integers, qtables = search(picture, _SAMPLING, "optimized", distortion)
-    return jpeg_file.QuantizedImage(
-        tuple(integers), _SAMPLING, qtables, *picture.shape[:2]
+    planes, qtables = search(
+        picture, distortion, sampling=_SAMPLING, entropy_coding="optimized"
     )
+    return jpeg_file.QuantizedImage(planes, _SAMPLING, qtables, *picture.shape[:2])

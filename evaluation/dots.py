@@ -145,7 +145,7 @@ def _mozjpeg_dots(args, folder):
 
 
 def search_encoding(tune):
-    """The settings of a search as `compress` does it, for one of `jpeg.TUNES`."""
+    """The settings of a search as `compress` does it, for a tune of `search.tunes`."""
     return {
         "entropy_coding": "optimized",
         "quantization": "rdoq",

@@ -8,14 +8,14 @@ version (tests/evaluation/test_fingerprint.py).
 
 import conv_blocks
 from evaluation import results
-from learned_jpeg.codec import distortion_gradient, refinement, search
+from learned_jpeg.codec import distortion_gradient, refinement
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import progressive, sampling, transform
 from learned_jpeg.metrics import pictures
 from learned_jpeg.pictures import image_files
 from learned_jpeg.search import ms_ssim_distortion as distortions
 from learned_jpeg.search import passes as jpeg_search
-from learned_jpeg.search import planes
+from learned_jpeg.search import planes, tunes
 from learned_jpeg.search import ssimulacra2_distortion as perceptual
 
 # Libraries that make the bytes of a file, or decode it.
@@ -43,7 +43,7 @@ def of(settings):
         modules |= {"refinement": refinement, "gradient": distortion_gradient}
     is_searched = settings.get("quantization", "round") != "round"
     if is_searched:
-        modules |= {"integers": jpeg_search, "search": search, "forms": distortions}
+        modules |= {"integers": jpeg_search, "search": tunes, "forms": distortions}
         if settings.get("tune") == "ssimulacra2":
             modules["perceptual"] = perceptual
     if is_searched or "subsampling" in settings:

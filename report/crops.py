@@ -155,7 +155,7 @@ def searched_files(tune, crops, pictures, target_bpp):
     """Files of the search without a model, for each picture, just below a rate.
 
     Args:
-      tune: one of `jpeg.TUNES` but "model".
+      tune: one of `search.tunes.TUNES`.
       crops: list of `Crop`.
       pictures: list of uint8 `[h, w, 3]`, those of the crops.
       target_bpp: bits per pixel.

@@ -5,12 +5,11 @@ import concurrent.futures
 import numpy as np
 
 import tensorflow_v1 as tf
-from learned_jpeg.codec.search import distortion_of_loss
 from learned_jpeg.common import machine
 from learned_jpeg.jpeg.progressive import band_histogram, coded_bits, zigzag_blocks
 from learned_jpeg.jpeg.sampling import groups, planes_of
-from learned_jpeg.search import passes as search
-from learned_jpeg.search import trellis
+from learned_jpeg.search import passes, trellis
+from learned_jpeg.search.tunes import distortion_of_loss
 from training import differentiable
 
 _RATIO = 1.1  # of steps whose bits are compared
@@ -83,9 +82,19 @@ def searched(picture, qtables, settings):
       Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`, and their bits in progressive
       scans, a float: symbols by their self-information.
     """
-    distortion = distortion_of_loss(picture, settings, settings.lmbda)
-    planes, _ = search.search(
-        *(picture, settings.subsampling, "optimized", distortion, qtables, False)
+    distortion = distortion_of_loss(
+        picture,
+        settings.lmbda,
+        ms_ssim_weight=settings.msssim_weight,
+        ssimulacra2_weight=settings.ssimulacra2_weight,
+    )
+    planes, _ = passes.search(
+        picture,
+        distortion,
+        sampling=settings.subsampling,
+        entropy_coding="optimized",
+        qtables=qtables,
+        moves_tables=False,
     )
     return planes, _bits([zigzag_blocks(plane) for plane in planes])
 

@@ -18,7 +18,7 @@ class Quantization(NamedTuple):
     entropy_coding: str = "optimized"  # whose bits `rdoq` counts
     refine_steps: int = 0  # gradient steps on the picture's coefficients before
     sampling: str | None = None  # one of jpeg.SUBSAMPLINGS; None for the model's
-    # What `rdoq` minimises, one of jpeg.TUNES; None for `search.DEFAULT_TUNE`.
+    # What `rdoq` minimises: "model", or as for `search.tunes.tune_for`.
     tune: str | None = "model"
 
     @property

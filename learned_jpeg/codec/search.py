@@ -1,23 +1,11 @@
 """What an encoder does beyond rounding, for any model: which search, by which loss."""
 
-import numpy as np
-
 from learned_jpeg.codec.distortion_gradient import DistortionGradient
 from learned_jpeg.codec.refinement import refine
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.jpeg.standard import STD_QTABLES
-from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
-from learned_jpeg.search import passes as search
-from learned_jpeg.search.ms_ssim_distortion import MultiScaleSimilarity
-from learned_jpeg.search.ssimulacra2_distortion import SeenError
+from learned_jpeg.search import passes, tunes
+from learned_jpeg.search.fixed_step_error import FixedStepError
 from training.rate_models import bits_of_checkpoint
-
-NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
-
-# What the search minimises where neither a model nor the user says it; the squared
-# error of pictures that are too small for it.
-DEFAULT_TUNE = "ssimulacra2"
 
 _BITS_LIMIT = 64  # bits of larger integers go on linearly
 # Tables that were trained with rounding are coarser than a refinement wants: with finer
@@ -27,19 +15,6 @@ _REFINED_LAMBDA = 0.2  # of the lambda of the training
 # in the loss more: that sees what texture is missing, whatever its energy.
 _BITS_PER_SQUARED_STEP = 6.0
 _LPIPS_BITS_PER_SQUARED_STEP = 48.0
-# Fitted to the mean PSNR of 20 held-out photographs at the qualities 10 to 90, 4:4:4,
-# within 10 % of lambda.
-_STANDARD_LAMBDA, _LAMBDA_EXPONENT = 0.0169, -1.39
-# 1 - MS-SSIM beside MSE, where a loss mixes them or one lambda serves for both.
-_MS_SSIM_SCALE = 5000.0
-# Factors on lambda that give files of about the same size, on held-out photographs.
-_EQUAL_RATE = {"psnr": 1.0, "mixed": 1 / 4, "ms-ssim": 1 / 2.4, "ssimulacra2": 1.1}
-# The shorter side (px) that a metric is defined from.
-_MIN_SIDES = {
-    "mixed": ("MS-SSIM", MS_SSIM_MIN_SIDE),
-    "ms-ssim": ("MS-SSIM", MS_SSIM_MIN_SIDE),
-    "ssimulacra2": ("SSIMULACRA2", SSIMULACRA2_MIN_SIDE),
-}
 
 
 class Searcher:
@@ -165,15 +140,16 @@ class Search:
         if lmbda is None:
             lmbda = self.usual_lambda(qtables)
         distortion = self._distortion(picture, qtables, lmbda)
-        quantization = self._quantization
         # Tables that themselves say what an error costs stay what they are; those that
         # were not made for a rate are no good start.
-        moves_tables = not isinstance(distortion, search.SquaredSteps)
-        is_start = _is_in_bits(self._settings) or not moves_tables
-        start = qtables if is_start else None
-        return search.search(
-            *(picture, quantization.sampling, quantization.entropy_coding),
-            *(distortion, start, moves_tables),
+        is_start = _is_in_bits(self._settings) or not distortion.moves_tables
+        coding = self._quantization.entropy_coding
+        return passes.search(
+            picture,
+            distortion,
+            sampling=self._quantization.sampling,
+            entropy_coding="standard" if coding == "default" else coding,
+            qtables=qtables if is_start else None,
         )
 
     @property
@@ -182,14 +158,13 @@ class Search:
         return _weighs_by_steps(self._settings, self._quantization.tune)
 
     def tune_for(self, picture):
-        """What is minimised for a picture, one of `jpeg.TUNES`."""
+        """What is minimised for a picture, one of `tunes.TUNES`, or "model"."""
         tune = self._quantization.tune
-        if tune is None:
-            _, min_side = _MIN_SIDES[DEFAULT_TUNE]
-            return DEFAULT_TUNE if min(picture.shape[:2]) >= min_side else "psnr"
         if tune == "model" and not self.weighs_by_steps:
-            return _own_tune(self._settings)
-        return tune
+            return tunes.tune_of_loss(**_distortion_weights(self._settings))
+        if tune == "model":
+            return tune
+        return tunes.tune_for(picture.shape[:2], tune)
 
     def usual_lambda(self, qtables):
         """The weight of the distortion that the model was made for.
@@ -204,25 +179,18 @@ class Search:
             return _BITS_PER_SQUARED_STEP
         if tune == "model":
             return self._lmbda
-        lmbda = lambda_of_tables(qtables)
+        lmbda = tunes.lambda_of_tables(qtables)
         if _is_in_bits(settings):
             lmbda = self._lmbda * _squared_error_worth(settings)
-        return lmbda * _EQUAL_RATE[tune or DEFAULT_TUNE]
+        return lmbda * _equal_rate(tune or tunes.DEFAULT_TUNE)
 
     def _distortion(self, picture, qtables, lmbda):
         if self.weighs_by_steps:
-            return search.SquaredSteps(qtables, lmbda)
+            return FixedStepError(qtables, lmbda)
         if self._quantization.tune == "model":
-            return distortion_of_loss(picture, self._settings, lmbda)
-        tune = self.tune_for(picture)
-        _check_size(picture, tune)
-        if tune == "ssimulacra2":
-            return SeenError(picture, lmbda)
-        return _mixed(
-            picture,
-            lmbda if tune != "ms-ssim" else 0.0,
-            _MS_SSIM_SCALE * lmbda if tune != "psnr" else 0.0,
-        )
+            weights = _distortion_weights(self._settings)
+            return tunes.distortion_of_loss(picture, lmbda, **weights)
+        return tunes.distortion(self.tune_for(picture), picture, lmbda)
 
 
 def _rate_model(settings):
@@ -244,66 +212,21 @@ def _weighs_by_steps(settings, tune):
     return tune == "model" and (_has_lpips(settings) or not _is_in_bits(settings))
 
 
-def _seen_weight(settings):
-    return getattr(settings, "ssimulacra2_weight", 0.0)
+def _distortion_weights(settings):
+    """The weights of a model's loss, as arguments of `tunes.distortion_of_loss`."""
+    return {
+        "ms_ssim_weight": getattr(settings, "msssim_weight", 0.0),
+        "ssimulacra2_weight": getattr(settings, "ssimulacra2_weight", 0.0),
+    }
+
+
+def _equal_rate(tune):
+    return tunes.TUNES[tune].equal_rate
 
 
 def _squared_error_worth(settings):
     """Of the squared error alone, the factor on a loss's lambda at equal rate."""
-    if weight := _seen_weight(settings):
-        return 1.0 + weight / _EQUAL_RATE["ssimulacra2"]
-    return 1.0 / _EQUAL_RATE[_own_tune(settings)]
-
-
-def _own_tune(settings):
-    """The one of `jpeg.TUNES` that the loss of a model is nearest to."""
-    if _seen_weight(settings):
-        return "ssimulacra2"
-    return "mixed" if getattr(settings, "msssim_weight", 0) else "psnr"
-
-
-def distortion_of_loss(picture, settings, lmbda):
-    """What a model's loss weighs with lambda, without LPIPS.
-
-    Args:
-      picture: uint8 `[h, w, 3]`.
-      settings: of the model, as attributes: `msssim_weight`, `ssimulacra2_weight`.
-      lmbda: bits per pixel that a distortion of 1 is worth.
-
-    Raises:
-      UserError: the picture is too small for it.
-    """
-    _check_size(picture, _own_tune(settings))
-    if weight := _seen_weight(settings):
-        return SeenError(picture, weight * lmbda, lmbda)
-    return _mixed(picture, lmbda, getattr(settings, "msssim_weight", 0.0) * lmbda)
-
-
-def _mixed(picture, mse_lmbda, msssim_lmbda):
-    """The distortion of MSE and 1 - MS-SSIM with these lambdas."""
-    if not msssim_lmbda:
-        return search.SquaredError(mse_lmbda)
-    return MultiScaleSimilarity(picture, msssim_lmbda, mse_lmbda)
-
-
-def _check_size(picture, tune):
-    """Raises `UserError` where a metric is undefined for a picture."""
-    height, width = picture.shape[:2]
-    metric, side = _MIN_SIDES.get(tune, ("", 0))
-    if min(height, width) < side:
-        raise UserError(
-            f"a picture of {width}x{height} px: {metric} needs sides of at least "
-            f"{side} px; pass --tune psnr"
-        )
-
-
-def lambda_of_tables(qtables):
-    """The lambda whose search has the PSNR of rounding with these tables.
-
-    Bits per pixel that an MSE of 1 is worth, by the geometric mean of the tables'
-    entries over those of the standard (quality 50), of the lowest frequencies: others
-    are cut off at 255 at low qualities.
-    """
-    ratios = np.asarray(qtables, float)[:, :2, :2] / STD_QTABLES[:, :2, :2]
-    scale = np.exp(np.log(ratios).mean())
-    return float(_STANDARD_LAMBDA * scale**_LAMBDA_EXPONENT)
+    weights = _distortion_weights(settings)
+    if weight := weights["ssimulacra2_weight"]:
+        return 1.0 + weight / _equal_rate("ssimulacra2")
+    return 1.0 / _equal_rate(tunes.tune_of_loss(**weights))

@@ -23,7 +23,7 @@ def start(tune, goal, size):
     """Where the search for a goal begins.
 
     Args:
-      tune: one of `jpeg.TUNES`.
+      tune: one of `search.tunes.TUNES`.
       goal: `targets.Goal`.
       size: (height, width) in px.
 

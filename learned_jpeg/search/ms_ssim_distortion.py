@@ -1,52 +1,59 @@
-"""What a search minimises beside the squared error: metrics as quadratic forms.
+"""MS-SSIM as a distortion of the search, alone or mixed with the squared error."""
 
-Each class has the interface that jpeg/search.py asks for, see `search.SquaredError`.
-"""
+from __future__ import annotations
 
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
 from learned_jpeg.metrics import ms_ssim
 from learned_jpeg.search.basis_energies import grams
-from learned_jpeg.search.passes import Form, SquaredError, Steps
-from learned_jpeg.search.planes import add_error_slope, shown_rgb
+from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
+from learned_jpeg.search.squared_error import SquaredError
+
+if TYPE_CHECKING:
+    from learned_jpeg.search.planes import CodedImage
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
+# Factors on the weights, one a pass: with a constant one the search may swing.
+_DAMPING = (1.0, 1.0, 2.0, 3.0, 4.0)
+# Weight of 1 - MS-SSIM against an MSE of 1 where one lambda serves for both.
+_SCALE = 5000.0
 
-class MultiScaleSimilarity:
-    """`lmbda * (1 - MS-SSIM) * pixels`, beside a squared error where that has a weight.
 
-    Near what is coded, `1 - MS-SSIM` is taken as its gradient and the curvature of its
-    contrast and structure, which is exact; it is linearised anew for Cb and for Y in
-    every pass. Later passes move less far, by a weight that grows: with a constant one
-    the search may swing.
+class MsSsimDistortion:
+    """`lmbda * (1 - MS-SSIM) * pixels`, plus a squared error if that has a weight.
+
+    Near the coded image, `1 - MS-SSIM` is replaced by its gradient and by the curvature
+    of its contrast and structure, which is exact. Every pass linearises it anew for
+    chroma and for luma. Later passes move the coefficients less far, by damping.
     """
 
-    STEPS = Steps(3.0, 4.2, 0.0, 1.0)
-    STARTS = 0
-    DAMPING = (1.0, 1.0, 2.0, 3.0, 4.0)  # of the weights, a number a pass
-    PASSES = len(DAMPING)
+    first_steps = FirstSteps(dc=3.0, ac=4.2, slope=0.0, chroma=1.0)
+    warm_up_rounds = 0
+    passes = len(_DAMPING)
+    moves_tables = True
 
-    def __init__(self, picture, lmbda, mse_lmbda=0.0):
+    def __init__(self, image: np.ndarray, lmbda: float, mse_lmbda: float = 0.0):
         """Prepares what depends on the original only.
 
         Args:
-          picture: uint8 RGB `[h, w, 3]`, sides of at least `ms_ssim.MIN_SIDE` px.
+          image: uint8 RGB `[h, w, 3]`, sides of at least `ms_ssim.MIN_SIDE` px.
           lmbda: bits per pixel that a loss of 1 in MS-SSIM is worth.
           mse_lmbda: bits per pixel that a mean squared error of 1 is worth.
         """
-        self._factor = np.float32(lmbda * picture.shape[0] * picture.shape[1])
-        self._picture = picture
+        self._factor = np.float32(lmbda * image.shape[0] * image.shape[1])
+        self._image = image
         self._squared = SquaredError(mse_lmbda) if mse_lmbda else None
         self._mse_lmbda = mse_lmbda
         self._slopes = None
-        self._gradients = {}  # `planes.Gradient` of the components that are to come
+        self._gradients = {}  # `planes.Gradient` of the components that come next
 
-    def weights(self, coded, component):
-        """Of the coefficients of each block, as in `Form`, without damping."""
+    def weights(self, coded: CodedImage, component: int) -> np.ndarray:
+        """Returns weights of the coefficients without damping, `[blocks, 64]`."""
         if self._slopes is None:
             self._linearise(coded, ())
         energies = np.float32(YCBCR_TO_RGB[:, component] ** 2)
@@ -62,40 +69,39 @@ class MultiScaleSimilarity:
             weights += self._squared.weights(coded, component)
         return weights
 
-    def form(self, coded, component, number):
-        """The `Form` of a component near what is coded, see `SquaredError.form`."""
+    def quadratic_model(
+        self, coded: CodedImage, component: int, number: int
+    ) -> QuadraticModel:
+        """Returns the model of a component near the coded image."""
         if component != 2:  # Cr takes that of Cb.
             self._linearise(coded, (1, 2) if component else (0,))
         gradient = self._gradients.pop(component)
         if self._squared:
-            add_error_slope(gradient, coded, component, 2 * self._mse_lmbda)
+            coded.add_error_slope(gradient, component, 2 * self._mse_lmbda)
         slope = gradient.coefficients()
         weights = self.weights(coded, component)
-        weights *= np.float32(self.DAMPING[number])
+        weights *= np.float32(_DAMPING[number])
         slope /= weights
         slope *= np.float32(0.5)
-        return Form(coded.moved(component, slope), weights)
+        return QuadraticModel(coded.moved(component, slope), weights)
 
-    def _linearise(self, coded, components):
-        """Weights, and the gradients of components, near what is coded."""
-        width = self._picture.shape[1]
+    def _linearise(self, coded: CodedImage, components: tuple[int, ...]) -> None:
+        """Finds the weights, and the gradients of components, near the coded image."""
+        width = self._image.shape[1]
         self._gradients = {c: coded.new_gradient(c) for c in components}
 
         def take(rows, gradient):
             for component, own in self._gradients.items():
                 direction = -self._factor * np.float32(YCBCR_TO_RGB[:, component])
-                part = np.tensordot(direction, gradient, 1)
-                own.add(rows, slice(0, width), part)
+                own.add(rows, slice(0, width), np.tensordot(direction, gradient, 1))
 
         self._slopes = ms_ssim.slopes(
-            self._picture,
-            lambda rows: shown_rgb(coded, rows),
-            take if components else None,
+            self._image, coded.decoded_rgb, take if components else None
         )
 
 
-def _block_cells(means, own_factors):
-    """Means over the blocks that one block of a component covers."""
+def _block_cells(means: np.ndarray, own_factors: tuple[int, int]) -> np.ndarray:
+    """Returns the means over the blocks of luma that a component's block covers."""
     rows, cols = means.shape
     v, h = own_factors
     padded = np.pad(means, [(0, -rows % v), (0, -cols % h)], mode="edge")
@@ -103,8 +109,8 @@ def _block_cells(means, own_factors):
 
 
 @functools.cache
-def _responses(own_factors):
-    """Energies of a coefficient's basis function at each scale of MS-SSIM.
+def _responses(own_factors: tuple[int, int]) -> np.ndarray:
+    """Returns the energies of each basis function at each scale of MS-SSIM.
 
     Returns:
       float32 `[6, 64]`, zigzag: local variance, `sum(x^2) - sum((G * x)^2)`, at the
@@ -113,3 +119,23 @@ def _responses(own_factors):
     plain, mean, _ = grams(own_factors, tuple(ms_ssim.window()))
     energies = np.concatenate([plain - mean, mean[-1:]])
     return np.einsum("saa->sa", energies).astype(np.float32)
+
+
+TUNES = (
+    Tune(
+        name="ms-ssim",
+        help="MS-SSIM",
+        metric_name="MS-SSIM",
+        min_side=ms_ssim.MIN_SIDE,
+        equal_rate=1 / 2.4,
+        distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda),
+    ),
+    Tune(
+        name="mixed",
+        help="MSE + 5000 (1 - MS-SSIM)",
+        metric_name="MS-SSIM",
+        min_side=ms_ssim.MIN_SIDE,
+        equal_rate=1 / 4,
+        distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda, lmbda),
+    ),
+)

@@ -18,12 +18,8 @@ from learned_jpeg.jpeg.progressive import band_histogram, choose_bands
 from learned_jpeg.jpeg.sampling import blocks_of, factors
 from learned_jpeg.jpeg.standard import BLOCK, ZIGZAG
 from learned_jpeg.search import trellis
-from learned_jpeg.search.planes import (
-    ENERGIES,
-    CodedPicture,
-    add_error_slope,
-    to_natural,
-)
+from learned_jpeg.search.distortion import Distortion
+from learned_jpeg.search.planes import CodedImage, to_natural
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
@@ -38,154 +34,74 @@ _UNSEEN = 0.3  # count of a symbol that did not occur so far
 _LONGEST_END = 6.0  # bits of a block's end while its path is searched
 
 
-class Form(NamedTuple):
-    """A distortion near what is coded: `sum(weights * (coefficients - target)^2)`.
+class SearchResult(NamedTuple):
+    """The coding that the search found.
 
     Attributes:
-      target: float32 `[blocks, 64]`, zigzag; an array of its own.
-      weights: float32 `[blocks or 1, 64]`, bits of a squared error of 1; the same.
-      coupling: None, or float32 `[64, 64]`, upper triangular with ones on the diagonal:
-        in each block `sum((coupling @ e)^2)` of the errors `e = sqrt(weights) *
-        (coefficients - target)` takes the place of `sum(e^2)`.
+      planes: integers of Y, Cb and Cr, int16 `[rows, cols, 8 (v), 8 (u)]` each.
+      qtables: uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`.
     """
 
-    target: np.ndarray
-    weights: np.ndarray
-    coupling: np.ndarray | None = None
-
-
-class Steps(NamedTuple):
-    """First quantization steps, in units of 1 / sqrt(weight of the coefficient).
-
-    Attributes:
-      dc: of the DC coefficients.
-      ac: of AC, at frequency 0.
-      slope: how much larger, in units of `ac`, at the highest frequency.
-      chroma: factor on AC of chroma.
-    """
-
-    dc: float
-    ac: float
-    slope: float
-    chroma: float
-
-
-class SquaredError:
-    """`lmbda * MSE_255 * pixels`, of the RGB that a decoder shows, clipped as it clips.
-
-    The errors of the components add up in RGB, so that each makes up for the others',
-    and what leaves 0..255 costs nothing.
-    """
-
-    STEPS = Steps(2.8, 3.6, 0.4, 1.15)
-    STARTS = 0
-    PASSES = 6
-
-    def __init__(self, lmbda):
-        """Takes the bits per pixel that a mean squared error of 1 is worth."""
-        self._lmbda = lmbda
-
-    def weights(self, coded, component):
-        """Of the coefficients of every block, as in `Form`: float32 `[1, 64]`."""
-        energies = ENERGIES[component] * coded.filter_energies(component)
-        return (self._lmbda * energies).astype(np.float32)[np.newaxis]
-
-    def form(self, coded, component, number):
-        """The `Form` of a component near what is coded.
-
-        Args:
-          coded: `planes.CodedPicture`.
-          component: 0, 1 or 2.
-          number: of the pass, which makes no difference here.
-        """
-        del number
-        weights = self.weights(coded, component)
-        gradient = coded.new_gradient(component)
-        add_error_slope(gradient, coded, component, 1)
-        slope = gradient.coefficients()
-        slope *= np.float32(self._lmbda) / weights
-        return Form(coded.moved(component, slope), weights)
-
-
-class SquaredSteps:
-    """A fixed number of bits for a squared error of one step of given tables.
-
-    For tables that say by themselves what an error costs, as those of a standard do.
-    """
-
-    STARTS = 0
-    PASSES = 5
-
-    def __init__(self, qtables, bits):
-        """Takes `[2, 8, 8]`, and the bits of a squared step."""
-        tables = np.asarray(qtables, np.float32).reshape(2, 64)[:, ZIGZAG]
-        self._weights = np.float32(bits) / tables**2
-
-    def weights(self, coded, component):
-        """Of the coefficients of every block, as in `Form`: float32 `[1, 64]`."""
-        del coded
-        return self._weights[min(component, 1)][np.newaxis]
-
-    def form(self, coded, component, number):
-        """The `Form` of a component: that of the original's coefficients."""
-        del number
-        weights = self.weights(coded, component).copy()
-        return Form(coded.originals[component].copy(), weights)
+    planes: tuple[np.ndarray, np.ndarray, np.ndarray]
+    qtables: np.ndarray
 
 
 def search(
-    picture, sampling, entropy_coding, distortion, qtables=None, moves_tables=True
-):
-    """Integers and tables of a picture.
+    image: np.ndarray,
+    distortion: Distortion,
+    *,
+    sampling: str,
+    entropy_coding: str,
+    qtables: np.ndarray | None = None,
+    moves_tables: bool = True,
+) -> SearchResult:
+    """Searches for the integers and tables of least `distortion + bits`.
 
     Args:
-      picture: uint8 RGB `[height, width, 3]`.
+      image: uint8 RGB `[height, width, 3]`.
+      distortion: what is minimised in addition to the bits.
       sampling: one of `jpeg.SUBSAMPLINGS`.
-      entropy_coding: "default" counts the bits of the standard's Huffman tables in a
-        sequential scan; any other coding those of tables made for the picture's
+      entropy_coding: "standard" counts the bits of the standard's Huffman tables in a
+        sequential scan; any other coding those of tables made for the image's
         progressive scans.
-      distortion: such as `SquaredError`: has `PASSES`, `weights`, `form`, for a search
-        without tables `STEPS`, and `STARTS`: how often the first integers are made,
-        each time by the weights near those before; with 0 the first pass is near the
-        original.
-      qtables: whole numbers `[2, 8, 8]`, 1..255, to start from; None for those that
-        follow from the distortion.
-      moves_tables: whether the tables may become the picture's own.
-
-    Returns:
-      Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`, and the tables, uint8
-      `[2, 8, 8]`.
+      qtables: `[2, 8, 8]`, 1..255, to start from; None for tables that follow from the
+        distortion.
+      moves_tables: False keeps given tables, also where the distortion would move them;
+        then they may be other than whole numbers.
     """
-    coded = CodedPicture(picture, sampling)
+    coded = CodedImage(image, sampling)
+    moves_tables = moves_tables and distortion.moves_tables
     state = _State(coded, entropy_coding, _first_steps(coded, distortion, qtables))
-    for number in range(distortion.STARTS):
+    for number in range(distortion.warm_up_rounds):
         if number:
             steps = _first_steps(coded, distortion, qtables)
             state = _State(coded, entropy_coding, steps)
         for component in range(3):
             state.show(component)
-    for number in range(distortion.PASSES):
+    for number in range(distortion.passes):
         state.measure(number)
         sums = 0
         for component in (1, 2, 0):
             # Without a name of its own: a form is as large as all that is coded.
-            found = state.choose(component, distortion.form(coded, component, number))
+            found = state.choose(
+                component, distortion.quadratic_model(coded, component, number)
+            )
             sums = found + (sums if component == 2 else 0)
             if component != 1 and moves_tables:
-                is_last = number == distortion.PASSES - 1
+                is_last = number == distortion.passes - 1
                 state.move_steps(min(component, 1), sums, is_last)
             if component != 1 or not moves_tables:
                 state.show(component)
             if component == 2 and moves_tables:
                 state.show(1)
-    return state.integers_by_block(), state.qtables()
+    return SearchResult(state.integers_by_block(), state.qtables())
 
 
 def _first_steps(coded, distortion, qtables):
     """float32 `[2 (luma, chroma), 64]`, zigzag."""
     if qtables is not None:
         return np.asarray(qtables, np.float32).reshape(2, 64)[:, ZIGZAG]
-    rule = distortion.STEPS
+    rule = distortion.first_steps
     logs = [np.log(distortion.weights(coded, c)).mean(0) for c in range(3)]
     frequencies = (ZIGZAG // BLOCK + ZIGZAG % BLOCK) / (2 * (BLOCK - 1))
     factors = np.tile(rule.ac * (1 + rule.slope * frequencies), (2, 1))
@@ -202,7 +118,7 @@ class _State:
         """Rounds the original's coefficients with a dead zone."""
         self._coded = coded
         self._steps = steps
-        self._is_standard = entropy_coding == "default"
+        self._is_standard = entropy_coding == "standard"
         height, width = coded.picture.shape[:2]
         self._orders = [
             np.arange(len(coefficients)) for coefficients in coded.originals
@@ -288,7 +204,7 @@ class _State:
     def integers_by_block(self):
         """Integers of the components, `[rows, cols, 8, 8]`, natural order."""
         pairs = zip(self.integers, self._coded.sizes, strict=True)
-        return [to_natural(integers, *size) for integers, size in pairs]
+        return tuple(to_natural(integers, *size) for integers, size in pairs)
 
     def qtables(self):
         """The steps as tables, uint8 `[2, 8, 8]`, natural order."""

@@ -19,17 +19,15 @@ from learned_jpeg.jpeg.standard import (
     ZIGZAG,
     dct_matrix,
 )
+from learned_jpeg.search.chunks import chunks
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
 # Coefficients of a block in zigzag order are this matrix times its 64 samples.
 _DCT = np.kron(dct_matrix(), dct_matrix())[ZIGZAG].astype(np.float32)
 
-# Mean squared error in RGB of an error of 1 in Y, Cb, Cr.
-ENERGIES = (YCBCR_TO_RGB**2).mean(0)
-
 # Blocks, and rows of pixels, that are worked on at a time.
-_PART = 4096
+_CHUNK = 4096
 _ROWS = 64
 
 # Least squares of chroma: Landweber steps, scaled by the row sums of the normal matrix.
@@ -157,7 +155,7 @@ def _coefficients(samples, repeats_edge):
     """`to_coefficients`; beyond the samples there is their edge again, or zeros."""
     count = int(np.prod(blocks_of(*samples.shape)))
     coefficients = np.empty((count, BLOCK * BLOCK), np.float32)
-    for some in parts(count):
+    for some in chunks(count, _CHUNK):
         blocks = np.zeros((some.stop - some.start, BLOCK * BLOCK), np.float32)
         _cut_blocks(samples, repeats_edge, some.start, blocks)
         np.matmul(blocks, _DCT.T, out=coefficients[some])
@@ -167,15 +165,9 @@ def _coefficients(samples, repeats_edge):
 def _to_samples(coefficients, height, width):
     """`to_samples` of a function that takes a slice of the blocks."""
     samples = np.empty((height, width), np.float32)
-    for some in parts(int(np.prod(blocks_of(height, width)))):
+    for some in chunks(int(np.prod(blocks_of(height, width))), _CHUNK):
         _join_blocks(coefficients(some) @ _DCT, some.start, samples)
     return samples
-
-
-def parts(count, size=None):
-    """Slices of so many, each of at most `size`: what is done in parts takes less."""
-    size = size or _PART
-    return [slice(i, min(i + size, count)) for i in range(0, count, size)]
 
 
 @njit
@@ -260,7 +252,7 @@ def to_natural(coefficients, height, width):
     return natural.reshape(*blocks_of(height, width), BLOCK, BLOCK)
 
 
-class CodedPicture:
+class CodedImage:
     """A picture and its coefficients while they are searched for.
 
     Attributes:
@@ -320,7 +312,7 @@ class CodedPicture:
             lambda some: self.coefficients(component, some), *self.sizes[component]
         )
 
-    def shown(self, rows=slice(None), cols=slice(None)):
+    def decoded(self, rows=slice(None), cols=slice(None)):
         """What a decoder shows of what is coded at the moment.
 
         Args:
@@ -339,9 +331,42 @@ class CodedPicture:
             *(_upsampled(own, self.sampling, rows, cols) for own in chroma),
         ]
 
+    def decoded_rgb(self, rows=slice(None), cols=slice(None)):
+        """Returns the decoded image: RGB minus 128, float32 `[3, h, w]`.
+
+        Args:
+          rows, cols: slices of the image, for a part of it.
+        """
+        matrix = YCBCR_TO_RGB.astype(np.float32)
+        return _decoded_rgb(*self.decoded(rows, cols), matrix)
+
+    def error_slope(self, component, rows=slice(None)):
+        """Returns half the slope of the mean squared error, times the pixels.
+
+        The error is that of the decoded RGB, clipped to 0..255: where it is clipped, a
+        further error costs nothing.
+
+        Args:
+          component: 0, 1 or 2, in whose decoded full-size samples it is the slope.
+          rows: a slice of the image, for a part of it.
+
+        Returns:
+          float32 `[height, width]`.
+        """
+        matrix = YCBCR_TO_RGB.astype(np.float32)
+        return _error_slope(self.picture[rows], *self.decoded(rows), matrix, component)
+
+    def add_error_slope(self, gradient, component, factor):
+        """Adds `error_slope`, times a factor, to a `Gradient` of the component."""
+        height, width = self.picture.shape[:2]
+        for rows in chunks(height, _ROWS):
+            slope = self.error_slope(component, rows)
+            slope *= np.float32(factor)
+            gradient.add(rows, slice(0, width), slope)
+
     def moved(self, component, way):
         """`coefficients` minus `way`, float32 of their shape, which is overwritten."""
-        for some in parts(len(way)):
+        for some in chunks(len(way), _CHUNK):
             np.subtract(self.coefficients(component, some), way[some], out=way[some])
         return way
 
@@ -397,19 +422,8 @@ class Gradient:
         return gradient_to_coefficients(samples)
 
 
-def shown_rgb(coded, rows=slice(None), cols=slice(None)):
-    """What a decoder shows of a `CodedPicture`: RGB minus 128, float32 `[3, h, w]`.
-
-    Args:
-      coded: `CodedPicture`.
-      rows, cols: slices, of the part that is wanted.
-    """
-    matrix = YCBCR_TO_RGB.astype(np.float32)
-    return _shown_rgb(*coded.shown(rows, cols), matrix)
-
-
 @njit
-def _shown_rgb(luma, cb, cr, matrix):
+def _decoded_rgb(luma, cb, cr, matrix):
     height, width = luma.shape
     out = np.empty((3, height, width), np.float32)
     for channel in range(3):
@@ -419,33 +433,6 @@ def _shown_rgb(luma, cb, cr, matrix):
                 value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
                 out[channel, y, x] = min(max(value, np.float32(-128)), np.float32(127))
     return out
-
-
-def error_slope(coded, component, rows=slice(None)):
-    """Half the slope of the mean squared error in RGB, times the number of pixels.
-
-    Of the pixels as a decoder shows them, clipped to 0..255: where they are clipped, a
-    further error costs nothing.
-
-    Args:
-      coded: `CodedPicture`.
-      component: 0, 1 or 2, of whose shown samples it is the slope.
-      rows: a slice, of the rows that are wanted.
-
-    Returns:
-      float32 `[height, width]`.
-    """
-    matrix = YCBCR_TO_RGB.astype(np.float32)
-    return _error_slope(coded.picture[rows], *coded.shown(rows), matrix, component)
-
-
-def add_error_slope(gradient, coded, component, factor):
-    """Adds `error_slope`, times a factor, to a `Gradient` of the component."""
-    height, width = coded.picture.shape[:2]
-    for rows in parts(height, _ROWS):
-        slope = error_slope(coded, component, rows)
-        slope *= np.float32(factor)
-        gradient.add(rows, slice(0, width), slope)
 
 
 @njit

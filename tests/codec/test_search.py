@@ -8,14 +8,16 @@ from scipy.fft import dctn
 
 import arg_parser
 import ljpeg
-from learned_jpeg.codec import codec, search
+from learned_jpeg.codec import codec
 from learned_jpeg.codec.codecs import PLAIN, Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
-from learned_jpeg.search import passes as jpeg_search
-from learned_jpeg.search.ms_ssim_distortion import MultiScaleSimilarity
-from learned_jpeg.search.ssimulacra2_distortion import SeenError
+from learned_jpeg.search import passes, tunes
+from learned_jpeg.search.fixed_step_error import FixedStepError
+from learned_jpeg.search.ms_ssim_distortion import MsSsimDistortion
+from learned_jpeg.search.squared_error import SquaredError
+from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 from tests.paths import EXAMPLE_IMAGES
 from training import checkpoints, loop, rate_models, strip
 
@@ -95,10 +97,14 @@ def test_rdoq_counts_the_bits_of_the_coding_that_follows(trained):
     assert costs["default", "default"] < costs["optimized", "default"]
 
 
-def planes_of(distortion, picture, qtables, moves_tables):
-    """What the search makes of a picture at 4:2:0, by a distortion that is given."""
-    return jpeg_search.search(
-        picture, "4:2:0", "optimized", distortion, qtables, moves_tables
+def planes_of(distortion, picture, qtables):
+    """The search's result for an image at 4:2:0, by a distortion that is given."""
+    return passes.search(
+        picture,
+        distortion,
+        sampling="4:2:0",
+        entropy_coding="optimized",
+        qtables=qtables,
     )
 
 
@@ -121,16 +127,16 @@ def test_a_model_without_a_rate_or_with_lpips_has_one_weight_for_all_steps(
     picture = picture_of(64, 72)
     found = quantized(trained, picture, SEARCHED, **changes)
     given = quantized(trained, picture, PLAIN).qtables
-    distortion = jpeg_search.SquaredSteps(given, bits)
-    assert_equal(found, *planes_of(distortion, picture, given, False))
+    distortion = FixedStepError(given, bits)
+    assert_equal(found, *planes_of(distortion, picture, given))
 
 
 def test_a_model_of_a_rate_is_searched_by_its_own_loss_from_its_tables(trained):
     picture = picture_of(96, 104)
     found = quantized(trained, picture, SEARCHED)
     given = quantized(trained, picture, PLAIN).qtables
-    distortion = jpeg_search.SquaredError(0.01)
-    assert_equal(found, *planes_of(distortion, picture, given, True))
+    distortion = SquaredError(0.01)
+    assert_equal(found, *planes_of(distortion, picture, given))
     assert (found.qtables != given).any()
 
 
@@ -143,10 +149,10 @@ def test_a_model_for_ssimulacra2_is_searched_by_it_and_its_squared_error(trained
     # 1.1 points for an MSE of 1 give files of about the same size.
     own = 0.01 * (1 + 30 / 1.1)
     distortion = {
-        "model": lambda: SeenError(picture, 0.3, 0.01),
-        "psnr": lambda: jpeg_search.SquaredError(own),
+        "model": lambda: Ssimulacra2Distortion(picture, 0.3, 0.01),
+        "psnr": lambda: SquaredError(own),
     }[tune]()
-    assert_equal(found, *planes_of(distortion, picture, given, True))
+    assert_equal(found, *planes_of(distortion, picture, given))
 
 
 @pytest.mark.parametrize(
@@ -163,8 +169,8 @@ def test_distortion_is_that_of_the_loss_or_of_the_tune(trained, tune, changes, l
     picture = picture_of(168, 176)
     found = quantized(trained, picture, SEARCHED._replace(tune=tune), **changes)
     given = quantized(trained, picture, PLAIN).qtables
-    distortion = MultiScaleSimilarity(picture, *lmbdas)
-    assert_equal(found, *planes_of(distortion, picture, given, True))
+    distortion = MsSsimDistortion(picture, *lmbdas)
+    assert_equal(found, *planes_of(distortion, picture, given))
 
 
 def test_tune_of_a_model_without_a_rate_takes_the_lambda_of_its_tables(trained):
@@ -172,9 +178,9 @@ def test_tune_of_a_model_without_a_rate_takes_the_lambda_of_its_tables(trained):
     changes = {"rate_model": "proxy", "lmbda": 99.0}
     found = quantized(trained, picture, SEARCHED._replace(tune="psnr"), **changes)
     given = quantized(trained, picture, PLAIN).qtables
-    lmbda = search.lambda_of_tables(given)
-    distortion = jpeg_search.SquaredError(lmbda)
-    assert_equal(found, *planes_of(distortion, picture, None, True))
+    lmbda = tunes.lambda_of_tables(given)
+    distortion = SquaredError(lmbda)
+    assert_equal(found, *planes_of(distortion, picture, None))
 
 
 def test_lambda_of_tables_gives_about_their_psnr():
@@ -185,11 +191,11 @@ def test_lambda_of_tables_gives_about_their_psnr():
             picture = np.array(Image.open(path).convert("RGB"))[:256, :256]
             data = jpeg_file.encode_rgb(picture, quality)
             rounded = np.square(jpeg_file.decode(data).astype(float) - picture).mean()
-            lmbda = search.lambda_of_tables(ijg_qtables(quality))
-            distortion = jpeg_search.SquaredError(lmbda)
-            planes, tables = planes_of(distortion, picture, None, True)
+            lmbda = tunes.lambda_of_tables(ijg_qtables(quality))
+            distortion = SquaredError(lmbda)
+            planes, tables = planes_of(distortion, picture, None)
             coded = jpeg_file.QuantizedImage(
-                *(tuple(planes), "4:2:0", tables),
+                *(planes, "4:2:0", tables),
                 *picture.shape[:2],
             )
             gains.append(10 * np.log10(rounded / squared_error(coded, picture)))
@@ -198,7 +204,7 @@ def test_lambda_of_tables_gives_about_their_psnr():
 
 def test_coarser_tables_have_a_lower_lambda():
     tables = np.random.default_rng(0).integers(2, 60, (2, 8, 8))
-    ratio = search.lambda_of_tables(4 * tables) / search.lambda_of_tables(tables)
+    ratio = tunes.lambda_of_tables(4 * tables) / tunes.lambda_of_tables(tables)
     assert ratio == pytest.approx(4**-1.39)
 
 

@@ -25,9 +25,9 @@ from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.metrics.pictures import PictureMetrics
 from learned_jpeg.pictures import image_files
 from learned_jpeg.search import ms_ssim_distortion as distortions
-from learned_jpeg.search import passes as jpeg_search
-from learned_jpeg.search import planes
+from learned_jpeg.search import passes, planes
 from learned_jpeg.search import ssimulacra2_distortion as perceptual
+from learned_jpeg.search.squared_error import SquaredError
 
 PATH = Path(__file__).with_name("golden.json")
 
@@ -134,9 +134,10 @@ def network(folder):
 def integers(folder):
     """Of the search for the least squared error, for both kinds of code lengths."""
     numbers = []
-    for coding, sampling in (("default", "4:4:4"), ("optimized", "4:2:0")):
-        distortion = jpeg_search.SquaredError(0.02)
-        found, tables = jpeg_search.search(picture(), sampling, coding, distortion)
+    for coding, sampling in (("standard", "4:4:4"), ("optimized", "4:2:0")):
+        found, tables = passes.search(
+            picture(), SquaredError(0.02), sampling=sampling, entropy_coding=coding
+        )
         numbers += [int(np.abs(plane).sum()) for plane in found]
         numbers += [int(tables.sum())]
     return [float(number) for number in numbers]
@@ -144,12 +145,12 @@ def integers(folder):
 
 def forms(folder):
     """Weights and targets of MS-SSIM."""
-    coded = planes.CodedPicture(picture(), "4:2:0")
+    coded = planes.CodedImage(picture(), "4:2:0")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
-    distortion = distortions.MultiScaleSimilarity(picture(), 30.0, 0.005)
+    distortion = distortions.MsSsimDistortion(picture(), 30.0, 0.005)
     numbers = []
     for component in (1, 2, 0):
-        target, weights, _ = distortion.form(coded, component, 2)
+        target, weights, _ = distortion.quadratic_model(coded, component, 2)
         moved = target - coded.coefficients(component)
         numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
     return numbers
@@ -157,15 +158,15 @@ def forms(folder):
 
 def perceptual_forms(folder):
     """Weights, targets and correlations of SSIMULACRA2."""
-    distortion = perceptual.SeenError(picture(), 0.05)
-    coded = planes.CodedPicture(picture(), "4:2:0")
+    distortion = perceptual.Ssimulacra2Distortion(picture(), 0.05)
+    coded = planes.CodedImage(picture(), "4:2:0")
     numbers = [float(np.log(distortion.weights(coded, c)).mean()) for c in range(3)]
     for component in range(3):
         steps = np.full(64, 20, np.float32)
         integers = np.rint(coded.originals[component] / steps).astype(np.int16)
         coded.replace(component, integers, steps)
     for component in (1, 2, 0):
-        target, weights, coupling = distortion.form(coded, component, 2)
+        target, weights, coupling = distortion.quadratic_model(coded, component, 2)
         moved = target - coded.originals[component]
         numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
         numbers += [float(coupling.std())]
@@ -176,9 +177,9 @@ def subsampled(folder):
     """Chroma of a picture at 4:2:0 and 4:2:2, and what is shown of it."""
     numbers = []
     for sampling in ("4:2:0", "4:2:2"):
-        coded = planes.CodedPicture(picture(), sampling)
+        coded = planes.CodedImage(picture(), sampling)
         numbers += [float(np.abs(coded.originals[1]).mean())]
-        numbers += [float(planes.shown_rgb(coded).std())]
+        numbers += [float(coded.decoded_rgb().std())]
     return numbers
 
 

@@ -7,13 +7,13 @@ from learned_jpeg.jpeg.huffman import code_lengths
 from learned_jpeg.jpeg.progressive import band_histogram, choose_bands, coded_bits
 from learned_jpeg.jpeg.standard import ZIGZAG
 from learned_jpeg.metrics import ms_ssim
-from learned_jpeg.search import ms_ssim_distortion as distortions
-from learned_jpeg.search import passes as search
-from learned_jpeg.search import planes
+from learned_jpeg.search import passes, planes
+from learned_jpeg.search.ms_ssim_distortion import MsSsimDistortion
+from learned_jpeg.search.squared_error import SquaredError
 
 
 def value_of(picture, coded):
-    return ms_ssim.slopes(picture, lambda rows: planes.shown_rgb(coded, rows)).value
+    return ms_ssim.slopes(picture, coded.decoded_rgb).value
 
 
 @pytest.mark.parametrize("component", [0, 1])
@@ -23,8 +23,8 @@ def test_form_has_the_slope_and_the_curvature_of_the_metric(
 ):
     picture = smooth_picture(0, 208, 192)
     lmbda = 10.0
-    distortion = distortions.MultiScaleSimilarity(picture, lmbda)
-    coded = planes.CodedPicture(picture, sampling)
+    distortion = MsSsimDistortion(picture, lmbda)
+    coded = planes.CodedImage(picture, sampling)
     start = np.rint(coded.originals[component] / 12) * 12
     coded.replace(component, start.astype(np.float32))
 
@@ -34,7 +34,7 @@ def test_form_has_the_slope_and_the_curvature_of_the_metric(
         coded.replace(component, start.astype(np.float32))
         return lmbda * (1 - value) * picture.shape[0] * picture.shape[1]
 
-    target, weights, _ = distortion.form(coded, 0 if component == 0 else 1, 0)
+    target, weights, _ = distortion.quadratic_model(coded, component, 0)
     predicted_slope = 2 * weights * (start - target)
     rng = np.random.default_rng(0)
     way = rng.choice([-1.0, 1.0], start.shape) * np.sqrt(1 / weights)
@@ -53,8 +53,10 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
     picture = smooth_picture(5, 176, 184)
 
     def loss_and_bits(distortion):
-        found, tables = search.search(picture, "4:2:0", "optimized", distortion)
-        coded = planes.CodedPicture(picture, "4:2:0")
+        found, tables = passes.search(
+            picture, distortion, sampling="4:2:0", entropy_coding="optimized"
+        )
+        coded = planes.CodedImage(picture, "4:2:0")
         bits = 0
         for component, plane in enumerate(found):
             steps = tables[min(component, 1)].ravel()[ZIGZAG]
@@ -63,8 +65,8 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
             bits += sum(scan_bits(band_histogram(own, *b)) for b in choose_bands(own))
         return 1 - value_of(picture, coded), bits
 
-    loss, bits = loss_and_bits(distortions.MultiScaleSimilarity(picture, 30.0))
-    curve = [loss_and_bits(search.SquaredError(lm)) for lm in (0.002, 0.005, 0.02, 0.1)]
+    loss, bits = loss_and_bits(MsSsimDistortion(picture, 30.0))
+    curve = [loss_and_bits(SquaredError(lm)) for lm in (0.002, 0.005, 0.02, 0.1)]
     others = np.interp(
         np.log(bits), *zip(*[(np.log(b), x) for x, b in curve], strict=True)
     )
@@ -73,11 +75,11 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
 
 def test_mixed_distortion_adds_the_squared_error(smooth_picture):
     picture = smooth_picture(0, 176, 176)
-    coded = planes.CodedPicture(picture, "4:2:0")
+    coded = planes.CodedImage(picture, "4:2:0")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
-    plain = distortions.MultiScaleSimilarity(picture, 5.0).form(coded, 0, 0)
-    mixed = distortions.MultiScaleSimilarity(picture, 5.0, 0.001).form(coded, 0, 0)
-    squared = search.SquaredError(0.001).form(coded, 0, 0)
+    plain = MsSsimDistortion(picture, 5.0).quadratic_model(coded, 0, 0)
+    mixed = MsSsimDistortion(picture, 5.0, 0.001).quadratic_model(coded, 0, 0)
+    squared = SquaredError(0.001).quadratic_model(coded, 0, 0)
     np.testing.assert_allclose(
         mixed.weights, plain.weights + squared.weights, rtol=1e-5
     )
@@ -88,10 +90,10 @@ def test_mixed_distortion_adds_the_squared_error(smooth_picture):
 
 def test_later_passes_move_less_far(smooth_picture):
     picture = smooth_picture(0, 176, 176)
-    coded = planes.CodedPicture(picture, "4:4:4")
+    coded = planes.CodedImage(picture, "4:4:4")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
-    distortion = distortions.MultiScaleSimilarity(picture, 5.0)
-    first, last = (distortion.form(coded, 0, n) for n in (0, 4))
+    distortion = MsSsimDistortion(picture, 5.0)
+    first, last = (distortion.quadratic_model(coded, 0, n) for n in (0, 4))
     np.testing.assert_allclose(last.weights, 4 * first.weights, rtol=1e-5)
     here = coded.coefficients(0)
     np.testing.assert_allclose(4 * (last.target - here), first.target - here, atol=2e-3)

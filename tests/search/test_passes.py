@@ -8,8 +8,10 @@ from learned_jpeg.jpeg.huffman import code_lengths
 from learned_jpeg.jpeg.progressive import band_histogram, choose_bands, coded_bits
 from learned_jpeg.jpeg.sampling import blocks_of, plane_sizes
 from learned_jpeg.jpeg.standard import ZIGZAG, ijg_qtables
-from learned_jpeg.search import passes as search
-from learned_jpeg.search import planes, trellis
+from learned_jpeg.search import passes, planes, trellis
+from learned_jpeg.search.fixed_step_error import FixedStepError
+from learned_jpeg.search.passes import search
+from learned_jpeg.search.squared_error import SquaredError
 
 LMBDA = 0.01
 
@@ -30,11 +32,11 @@ def zigzag(plane):
 
 def shown(picture, sampling, found, tables):
     """RGB of integers and tables, float64 `[h, w, 3]`."""
-    coded = planes.CodedPicture(picture, sampling)
+    coded = planes.CodedImage(picture, sampling)
     for component, plane in enumerate(found):
         steps = tables[min(component, 1)].ravel()[ZIGZAG]
         coded.replace(component, (zigzag(plane) * steps).astype(np.float32))
-    return np.moveaxis(planes.shown_rgb(coded), 0, -1).astype(float) + 128
+    return np.moveaxis(coded.decoded_rgb(), 0, -1).astype(float) + 128
 
 
 def bits_of(found, sampling, picture, coding):
@@ -44,10 +46,10 @@ def bits_of(found, sampling, picture, coding):
     for component, plane in enumerate(found):
         own, table = np.ascontiguousarray(zigzag(plane)), min(component, 1)
         order = np.arange(len(own))
-        if coding == "default":
+        if coding == "standard":
             if component == 0:
-                order = search.interleaved_order(height, width, sampling)
-            lengths = search._standard_lengths(table)[1]
+                order = passes.interleaved_order(height, width, sampling)
+            lengths = passes._standard_lengths(table)[1]
             counts = sum(band_histogram(block[np.newaxis], 1, 63) for block in own)
             total += coded_bits(counts, lengths)
         else:
@@ -57,8 +59,8 @@ def bits_of(found, sampling, picture, coding):
         total += trellis.count_dc(own, order, dc[table])
     for table in (0, 1):
         lengths = code_lengths(dc[table])
-        if coding == "default":
-            lengths = search._standard_lengths(table)[0]
+        if coding == "standard":
+            lengths = passes._standard_lengths(table)[0]
         total += dc[table] @ lengths
     return float(total)
 
@@ -69,7 +71,7 @@ def cost_of(picture, sampling, coding, found, tables):
 
 
 def rounded(picture, sampling, tables):
-    coded = planes.CodedPicture(picture, sampling)
+    coded = planes.CodedImage(picture, sampling)
     found = []
     for component, own in enumerate(coded.originals):
         steps = tables[min(component, 1)].ravel()[ZIGZAG]
@@ -80,12 +82,14 @@ def rounded(picture, sampling, tables):
     return found
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized"])
+@pytest.mark.parametrize("coding", ["standard", "optimized"])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_cost_is_far_below_that_of_rounding(sampling, coding):
     """By any tables of a quality; the files at equal lambda."""
     picture = picture_of(120, 136)
-    found, tables = search.search(picture, sampling, coding, search.SquaredError(LMBDA))
+    found, tables = search(
+        picture, SquaredError(LMBDA), sampling=sampling, entropy_coding=coding
+    )
     cost = cost_of(picture, sampling, coding, found, tables)
     plain = []
     for quality in range(20, 96, 5):
@@ -99,10 +103,10 @@ def test_cost_is_far_below_that_of_rounding(sampling, coding):
 def test_hardly_any_single_change_lowers_the_cost(sampling):
     """The search is a local one: what is left in single steps is little."""
     picture = picture_of(48, 64, seed=1)
-    found, tables = search.search(
-        picture, sampling, "default", search.SquaredError(LMBDA)
+    found, tables = search(
+        picture, SquaredError(LMBDA), sampling=sampling, entropy_coding="standard"
     )
-    cost = cost_of(picture, sampling, "default", found, tables)
+    cost = cost_of(picture, sampling, "standard", found, tables)
     rng = np.random.default_rng(0)
     better = 0
     for _ in range(150):
@@ -111,17 +115,19 @@ def test_hardly_any_single_change_lowers_the_cost(sampling):
         place += divmod(int(ZIGZAG[rng.integers(12)]), 8)
         kept = plane[place]
         plane[place] += rng.choice([-1, 1])
-        better += cost_of(picture, sampling, "default", found, tables) < cost - 0.5
+        better += cost_of(picture, sampling, "standard", found, tables) < cost - 0.5
         plane[place] = kept
     assert better <= 3
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized"])
+@pytest.mark.parametrize("coding", ["standard", "optimized"])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (17, 16), (100, 3), (3, 100)])
 def test_every_size_can_be_searched(size, sampling, coding):
     picture = picture_of(*size)
-    found, tables = search.search(picture, sampling, coding, search.SquaredError(0.1))
+    found, tables = search(
+        picture, SquaredError(0.1), sampling=sampling, entropy_coding=coding
+    )
     for component, plane in enumerate(found):
         size_of = plane_sizes(*size, sampling)[component]
         assert plane.shape == (*blocks_of(*size_of), 8, 8)
@@ -136,8 +142,8 @@ def test_more_lambda_gives_less_error_and_more_bits():
     picture = picture_of(96, 96)
     last = np.inf, 0
     for lmbda in (0.001, 0.004, 0.016, 0.064):
-        found, tables = search.search(
-            picture, "4:2:0", "optimized", search.SquaredError(lmbda)
+        found, tables = search(
+            picture, SquaredError(lmbda), sampling="4:2:0", entropy_coding="optimized"
         )
         error = np.square(shown(picture, "4:2:0", found, tables) - picture).mean()
         bits = bits_of(found, "4:2:0", picture, "optimized")
@@ -145,23 +151,40 @@ def test_more_lambda_gives_less_error_and_more_bits():
         last = error, bits
 
 
-def test_given_tables_are_kept_where_they_may_not_move():
-    picture = picture_of(40, 40)
+@pytest.mark.parametrize(
+    "distortion, moves_tables, are_kept",
+    [
+        (FixedStepError, True, True),
+        (FixedStepError, False, True),
+        (SquaredError, True, False),
+        (SquaredError, False, True),
+    ],
+)
+def test_given_tables_are_kept_where_they_may_not_move(
+    distortion, moves_tables, are_kept
+):
     given = np.random.default_rng(0).integers(5, 60, (2, 8, 8))
-    distortion = search.SquaredSteps(given, 6.0)
-    arguments = picture, "4:4:4", "optimized", distortion, given
-    _, tables = search.search(*arguments, moves_tables=False)
-    np.testing.assert_array_equal(tables, given)
-    _, tables = search.search(*arguments)
-    assert (tables != given).any()
+    arguments = (given, 6.0) if distortion is FixedStepError else (LMBDA,)
+    _, tables = search(
+        picture_of(40, 40),
+        distortion(*arguments),
+        sampling="4:4:4",
+        entropy_coding="optimized",
+        qtables=given,
+        moves_tables=moves_tables,
+    )
+    assert (tables == given).all() == are_kept
 
 
-def test_integers_of_squared_steps_are_at_most_two_steps_from_rounding():
+def test_integers_of_fixed_steps_are_at_most_two_steps_from_rounding():
     picture = picture_of(64, 72)
     given = np.random.default_rng(0).integers(5, 60, (2, 8, 8))
-    found, _ = search.search(
-        *(picture, "4:4:4", "default", search.SquaredSteps(given, 6.0), given),
-        moves_tables=False,
+    found, _ = search(
+        picture,
+        FixedStepError(given, 6.0),
+        sampling="4:4:4",
+        entropy_coding="standard",
+        qtables=given,
     )
     plain = rounded(picture, "4:4:4", given)
     for own, nearest in zip(found, plain, strict=True):
@@ -170,8 +193,8 @@ def test_integers_of_squared_steps_are_at_most_two_steps_from_rounding():
 
 
 def test_first_steps_follow_from_the_weights():
-    coded = planes.CodedPicture(picture_of(16, 16), "4:2:0")
-    steps = search._first_steps(coded, search.SquaredError(0.004), None)
+    coded = planes.CodedImage(picture_of(16, 16), "4:2:0")
+    steps = passes._first_steps(coded, SquaredError(0.004), None)
     energy = (1 + 0.71414**2 + 1.402**2) / 3  # not of Y
     luma = 1 / np.sqrt(0.004 * 1.0)
     assert energy > 1
@@ -183,9 +206,9 @@ def test_first_steps_follow_from_the_weights():
 
 def test_blocks_of_luma_come_in_units_of_the_interleaved_scan():
     """Of 2x2 blocks at 4:2:0; the units of a picture of 3x3 blocks are cut."""
-    order = search.interleaved_order(24, 24, "4:2:0")
+    order = passes.interleaved_order(24, 24, "4:2:0")
     assert order.tolist() == [0, 1, 3, 4, 2, 5, 6, 7, 8]
-    order = search.interleaved_order(16, 24, "4:2:2")
+    order = passes.interleaved_order(16, 24, "4:2:2")
     assert order.tolist() == [0, 1, 2, 3, 4, 5]
-    order = search.interleaved_order(16, 16, "4:4:4")
+    order = passes.interleaved_order(16, 16, "4:4:4")
     assert order.tolist() == [0, 1, 2, 3]

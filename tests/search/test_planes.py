@@ -44,7 +44,7 @@ def test_shown_is_what_pillow_decodes(size, sampling, tmp_path):
     """To the rounding of the decoder's integers: of its DCT, filter and colours."""
     path = pillow_file(tmp_path, picture_of(*size), sampling)
     coefficients = jpeglib.read_dct(str(path))
-    coded = planes.CodedPicture(np.zeros((*size, 3), np.uint8), sampling)
+    coded = planes.CodedImage(np.zeros((*size, 3), np.uint8), sampling)
     parts = (coefficients.Y, coefficients.Cb, coefficients.Cr)
     for component, part in enumerate(parts):
         table = coefficients.get_component_qt(component).ravel()[ZIGZAG]
@@ -52,7 +52,7 @@ def test_shown_is_what_pillow_decodes(size, sampling, tmp_path):
         zigzag = part[:rows, :cols].reshape(-1, 64)[:, ZIGZAG]
         coded.replace(component, (zigzag * table).astype(np.float32))
     decoded = np.moveaxis(np.asarray(Image.open(path)).astype(float) - 128, -1, 0)
-    error = planes.shown_rgb(coded) - decoded
+    error = coded.decoded_rgb() - decoded
     assert np.abs(error).max() < 3.5
     assert np.abs(error).mean() < 0.7
 
@@ -122,17 +122,17 @@ def test_filter_energies_are_those_of_the_basis_functions(sampling):
 def test_slope_is_that_of_the_squared_error(sampling, component):
     """Against differences, where nothing is clipped."""
     picture = (picture_of(19, 30) // 4 + 96).astype(np.uint8)
-    coded = planes.CodedPicture(picture, sampling)
+    coded = planes.CodedImage(picture, sampling)
     rng = np.random.default_rng(3)
     for c in range(3):
         noise = rng.normal(0, 3, coded.originals[c].shape).astype(np.float32)
         coded.replace(c, coded.originals[c] + noise)
 
     def error():
-        rgb = np.moveaxis(planes.shown_rgb(coded), 0, -1).astype(float) + 128
+        rgb = np.moveaxis(coded.decoded_rgb(), 0, -1).astype(float) + 128
         return np.square(rgb - picture).sum() / 3
 
-    slope = planes.error_slope(coded, component)
+    slope = coded.error_slope(component)
     slope = whole_gradient(coded, component, slope)
     way = rng.normal(0, 1, slope.shape).astype(np.float32)
     start = coded.coefficients(component)
@@ -146,23 +146,23 @@ def test_slope_is_that_of_the_squared_error(sampling, component):
 
 def test_clipped_pixels_pull_no_further():
     white = np.full((8, 8, 3), 255, np.uint8)
-    coded = planes.CodedPicture(white, "4:4:4")
+    coded = planes.CodedImage(white, "4:4:4")
     brighter = coded.originals[0].copy()
     brighter[:, 0] += 200
     coded.replace(0, brighter)
-    assert np.abs(planes.error_slope(coded, 0)).max() < 1e-3
+    assert np.abs(coded.error_slope(0)).max() < 1e-3
     darker = coded.originals[0].copy()
     darker[:, 0] -= 80  # 10 levels
     coded.replace(0, darker)
     slope = YCBCR_TO_RGB[:, 0].sum() * -10 / 3
-    np.testing.assert_allclose(planes.error_slope(coded, 0), slope, rtol=1e-4)
+    np.testing.assert_allclose(coded.error_slope(0), slope, rtol=1e-4)
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 def test_originals_show_the_picture(sampling):
     picture = picture_of(40, 56)
-    coded = planes.CodedPicture(picture, sampling)
-    error = planes.shown_rgb(coded) + 128 - np.moveaxis(picture.astype(float), -1, 0)
+    coded = planes.CodedImage(picture, sampling)
+    error = coded.decoded_rgb() + 128 - np.moveaxis(picture.astype(float), -1, 0)
     limit = 1e-3 if sampling == "4:4:4" else 2.0
     assert np.sqrt(np.mean(error**2)) < limit
 
@@ -173,7 +173,7 @@ def test_originals_show_the_picture(sampling):
 def test_gradient_by_parts_is_that_of_the_whole(sampling, component, height, width):
     rng = np.random.default_rng(1)
     picture = rng.integers(0, 256, (height, width, 3), np.uint8)
-    coded = planes.CodedPicture(picture, sampling)
+    coded = planes.CodedImage(picture, sampling)
     gradient = rng.normal(size=(height, width)).astype(np.float32)
     total = coded.new_gradient(component)
     for rows in (slice(0, 16), slice(16, height)):
@@ -187,26 +187,24 @@ def test_gradient_by_parts_is_that_of_the_whole(sampling, component, height, wid
 def test_parts_are_those_of_the_whole(sampling, monkeypatch):
     """Of what is shown, of slopes, and of transforms some blocks at a time."""
     picture = picture_of(37, 46)
-    whole = planes.CodedPicture(picture, sampling)
+    whole = planes.CodedImage(picture, sampling)
     whole.replace(1, np.rint(whole.originals[1] / 9).astype(np.int16), 9.0)
-    shown, slope = planes.shown_rgb(whole), planes.error_slope(whole, 0)
-    monkeypatch.setattr(planes, "_PART", 4)
+    shown, slope = whole.decoded_rgb(), whole.error_slope(0)
+    monkeypatch.setattr(planes, "_CHUNK", 4)
     monkeypatch.setattr(planes, "_ROWS", 6)
-    coded = planes.CodedPicture(picture, sampling)
+    coded = planes.CodedImage(picture, sampling)
     for own, wanted in zip(coded.originals, whole.originals, strict=True):
         np.testing.assert_allclose(own, wanted, atol=1e-4)
     coded.replace(1, np.rint(whole.originals[1] / 9).astype(np.int16), 9.0)
     rows, cols = slice(5, 18), slice(7, 46)
-    found = planes.shown_rgb(coded, rows, cols)
+    found = coded.decoded_rgb(rows, cols)
     np.testing.assert_allclose(found, shown[:, rows, cols], atol=1e-4)
-    found = planes.error_slope(coded, 0, rows)
+    found = coded.error_slope(0, rows)
     np.testing.assert_allclose(found, slope[rows], atol=1e-4)
     for component in range(3):
         gradient = coded.new_gradient(component)
-        planes.add_error_slope(gradient, coded, component, 3)
-        wanted = whole_gradient(
-            whole, component, 3 * planes.error_slope(whole, component)
-        )
+        coded.add_error_slope(gradient, component, 3)
+        wanted = whole_gradient(whole, component, 3 * whole.error_slope(component))
         np.testing.assert_allclose(gradient.coefficients(), wanted, atol=1e-2)
     way = np.random.default_rng(0).normal(size=whole.originals[1].shape)
     wanted = whole.coefficients(1) - way.astype(np.float32)

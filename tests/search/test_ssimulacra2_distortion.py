@@ -10,10 +10,10 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2.loss import WEIGHTS
-from learned_jpeg.search import passes as search
-from learned_jpeg.search import planes
+from learned_jpeg.search import passes, planes
 from learned_jpeg.search import ssimulacra2_distortion as perceptual
-from learned_jpeg.search.ssimulacra2_distortion import SeenError
+from learned_jpeg.search.squared_error import SquaredError
+from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 from tests.paths import EXAMPLE_IMAGES
 
 LMBDA = 0.05
@@ -26,7 +26,7 @@ def example(height, width):
 
 def coded_example(picture, sampling, step=24):
     """With all coefficients as whole multiples of one step."""
-    coded = planes.CodedPicture(picture, sampling)
+    coded = planes.CodedImage(picture, sampling)
     for component, coefficients in enumerate(coded.originals):
         steps = np.full(64, step, np.float32)
         coded.replace(component, np.rint(coefficients / steps).astype(np.int16), steps)
@@ -43,10 +43,10 @@ def test_form_has_the_slope_of_the_weighted_sum(
     picture = example(130, 150)
     coded = coded_example(picture, sampling)
     original = ssimulacra2_slopes.Original(picture, WEIGHTS)
-    distortion = SeenError(picture, LMBDA, mse_lmbda)
+    distortion = Ssimulacra2Distortion(picture, LMBDA, mse_lmbda)
     if component == 2:
-        distortion.form(coded, 1, 1)
-    target, weights, coupling = distortion.form(coded, component, 1)
+        distortion.quadratic_model(coded, 1, 1)
+    target, weights, coupling = distortion.quadratic_model(coded, component, 1)
     here = coded.coefficients(component)
     roots = np.sqrt(weights.astype(float))
     errors = roots * (here - target) @ coupling.T.astype(float)
@@ -57,10 +57,10 @@ def test_form_has_the_slope_of_the_weighted_sum(
         moved.replace(component, coefficients.astype(np.float32))
 
         def shown(rows, cols):
-            return planes.shown_rgb(moved, rows, cols)
+            return moved.decoded_rgb(rows, cols)
 
         lost = 5 * LMBDA * ssimulacra2_slopes.slopes(original, shown, ()).value
-        rgb = planes.shown_rgb(moved).astype(float) + 128
+        rgb = moved.decoded_rgb().astype(float) + 128
         mse = np.square(rgb - np.moveaxis(picture, -1, 0)).mean()
         return (lost + mse_lmbda * mse) * picture.shape[0] * picture.shape[1]
 
@@ -73,9 +73,10 @@ def test_form_has_the_slope_of_the_weighted_sum(
 def test_targets_stay_near_the_original():
     picture = example(96, 112)
     coded = coded_example(picture, "4:2:0")
-    distortion = SeenError(picture, LMBDA)
+    distortion = Ssimulacra2Distortion(picture, LMBDA)
     for component in (1, 2, 0):
-        moved = distortion.form(coded, component, 0).target - coded.originals[component]
+        target = distortion.quadratic_model(coded, component, 0).target
+        moved = target - coded.originals[component]
         assert np.abs(moved).mean() > 0.02
         assert np.abs(moved).max() <= perceptual._REACH * 24 * 1.001
 
@@ -86,9 +87,10 @@ def test_weights_of_passes_are_averaged_by_their_logarithms():
         coded_example(picture, "4:2:0", 40),
         coded_example(picture, "4:2:0", 9),
     )
-    one, other = SeenError(picture, LMBDA), SeenError(picture, LMBDA)
-    separate = [one.form(rough, 0, 0).weights, other.form(fine, 0, 0).weights]
-    both = one.form(fine, 0, 0).weights
+    one, other = (Ssimulacra2Distortion(picture, LMBDA) for _ in range(2))
+    models = one.quadratic_model(rough, 0, 0), other.quadratic_model(fine, 0, 0)
+    separate = [model.weights for model in models]
+    both = one.quadratic_model(fine, 0, 0).weights
     means = np.sqrt(separate[0].astype(float) * separate[1])
     # But for the correlations, which are those of the picture at hand.
     ratios = both / means
@@ -100,7 +102,12 @@ def files(picture, distortions, sampling="4:2:0", coding="optimized"):
     """(bytes, score) of the files of several distortions."""
     scales = ssimulacra2.reference_scales(picture)
     for distortion in distortions:
-        found, tables = search.search(picture, sampling, coding, distortion)
+        found, tables = passes.search(
+            picture,
+            distortion,
+            sampling=sampling,
+            entropy_coding="standard" if coding == "default" else coding,
+        )
         coded = jpeg_file.QuantizedImage(
             *(tuple(found), sampling, tables), *picture.shape[:2]
         )
@@ -112,9 +119,9 @@ def files(picture, distortions, sampling="4:2:0", coding="optimized"):
 @pytest.mark.parametrize("coding", ["optimized", "default"])
 def test_files_are_smaller_at_equal_score_than_those_of_the_squared_error(coding):
     picture = example(200, 240)
-    sizes = dict(files(picture, [SeenError(picture, 0.05)], coding=coding))
+    sizes = dict(files(picture, [Ssimulacra2Distortion(picture, 0.05)], coding=coding))
     ((size, score),) = sizes.items()
-    squared = [search.SquaredError(lm) for lm in (0.004, 0.012, 0.04, 0.12)]
+    squared = [SquaredError(lm) for lm in (0.004, 0.012, 0.04, 0.12)]
     others = sorted(files(picture, squared, coding=coding), key=lambda f: f[1])
     wanted = np.interp(score, [s for _, s in others], [np.log(n) for n, _ in others])
     assert others[0][1] < score < others[-1][1]
@@ -125,13 +132,14 @@ def test_files_are_smaller_at_equal_score_than_those_of_the_squared_error(coding
 def test_pictures_of_any_size_from_8_px(height, width):
     picture = example(height, width)
     for sampling in ("4:4:4", "4:2:2", "4:2:0"):
-        ((size, score),) = files(picture, [SeenError(picture, 0.1)], sampling)
+        distortion = Ssimulacra2Distortion(picture, 0.1)
+        ((size, score),) = files(picture, [distortion], sampling)
         assert size > 100
         assert score > 30
 
 
 def test_an_even_picture_takes_hardly_a_byte():
     picture = np.full((64, 80, 3), 137, np.uint8)
-    (size, score), _ = files(picture, [SeenError(picture, 0.1)] * 2)
+    (size, score), _ = files(picture, [Ssimulacra2Distortion(picture, 0.1)] * 2)
     assert score > 90
     assert size < 400

@@ -21,6 +21,7 @@ SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
 
 
 def settings(sampling, lmbda=LMBDA, **weights):
+    weights = {"msssim_weight": 0.0, "ssimulacra2_weight": 0.0, **weights}
     return types.SimpleNamespace(lmbda=lmbda, subsampling=sampling, **weights)
 
 

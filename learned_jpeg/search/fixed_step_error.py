@@ -1,0 +1,51 @@
+"""The error in quantization steps as a distortion of the search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from learned_jpeg.jpeg.standard import ZIGZAG
+from learned_jpeg.search.distortion import QuadraticModel
+
+if TYPE_CHECKING:
+    from learned_jpeg.search.planes import CodedImage
+
+TUNES = ()  # a model's tables choose it, not `--tune`
+
+
+class FixedStepError:
+    """A fixed number of bits for a squared error of one step of given tables.
+
+    It suits tables that say by themselves what an error costs, as those of a standard
+    do, and keeps them.
+    """
+
+    first_steps = None
+    warm_up_rounds = 0
+    passes = 5
+    moves_tables = False
+
+    def __init__(self, qtables: np.ndarray, bits: float):
+        """Prepares the weights.
+
+        Args:
+          qtables: `[2, 8, 8]`, 1..255.
+          bits: that a squared error of one step is worth.
+        """
+        tables = np.asarray(qtables, np.float32).reshape(2, 64)[:, ZIGZAG]
+        self._weights = np.float32(bits) / tables**2
+
+    def weights(self, coded: CodedImage, component: int) -> np.ndarray:
+        """Returns the same weights for all blocks, float32 `[1, 64]`."""
+        del coded
+        return self._weights[min(component, 1)][np.newaxis]
+
+    def quadratic_model(
+        self, coded: CodedImage, component: int, number: int
+    ) -> QuadraticModel:
+        """Returns the model whose target are the original's coefficients."""
+        del number
+        weights = self.weights(coded, component).copy()
+        return QuadraticModel(coded.originals[component].copy(), weights)

@@ -1,0 +1,62 @@
+"""The squared error in RGB as a distortion of the search; it is that of PSNR."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
+from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
+
+if TYPE_CHECKING:
+    from learned_jpeg.search.planes import CodedImage
+
+# Mean squared error in RGB of an error of 1 in Y, Cb, Cr.
+_ENERGIES = (YCBCR_TO_RGB**2).mean(0)
+
+
+class SquaredError:
+    """`lmbda * MSE_255 * pixels`, of the decoded RGB, clipped as a decoder clips it.
+
+    The errors of the components add up in RGB, so that each makes up for the others',
+    and values outside 0..255 cost nothing.
+    """
+
+    first_steps = FirstSteps(dc=2.8, ac=3.6, slope=0.4, chroma=1.15)
+    warm_up_rounds = 0
+    passes = 6
+    moves_tables = True
+
+    def __init__(self, lmbda: float):
+        """Stores the bits per pixel that a mean squared error of 1 is worth."""
+        self._lmbda = lmbda
+
+    def weights(self, coded: CodedImage, component: int) -> np.ndarray:
+        """Returns the same weights for all blocks, float32 `[1, 64]`."""
+        energies = _ENERGIES[component] * coded.filter_energies(component)
+        return (self._lmbda * energies).astype(np.float32)[np.newaxis]
+
+    def quadratic_model(
+        self, coded: CodedImage, component: int, number: int
+    ) -> QuadraticModel:
+        """Returns the model of a component near the coded image."""
+        del number
+        weights = self.weights(coded, component)
+        gradient = coded.new_gradient(component)
+        coded.add_error_slope(gradient, component, 1)
+        slope = gradient.coefficients()
+        slope *= np.float32(self._lmbda) / weights
+        return QuadraticModel(coded.moved(component, slope), weights)
+
+
+TUNES = (
+    Tune(
+        name="psnr",
+        help="the squared error",
+        metric_name="PSNR",
+        min_side=1,
+        equal_rate=1.0,
+        distortion=lambda image, lmbda: SquaredError(lmbda),
+    ),
+)

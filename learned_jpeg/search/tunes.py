@@ -1,0 +1,143 @@
+"""What the search can be tuned for: the registry behind `--tune`, and its lambdas."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from learned_jpeg import search
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg.standard import STD_QTABLES
+from learned_jpeg.search.distortion import Distortion, Tune
+from learned_jpeg.search.ms_ssim_distortion import MsSsimDistortion
+from learned_jpeg.search.squared_error import SquaredError
+from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
+
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
+
+DEFAULT_TUNE = "ssimulacra2"  # where neither the user nor a model's loss names one
+
+_SUFFIXES = ("_distortion", "_error")  # of the modules that declare tunes
+
+# Fitted to the mean PSNR of 20 held-out images at the qualities 10 to 90, 4:4:4, within
+# 10 % of lambda.
+_STANDARD_LAMBDA, _LAMBDA_EXPONENT = 0.0169, -1.39
+
+
+def _find_tunes() -> dict[str, Tune]:
+    """Collects `TUNES` of the modules of distortions.
+
+    The squared error comes first, because the `equal_rate` of the others refers to it.
+    """
+    names = [module.name for module in pkgutil.iter_modules(search.__path__)]
+    modules = [
+        importlib.import_module(f"{search.__name__}.{name}")
+        for name in sorted(names)
+        if name.endswith(_SUFFIXES)
+    ]
+    found = [tune for module in modules for tune in module.TUNES]
+    return {tune.name: tune for tune in sorted(found, key=lambda t: t.name != "psnr")}
+
+
+TUNES: Mapping[str, Tune] = MappingProxyType(_find_tunes())
+TUNE_NAMES = tuple(TUNES)
+
+
+def tune_for(size: tuple[int, int], name: str | None) -> str:
+    """Returns the tune for an image.
+
+    Args:
+      size: (height, width) in px.
+      name: a key of `TUNES`; None for `DEFAULT_TUNE`, or "psnr" where the image is too
+        small for that.
+    """
+    if name is not None:
+        return name
+    return DEFAULT_TUNE if min(size) >= TUNES[DEFAULT_TUNE].min_side else "psnr"
+
+
+def distortion(name: str, image: np.ndarray, lmbda: float) -> Distortion:
+    """Returns the distortion of a tune for an image.
+
+    Args:
+      name: a key of `TUNES`.
+      image: uint8 RGB `[h, w, 3]`.
+      lmbda: weight of the distortion against bits, as for this tune: that of "psnr"
+        times `equal_rate` gives files of about the same size.
+
+    Raises:
+      UserError: the image is too small for the metric.
+    """
+    _check_size(image, name)
+    return TUNES[name].distortion(image, lmbda)
+
+
+def distortion_of_loss(
+    image: np.ndarray,
+    lmbda: float,
+    *,
+    ms_ssim_weight: float = 0.0,
+    ssimulacra2_weight: float = 0.0,
+) -> Distortion:
+    """Returns the distortion of a model's loss, without LPIPS.
+
+    It is `lmbda * (MSE + ms_ssim_weight * (1 - MS-SSIM))`, or `lmbda * (MSE +
+    ssimulacra2_weight * (100 - SSIMULACRA2))` where that weight is not 0.
+
+    Args:
+      image: uint8 RGB `[h, w, 3]`.
+      lmbda: bits per pixel that a distortion of 1 is worth.
+      ms_ssim_weight: weight of 1 - MS-SSIM against the MSE.
+      ssimulacra2_weight: weight of a point of SSIMULACRA2 against the MSE.
+
+    Raises:
+      UserError: the image is too small for the metric.
+    """
+    tune = tune_of_loss(
+        ms_ssim_weight=ms_ssim_weight, ssimulacra2_weight=ssimulacra2_weight
+    )
+    _check_size(image, tune)
+    if ssimulacra2_weight:
+        return Ssimulacra2Distortion(image, ssimulacra2_weight * lmbda, lmbda)
+    if ms_ssim_weight:
+        return MsSsimDistortion(image, ms_ssim_weight * lmbda, lmbda)
+    return SquaredError(lmbda)
+
+
+def tune_of_loss(*, ms_ssim_weight: float, ssimulacra2_weight: float) -> str:
+    """Returns the tune that is nearest to a model's loss; see `distortion_of_loss`."""
+    if ssimulacra2_weight:
+        return "ssimulacra2"
+    return "mixed" if ms_ssim_weight else "psnr"
+
+
+def _check_size(image: np.ndarray, name: str) -> None:
+    height, width = image.shape[:2]
+    tune = TUNES[name]
+    if min(height, width) < tune.min_side:
+        raise UserError(
+            f"an image of {width}x{height} px: {tune.metric_name} needs sides of at "
+            f"least {tune.min_side} px; pass --tune psnr"
+        )
+
+
+def lambda_of_tables(qtables: np.ndarray) -> float:
+    """Returns the lambda of "psnr" whose files have the PSNR of rounding with tables.
+
+    It follows from the geometric mean of the tables' entries over those of the standard
+    (quality 50). Only the lowest frequencies count: the entries of others are clipped
+    at 255 at low qualities.
+
+    Args:
+      qtables: `[2, 8, 8]`.
+
+    Returns:
+      Bits per pixel that an MSE of 1 is worth.
+    """
+    ratios = np.asarray(qtables, float)[:, :2, :2] / STD_QTABLES[:, :2, :2]
+    scale = np.exp(np.log(ratios).mean())
+    return float(_STANDARD_LAMBDA * scale**_LAMBDA_EXPONENT)
