@@ -1,7 +1,6 @@
 """Measurements of coding: evaluation, compression, growth with the picture."""
 
 import contextlib
-import dataclasses
 import functools
 import glob
 import io
@@ -26,7 +25,8 @@ from learned_jpeg.codec.codec import Quantization
 from learned_jpeg.codec.codecs import PLAIN, Codecs
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
-from learned_jpeg.metrics.pictures import PictureMetrics, mean_squared_error
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.image_metrics import ImageMetrics, measure
 from ljpeg_PIL import StandardJPEG
 from training import checkpoints, devices, variables
 from training.differentiable import LearnedTables
@@ -41,8 +41,6 @@ SEARCHES = {"MSE": "psnr", "MS-SSIM": "ms-ssim", "SSIMULACRA2": "ssimulacra2"}
 def evaluation(options):
     """Evaluation, an image of 768x512 and a dot"""
     picture = test_picture(options)
-    metrics = PictureMetrics()
-    reference = metrics.reference(picture)
     with _codec("ljpeg_attention", options) as codec:
         quantized = codec.quantize(picture, edited=True)
         data = jpeg_file.encode(quantized)
@@ -62,10 +60,8 @@ def evaluation(options):
                 for coding in jpeg_file.ENTROPY_CODINGS
             },
             "decoding": lambda: jpeg_file.decode(data),
-            **_metric_functions(metrics, reference, decoded),
-            "once an image: features of the original": lambda: metrics.reference(
-                picture
-            ),
+            **_metric_functions(picture, decoded),
+            "once an image: features of the original": lambda: ImageMetrics(picture),
         }
         timings = interleave(functions, options, "evaluation")
     rows = [
@@ -75,19 +71,14 @@ def evaluation(options):
     return rows + _whole_dots(options), []
 
 
-def _metric_functions(metrics, reference, decoded):
-    """Each metric alone; a reference without features makes `compare` skip them."""
-    nothing = dataclasses.replace(reference, scales=(), features=(), xyb_scales=())
-    ssim_only = dataclasses.replace(nothing, scales=reference.scales)
-    lpips_only = dataclasses.replace(nothing, features=reference.features)
-    xyb_only = dataclasses.replace(nothing, xyb_scales=reference.xyb_scales)
-    return {
-        "MSE and PSNR": lambda: mean_squared_error(reference.original, decoded),
-        "MS-SSIM (with MSE)": lambda: metrics.compare(ssim_only, decoded),
-        "LPIPS (with MSE)": lambda: metrics.compare(lpips_only, decoded),
-        "SSIMULACRA2 (with MSE)": lambda: metrics.compare(xyb_only, decoded),
-        "all metrics": lambda: metrics.compare(reference, decoded),
+def _metric_functions(picture, decoded):
+    """Returns functions that measure by each metric, and by all of them."""
+    functions = {
+        metric.name: functools.partial(ImageMetrics(picture, [metric]).compare, decoded)
+        for metric in registry.available()
     }
+    everything = functools.partial(ImageMetrics(picture).compare, decoded)
+    return {**functions, "all metrics": everything}
 
 
 def _whole_dots(options):
@@ -255,15 +246,9 @@ def _time_metrics(options, prefix, megapixels):
     del prefix  # The metrics need no model.
     picture = _large_picture(options, megapixels)
     decoded = jpeg_file.decode(jpeg_file.encode_rgb(picture, QUALITY))
-    metrics = PictureMetrics()
     start = peak_megabytes()
-
-    def measure():
-        metrics.compare(metrics.reference(picture), decoded)
-
-    return interleave({"metrics": measure}, options, f"{megapixels} MP")[
-        "metrics"
-    ], start
+    functions = {"metrics": lambda: measure(picture, decoded)}
+    return interleave(functions, options, f"{megapixels} MP")["metrics"], start
 
 
 def _time_search(tune, options, prefix, megapixels):

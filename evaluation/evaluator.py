@@ -26,8 +26,8 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import butteraugli
 from learned_jpeg.metrics.basic import bits_per_pixel
+from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from learned_jpeg.metrics.pictures import PictureMetrics
 from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from learned_jpeg.pictures.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
@@ -119,7 +119,7 @@ class Evaluator:
         """Takes `TestImages` and the flags; loads nothing yet."""
         self._images = images
         self._args = args
-        self._references = ReferenceCache(PictureMetrics(), images)
+        self._references = ReferenceCache(images)
         self._codecs = Codecs(args.precision, quantization_of(vars(args)))
         self._versions = {
             "python": platform.python_version(),
@@ -302,7 +302,7 @@ class Evaluator:
                 f"{output}: changed while it was measured; another evaluation with "
                 "other settings writes there, give one of them another --output_dir"
             )
-        values = self._references.metrics.compare(reference, jpeg_file.decode(data))
+        values = reference.compare(jpeg_file.decode(data))
         height, width = reference.original.shape[:2]
         return {"bpp": bits_per_pixel(len(data), height, width), **values}
 
@@ -314,8 +314,7 @@ class ReferenceCache:
     would never hit.
     """
 
-    def __init__(self, metrics, images):
-        self.metrics = metrics
+    def __init__(self, images):
         self._hashes = {
             path: record["sha256"]
             for path, record in zip(images.paths, images.records, strict=True)
@@ -325,7 +324,7 @@ class ReferenceCache:
         self._lock = threading.Lock()
 
     def get(self, path):
-        """The `metrics.Reference` of an image file.
+        """Returns the `ImageMetrics` of an image file.
 
         Raises:
           UserError: the file is no longer the one that was listed.
@@ -333,7 +332,7 @@ class ReferenceCache:
         with self._lock:
             if path in self._references:
                 return self._references[path]
-        reference = self.metrics.reference(read_image(path))
+        reference = ImageMetrics(read_image(path))
         if results.file_sha256(path) != self._hashes[path]:
             raise UserError(f"{path}: has changed during the evaluation; start again")
         with self._lock:

@@ -11,7 +11,7 @@ from evaluation import results
 from learned_jpeg.codec import distortion_gradient, refinement
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import progressive, sampling, transform
-from learned_jpeg.metrics import pictures
+from learned_jpeg.metrics import image_metrics
 from learned_jpeg.pictures import image_files
 from learned_jpeg.search import ms_ssim_distortion as distortions
 from learned_jpeg.search import passes as jpeg_search
@@ -33,7 +33,7 @@ def of(settings):
     Returns:
       `{"code": {part: version}, "libraries": {package: version}}`.
     """
-    modules = {"reading": image_files, "file": jpeg_file, "metrics": pictures}
+    modules = {"reading": image_files, "file": jpeg_file, "metrics": image_metrics}
     script = settings.get("script")
     if script:
         modules["transform"] = transform

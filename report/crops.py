@@ -22,8 +22,9 @@ from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
-from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import read_image
 from learned_jpeg.search import calibration
 from learned_jpeg.search.targets import Target, closest_lambda
@@ -208,25 +209,21 @@ def crops_figure(crops, pictures, columns):
     Returns:
       `matplotlib.figure.Figure`.
     """
-    metrics = PictureMetrics()
     size = (_INCHES * (1 + len(columns)), (_INCHES + 0.35) * len(crops) + 0.3)
     figure = new_figure(size)
     panels = figure.subplots(len(crops), 1 + len(columns), squeeze=False)
     for row, crop, picture, *files in zip(
         panels, crops, pictures, *(files for _, files in columns), strict=True
     ):
-        reference = metrics.reference(picture)
+        metrics = ImageMetrics(picture, registry.captions())
         height, width = picture.shape[:2]
         _show(row[0], crop.of(picture), os.path.basename(crop.path))
         for axes, data in zip(row[1:], files, strict=True):
             decoded = jpeg_file.decode(data)
-            values = metrics.compare(reference, decoded)
+            values = metrics.compare(decoded)
             bpp = bits_per_pixel(len(data), height, width)
-            text = (
-                f"{bpp:.3f} bpp, SSIMULACRA2 {values['ssimulacra2']:.1f}, "
-                f"{values['psnr']:.1f} dB"
-            )
-            _show(axes, crop.of(decoded), text)
+            words = [m.caption(values[m.key], decimals=1) for m in registry.captions()]
+            _show(axes, crop.of(decoded), ", ".join([f"{bpp:.3f} bpp", *words]))
     titles = ["original", *(title for title, _ in columns)]
     for axes, title in zip(panels[0], titles, strict=True):
         axes.set_title(title, fontsize=9, parse_math=False)

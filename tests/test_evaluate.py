@@ -2,7 +2,6 @@
 
 import contextlib
 import csv
-import functools
 import io
 import json
 import logging
@@ -31,7 +30,6 @@ from learned_jpeg.common import process
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import butteraugli
-from learned_jpeg.metrics.pictures import PictureMetrics
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
@@ -120,12 +118,6 @@ class Outcome:
         return [line for line in self.log if word in line]
 
 
-@functools.cache
-def shared_metrics():
-    """One `PictureMetrics` for many evaluations, to build its graph once."""
-    return PictureMetrics()
-
-
 def run_evaluate(batch_dir, images, *flags, qualities=(5, 20), plot=False):
     """Calls `evaluate.main()` with the flags of a command line; an `Outcome`."""
     outcome = Outcome()
@@ -140,7 +132,6 @@ def run_evaluate(batch_dir, images, *flags, qualities=(5, 20), plot=False):
         patch.setattr(google_baseline, "ResConvLayer", StandInEditor)
         if not plot:
             patch.setattr(plots, "plot_rate_distortion", lambda *a, **k: [])
-            patch.setattr(evaluator, "PictureMetrics", shared_metrics)
         patch.setattr(root, "level", logging.INFO)
         root.addHandler(handler)
         stack.callback(root.removeHandler, handler)
@@ -532,7 +523,7 @@ def test_a_second_call_only_plots(complete, monkeypatch):
     monkeypatch.setattr(jpeg_file, "encode", refuse)
     monkeypatch.setattr(jpeg_file, "encode_rgb", refuse)
     monkeypatch.setattr(Codecs, "make", refuse)
-    monkeypatch.setattr(evaluator.PictureMetrics, "reference", refuse)
+    monkeypatch.setattr(evaluator, "ImageMetrics", refuse)
     second = evaluate_complete(folder)
     assert second.status == first.status
     assert second.out.getvalue() == first.out.getvalue()

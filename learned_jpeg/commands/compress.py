@@ -33,8 +33,8 @@ from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import image_metrics
 from learned_jpeg.metrics.basic import bits_per_pixel
-from learned_jpeg.metrics.pictures import PictureMetrics
 from learned_jpeg.pictures.image_files import (
     Metadata,
     find_images,
@@ -157,7 +157,7 @@ class _Job:
         self._encoder = encoder
         self._args = args
         self._guard = guard
-        self._metrics = PictureMetrics() if args.verbose else None
+        self._verbose = args.verbose
         self.workers = args.workers or machine.usable_cores()
         self._budget = MemoryBudget(machine.available_memory())
 
@@ -205,7 +205,7 @@ class _Job:
                 status, data = ORIGINAL, original
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
         self._write(output, data)
-        measured = self._measure(picture, output, status) if self._metrics else {}
+        measured = self._measure(picture, output, status) if self._verbose else {}
         return status, setting, bits_per_pixel(len(data), height, width), measured
 
     def _write(self, output, data):
@@ -223,7 +223,7 @@ class _Job:
         else:
             with open(output, "rb") as file:
                 decoded = jpeg_file.decode(file.read())
-        return self._metrics.compare(self._metrics.reference(picture), decoded)
+        return image_metrics.measure(picture, decoded)
 
 
 def _exists(output):

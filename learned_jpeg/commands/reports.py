@@ -6,7 +6,8 @@ import math
 import os
 
 from learned_jpeg.commands.records import FAILED, ORIGINAL, SKIPPED
-from learned_jpeg.metrics.basic import INFINITE_PSNR, mean_of_defined, ms_ssim_db
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.basic import INFINITE_PSNR, mean_of_defined
 from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 
 logger = logging.getLogger(__name__)
@@ -108,14 +109,10 @@ def _note_undefined(measured):
 
 
 def _metrics_text(values):
-    text = (
-        f"MSE {values['mse']:.3f}, PSNR {values['psnr']:.3f} dB, "
-        f"MS-SSIM {values['ms-ssim']:.5f} ({ms_ssim_db(values['ms-ssim']):.3f} dB), "
-        f"LPIPS {values['lpips']:.5f}, SSIMULACRA2 {values['ssimulacra2']:.3f}"
-    )
-    if "butteraugli" in values:
-        text += f", Butteraugli {values['butteraugli']:.3f}"
-    return text
+    """Returns the values in words: the MSE, then the metrics in the order of tables."""
+    metrics = [registry.get(key) for key in values]
+    metrics.sort(key=lambda metric: (metric.is_compared, metric.order))
+    return ", ".join(metric.described(values[metric.key]) for metric in metrics)
 
 
 def _mean_line(measured):

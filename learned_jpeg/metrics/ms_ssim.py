@@ -11,6 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.metrics.basic import ms_ssim_db
+from learned_jpeg.metrics.metric import ComparisonScale, Metric, TargetKind
+
 MIN_SIDE = 161  # px: below it the coarsest scale is smaller than the blur.
 
 _POWERS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -385,3 +388,27 @@ def _block_means(maps, number, count):
     padded = np.pad(maps, padding, mode="edge")[..., :size]
     means = padded.reshape(*maps.shape[:-1], size // side, side).mean(-1)
     return np.repeat(means, repeats, -1)[..., :count]
+
+
+METRIC = Metric(
+    key="ms-ssim",
+    name="MS-SSIM",
+    scale=ComparisonScale(ms_ssim_db, "dB", decimals=2),
+    prepare=reference_scales,
+    compare=ms_ssim,
+    min_side=MIN_SIDE,
+    higher_is_better=True,
+    order=20,
+    rank=40,
+    decimals=4,
+    json_name="ms-ssim-rgb",
+    codec_compare=("msssim", "Multi-scale structural similarity over RGB"),
+    target=TargetKind(
+        tolerance=0.05,  # dB
+        text="{:.5f}",
+        slope=2.5,
+        metavar="X",
+        help="from above, 0..1",
+        allowed=(0.0, 1.0),
+    ),
+)

@@ -22,7 +22,7 @@ from learned_jpeg.codec.codec import Quantization
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import transform
 from learned_jpeg.jpeg.file import QuantizedImage
-from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.image_metrics import measure
 from learned_jpeg.pictures import image_files
 from learned_jpeg.search import ms_ssim_distortion as distortions
 from learned_jpeg.search import passes, planes
@@ -95,11 +95,10 @@ def own_scans(folder):
 
 def metrics(folder):
     """Of a picture and its JPEG."""
-    metrics = PictureMetrics()
     data = io.BytesIO()
     Image.fromarray(picture()).save(data, "JPEG", quality=20)
     decoded = jpeg_file.decode(data.getvalue())
-    values = metrics.compare(metrics.reference(picture()), decoded)
+    values = measure(picture(), decoded)
     names = ("mse", "psnr", "ms-ssim", "lpips", "ssimulacra2")
     return [values[name] for name in names]
 

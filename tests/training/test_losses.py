@@ -8,7 +8,7 @@ import tensorflow.compat.v1 as tf
 
 import arg_parser
 import ljpeg
-from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.image_metrics import measure
 from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
 from tests.metrics.helpers import shown, value_of
 from training import checkpoints, differentiable, losses, rate_models
@@ -43,10 +43,7 @@ def test_distortion_is_the_weighted_sum_of_the_metrics(session, pairs, weights, 
     tensors = [tf.constant(batch / np.float32(255)) for batch in pairs]
     built = losses.distortion(*tensors, tf.float32, weighing(**weights))
     total, terms = session.run(built)
-    metrics = PictureMetrics()
-    rows = [
-        metrics.compare(metrics.reference(x), y) for x, y in zip(*pairs, strict=True)
-    ]
+    rows = [measure(x, y) for x, y in zip(*pairs, strict=True)]
     wanted = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
     assert set(terms) == names
     for name in names:

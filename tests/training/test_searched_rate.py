@@ -9,7 +9,7 @@ import tensorflow.compat.v1 as tf
 
 from learned_jpeg.jpeg.file import QuantizedImage, decode, encode
 from learned_jpeg.jpeg.sampling import plane_blocks
-from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.image_metrics import measure
 from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
 from tests.metrics.helpers import shown, value_of
 from training import differentiable, losses, searched_rate
@@ -73,9 +73,8 @@ def cost(picture, planes, sampling, msssim_weight=0.0, ssimulacra2_weight=0.0):
     """Of a file with these integers: lambda * distortion + bits per pixel."""
     tables = TABLES.astype(int)
     coded = QuantizedImage(planes, sampling, tables, *picture.shape[:2])
-    metrics = PictureMetrics()
     decoded = decode(encode(coded))
-    values = metrics.compare(metrics.reference(picture), decoded)
+    values = measure(picture, decoded)
     distortion = values["mse"] + msssim_weight * (1 - values["ms-ssim"])
     points = 5 * value_of(picture, shown(decoded), ssimulacra2_loss.WEIGHTS)
     distortion += ssimulacra2_weight * points

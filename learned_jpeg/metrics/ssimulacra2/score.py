@@ -25,6 +25,7 @@ import math
 import numpy as np
 
 from learned_jpeg.common.compiled import fma, njit
+from learned_jpeg.metrics.ssimulacra2 import MIN_SIDE
 from learned_jpeg.metrics.ssimulacra2.recursive_blur import (
     LEFT,
     REACH,
@@ -33,8 +34,6 @@ from learned_jpeg.metrics.ssimulacra2.recursive_blur import (
     blur_down,
     new_blur,
 )
-
-MIN_SIDE = 8  # px, of a picture and of each scale
 
 # For each scale, from fine to coarse, a row for each plane, Y, X and B, that counts:
 # weights of the mean of the SSIM, ringing and blur map, and of the 4-norm of these.

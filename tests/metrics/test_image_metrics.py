@@ -1,4 +1,4 @@
-"""Picture metrics against TensorFlow, scipy and plain formulas in float64."""
+"""Image metrics against TensorFlow, scipy and plain formulas in float64."""
 
 import math
 from concurrent.futures import ThreadPoolExecutor
@@ -10,32 +10,23 @@ from PIL import Image
 from scipy import ndimage
 
 import lpips_tensorflow
-from evaluation.results import MEASURED, OPTIONAL
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
-from learned_jpeg.metrics.pictures import PictureMetrics
+from learned_jpeg.metrics.image_metrics import ImageMetrics, measure
 from learned_jpeg.metrics.ssimulacra2.score import reference_scales, score
 from tests.paths import SHARED
 
 KODAK = SHARED / "KODAK"
 
 
-@pytest.fixture(scope="module")
-def picture_metrics():
-    return PictureMetrics()
-
-
-def picture_pair(seed, height, width, noise=12):
+def image_pair(seed, height, width, noise=12):
     """A smooth random picture and a noisy copy of it, uint8."""
     rng = np.random.default_rng(seed)
     smooth = ndimage.gaussian_filter(rng.standard_normal((height, width, 3)), (5, 5, 0))
     x = np.clip(128 + 60 * smooth / smooth.std(), 0, 255)
     y = np.clip(x + rng.normal(0, noise, x.shape), 0, 255)
     return x.round().astype(np.uint8), y.round().astype(np.uint8)
-
-
-def compare(picture_metrics, x, y):
-    return picture_metrics.compare(picture_metrics.reference(x), y)
 
 
 def tensorflow_ms_ssim(x, y):
@@ -77,57 +68,55 @@ SIZES = [(161, 161), (176, 192), (163, 207), (197, 322), (331, 165)]
 
 
 @pytest.mark.parametrize("height, width", SIZES)
-def test_ms_ssim_equals_tensorflow_for_even_and_odd_sizes(
-    picture_metrics, height, width
-):
-    x, y = picture_pair(height, height, width)
-    actual = compare(picture_metrics, x, y)["ms-ssim"]
+def test_ms_ssim_equals_tensorflow_for_even_and_odd_sizes(height, width):
+    x, y = image_pair(height, height, width)
+    actual = measure(x, y)["ms-ssim"]
     assert actual == pytest.approx(tensorflow_ms_ssim(x, y), abs=1e-5)
 
 
 @pytest.mark.parametrize("noise", [1, 8, 60])
-def test_ms_ssim_equals_float64(picture_metrics, noise):
-    x, y = picture_pair(noise, 189, 266, noise)
-    actual = compare(picture_metrics, x, y)["ms-ssim"]
+def test_ms_ssim_equals_float64(noise):
+    x, y = image_pair(noise, 189, 266, noise)
+    actual = measure(x, y)["ms-ssim"]
     assert actual == pytest.approx(scipy_ms_ssim(x, y), abs=1e-6)
 
 
-def test_ms_ssim_of_flat_pictures_equals_float64(picture_metrics):
+def test_ms_ssim_of_flat_pictures_equals_float64():
     # TensorFlow itself is off by 1e-3 here: E[x^2] - E[x]^2 cancels in float32.
     x = np.full((170, 180, 3), 250, np.uint8)
     y = x - np.uint8(1)
     y[60:90, 50:80] = 251
-    actual = compare(picture_metrics, x, y)["ms-ssim"]
+    actual = measure(x, y)["ms-ssim"]
     assert actual == pytest.approx(scipy_ms_ssim(x, y), abs=1e-5)
 
 
-def test_negative_similarity_counts_as_zero_as_in_tensorflow(picture_metrics):
-    x, _ = picture_pair(0, 170, 180)
-    actual = compare(picture_metrics, x, 255 - x)["ms-ssim"]
+def test_negative_similarity_counts_as_zero_as_in_tensorflow():
+    x, _ = image_pair(0, 170, 180)
+    actual = measure(x, 255 - x)["ms-ssim"]
     assert actual == tensorflow_ms_ssim(x, 255 - x) == 0
 
 
-def test_lpips_equals_that_of_lpips_tensorflow(picture_metrics):
-    x, y = picture_pair(1, 90, 77)
+def test_lpips_equals_that_of_lpips_tensorflow():
+    x, y = image_pair(1, 90, 77)
     with tf.Graph().as_default(), tf.Session() as session:
         tensors = [tf.constant(z[None] / np.float32(255)) for z in (x, y)]
         expected = session.run(lpips_tensorflow.lpips(*tensors))[0]
-    actual = compare(picture_metrics, x, y)["lpips"]
+    actual = measure(x, y)["lpips"]
     assert actual == pytest.approx(expected, rel=1e-5)
 
 
-def test_ssimulacra2_is_that_of_its_module(picture_metrics):
-    x, y = picture_pair(8, 40, 53)
-    found = compare(picture_metrics, x, y)["ssimulacra2"]
+def test_ssimulacra2_is_that_of_its_module():
+    x, y = image_pair(8, 40, 53)
+    found = measure(x, y)["ssimulacra2"]
     assert found == score(reference_scales(x), y) < 90
 
 
-def test_mse_and_psnr_are_exact(picture_metrics):
+def test_mse_and_psnr_are_exact():
     rng = np.random.default_rng(2)
     x, y = rng.integers(0, 256, (2, 37, 50, 3), dtype=np.uint8)
     difference = x.astype(object) - y.astype(object)
     expected = int(np.sum(difference * difference)) / x.size
-    result = compare(picture_metrics, x, y)
+    result = measure(x, y)
     assert result["mse"] == expected
     assert result["psnr"] == pytest.approx(-10 * math.log10(expected / 65025))
 
@@ -138,17 +127,17 @@ def test_mse_does_not_overflow():
     assert psnr(65025) == 0
 
 
-def test_equal_pictures_are_perfect(picture_metrics):
-    x, _ = picture_pair(3, 170, 161)
-    result = compare(picture_metrics, x, x.copy())
+def test_equal_pictures_are_perfect():
+    x, _ = image_pair(3, 170, 161)
+    result = measure(x, x.copy())
     assert result["mse"] == 0 and result["psnr"] == math.inf and result["lpips"] == 0
     assert result["ssimulacra2"] == 100
     assert 1 - 1e-7 < result["ms-ssim"] <= 1
 
 
-def test_results_are_python_floats_of_the_listed_names(picture_metrics):
-    result = compare(picture_metrics, *picture_pair(4, 161, 161))
-    assert result.keys() | {"bpp"} == set(MEASURED) - set(OPTIONAL)
+def test_results_are_python_floats_of_the_available_metrics():
+    result = measure(*image_pair(4, 161, 161))
+    assert list(result) == [metric.key for metric in registry.available()]
     assert {type(value) for value in result.values()} == {float}
 
 
@@ -166,46 +155,41 @@ def test_results_are_python_floats_of_the_listed_names(picture_metrics):
         (161, 161, {"ssimulacra2", "lpips", "ms-ssim"}),
     ],
 )
-def test_undefined_metrics_of_small_pictures_are_nan(
-    picture_metrics, height, width, defined
-):
-    result = compare(picture_metrics, *picture_pair(5, height, width))
+def test_undefined_metrics_of_small_pictures_are_nan(height, width, defined):
+    result = measure(*image_pair(5, height, width))
     finite = {name for name, value in result.items() if math.isfinite(value)}
     assert finite == {"mse", "psnr", *defined}
 
 
 @pytest.mark.slow
 def test_threads_get_the_same_numbers_bit_for_bit():
-    shared = PictureMetrics()
     sizes = [(161, 170), (240, 161), (200, 1500), (50, 60)]
-    pairs = [picture_pair(i, *size) for i, size in enumerate(sizes * 2)]
+    pairs = [image_pair(i, *size) for i, size in enumerate(sizes * 2)]
+    serial = [repr(measure(*pair)) for pair in pairs]
     with ThreadPoolExecutor(4) as pool:
-        threaded = list(pool.map(lambda pair: compare(shared, *pair), pairs))
-        references = list(pool.map(lambda pair: shared.reference(pair[0]), pairs))
-        again = list(
-            pool.map(shared.compare, references, [decoded for _, decoded in pairs])
-        )
-    serial = [repr(compare(PictureMetrics(), *pair)) for pair in pairs]
+        threaded = list(pool.map(lambda pair: measure(*pair), pairs))
+        metrics = list(pool.map(lambda pair: ImageMetrics(pair[0]), pairs))
+        again = list(pool.map(lambda m, pair: m.compare(pair[1]), metrics, pairs))
     assert [repr(result) for result in threaded] == serial
     assert [repr(result) for result in again] == serial
 
 
-def test_one_reference_serves_several_pictures(picture_metrics):
-    x, y = picture_pair(6, 180, 170)
-    reference = picture_metrics.reference(x)
-    first = picture_metrics.compare(reference, y)
-    picture_metrics.compare(reference, 255 - y)
-    assert picture_metrics.compare(reference, y) == first
+def test_one_reference_serves_several_pictures():
+    x, y = image_pair(6, 180, 170)
+    metrics = ImageMetrics(x)
+    first = metrics.compare(y)
+    metrics.compare(255 - y)
+    assert metrics.compare(y) == first
 
 
-def test_nbytes_counts_pixels_statistics_and_features(picture_metrics):
-    x, _ = picture_pair(7, 168, 200)
+def test_nbytes_counts_pixels_statistics_and_features():
+    x, _ = image_pair(7, 168, 200)
     planes = [(168, 200), (84, 100), (42, 50), (21, 25), (11, 13)]
     statistics = sum(3 * 4 * (h * w + 2 * (h - 10) * (w - 10)) for h, w in planes)
     features = 4 * (41 * 49 * 64 + 20 * 24 * 192 + 9 * 11 * (384 + 256 + 256))
     xyb = 3 * 4 * (168 * 200 + 2 * 84 * 100 + 2 * 42 * 50 + 3 * 21 * 25 + 3 * 11 * 13)
     expected = x.nbytes + statistics + features + xyb
-    assert picture_metrics.reference(x).nbytes == expected
+    assert ImageMetrics(x).nbytes == expected
 
 
 @pytest.mark.parametrize(
@@ -216,10 +200,10 @@ def test_nbytes_counts_pixels_statistics_and_features(picture_metrics):
         np.zeros((40, 40, 3), np.float32),
     ],
 )
-def test_other_shapes_and_types_are_refused(picture_metrics, decoded):
-    reference = picture_metrics.reference(np.zeros((40, 40, 3), np.uint8))
+def test_other_shapes_and_types_are_refused(decoded):
+    metrics = ImageMetrics(np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(ValueError, match="40, 4"):
-        picture_metrics.compare(reference, decoded)
+        metrics.compare(decoded)
 
 
 def test_rate_counts_bits_of_the_true_size():
@@ -229,12 +213,12 @@ def test_rate_counts_bits_of_the_true_size():
 @pytest.mark.slow
 # Measured with Pillow 13.0 and, for the metrics but PSNR, other implementations.
 @pytest.mark.skipif(not KODAK.is_dir(), reason=f"no Kodak pictures in {KODAK}")
-def test_kodak_at_quality_20_has_the_known_means(picture_metrics):
+def test_kodak_at_quality_20_has_the_known_means():
     results = []
     for path in sorted(KODAK.glob("*.png")):
         picture = np.asarray(Image.open(path))
         decoded = jpeg_file.decode(jpeg_file.encode_rgb(picture, 20))
-        results.append(compare(picture_metrics, picture, decoded))
+        results.append(measure(picture, decoded))
     assert len(results) == 24
     mean = {name: np.mean([result[name] for result in results]) for name in results[0]}
     assert mean["psnr"] == pytest.approx(29.5108, abs=0.001)
