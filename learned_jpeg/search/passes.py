@@ -141,7 +141,7 @@ def search(
     Args:
       picture: uint8 RGB `[height, width, 3]`.
       sampling: one of `jpeg.SUBSAMPLINGS`.
-      entropy_coding: "default" counts the bits of the standard's Huffman tables in a
+      entropy_coding: "standard" counts the bits of the standard's Huffman tables in a
         sequential scan; any other coding those of tables made for the picture's
         progressive scans.
       distortion: such as `SquaredError`: has `PASSES`, `weights`, `form`, for a search
@@ -202,7 +202,7 @@ class _State:
         """Rounds the original's coefficients with a dead zone."""
         self._coded = coded
         self._steps = steps
-        self._is_standard = entropy_coding == "default"
+        self._is_standard = entropy_coding == "standard"
         height, width = coded.picture.shape[:2]
         self._orders = [
             np.arange(len(coefficients)) for coefficients in coded.originals

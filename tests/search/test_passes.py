@@ -44,7 +44,7 @@ def bits_of(found, sampling, picture, coding):
     for component, plane in enumerate(found):
         own, table = np.ascontiguousarray(zigzag(plane)), min(component, 1)
         order = np.arange(len(own))
-        if coding == "default":
+        if coding == "standard":
             if component == 0:
                 order = search.interleaved_order(height, width, sampling)
             lengths = search._standard_lengths(table)[1]
@@ -57,7 +57,7 @@ def bits_of(found, sampling, picture, coding):
         total += trellis.count_dc(own, order, dc[table])
     for table in (0, 1):
         lengths = code_lengths(dc[table])
-        if coding == "default":
+        if coding == "standard":
             lengths = search._standard_lengths(table)[0]
         total += dc[table] @ lengths
     return float(total)
@@ -80,7 +80,7 @@ def rounded(picture, sampling, tables):
     return found
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized"])
+@pytest.mark.parametrize("coding", ["standard", "optimized"])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_cost_is_far_below_that_of_rounding(sampling, coding):
     """By any tables of a quality; the files at equal lambda."""
@@ -100,9 +100,9 @@ def test_hardly_any_single_change_lowers_the_cost(sampling):
     """The search is a local one: what is left in single steps is little."""
     picture = picture_of(48, 64, seed=1)
     found, tables = search.search(
-        picture, sampling, "default", search.SquaredError(LMBDA)
+        picture, sampling, "standard", search.SquaredError(LMBDA)
     )
-    cost = cost_of(picture, sampling, "default", found, tables)
+    cost = cost_of(picture, sampling, "standard", found, tables)
     rng = np.random.default_rng(0)
     better = 0
     for _ in range(150):
@@ -111,12 +111,12 @@ def test_hardly_any_single_change_lowers_the_cost(sampling):
         place += divmod(int(ZIGZAG[rng.integers(12)]), 8)
         kept = plane[place]
         plane[place] += rng.choice([-1, 1])
-        better += cost_of(picture, sampling, "default", found, tables) < cost - 0.5
+        better += cost_of(picture, sampling, "standard", found, tables) < cost - 0.5
         plane[place] = kept
     assert better <= 3
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized"])
+@pytest.mark.parametrize("coding", ["standard", "optimized"])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (17, 16), (100, 3), (3, 100)])
 def test_every_size_can_be_searched(size, sampling, coding):
@@ -160,7 +160,7 @@ def test_integers_of_squared_steps_are_at_most_two_steps_from_rounding():
     picture = picture_of(64, 72)
     given = np.random.default_rng(0).integers(5, 60, (2, 8, 8))
     found, _ = search.search(
-        *(picture, "4:4:4", "default", search.SquaredSteps(given, 6.0), given),
+        *(picture, "4:4:4", "standard", search.SquaredSteps(given, 6.0), given),
         moves_tables=False,
     )
     plain = rounded(picture, "4:4:4", given)
