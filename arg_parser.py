@@ -11,7 +11,7 @@ import re
 
 import learned_jpeg.common.process  # noqa: F401, before numpy is loaded
 from learned_jpeg.codec import QUANTIZATIONS
-from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.search.tunes import TUNE_NAMES
 from weights import VGG_BLOCKS
@@ -747,7 +747,7 @@ def _add_quality(parser, default, what="of the tables, 1..100"):
 def _add_entropy_coding(group, default):
     group.add_argument(
         "--entropy_coding",
-        choices=ENTROPY_CODINGS,
+        choices=("default", "optimized", "trellis"),
         default=default,
         help="default: the standard Huffman tables; optimized: the same pixels in "
         "fewer bytes; trellis: mozjpeg's trellis quantization, the same tables",

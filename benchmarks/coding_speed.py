@@ -23,6 +23,7 @@ from evaluation.dots import plan_dots
 from evaluation.evaluator import Evaluator, TestImages, find_test_images
 from learned_jpeg.codec.codec import Quantization
 from learned_jpeg.codec.codecs import PLAIN, Codecs
+from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.metrics import registry
@@ -42,7 +43,7 @@ def evaluation(options):
     """Evaluation, an image of 768x512 and a dot"""
     picture = test_picture(options)
     with _codec("ljpeg_attention", options) as codec:
-        quantized = codec.quantize(picture, edited=True)
+        quantized = codec.quantize(picture)
         data = jpeg_file.encode(quantized)
         decoded = jpeg_file.decode(data)
         functions = {
@@ -51,13 +52,13 @@ def evaluation(options):
                 f"attention: coding, {coding}": functools.partial(
                     jpeg_file.encode, quantized, coding
                 )
-                for coding in jpeg_file.ENTROPY_CODINGS
+                for coding in ENTROPY_CODINGS
             },
             **{
                 f"JPEG: coding, {coding}": functools.partial(
                     jpeg_file.encode_rgb, picture, QUALITY, coding
                 )
-                for coding in jpeg_file.ENTROPY_CODINGS
+                for coding in ENTROPY_CODINGS
             },
             "decoding": lambda: jpeg_file.decode(data),
             **_metric_functions(picture, decoded),
@@ -124,7 +125,7 @@ def compress(options):
     with contextlib.ExitStack() as stack:
         for name in ("ljpeg", "ljpeg_attention"):
             codec = stack.enter_context(_codec(name, options))
-            for coding in ("default", "optimized"):
+            for coding in ENTROPY_CODINGS:
                 functions[f"{name}, {coding} coding"] = functools.partial(
                     _encode, codec, picture, coding
                 )
@@ -147,8 +148,7 @@ def _pillow(picture):
 
 
 def _encode(codec, picture, coding):
-    quantized = codec.quantize(picture, edited=coding == "trellis")
-    return jpeg_file.encode(quantized, coding)
+    return jpeg_file.encode(codec.quantize(picture), coding)
 
 
 def encoding(options):
@@ -162,7 +162,7 @@ def encoding(options):
         "search for MSE": (search, entropy),
         "search for MSE, 4:4:4": (Quantization("rdoq", sampling="4:4:4"), entropy),
         "search for MSE, standard Huffman tables": (
-            search._replace(entropy_coding="default"),
+            search._replace(entropy_coding="standard"),
             entropy,
         ),
         "search for MS-SSIM": (search._replace(tune="ms-ssim"), entropy),

@@ -6,9 +6,12 @@ import os
 from typing import NamedTuple
 
 from google_baseline import GoogleBaseline
+from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codec import Quantization
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import SUBSAMPLINGS
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.standard import ijg_qtables
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
@@ -171,10 +174,21 @@ def _search_dots(args, encoding, name, folder):
 def quantization_of(settings):
     """The `Quantization` of a dot, or of the command line."""
     return Quantization(
-        *(settings["quantization"], settings["entropy_coding"]),
+        *(settings["quantization"], file_coding(settings["entropy_coding"])),
         *(settings["refine_steps"], settings.get("subsampling", "4:4:4")),
         settings.get("tune", "model"),
     )
+
+
+def encode_plain(picture, quality, settings):
+    """JPEG bytes of a picture without a model, by the settings of a dot."""
+    sampling = settings.get("subsampling", "4:4:4")
+    coding = settings["entropy_coding"]
+    if settings.get("tables") == "mozjpeg":
+        return jpeg_file.encode_mozjpeg_quality(picture, quality, sampling)
+    if coding == "trellis":
+        return jpeg_file.encode_mozjpeg(picture, ijg_qtables(quality), sampling)
+    return jpeg_file.encode_rgb(picture, quality, file_coding(coding), sampling)
 
 
 def _encoding(args, saved):

@@ -18,7 +18,8 @@ import tqdm
 from PIL import Image
 
 from evaluation import curves, fingerprint, results
-from evaluation.dots import MODELS, quantization_of
+from evaluation.dots import MODELS, encode_plain, quantization_of
+from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.commands.outputs import plan_outputs
 from learned_jpeg.common.atomic_files import write_atomically
@@ -213,7 +214,7 @@ class Evaluator:
     @contextlib.contextmanager
     def _encoder(self, dot, paths):
         """Yields a function from a picture of `paths` to the bytes of its .jpg."""
-        coding = dot.settings["entropy_coding"]
+        coding = file_coding(dot.settings["entropy_coding"])
         if dot.settings.get("script") == StandardJPEG.NAME:
             codecs = Codecs(quantization=quantization_of(dot.settings))
             with codecs.make(StandardJPEG) as codec:
@@ -222,22 +223,17 @@ class Evaluator:
                 )
             return
         if dot.prefix is None:
-            sampling = dot.settings.get("subsampling", "4:4:4")
-            if dot.settings.get("tables") == "mozjpeg":
-                yield lambda picture: jpeg_file.encode_mozjpeg(
-                    picture, dot.quality, sampling
-                )
-                return
-            yield lambda picture: jpeg_file.encode_rgb(
-                picture, dot.quality, coding, sampling=sampling
-            )
+            yield lambda picture: encode_plain(picture, dot.quality, dot.settings)
             return
         script = dot.settings["script"]
         with self._codecs.restore(dot.prefix, MODELS, script) as codec:
             if dot.has_maps:
                 self._write_maps(dot, codec, paths)
+            if coding == "trellis":
+                yield lambda picture: codec.encode_mozjpeg(picture, dot.quality)
+                return
             yield lambda picture: jpeg_file.encode(
-                codec.quantize(picture, dot.quality, coding == "trellis"), coding
+                codec.quantize(picture, dot.quality), coding
             )
 
     def _write_maps(self, dot, codec, paths):

@@ -27,7 +27,7 @@ from training.rate_models import bits_of_checkpoint
 
 logger = logging.getLogger("rate_check")
 
-CODINGS = ("default", "optimized")
+CODINGS = ("standard", "optimized")
 _LIMIT = 1024  # of integers
 
 

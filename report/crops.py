@@ -104,7 +104,7 @@ def main():
     largest = [max(map(len, files)) for files in zip(*ours, strict=True)]
     for title, encode in (
         ("JPEG 4:2:0", _encode_jpeg),
-        ("mozjpeg", jpeg_file.encode_mozjpeg),
+        ("mozjpeg", jpeg_file.encode_mozjpeg_quality),
     ):
         files = [
             smallest_from(picture, encode, size)

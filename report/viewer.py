@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from evaluation.curves import maps_folder
+from evaluation.dots import encode_plain
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
@@ -200,11 +201,7 @@ def _encoder(curve, original):
     settings = curve.records[0]["settings"]
     if settings.get("script"):
         return None
-    sampling = settings.get("subsampling", "4:4:4")
-    if settings.get("tables") == "mozjpeg":
-        return lambda q: jpeg_file.encode_mozjpeg(original, q, sampling)
-    coding = settings["entropy_coding"]
-    return lambda q: jpeg_file.encode_rgb(original, q, coding, sampling=sampling)
+    return lambda q: encode_plain(original, q, settings)
 
 
 class Scores:

@@ -362,7 +362,7 @@ def test_mozjpeg_and_the_search_are_curves_beside_models_as_they_are(reported):
     assert settings["run-lambda_001"]["quantization"] == "round"
     picture = picture_of("b.png")
     file = (batch / "_output" / "mozjpeg_Q50" / "b.jpg").read_bytes()
-    assert file == jpeg_file.encode_mozjpeg(picture, 50)
+    assert file == jpeg_file.encode_mozjpeg_quality(picture, 50)
     searched = (batch / "_output" / "search_psnr_Q50" / "b.jpg").read_bytes()
     how = Quantization("rdoq", "optimized", 0, "4:2:0", "psnr")
     with Codecs(quantization=how).make(StandardJPEG) as codec:

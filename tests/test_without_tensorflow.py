@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codec import Quantization
 from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.jpeg import file as jpeg_file
@@ -84,7 +85,7 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
     prefix = checkpoints.find_checkpoint(str(TABLES))
     with how.restore(prefix, {"ljpeg": LJPEG}) as codec:
         picture = np.asarray(Image.open(photo))
-        expected = jpeg_file.encode(codec.quantize(picture), coding)
+        expected = jpeg_file.encode(codec.quantize(picture), file_coding(coding))
     assert (tmp_path / "x.jpg").read_bytes() == expected
 
 

@@ -1,10 +1,10 @@
 """A trained model as a function of pictures: uint8 RGB in, integers and tables out."""
 
-import dataclasses
 from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import transform
 from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.jpeg.sampling import groups, planes_of
@@ -61,14 +61,12 @@ class Codec:
         self._searcher = searcher
         self._groups = groups(model.sampling)
 
-    def quantize(self, picture, quality=0, edited=False, lmbda=None):
+    def quantize(self, picture, quality=0, lmbda=None):
         """Codes one picture.
 
         Args:
           picture: uint8 RGB `[h, w, 3]`.
           quality: 1..100 for models that take one.
-          edited: whether the edited picture is wanted as well, which only trellis
-            quantization needs.
           lmbda: weight of the distortion against bits in the search; None for that of
             the model.
 
@@ -79,13 +77,18 @@ class Codec:
           UserError: the picture is too small for the distortion of the model.
         """
         if self._quantization.method == "rdoq":
-            shown = self.edit(picture, quality)
-            quantized = self.searched(shown, quality, lmbda)
-        else:
-            qtables = self._model.qtables(quality)
-            planes, shown = self._round(picture, quality, qtables, edited)
-            quantized = self._quantized(planes, qtables, picture)
-        return dataclasses.replace(quantized, edited=shown if edited else None)
+            return self.searched(self.edit(picture, quality), quality, lmbda)
+        qtables = self._model.qtables(quality)
+        planes = self._round(picture, quality, qtables)
+        return self._quantized(planes, qtables, picture)
+
+    def encode_mozjpeg(self, picture, quality=0):
+        """JPEG bytes by mozjpeg's trellis, of the edited picture and the tables."""
+        return jpeg_file.encode_mozjpeg(
+            self.edit(picture, quality),
+            self._model.qtables(quality),
+            self._quantization.sampling,
+        )
 
     def edit(self, picture, quality=0):
         """The picture as the model edits it, uint8 RGB `[h, w, 3]`."""
@@ -108,21 +111,21 @@ class Codec:
             width=width,
         )
 
-    def _round(self, picture, quality, qtables, edited):
-        """Planes of the model's own coefficients, and the edited picture or None."""
+    def _round(self, picture, quality, qtables):
+        """Planes of the model's own coefficients."""
 
         def of_strip(strip):
-            dct, shown = self._model.code(strip, quality, edited)
+            dct, _ = self._model.code(strip, quality, False)
             z = [
                 own / transform.of_components(qtables, components).astype(np.float32)
                 for own, (components, _) in zip(dct, self._groups, strict=True)
             ]
             if self._searcher:
                 z = [self._searcher.refined(strip, *z, qtables)]
-            return [transform.round_to_integers(own) for own in z], shown
+            return [transform.round_to_integers(own) for own in z], None
 
-        integers, shown = self._in_strips(of_strip, picture)
-        return [np.ascontiguousarray(plane) for plane in planes_of(integers)], shown
+        integers, _ = self._in_strips(of_strip, picture)
+        return [np.ascontiguousarray(plane) for plane in planes_of(integers)]
 
     def _in_strips(self, function, picture):
         return in_strips(function, picture, [8 * v for _, (v, _) in self._groups])

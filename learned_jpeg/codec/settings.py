@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codec import Codec, Quantization
 from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
+from learned_jpeg.pictures.metadata import embed
 from learned_jpeg.search import calibration
 from learned_jpeg.search.targets import (
     Likeness,
@@ -51,7 +53,7 @@ class Encoder:
         """Takes a list of `Setting`, and the flags of `compress`."""
         self._settings = settings
         self._target = target_of(args)
-        self._coding = args.entropy_coding
+        self._coding = file_coding(args.entropy_coding)
 
     def encode(self, path, picture, metadata):
         """Codes a picture.
@@ -92,10 +94,11 @@ class Encoder:
             if sample is picture:
                 return tried.data
             lmbda = tried.setting
-        quantized = setting.codec.quantize(
-            picture, setting.quality, self._coding == "trellis", lmbda
-        )
-        return jpeg_file.encode(quantized, self._coding, metadata)
+        if self._coding == "trellis":
+            data = setting.codec.encode_mozjpeg(picture, setting.quality)
+            return embed(data, metadata)
+        quantized = setting.codec.quantize(picture, setting.quality, lmbda)
+        return embed(jpeg_file.encode(quantized, self._coding), metadata)
 
     def _closest_lambda(self, picture, metadata, goal):
         shown = {}  # what each model makes of the picture, which takes a network
@@ -105,7 +108,7 @@ class Encoder:
             if setting not in shown:
                 shown[setting] = setting.codec.edit(picture, setting.quality)
             quantized = setting.codec.searched(shown[setting], setting.quality, lmbda)
-            return jpeg_file.encode(quantized, self._coding, metadata)
+            return embed(jpeg_file.encode(quantized, self._coding), metadata)
 
         middle = self._settings[len(self._settings) // 2]
         tune = middle.codec.search.tune_for(picture)
@@ -163,7 +166,7 @@ def open_settings(model_class, args, stack):
     """
     quantization = Quantization(
         args.quantization,
-        args.entropy_coding,
+        file_coding(args.entropy_coding),
         # Only models with learned tables can be refined.
         getattr(args, "refine_steps", 0),
         args.subsampling,

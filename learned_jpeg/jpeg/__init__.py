@@ -3,5 +3,5 @@
 Nothing here knows of other formats, of metrics or of the search.
 """
 
-ENTROPY_CODINGS = ("default", "optimized", "trellis")  # see file.py
+ENTROPY_CODINGS = ("standard", "optimized")  # see file.py
 SUBSAMPLINGS = ("4:4:4", "4:2:2", "4:2:0")  # of chroma, see sampling.py

@@ -1,16 +1,16 @@
 """Writes and reads JPEG files: baseline or progressive, YCbCr, 8 bits.
 
 The integers and tables of a model ARE a JPEG file, and this module is the only one
-that turns the one into the other. Three entropy codings:
+that turns the one into the other. Two entropy codings:
 
-- `default`: sequential, the Huffman tables of the standard's Annex K (ITU-T T.81).
+- `standard`: sequential, the Huffman tables of the standard's Annex K (ITU-T T.81).
   The bytes are those of Pillow's encoder without `optimize`.
 - `optimized`: the same coefficients in the fewer bytes of two progressive files, each
   with Huffman tables of the picture: that of mozjpeg's lossless pass, which searches
   scans, and ours (progressive.py).
-- `trellis`: mozjpeg quantizes the edited picture itself with the given tables: a
-  rate-distortion search over the coefficients, so other integers than ours; and it
-  subsamples chroma itself.
+
+mozjpeg's trellis quantization takes pixels: it chooses other integers than ours, by a
+rate-distortion search, and subsamples chroma itself.
 
 libjpeg is reached through jpeglib 1.0.2, the lossless pass through
 mozjpeg-lossless-optimization 1.3.2. All functions may be called from many threads.
@@ -48,8 +48,6 @@ from learned_jpeg.jpeg.segments import (
     segments,
     without_segments,
 )
-from learned_jpeg.jpeg.standard import ijg_qtables
-from learned_jpeg.pictures.metadata import Metadata, with_metadata
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
@@ -71,8 +69,6 @@ class QuantizedImage:
       qtables: uint8 or uint16 `[2 (luma, chroma), 8 (v), 8 (u)]`, 1..255.
       height: true height in px.
       width: true width in px.
-      edited: uint8 `[height, width, 3]` RGB, the picture as the model edited it
-        before quantization; only the trellis coding needs it.
     """
 
     planes: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -80,18 +76,17 @@ class QuantizedImage:
     qtables: np.ndarray
     height: int
     width: int
-    edited: np.ndarray | None = None
 
     @classmethod
-    def of_integers(cls, integers, qtables, height, width, edited=None):
+    def of_integers(cls, integers, qtables, height, width):
         """A picture without subsampling.
 
         Args:
           integers: `[rows, cols, 8 (v), 8 (u), 3 (Y, Cb, Cr)]`.
-          qtables, height, width, edited: the attributes.
+          qtables, height, width: the attributes.
         """
         planes = tuple(np.moveaxis(integers, -1, 0))
-        return cls(planes, "4:4:4", qtables, height, width, edited)
+        return cls(planes, "4:4:4", qtables, height, width)
 
     @property
     def integers(self):
@@ -105,55 +100,42 @@ class QuantizedImage:
         return np.stack(self.planes, axis=-1)
 
 
-def encode(
-    quantized: QuantizedImage,
-    entropy_coding: str = "default",
-    metadata: Metadata | None = None,
-) -> bytes:
+def encode(quantized: QuantizedImage, entropy_coding: str = "standard") -> bytes:
     """Writes quantized coefficients as the bytes of a JPEG file.
 
     Args:
-      quantized: `QuantizedImage`. `trellis` quantizes `edited` anew and does not
-        look at `planes`.
+      quantized: `QuantizedImage`.
       entropy_coding: one of `ENTROPY_CODINGS`.
-      metadata: `jpeg.metadata.Metadata` to be stored, or None. An EXIF block or ICC
-        profile that is too large for JPEG (65533 bytes, 16 MB) is left out.
 
     Raises:
-      ValueError: unknown coding or sampling, wrong shapes, tables outside 1..255,
-        coefficients beyond what 8-bit JPEG can code, or `trellis` without `edited`.
+      ValueError: unknown coding or sampling, wrong shapes, tables outside 1..255, or
+        coefficients beyond what 8-bit JPEG can code.
       UserError: a side above 65500 px.
       OSError: the temporary file could not be written, e.g. a full disk.
     """
     _check_coding(entropy_coding)
     check_size(quantized.height, quantized.width)
-    qtables = _checked_qtables(quantized.qtables)
-    if entropy_coding == "trellis":
-        data = _trellis(_checked_edited(quantized), qtables, quantized.sampling)
-        return with_metadata(data, metadata)
     quantized = dataclasses.replace(
-        quantized, planes=_checked_planes(quantized), qtables=qtables
+        quantized,
+        planes=_checked_planes(quantized),
+        qtables=_checked_qtables(quantized.qtables),
     )
     data = _write_coefficients(quantized)
-    if entropy_coding == "optimized":
-        data = _optimized(data, quantized)
-    return with_metadata(data, metadata)
+    return _optimized(data, quantized) if entropy_coding == "optimized" else data
 
 
 def encode_rgb(
     rgb: np.ndarray,
     quality: int,
-    entropy_coding: str = "default",
-    metadata: Metadata | None = None,
+    entropy_coding: str = "standard",
     sampling: str = "4:4:4",
 ) -> bytes:
-    """Writes a picture as plain JPEG, with the IJG tables of a quality.
+    """Writes an image as plain JPEG, with the IJG tables of a quality.
 
     Args:
       rgb: uint8 `[h, w, 3]`.
       quality: 1..100.
       entropy_coding: one of `ENTROPY_CODINGS`.
-      metadata: as for `encode`.
       sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Raises:
@@ -162,23 +144,45 @@ def encode_rgb(
     _check_coding(entropy_coding)
     rgb = _checked_rgb(rgb)
     check_size(*rgb.shape[:2])
-    quality = _checked_quality(quality)
-    if entropy_coding == "trellis":
-        data = _trellis(rgb, _checked_qtables(ijg_qtables(quality)), sampling)
-    else:
-        data = _pillow_jpeg(rgb, quality, sampling)
+    data = _pillow_jpeg(rgb, _checked_quality(quality), sampling)
     if entropy_coding == "optimized":
-        data = _optimized(data, read_coefficients(data))
-    return with_metadata(data, metadata)
+        return _optimized(data, read_coefficients(data))
+    return data
 
 
-def encode_mozjpeg(rgb: np.ndarray, quality: int, sampling: str = "4:2:0") -> bytes:
-    """Writes a picture as mozjpeg's `cjpeg -quality` does: its tables, its trellis.
+def encode_mozjpeg(
+    rgb: np.ndarray, qtables: np.ndarray, sampling: str = "4:4:4"
+) -> bytes:
+    """Writes an image with mozjpeg's trellis quantization and the given tables.
+
+    Args:
+      rgb: uint8 `[h, w, 3]`.
+      qtables: integers `[2 (luma, chroma), 8 (v), 8 (u)]`, 1..255.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+
+    Returns:
+      The bytes of a progressive file.
+
+    Raises:
+      ValueError, UserError, OSError: as for `encode`.
+    """
+    rgb = _checked_rgb(rgb)
+    check_size(*rgb.shape[:2])
+    return _trellis(rgb, _checked_qtables(qtables), sampling)
+
+
+def encode_mozjpeg_quality(
+    rgb: np.ndarray, quality: int, sampling: str = "4:2:0"
+) -> bytes:
+    """Writes an image as mozjpeg's `cjpeg -quality` does: its tables, its trellis.
 
     Args:
       rgb: uint8 `[h, w, 3]`.
       quality: 1..100, of mozjpeg's tables.
       sampling: one of `jpeg.SUBSAMPLINGS`.
+
+    Returns:
+      The bytes of a progressive file.
 
     Raises:
       ValueError, UserError, OSError: as for `encode`.
@@ -192,7 +196,7 @@ def read_coefficients(data: bytes) -> QuantizedImage:
     """Reads the quantized coefficients and tables of a YCbCr JPEG file.
 
     Returns:
-      `QuantizedImage` with int16 planes, uint16 tables and `edited` None.
+      `QuantizedImage` with int16 planes and uint16 tables.
 
     Raises:
       ValueError: not a complete JPEG file, or not three components of one of
@@ -240,7 +244,7 @@ def standard_code_lengths(table):
       that no block of 8-bit samples needs have no code and get 16.
     """
     lengths = [[16] * 16, [16] * 256]
-    # The `default` coding writes these tables into every file.
+    # The `standard` coding writes these tables into every file.
     data = _pillow_jpeg(np.zeros((8, 8, 3), np.uint8), 75, "4:4:4")
     for marker, start, end in segments(data):
         if marker != DHT or data[start + 4] & 15 != table:
@@ -297,18 +301,6 @@ def _checked_quality(quality):
     if quality not in range(1, 101):
         raise ValueError(f"quality must be a whole number in 1..100, not {quality}")
     return int(quality)
-
-
-def _checked_edited(quantized):
-    if quantized.edited is None:
-        raise ValueError("the trellis coding needs the edited picture, `edited`")
-    edited = _checked_rgb(quantized.edited)
-    if edited.shape[:2] != (quantized.height, quantized.width):
-        raise ValueError(
-            f"edited is {edited.shape[:2]} px, the picture is "
-            f"{(quantized.height, quantized.width)}"
-        )
-    return edited
 
 
 def _checked_qtables(qtables):

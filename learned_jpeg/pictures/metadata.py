@@ -245,13 +245,12 @@ def fitting(metadata):
     return dataclasses.replace(metadata, **changes), names
 
 
-def with_metadata(data, metadata):
-    """Puts `Metadata` (or None) into a JPEG file, after SOI and the JFIF header.
+def embed(data: bytes, metadata: Metadata) -> bytes:
+    """Puts metadata into a JPEG file, after SOI and the JFIF header.
 
-    What JPEG has no room for is left out, with a warning.
+    An EXIF block or ICC profile that is too large for JPEG (65533 bytes, 16 MB) is left
+    out, with a warning.
     """
-    if metadata is None:
-        return data
     if metadata.exif and not metadata.exif.startswith(EXIF_LABEL):
         metadata = dataclasses.replace(metadata, exif=EXIF_LABEL + metadata.exif)
     metadata, too_large = fitting(metadata)

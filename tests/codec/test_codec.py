@@ -105,7 +105,7 @@ def test_codec_equals_the_graph_on_the_whole_picture(
     with restored(model, prefix, at(sampling)) as trained:
         for index, size in enumerate(SIZES):
             picture = smooth_picture(index, *size)
-            quantized = trained.quantize(picture, 35, edited=True)
+            quantized = trained.quantize(picture, 35)
             expected = evaluate(model, prefix, picture, 35, sampling)
             assert (quantized.height, quantized.width) == size
             assert quantized.sampling == sampling
@@ -115,11 +115,12 @@ def test_codec_equals_the_graph_on_the_whole_picture(
                 np.testing.assert_array_equal(plane, wanted)
             tables = expected.qtables.transpose(2, 0, 1)
             np.testing.assert_array_equal(quantized.qtables, tables)
-            assert quantized.edited.dtype == np.uint8
-            assert quantized.edited.shape == (*size, 3)
+            shown = trained.edit(picture, 35)
+            assert shown.dtype == np.uint8
+            assert shown.shape == (*size, 3)
             # Tables alone leave chroma whole for what looks at the edited picture.
             edited = picture if model.TABLES_ALONE else 255 * expected.edited[0]
-            assert np.abs(quantized.edited - edited).max() < 0.501
+            assert np.abs(shown - edited).max() < 0.501
 
 
 @pytest.mark.parametrize(
@@ -161,13 +162,12 @@ def test_a_search_edits_at_the_subsampling_of_the_training(
     for sampling in ("4:4:4", "4:2:0"):
         make = codecs.make(ljpeg_attention.LJPEGAttention, at(sampling), prefix)
         with make as trained:
-            quantized = trained.quantize(picture, edited=True)
-            assert quantized.sampling == "4:2:0"
+            assert trained.quantize(picture).sampling == "4:2:0"
             expected = evaluate(
                 ljpeg_attention.LJPEGAttention, prefix, picture, None, sampling
             )
             edited = 255 * expected.edited[0]
-            assert np.abs(quantized.edited - edited).max() < 0.501
+            assert np.abs(trained.edit(picture) - edited).max() < 0.501
             shown.append(edited)
     assert np.abs(shown[0] - shown[1]).max() > 2
 
@@ -237,14 +237,14 @@ def assert_nearly_equal(strips, whole):
 
 def assert_strips_make_no_difference(model, prefix, picture, monkeypatch):
     with restored(model, prefix) as trained:
-        whole = trained.quantize(picture, 40, edited=True)
+        whole, edited = trained.quantize(picture, 40), trained.edit(picture, 40)
         monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
-        cut = trained.quantize(picture, 40, edited=True)
+        cut, cut_edited = trained.quantize(picture, 40), trained.edit(picture, 40)
     assert_nearly_equal(cut.integers, whole.integers)
-    assert_nearly_equal(cut.edited, whole.edited)
+    assert_nearly_equal(cut_edited, edited)
     # The network does change the picture, from place to place.
-    assert whole.edited.std() > 5
-    assert np.abs(whole.edited.astype(int) - picture).max() > 5
+    assert edited.std() > 5
+    assert np.abs(edited.astype(int) - picture).max() > 5
 
 
 def test_strips_of_vgg_attention_are_those_of_the_whole_picture(
@@ -321,12 +321,13 @@ def test_integers_of_wild_edits_can_be_written(monkeypatch):
     rng = np.random.default_rng(0)
     picture = rng.choice(np.array([0, 255], np.uint8), (20, 30, 3))
     with restored(google_baseline.GoogleBaseline) as wild:
-        quantized = wild.quantize(picture, 100, edited=True)
+        quantized = wild.quantize(picture, 100)
+        edited = wild.edit(picture, 100)
     assert np.abs(quantized.integers).max() == 1023
     data = jpeg_file.encode(quantized)
     read = jpeg_file.read_coefficients(data)
     np.testing.assert_array_equal(read.integers, quantized.integers)
-    np.testing.assert_array_equal(quantized.edited, picture)
+    np.testing.assert_array_equal(edited, picture)
 
 
 @pytest.mark.parametrize("value", [0, 255])

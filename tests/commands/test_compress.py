@@ -15,6 +15,7 @@ import tensorflow.compat.v1 as tf
 from PIL import Image, ImageCms
 
 import arg_parser
+from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.commands import run as commands
 from learned_jpeg.common.errors import UserError
@@ -545,7 +546,7 @@ def test_target_bpp_takes_the_largest_quality_that_fits(tmp_path, coding):
     with Codecs().make(StandardJPEG) as model:
         files = [
             jpeg_file.encode(
-                model.quantize(photograph(40, 56), quality, edited=True), coding
+                model.quantize(photograph(40, 56), quality), file_coding(coding)
             )
             for quality in range(1, 101)
         ]

@@ -46,7 +46,7 @@ def quantized():
     [dct] = transform.picture_to_dct(picture())
     z = dct / transform.of_components(qtables, [0, 1, 2])
     integers = transform.round_to_integers(z)
-    return QuantizedImage.of_integers(integers, qtables, 171, 166, picture())
+    return QuantizedImage.of_integers(integers, qtables, 171, 166)
 
 
 def digest(*arrays):
@@ -83,9 +83,10 @@ def reading(folder):
 def file(folder):
     """Bytes of the codings of libraries, and pixels."""
     coded = quantized()
-    files = [jpeg_file.encode(coded, coding) for coding in ("default", "trellis")]
-    files += [jpeg_file.encode_rgb(picture(), 30)]
-    return bytes_digest(*files) + digest(jpeg_file.decode(files[0]))
+    plain = jpeg_file.encode(coded)
+    trellis = jpeg_file.encode_mozjpeg(picture(), coded.qtables)
+    files = [plain, trellis, jpeg_file.encode_rgb(picture(), 30)]
+    return bytes_digest(*files) + digest(jpeg_file.decode(plain))
 
 
 def own_scans(folder):

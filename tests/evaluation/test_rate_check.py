@@ -9,6 +9,7 @@ import ljpeg
 from evaluation import rate_check
 from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from training import checkpoints, loop, rate_models
 
@@ -57,8 +58,7 @@ def test_table_holds_estimate_rates_ratio_and_correlation(
             for (_, _, v, u, c), integer in np.ndenumerate(coded.integers):
                 estimate += bits[v, u, c, integer + 1024]
             sizes = [
-                8 * len(jpeg_file.encode(coded, coding))
-                for coding in ("default", "optimized")
+                8 * len(jpeg_file.encode(coded, coding)) for coding in ENTROPY_CODINGS
             ]
             wanted.append(np.array([estimate, *sizes]) / (48 * 64))
     wanted = np.array(wanted)

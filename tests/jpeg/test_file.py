@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import functools
 import io
 import os
 import subprocess
@@ -23,7 +24,6 @@ from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.jpeg.progressive import encode_progressive
-from learned_jpeg.pictures.image_files import Metadata
 from tests.jpeg.helpers import (
     FACTORS,
     SIZES,
@@ -36,6 +36,14 @@ from tests.jpeg.helpers import (
 )
 from tests.paths import EXAMPLE_IMAGES, ROOT
 
+WRITERS = (*ENTROPY_CODINGS, "mozjpeg")
+PIXEL_WRITERS = (
+    jpeg_file.encode_rgb,
+    functools.partial(jpeg_file.encode_rgb, entropy_coding="optimized"),
+    lambda rgb, quality, sampling="4:4:4": jpeg_file.encode_mozjpeg(
+        rgb, ijg_qtables(quality), sampling
+    ),
+)
 FEW = settings(max_examples=25, deadline=None)
 
 
@@ -61,8 +69,16 @@ def reference_quantized(rgb, qtables):
     steps = np.stack([qtables[0], qtables[1], qtables[1]], -1)
     integers = np.rint(dctn(blocks, axes=(2, 3), norm="ortho") / steps)
     return QuantizedImage.of_integers(
-        integers.astype(np.int16), qtables.astype(np.uint8), height, width, rgb
+        integers.astype(np.int16), qtables.astype(np.uint8), height, width
     )
+
+
+def written(writer, rgb, qtables, sampling="4:4:4"):
+    """The file of one of `WRITERS`; the integers of ours are those of scipy's DCT."""
+    if writer == "mozjpeg":
+        return jpeg_file.encode_mozjpeg(rgb, qtables, sampling)
+    quantized = reference_quantized(rgb, qtables)
+    return jpeg_file.encode(dataclasses.replace(quantized, sampling=sampling), writer)
 
 
 def reference_ycbcr(quantized):
@@ -129,12 +145,11 @@ def ijg_qtables(quality):
 
 
 def assert_reads_back(quantized):
-    for entropy_coding in ("default", "optimized"):
+    for entropy_coding in ENTROPY_CODINGS:
         data = jpeg_file.encode(quantized, entropy_coding)
         read = jpeg_file.read_coefficients(data)
         assert_same_coefficients(read, quantized)
         assert {plane.dtype for plane in read.planes} == {np.dtype(np.int16)}
-        assert read.edited is None
 
 
 @FEW
@@ -206,11 +221,10 @@ def test_transposed_tables_would_be_noticed():
     assert right.max() <= 1 < wrong.max()
 
 
-@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
-def test_tables_stand_in_the_file_in_zigzag_order(entropy_coding):
+@pytest.mark.parametrize("writer", WRITERS)
+def test_tables_stand_in_the_file_in_zigzag_order(writer):
     qtables = np.stack([np.arange(1, 65), np.arange(255, 191, -1)]).reshape(2, 8, 8)
-    quantized = reference_quantized(smooth_picture(20, 30), qtables)
-    tables = file_qtables(jpeg_file.encode(quantized, entropy_coding))
+    tables = file_qtables(written(writer, smooth_picture(20, 30), qtables))
     assert sorted(tables) == [0, 1]
     np.testing.assert_array_equal(tables[0], qtables[0])
     np.testing.assert_array_equal(tables[1], qtables[1])
@@ -239,11 +253,13 @@ def test_memory_layout_of_the_arrays_does_not_matter(layout):
 
 
 def test_arguments_are_left_unchanged():
-    quantized = reference_quantized(smooth_picture(17, 9), ijg_qtables(30))
-    arrays = [*quantized.planes, quantized.qtables, quantized.edited]
+    rgb = smooth_picture(17, 9)
+    quantized = reference_quantized(rgb, ijg_qtables(30))
+    arrays = [*quantized.planes, quantized.qtables, rgb]
     copies = [array.copy() for array in arrays]
     for entropy_coding in ENTROPY_CODINGS:
         jpeg_file.encode(quantized, entropy_coding)
+    jpeg_file.encode_mozjpeg(rgb, quantized.qtables)
     for array, copy in zip(arrays, copies, strict=True):
         np.testing.assert_array_equal(array, copy)
 
@@ -253,7 +269,7 @@ def test_arguments_are_left_unchanged():
 
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("quality", [1, 10, 49, 50, 90, 100])
-def test_default_bytes_equal_those_of_pillow(quality, sampling):
+def test_standard_bytes_equal_those_of_pillow(quality, sampling):
     rgb = smooth_picture(50, 67)
     expected = pillow_jpeg(rgb, quality=quality, subsampling=sampling)
     assert jpeg_file.encode_rgb(rgb, quality, sampling=sampling) == expected
@@ -263,7 +279,7 @@ def test_default_bytes_equal_those_of_pillow(quality, sampling):
 
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("size", SIZES)
-def test_default_bytes_of_every_size_equal_those_of_pillow(size, sampling):
+def test_standard_bytes_of_every_size_equal_those_of_pillow(size, sampling):
     rgb = np.random.default_rng(2).integers(0, 256, (*size, 3), np.uint8)
     expected = pillow_jpeg(rgb, subsampling=sampling)
     read = jpeg_file.read_coefficients(expected)
@@ -307,12 +323,12 @@ def test_optimized_is_the_smaller_one_of_both_progressive_files():
     assert found == {0, 1}
 
 
-def test_trellis_quantizes_the_edited_picture_with_the_given_tables():
+def test_mozjpeg_quantizes_the_image_with_the_given_tables():
     rng = np.random.default_rng(1)
     rgb = smooth_picture(96, 104) // 2 + rng.integers(0, 90, (96, 104, 3), np.uint8)
     quantized = reference_quantized(rgb, ijg_qtables(50))
     rounded = jpeg_file.encode(quantized, "optimized")
-    trellis = jpeg_file.encode(quantized, "trellis")
+    trellis = jpeg_file.encode_mozjpeg(rgb, quantized.qtables)
     assert len(trellis) < 0.95 * len(rounded)
 
     luma = rgb @ [0.299, 0.587, 0.114]
@@ -326,25 +342,13 @@ def test_trellis_quantizes_the_edited_picture_with_the_given_tables():
     )
 
 
-def test_trellis_does_not_look_at_the_integers():
-    quantized = reference_quantized(smooth_picture(24, 32), ijg_qtables(50))
-    zeros = dataclasses.replace(quantized, planes=(None, None, None))
-    data = jpeg_file.encode(quantized, "trellis")
-    assert jpeg_file.encode(zeros, "trellis") == data
-    assert jpeg_file.encode_rgb(quantized.edited, 50, "trellis") == data
-
-
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
-def test_trellis_subsamples_the_edited_picture(sampling):
+def test_mozjpeg_subsamples_the_image(sampling):
     rgb = smooth_picture(75, 101)
-    quantized = dataclasses.replace(
-        reference_quantized(rgb, ijg_qtables(50)), sampling=sampling
-    )
-    data = jpeg_file.encode(quantized, "trellis")
+    data = jpeg_file.encode_mozjpeg(rgb, ijg_qtables(50), sampling)
     read = jpeg_file.read_coefficients(data)
     assert read.sampling == sampling
-    np.testing.assert_array_equal(read.qtables, quantized.qtables)
-    assert jpeg_file.encode_rgb(rgb, 50, "trellis", None, sampling) == data
+    np.testing.assert_array_equal(read.qtables, ijg_qtables(50))
     plain = pillow_jpeg(rgb, quality=50, subsampling=sampling)
 
     def error(coded):
@@ -354,13 +358,21 @@ def test_trellis_subsamples_the_edited_picture(sampling):
     assert error(data) < 1.7 * error(plain)
 
 
+def test_mozjpeg_has_tables_of_its_own_for_a_quality():
+    rgb = smooth_picture(75, 101)
+    data = jpeg_file.encode_mozjpeg_quality(rgb, 90)
+    read = jpeg_file.read_coefficients(data)
+    assert read.sampling == "4:2:0"
+    assert not np.array_equal(read.qtables, ijg_qtables(90))
+    same = jpeg_file.encode_mozjpeg(rgb, read.qtables, "4:2:0")
+    assert_same_coefficients(jpeg_file.read_coefficients(same), read)
+
+
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
-@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+@pytest.mark.parametrize("write", PIXEL_WRITERS)
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (8, 8), (1, 33), (1000, 3)])
-def test_every_size_is_jfif_of_that_size(size, entropy_coding, sampling):
-    data = jpeg_file.encode_rgb(
-        smooth_picture(*size), 30, entropy_coding, sampling=sampling
-    )
+def test_every_size_is_jfif_of_that_size(size, write, sampling):
+    data = write(smooth_picture(*size), 30, sampling=sampling)
     assert jpeg_file.decode(data).shape == (*size, 3)
     assert data.startswith(b"\xff\xd8\xff\xe0") and data.endswith(b"\xff\xd9")
     segments = file_segments(data)
@@ -377,32 +389,26 @@ def test_every_size_is_jfif_of_that_size(size, entropy_coding, sampling):
     assert frame[8::3] == b"\0\1\1"
 
 
-@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
-def test_threads_write_and_read_the_same_as_serial_calls(entropy_coding):
-    pictures = [
-        reference_quantized(smooth_picture(40 + n, 70 - n, n), ijg_qtables(20 + n))
-        for n in range(12)
-    ]
+@pytest.mark.parametrize("writer", WRITERS)
+def test_threads_write_and_read_the_same_as_serial_calls(writer):
+    pictures = [smooth_picture(40 + n, 70 - n, n) for n in range(12)]
 
-    def round_trip(quantized):
-        data = jpeg_file.encode(quantized, entropy_coding)
+    def round_trip(rgb):
+        data = written(writer, rgb, ijg_qtables(rgb.shape[0] - 20))
         read = jpeg_file.read_coefficients(data)
         planes = [plane.tobytes() for plane in read.planes]
         return data, planes, jpeg_file.decode(data).tobytes()
 
-    serial = [round_trip(quantized) for quantized in pictures]
+    serial = [round_trip(rgb) for rgb in pictures]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         assert list(pool.map(round_trip, pictures * 3)) == serial * 3
 
 
-@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
-def test_jpeglib_keeps_its_version_and_no_file_is_left(
-    entropy_coding, tmp_path, monkeypatch
-):
+@pytest.mark.parametrize("writer", WRITERS)
+def test_jpeglib_keeps_its_version_and_no_file_is_left(writer, tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    quantized = reference_quantized(smooth_picture(9, 9), ijg_qtables(50))
     with jpeglib.version("9f"):
-        data = jpeg_file.encode(quantized, entropy_coding)
+        data = written(writer, smooth_picture(9, 9), ijg_qtables(50))
         jpeg_file.read_coefficients(data)
         assert jpeglib.version.get() == "9f"
     assert os.listdir(tmp_path) == []
@@ -456,7 +462,7 @@ def test_tables_outside_8_bits_are_refused(entry):
         jpeg_file.encode(quantized)
 
 
-@pytest.mark.parametrize("entropy_coding", ["default", "optimized"])
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
 @pytest.mark.parametrize(
     ("position", "value"),
     [((0, 0), 1024), ((0, 0), -1025), ((0, 1), 1024), ((7, 7), -1024)],
@@ -501,16 +507,15 @@ def test_another_number_of_planes_is_refused():
             jpeg_file.encode(dataclasses.replace(quantized, planes=planes))
 
 
-@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
 @pytest.mark.parametrize("sampling", ["4:1:1", "4:4:0", "", None, 0])
-def test_unknown_samplings_are_refused(sampling, entropy_coding):
+def test_unknown_samplings_are_refused(sampling):
     rgb = smooth_picture(16, 16)
-    with pytest.raises(ValueError, match="sampling must be one of"):
-        jpeg_file.encode_rgb(rgb, 50, entropy_coding, sampling=sampling)
-    quantized = reference_quantized(rgb, ijg_qtables(50))
-    quantized = dataclasses.replace(quantized, sampling=sampling)
-    with pytest.raises(ValueError, match="sampling must be one of"):
-        jpeg_file.encode(quantized, entropy_coding)
+    for write in PIXEL_WRITERS:
+        with pytest.raises(ValueError, match="sampling must be one of"):
+            write(rgb, 50, sampling=sampling)
+    for writer in WRITERS:
+        with pytest.raises(ValueError, match="sampling must be one of"):
+            written(writer, rgb, ijg_qtables(50), sampling)
 
 
 def test_float_arrays_are_refused():
@@ -523,19 +528,11 @@ def test_float_arrays_are_refused():
         jpeg_file.encode(dataclasses.replace(quantized, qtables=qtables))
 
 
-def test_trellis_without_a_matching_edited_picture_is_refused():
-    quantized = random_quantized(0, 8, 8)
-    with pytest.raises(ValueError, match="edited"):
-        jpeg_file.encode(quantized, "trellis")
-    other = np.zeros((8, 9, 3), np.uint8)
-    with pytest.raises(ValueError, match="edited"):
-        jpeg_file.encode(dataclasses.replace(quantized, edited=other), "trellis")
-
-
 @pytest.mark.parametrize("quality", [0, 101, -5, 50.5])
 def test_quality_outside_1_to_100_is_refused(quality):
-    with pytest.raises(ValueError, match="quality"):
-        jpeg_file.encode_rgb(smooth_picture(8, 8), quality)
+    for write in (jpeg_file.encode_rgb, jpeg_file.encode_mozjpeg_quality):
+        with pytest.raises(ValueError, match="quality"):
+            write(smooth_picture(8, 8), quality)
 
 
 def test_unknown_coding_is_refused():
@@ -545,18 +542,19 @@ def test_unknown_coding_is_refused():
         jpeg_file.encode_rgb(smooth_picture(8, 8), 50, "optimised")
 
 
-@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
-def test_a_side_that_jpeg_cannot_hold_is_the_users_error(entropy_coding):
+@pytest.mark.parametrize("write", PIXEL_WRITERS)
+def test_a_side_that_jpeg_cannot_hold_is_the_users_error(write):
     with pytest.raises(UserError, match="65500"):
-        jpeg_file.encode_rgb(np.zeros((1, 65501, 3), np.uint8), 50, entropy_coding)
+        write(np.zeros((1, 65501, 3), np.uint8), 50)
 
 
+@pytest.mark.parametrize("write", PIXEL_WRITERS)
 @pytest.mark.parametrize("shape", [(8, 8), (8, 8, 4), (3, 8, 8)])
-def test_pixels_that_are_not_rgb_are_refused(shape):
+def test_pixels_that_are_not_rgb_are_refused(shape, write):
     with pytest.raises(ValueError, match="RGB"):
-        jpeg_file.encode_rgb(np.zeros(shape, np.uint8), 50)
+        write(np.zeros(shape, np.uint8), 50)
     with pytest.raises(ValueError, match="uint8"):
-        jpeg_file.encode_rgb(np.zeros((8, 8, 3), np.float32), 50)
+        write(np.zeros((8, 8, 3), np.float32), 50)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2, 3, 30, 300, 700, -2, -1])
@@ -621,75 +619,10 @@ def test_coefficients_of_rgb_jpeg_files_are_refused():
         jpeg_file.read_coefficients(buffer.getvalue())
 
 
-# Metadata
-
-
-def exif_block(size=0):
-    exif = Image.Exif()
-    exif[0x010F] = "Maker" + "x" * size
-    return exif.tobytes()
-
-
-@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
-@pytest.mark.parametrize("size", [128, 65519, 65520, 200_000])
-def test_pillow_reads_profile_and_exif_back_equal(size, entropy_coding):
-    profile = np.random.default_rng(size).bytes(size)
-    exif = exif_block()
-    rgb = smooth_picture(20, 20)
-    plain = jpeg_file.encode_rgb(rgb, 50, entropy_coding)
-    data = jpeg_file.encode_rgb(rgb, 50, entropy_coding, Metadata(profile, exif))
-    with Image.open(io.BytesIO(data)) as image:
-        assert image.info["icc_profile"] == profile
-        assert image.info["exif"] == exif
-        assert image.getexif()[0x010F] == "Maker"
-    np.testing.assert_array_equal(jpeg_file.decode(data), jpeg_file.decode(plain))
-    assert data.startswith(plain[:20]) and data.endswith(plain[20:])
-    parts = [payload for marker, payload in file_segments(data) if marker == 0xE2]
-    for number, part in enumerate(parts, start=1):  # ICC.1:2010, annex B.4
-        assert part[:14] == b"ICC_PROFILE\0" + bytes([number, len(parts)])
-    assert b"".join(part[14:] for part in parts) == profile
-
-
-def test_metadata_goes_into_model_files_and_coefficients_read_back():
-    quantized = random_quantized(5, 30, 20)
-    profile = np.random.default_rng(0).bytes(4_000_000)  # 62 segments
-    data = jpeg_file.encode(quantized, "optimized", Metadata(profile, exif_block()))
-    assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)
-    with Image.open(io.BytesIO(data)) as image:
-        assert image.info["icc_profile"] == profile
-
-
-def test_exif_without_its_label_is_stored_with_it():
-    exif = exif_block()
-    data = jpeg_file.encode_rgb(
-        smooth_picture(8, 8), 50, metadata=Metadata(exif=exif[6:])
-    )
-    with Image.open(io.BytesIO(data)) as image:
-        assert image.info["exif"] == exif
-
-
-def test_metadata_too_large_for_jpeg_is_left_out():
-    rgb = smooth_picture(8, 8)
-    plain = jpeg_file.encode_rgb(rgb, 50)
-    largest = b"Exif\0\0" + bytes(65533 - 6)
-    with_largest = jpeg_file.encode_rgb(rgb, 50, metadata=Metadata(exif=largest))
-    assert len(with_largest) == len(plain) + 4 + 65533
-    assert (0xE1, largest) in file_segments(with_largest)
-    too_large = Metadata(bytes(255 * 65519 + 1), largest + b"x")
-    assert jpeg_file.encode_rgb(rgb, 50, metadata=too_large) == plain
-
-
-def test_empty_metadata_changes_nothing():
-    rgb = smooth_picture(8, 8)
-    assert jpeg_file.encode_rgb(rgb, 50, metadata=Metadata()) == (
-        jpeg_file.encode_rgb(rgb, 50)
-    )
-
-
 # Full disks
 
 
-@pytest.mark.parametrize("action", ["default", "trellis", "read"])
+@pytest.mark.parametrize("action", ["encode", "mozjpeg", "read"])
 @pytest.mark.parametrize("limit", [0, 100, 2000])
 def test_full_disk_is_an_os_error_and_leaves_no_file(action, limit, tmp_path):
     code = f"""
@@ -703,8 +636,8 @@ def test_full_disk_is_an_os_error_and_leaves_no_file(action, limit, tmp_path):
         try:
             if {action!r} == "read":
                 jpeg_file.read_coefficients(data)
-            elif {action!r} == "trellis":
-                jpeg_file.encode_rgb(rgb, 50, "trellis")
+            elif {action!r} == "mozjpeg":
+                jpeg_file.encode_mozjpeg(rgb, quantized.qtables)
             else:
                 jpeg_file.encode(quantized)
         except OSError as error:

@@ -15,7 +15,7 @@ from learned_jpeg.pictures.image_files import (
     read_image,
     read_image_and_metadata,
 )
-from learned_jpeg.pictures.metadata import Metadata
+from learned_jpeg.pictures.metadata import Metadata, embed
 from tests.pictures.picture_files import png_chunk, png_file, scene, tiff_file
 
 HEIGHT, WIDTH = 24, 40
@@ -56,10 +56,22 @@ def segments_of(data):
     return found
 
 
-def through(path, coding="optimized"):
+def optimized(pixels):
+    return jpeg_file.encode_rgb(pixels, 80, "optimized")
+
+
+# Writers of all kinds of files, since their headers differ.
+WRITERS = {
+    "standard": lambda pixels: jpeg_file.encode_rgb(pixels, 80),
+    "optimized": optimized,
+    "mozjpeg": lambda pixels: jpeg_file.encode_mozjpeg_quality(pixels, 80),
+}
+
+
+def through(path, write=optimized):
     """Segments of the file that comes out for a file that went in."""
     pixels, found = read_image_and_metadata(path)
-    return segments_of(jpeg_file.encode_rgb(pixels, 80, coding, found))
+    return segments_of(embed(write(pixels), found))
 
 
 def exif(order, orientation=6, *, before=b"", tags=()):
@@ -163,8 +175,8 @@ def test_orientation_of_exif_stands_above_that_of_xmp(tmp_path):
     assert (0xE1, XMP_LABEL + reset) in through(path)
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized", "trellis"])
-def test_all_kinds_of_metadata_come_out_in_every_coding(tmp_path, coding):
+@pytest.mark.parametrize("writer", WRITERS)
+def test_all_kinds_of_metadata_come_out_of_every_writer(tmp_path, writer):
     packet = PACKET.replace(b'"6"', b'"1"')
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     parts = [
@@ -177,7 +189,7 @@ def test_all_kinds_of_metadata_come_out_in_every_coding(tmp_path, coding):
         (0xFE, b"and another"),
     ]
     path = written(tmp_path / "x.jpg", jpeg_with(*parts))
-    kept = through(path, coding)
+    kept = through(path, WRITERS[writer])
     assert [marker for marker, _ in kept][0] == 0xE0
     assert all(part in kept for part in parts)
     assert len([m for m, _ in kept if m > 0xE0]) == len(parts)
@@ -251,16 +263,73 @@ def test_what_is_too_large_is_left_out_and_said(tmp_path, caplog):
     assert record.getMessage() == expected
 
 
+# Embedding
+
+
+def exif_of(maker):
+    block = Image.Exif()
+    block[0x010F] = maker
+    return block.tobytes()
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("size", [128, 65519, 65520, 4_000_000])
+def test_pillow_reads_profile_and_exif_back_equal(size, writer):
+    profile = np.random.default_rng(size).bytes(size)
+    plain = WRITERS[writer](RGB)
+    data = embed(plain, Metadata(profile, exif_of("Maker")))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["icc_profile"] == profile
+        assert image.info["exif"] == exif_of("Maker")
+        assert image.getexif()[0x010F] == "Maker"
+    assert data.startswith(plain[:20]) and data.endswith(plain[20:])
+    np.testing.assert_array_equal(jpeg_file.decode(data), jpeg_file.decode(plain))
+    parts = [payload for marker, payload in segments_of(data) if marker == 0xE2]
+    for number, part in enumerate(parts, start=1):  # ICC.1:2010, annex B.4
+        assert part[:14] == b"ICC_PROFILE\0" + bytes([number, len(parts)])
+    assert b"".join(part[14:] for part in parts) == profile
+
+
+def test_coefficients_of_a_file_with_many_segments_read_back():
+    """jpeglib itself keeps 50 segments, of which this profile has 62."""
+    plain = optimized(RGB)
+    data = embed(plain, Metadata(bytes(4_000_000)))
+    found, expected = map(jpeg_file.read_coefficients, (data, plain))
+    for plane, own in zip(found.planes, expected.planes, strict=True):
+        np.testing.assert_array_equal(plane, own)
+
+
+def test_exif_without_its_label_is_stored_with_it():
+    data = embed(optimized(RGB), Metadata(exif=exif_of("Maker")[6:]))
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.info["exif"] == exif_of("Maker")
+
+
+def test_metadata_too_large_for_jpeg_is_left_out():
+    plain = optimized(RGB)
+    largest = b"Exif\0\0" + bytes(65533 - 6)
+    with_largest = embed(plain, Metadata(exif=largest))
+    assert len(with_largest) == len(plain) + 4 + 65533
+    assert (0xE1, largest) in segments_of(with_largest)
+    too_large = Metadata(bytes(255 * 65519 + 1), largest + b"x")
+    assert embed(plain, too_large) == plain
+
+
+def test_empty_metadata_changes_nothing():
+    plain = optimized(RGB)
+    assert embed(plain, Metadata()) == plain
+
+
 # Density
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized", "trellis"])
+@pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("unit", [0, 1, 2])
-def test_density_of_a_jpeg_file_is_kept(tmp_path, coding, unit):
+def test_density_of_a_jpeg_file_is_kept(tmp_path, writer, unit):
     data = bytearray(jpeg_with())
     data[13:18] = struct.pack(">BHH", unit, 300, 150)
     path = written(tmp_path / "x.jpg", bytes(data))
-    marker, payload = through(path, coding)[0]
+    marker, payload = through(path, WRITERS[writer])[0]
     assert marker == 0xE0 and payload[:5] == b"JFIF\0"
     assert struct.unpack(">BHH", payload[7:12]) == (unit, 300, 150)
 

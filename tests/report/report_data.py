@@ -76,7 +76,7 @@ def write_results(folder, originals):
                 **{"entropy_coding": "trellis", "quality": q, "tables": "mozjpeg"},
                 "subsampling": "4:2:0",
             },
-            lambda picture, q=q: jpeg_file.encode_mozjpeg(picture, q),
+            lambda picture, q=q: jpeg_file.encode_mozjpeg_quality(picture, q),
             originals,
         )
         write_dot(

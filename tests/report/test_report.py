@@ -139,7 +139,10 @@ def test_files_of_equal_bytes_are_the_smallest_that_are_no_smaller(page):
             entry, data = files[label]
             assert entry["bytes"] == len(data) >= own
             quality = int(entry["setting"].removeprefix("quality "))
-            encode = {JPEG: jpeg_file.encode_rgb, MOZJPEG: jpeg_file.encode_mozjpeg}
+            encode = {
+                JPEG: jpeg_file.encode_rgb,
+                MOZJPEG: jpeg_file.encode_mozjpeg_quality,
+            }
             if quality > 1:
                 picture = report_data.picture_of(name)
                 assert len(encode[label](picture, quality - 1)) < own

@@ -776,7 +776,7 @@ def codec_of(folder):
 
 def edited_by(folder, picture):
     with codec_of(str(folder)) as trained:
-        return trained.quantize(picture, edited=True).edited
+        return trained.edit(picture)
 
 
 def test_frozen_trunk_is_left_out_of_the_checkpoint_and_restored_from_its_file(
