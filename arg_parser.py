@@ -5,14 +5,10 @@ Wrong flags end with usage, one line and exit status 2.
 """
 
 import argparse
-import math
-import os
-import re
 
 import learned_jpeg.common.process  # noqa: F401, before numpy is loaded
-from learned_jpeg.codec import QUANTIZATIONS
+from learned_jpeg.commands import arguments
 from learned_jpeg.jpeg import SUBSAMPLINGS
-from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.search.tunes import TUNE_NAMES
 from weights import VGG_BLOCKS
 
@@ -20,7 +16,6 @@ JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 RATE_MODELS = ("proxy", "entropy")
 ROUNDINGS = ("straight_through", "polynomial")  # gradients of the proxy's loss
 LR_SCHEDULES = ("steps", "cosine")
-PRECISIONS = ("float32", "bfloat16")  # of the convolutions
 _CHECKPOINT_DIR = "train"
 
 
@@ -31,14 +26,18 @@ def parse_ljpeg(argv=None):
     train = _add_train(commands)
     _add_ljpeg_loss(train, (*RATE_MODELS, "rdoq"))
     _add_machine(train)
-    _add_compress(commands, needs_model=False)
+    _add_compress(commands, searches=True)
     _add_export(commands)
     args = parser.parse_args(argv)
-    if args.command == "compress":
-        _check_model(parser, args)
-    elif args.checkpoint_dir is None:
+    has_model = args.checkpoint_dir is not None
+    if args.command != "compress" and not has_model:
         args.checkpoint_dir = _CHECKPOINT_DIR
-    return _checked(parser, args)
+    if args.command == "compress" and has_model and args.quality is not None:
+        parser.error(
+            "--quality: the checkpoint has tables of its own; leave out --quality or "
+            "--checkpoint_dir, or name a --target_... of --quantization search"
+        )
+    return _checked(parser, args, has_model)
 
 
 def parse_ljpeg_attention(argv=None):
@@ -48,17 +47,17 @@ def parse_ljpeg_attention(argv=None):
     _add_ljpeg_loss(train, RATE_MODELS)
     _add_trunk(train)
     _add_machine(train)
-    _add_precision(_add_compress(commands))
+    _add_compress(commands, has_network=True)
     _add_export(commands)
     return _checked(parser, parser.parse_args(argv))
 
 
 def parse_ljpeg_pil(argv=None):
     """Parses the flags of ljpeg_PIL.py."""
-    parser = _Parser(description="the pipeline with the standard (IJG) tables")
+    parser = arguments.Parser(description="the pipeline with the standard (IJG) tables")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_compress(commands, quality=75)
-    _add_quality(_add_export(commands), default=75)
+    _add_export(commands, quality=75)
     args = _checked(parser, parser.parse_args(argv))
     return argparse.Namespace(checkpoint_dir=None, **vars(args))
 
@@ -69,13 +68,13 @@ def parse_google_baseline(argv=None):
     train = _add_train(commands)
     _add_rate_lr(train)
     _add_machine(train)
-    _add_precision(_add_compress(commands, quality=25))
+    _add_compress(commands, quality=25, has_network=True)
     return _checked(parser, parser.parse_args(argv))
 
 
 def parse_evaluate(argv=None):
     """Parses the flags of evaluate.py."""
-    parser = _Parser(
+    parser = arguments.Parser(
         description="Measures every checkpoint of a batch, JPEG and the Google "
         "baseline on test images, and plots rate-distortion curves.",
         epilog="Beside it: python3 -m report.compare (several evaluations in one "
@@ -120,7 +119,7 @@ def parse_evaluate(argv=None):
     what.add_argument(
         "--qualities",
         nargs="+",
-        type=_quality,
+        type=arguments.quality_number,
         metavar="N",
         help="of JPEG, of mozjpeg and of the search without a model, 1..100 (default: "
         "26 of JPEG, 8 of the others)",
@@ -133,13 +132,14 @@ def parse_evaluate(argv=None):
         help="test images: files, folders or quoted globs",
     )
     how = parser.add_argument_group("how")
-    _add_entropy_coding(how, "default")
-    _add_quantization(how)
-    _add_device(how)
-    _add_precision(how)
-    _add_workers(how)
+    arguments.add_encoding(how, refines=True, entropy_coding="standard")
+    arguments.add_device(how)
+    arguments.add_precision(how)
+    arguments.add_workers(how)
     _add_bpp_range(how)
-    _add_shard(how, "evaluate.py gathers what the shards have measured, and plots")
+    arguments.add_shard(
+        how, "evaluate.py gathers what the shards have measured, and plots"
+    )
     how.add_argument(
         "--output_dir",
         metavar="DIR",
@@ -147,8 +147,10 @@ def parse_evaluate(argv=None):
     )
     _add_published(how)
     _add_report(how, "report.html; in --output_dir")
-    args = _checked(parser, parser.parse_args(argv))
-    args.shard = args.shard or _slurm_shard(parser)
+    args = parser.parse_args(argv)
+    arguments.fill_in_encoding(parser, args, has_model=True, entropy_coding="standard")
+    arguments.check_encoding(parser, args)
+    args.shard = args.shard or arguments.slurm_shard(parser)
     if args.refine_steps and args.google_dir is not None:
         parser.error("--google_dir: the baseline cannot be refined; leave one out")
     _check_bpp_range(parser, args)
@@ -160,7 +162,7 @@ def parse_evaluate(argv=None):
 
 def parse_rate_check(argv=None):
     """Parses the flags of rate_check.py."""
-    parser = _Parser(
+    parser = arguments.Parser(
         prog="python3 -m evaluation.rate_check",
         description="Sets the estimates of entropy models beside the bytes of files.",
     )
@@ -177,14 +179,14 @@ def parse_rate_check(argv=None):
     parser.add_argument(
         "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
     )
-    _add_device(parser)
-    _add_precision(parser)
+    arguments.add_device(parser)
+    arguments.add_precision(parser)
     return parser.parse_args(argv)
 
 
 def parse_compare(argv=None):
     """Parses the flags of compare.py."""
-    parser = _Parser(
+    parser = arguments.Parser(
         prog="python3 -m report.compare",
         description="BD-rates of evaluations with different encodings, in one table.",
     )
@@ -227,7 +229,7 @@ def parse_compare(argv=None):
 
 def parse_crops(argv=None):
     """Parses the flags of crops.py."""
-    parser = _Parser(
+    parser = arguments.Parser(
         prog="python3 -m report.crops",
         description="Crops side by side: the original, JPEG, mozjpeg and models at "
         "equal bits per pixel.",
@@ -255,7 +257,7 @@ def parse_crops(argv=None):
     )
     parser.add_argument(
         "--target_bpp",
-        type=_positive,
+        type=arguments.positive,
         default=0.5,
         metavar="BPP",
         help="bits per pixel that the files come close to",
@@ -263,8 +265,8 @@ def parse_crops(argv=None):
     parser.add_argument(
         "-o", "--output", default="crops.png", metavar="FILE", help="the figure"
     )
-    _add_device(parser)
-    _add_precision(parser)
+    arguments.add_device(parser)
+    arguments.add_precision(parser)
     args = parser.parse_args(argv)
     if not args.rdoq and not args.refined and not args.search:
         parser.error("name the folder of a run, --rdoq or --refined, or --search")
@@ -273,7 +275,7 @@ def parse_crops(argv=None):
 
 def parse_loss_curves(argv=None):
     """Parses the flags of loss_curves.py."""
-    parser = _Parser(
+    parser = arguments.Parser(
         prog="python3 -m evaluation.loss_curves",
         description="Loss curves of runs, from the events that training wrote.",
     )
@@ -288,7 +290,7 @@ def parse_loss_curves(argv=None):
 
 def parse_calibrate(argv=None):
     """Parses the flags of calibrate.py."""
-    parser = _Parser(
+    parser = arguments.Parser(
         prog="python3 -m evaluation.calibrate",
         description="Measures what lambdas of the search give on average.",
     )
@@ -296,11 +298,15 @@ def parse_calibrate(argv=None):
         "photographs", nargs="+", metavar="GLOB", help="training photographs"
     )
     parser.add_argument(
-        "--every", type=_positive_int, default=1, metavar="N", help="take one of N"
+        "--every",
+        type=arguments.positive_int,
+        default=1,
+        metavar="N",
+        help="take one of N",
     )
     parser.add_argument(
         "--crop",
-        type=_positive_int,
+        type=arguments.positive_int,
         default=256,
         metavar="PX",
         help="side of the square in the middle of each that is taken",
@@ -322,28 +328,8 @@ def parse_calibrate(argv=None):
     return parser.parse_args(argv)
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose help shows the defaults, and whose flags are not abbreviated."""
-
-    def __init__(self, **options):
-        options.setdefault("formatter_class", _HelpFormatter)
-        super().__init__(allow_abbrev=False, **options)
-
-
-class _HelpFormatter(argparse.HelpFormatter):
-    """Adds the default to the help of each flag that has one."""
-
-    def _get_help_string(self, action):
-        # By identity: 0 is a default to show, and equal to False.
-        without = (None, False, argparse.SUPPRESS)
-        is_empty = action.default == []
-        if not action.help or is_empty or any(action.default is v for v in without):
-            return action.help
-        return action.help + " (default: %(default)s)"
-
-
 def _script_parser(description):
-    parser = _Parser(description=description)
+    parser = arguments.Parser(description=description)
     parser.add_argument(
         "--checkpoint_dir",
         default=_CHECKPOINT_DIR,
@@ -363,7 +349,7 @@ def _add_train(commands):
     data.add_argument(
         "--batchsize",
         metavar="N",
-        type=_positive_int,
+        type=arguments.positive_int,
         default=8,
         help="crops in a step",
     )
@@ -377,7 +363,7 @@ def _add_train(commands):
     data.add_argument(
         "--preprocess_threads",
         metavar="N",
-        type=_positive_int,
+        type=arguments.positive_int,
         default=16,
         help="threads that decode training images",
     )
@@ -385,7 +371,7 @@ def _add_train(commands):
     loss.add_argument(
         "--lambda",
         metavar="X",
-        type=_non_negative,
+        type=arguments.non_negative,
         default=0.01,
         dest="lmbda",
         help="weight of the distortion against the rate",
@@ -401,17 +387,21 @@ def _add_train(commands):
     steps.add_argument(
         "--last_step",
         metavar="N",
-        type=_positive_int,
+        type=arguments.positive_int,
         default=1000000,
         help="train up to this step",
     )
     steps.add_argument(
-        "--lr", metavar="X", type=_positive, default=1e-4, help="learning rate of Adam"
+        "--lr",
+        metavar="X",
+        type=arguments.positive,
+        default=1e-4,
+        help="learning rate of Adam",
     )
     steps.add_argument(
         "--lr_decay",
         metavar="X",
-        type=_positive,
+        type=arguments.positive,
         default=1.0,
         help="factor on the learning rate every 10000 steps",
     )
@@ -424,7 +414,7 @@ def _add_train(commands):
     steps.add_argument(
         "--seed",
         metavar="N",
-        type=_non_negative_int,
+        type=arguments.non_negative_int,
         default=0,
         help="of weights, crops and noise",
     )
@@ -433,8 +423,8 @@ def _add_train(commands):
 
 def _add_machine(train):
     group = train.add_argument_group("machine")
-    _add_device(group)
-    _add_precision(group)
+    arguments.add_device(group)
+    arguments.add_precision(group)
 
 
 def _add_ljpeg_loss(train, rate_models):
@@ -451,21 +441,21 @@ def _add_ljpeg_loss(train, rate_models):
     group.add_argument(
         "--lpips_weight",
         metavar="X",
-        type=_non_negative,
+        type=arguments.non_negative,
         default=0.0,
         help="weight of LPIPS beside the MSE (0..255 scale) in the distortion",
     )
     group.add_argument(
         "--msssim_weight",
         metavar="X",
-        type=_non_negative,
+        type=arguments.non_negative,
         default=0.0,
         help="weight of 1 - MS-SSIM beside the MSE; needs crops of at least 161 px",
     )
     group.add_argument(
         "--ssimulacra2_weight",
         metavar="X",
-        type=_non_negative,
+        type=arguments.non_negative,
         default=0.0,
         help="weight of the points that SSIMULACRA2 is below 100, near enough, with "
         "terms at fine scales, beside the MSE",
@@ -473,7 +463,7 @@ def _add_ljpeg_loss(train, rate_models):
     group.add_argument(
         "--total_weight_regularizer",
         metavar="X",
-        type=_non_negative,
+        type=arguments.non_negative,
         default=0.0,
         help="weight of sum(1/q) over the entries of the tables: the rate of this loss",
     )
@@ -501,7 +491,7 @@ def _add_ljpeg_loss(train, rate_models):
     tables.add_argument(
         "--table_lr",
         metavar="X",
-        type=_positive,
+        type=arguments.positive,
         help="learning rate of the tables, 1e-5 moves an entry by at most about 1 a "
         "step (default: --lr)",
     )
@@ -513,21 +503,19 @@ def _add_rate_lr(train):
     group.add_argument(
         "--rate_lr",
         metavar="X",
-        type=_positive,
+        type=arguments.positive,
         help="learning rate of the entropy model (default: 10 times --lr)",
     )
 
 
-def _checked(parser, args):
+def _checked(parser, args, has_model=True):
     """Refuses flags that contradict each other; returns the others."""
     if getattr(args, "lr_schedule", None) == "cosine" and args.lr_decay != 1:
         parser.error("--lr_decay has no effect with --lr_schedule cosine")
     if getattr(args, "command", None) == "train":
         _check_train(parser, args)
-    if "quantization" in args:
-        _check_compress(parser, args)
-    if "files_from" in args:
-        _check_many(parser, args)
+    if getattr(args, "command", None) == "compress":
+        arguments.finish_compress(parser, args, has_model=has_model)
     return args
 
 
@@ -587,232 +575,32 @@ def _add_trunk(train):
     )
 
 
-def _add_compress(commands, quality=None, needs_model=True):
-    """Adds `compress`.
-
-    Args:
-      commands: where to.
-      quality: the default of a script whose tables have one.
-      needs_model: whether the script does nothing without a checkpoint.
-    """
+def _add_compress(commands, quality=None, searches=False, has_network=False):
+    """Adds `compress`, see `arguments.add_compress`."""
     parser = commands.add_parser("compress", help="compress images to .jpg files")
-    parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="images, folders or quoted globs"
-    )
-    files = parser.add_argument_group("files")
-    files.add_argument(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help="folder of the results, or a .jpg file for one input (default: beside "
-        "each input)",
-    )
-    files.add_argument(
-        "-r",
-        "--recursive",
-        action="store_true",
-        help="folders stand for their subfolders, too, whose tree is kept in OUT",
-    )
-    existing = files.add_mutually_exclusive_group()
-    existing.add_argument(
-        "-f", "--force", action="store_true", help="overwrite existing results"
-    )
-    existing.add_argument(
-        "--skip_existing",
-        action="store_true",
-        help="leave out inputs whose results exist, as after a call that was ended",
-    )
-    files.add_argument(
-        "--keep_smaller",
-        action=argparse.BooleanOptionalAction,
-        default=True,
-        help="take the bytes of a JPEG input where the result would be larger",
-    )
-    files.add_argument(
-        "--json",
-        metavar="FILE",
-        help="add a JSON line an input: path, status, output, bytes_in, bytes_out, "
-        "bpp, setting, seconds, error",
-    )
-    _add_many(files)
-    files.add_argument(
-        "--strip_metadata",
-        action="store_true",
-        help="leave out the input's ICC profile, EXIF, XMP, IPTC, comments and density",
-    )
-    files.add_argument(
-        "--lenient",
-        action="store_true",
-        help="take what there is of JPEG inputs with damaged pixels",
-    )
-    files.add_argument(
-        "--max_megapixels",
-        type=_positive,
-        metavar="N",
-        default=MAX_MEGAPIXELS,
-        help="refuse larger inputs; a megapixel takes tens of megabytes",
-    )
-    rate = parser.add_argument_group("rate")
-    _add_entropy_coding(rate, "optimized")
-    _add_quantization(rate, refine=quality is None)
-    setting = rate.add_mutually_exclusive_group()
-    if quality:
-        _add_quality(setting, quality)
-    if not needs_model:
+    if searches:
         parser.epilog = (
             "Without --checkpoint_dir, which stands before the command, no model is "
-            "needed: the search alone, --quantization rdoq, makes files that look like "
-            "JPEG of --quality (default: 75)."
+            "needed: compress.py is the same command."
         )
-        _add_quality(setting, None, "as in JPEG, for files that look alike, 1..100")
-        parser.set_defaults(quantization=None, tune=None)
-    _add_targets(setting)
-    other = parser.add_argument_group("other")
-    other.add_argument(
-        "-v",
-        "--verbose",
-        action="store_true",
-        help="measure each file: bytes, bpp, MSE, PSNR, MS-SSIM, LPIPS, SSIMULACRA2; "
-        "and the means",
+    arguments.add_compress(
+        parser,
+        quality=quality,
+        refines=quality is None,
+        searches=searches,
+        has_network=has_network,
     )
-    _add_device(other)
-    _add_workers(other)
-    return parser
 
 
-def _check_model(parser, args):
-    """Fills in what depends on whether `compress` of ljpeg.py gets a checkpoint."""
-    if args.checkpoint_dir is not None:
-        if args.quality is not None:
-            parser.error(
-                "--quality: the checkpoint has one of its own; leave out --quality or "
-                "--checkpoint_dir, or name a --target_... of --quantization rdoq"
-            )
-        args.quantization = args.quantization or "round"
-        args.tune = args.tune or "model"
-        return
-    if args.quantization == "round" or args.tune == "model":
-        parser.error(
-            "compress without --checkpoint_dir has no model, it searches: leave out "
-            "--quantization round and --tune model, or take ljpeg_PIL.py"
-        )
-    args.quantization = "rdoq"
-    args.quality = args.quality or 75
-
-
-def _add_targets(group):
-    """Adds the flags of which each image's file comes close to one."""
-    for name, kind, metavar, text in (
-        ("bpp", _positive, "BPP", "from below, in bits per pixel"),
-        ("bytes", _num_bytes, "N", "from below, such as 200k or 1.5M"),
-        ("psnr", _positive, "DB", "from above, in dB"),
-        ("ms_ssim", _fraction, "X", "from above, 0..1"),
-        ("ssimulacra2", _score, "X", "from above, at most 100"),
-    ):
-        group.add_argument(
-            f"--target_{name}", type=kind, metavar=metavar, help=f"come close, {text}"
-        )
-
-
-def _add_export(commands):
+def _add_export(commands, quality=None):
     parser = commands.add_parser("export", help="write the quantization tables as text")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="file to write (default: standard output)",
-    )
-    parser.add_argument(
-        "-f", "--force", action="store_true", help="overwrite an existing file"
-    )
-    parser.add_argument(
-        "--format",
-        choices=("cjpeg", "json"),
-        default="cjpeg",
-        help="for `cjpeg -qtables FILE -sample 1x1`, or JSON",
-    )
-    return parser
-
-
-def _add_quality(parser, default, what="of the tables, 1..100"):
-    parser.add_argument(
-        "--quality",
-        metavar="N",
-        type=_quality,
-        default=default,
-        help=what,
-    )
-
-
-def _add_entropy_coding(group, default):
-    group.add_argument(
-        "--entropy_coding",
-        choices=("default", "optimized", "trellis"),
-        default=default,
-        help="default: the standard Huffman tables; optimized: the same pixels in "
-        "fewer bytes; trellis: mozjpeg's trellis quantization, the same tables",
-    )
-
-
-def _add_quantization(group, refine=True):
-    group.add_argument(
-        "--quantization",
-        choices=QUANTIZATIONS,
-        default="round",
-        help="round: to the nearest; rdoq: a search over integers and tables that "
-        "trade their error against the bits of the entropy coding, far fewer bytes",
-    )
-    group.add_argument(
-        "--tune",
-        choices=("model", *TUNE_NAMES),
-        default="model",
-        help="what rdoq minimises beside the bits: the loss that the model was trained "
-        "for, or another; mixed: MSE + 5000 (1 - MS-SSIM); ssimulacra2: that, with "
-        "terms at fine scales that keep other metrics good",
-    )
-    group.add_argument(
-        "--subsampling",
-        choices=SUBSAMPLINGS,
-        help="of chroma (default: that of the model's training, 4:4:4 without one; "
-        "with rdoq 4:2:0, unless that was part of the training)",
-    )
-    if refine:
-        group.add_argument(
-            "--refine_steps",
-            type=_non_negative_int,
-            default=0,
-            metavar="N",
-            help="gradient steps on each picture's coefficients, on the model's own "
-            "loss, before they are rounded; needs --rate_model entropy; 30 are plenty, "
-            "and take seconds a picture",
-        )
-
-
-def _check_compress(parser, args):
-    """Refuses what has no effect."""
-    refines = bool(getattr(args, "refine_steps", 0))
-    searches = args.quantization != "round"
-    # mozjpeg quantizes the picture anew.
-    if args.entropy_coding == "trellis" and (searches or refines):
-        parser.error(
-            "--entropy_coding trellis quantizes the picture itself; leave out "
-            "--quantization and --refine_steps, or take optimized"
-        )
-    if args.tune not in ("model", None) and not searches:
-        parser.error(f"--tune {args.tune} has no effect without --quantization rdoq")
-    if refines and searches:
-        parser.error(
-            "--refine_steps: refined coefficients are rounded, a search would undo it; "
-            "leave out --quantization"
-        )
-    if refines and args.subsampling not in (None, "4:4:4"):
-        parser.error("--refine_steps: full chroma alone; leave out --subsampling")
+    arguments.add_export(parser, quality)
 
 
 def _add_bpp_range(group):
     group.add_argument(
         "--bpp_range",
-        type=_positive,
+        type=arguments.positive,
         nargs=2,
         default=[0.2, 1.2],
         metavar=("LOW", "HIGH"),
@@ -858,145 +646,5 @@ def _check_bpp_range(parser, args):
         parser.error("--bpp_range: LOW has to be below HIGH")
 
 
-def _add_device(group):
-    group.add_argument(
-        "--device",
-        type=_device,
-        default="auto",
-        help="auto, cpu, or gpu:N (N from 0)",
-    )
-
-
-def _add_precision(group):
-    group.add_argument(
-        "--precision",
-        choices=PRECISIONS,
-        help="of the convolutions (default: bfloat16 if the machine has units for it)",
-    )
-
-
-def _add_workers(group):
-    group.add_argument(
-        "--workers",
-        metavar="N",
-        type=_positive_int,
-        help="threads; the results do not depend on it (default: the cores that the "
-        "process may use)",
-    )
-
-
-def _add_many(group):
-    group.add_argument(
-        "--files_from",
-        metavar="LIST",
-        help="in place of INPUT: a file with a path a line, or - for standard input; "
-        "their tree is kept in OUT",
-    )
-    _add_shard(group, "all are done")
-    group.add_argument(
-        "--missing",
-        action="store_true",
-        help="only print the paths that are in no manifest of OUT",
-    )
-
-
-def _check_many(parser, args):
-    """Refuses what does not fit to lists and shards; fills in the task's own shard."""
-    if bool(args.inputs) == bool(args.files_from):
-        parser.error("name images: INPUT, or a list of them by --files_from")
-    if not args.missing:
-        args.shard = args.shard or _slurm_shard(parser)
-    if not (args.shard or args.files_from or args.missing):
-        return
-    flags = [
-        f"--{name}" for name in ("force", "json", "verbose") if getattr(args, name)
-    ]
-    if flags:
-        parser.error(
-            f"{flags[0]}: not for a share of many files; its manifest says what is "
-            "done, and nothing that is there is replaced"
-        )
-    if not args.output or args.output.lower().endswith((".jpg", ".jpeg")):
-        parser.error("--shard, --files_from: name the folder of the results by -o")
-
-
-def _add_shard(group, without):
-    group.add_argument(
-        "--shard",
-        type=_shard,
-        metavar="I/N",
-        help="do the share I, from 0, of N (default: that of the task of SLURM's "
-        f"array); without, {without}",
-    )
-
-
-def _shard(text):
-    match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
-    if not match or not int(match[1]) < int(match[2]):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not I/N with I from 0 to N - 1, such as 0/4"
-        )
-    return int(match[1]), int(match[2])
-
-
-def _slurm_shard(parser):
-    """(I, N) of the task of SLURM's array that this process is; None outside of one."""
-    task, count = (
-        os.environ.get(f"SLURM_ARRAY_TASK_{name}") for name in ("ID", "COUNT")
-    )
-    if not task or not count:
-        return None
-    first = os.environ.get("SLURM_ARRAY_TASK_MIN", "0")
-    last = os.environ.get("SLURM_ARRAY_TASK_MAX", task)
-    if first != "0" or int(last) >= int(count):
-        parser.error(
-            f"the tasks {first} to {last} of this array are {count}: number them from "
-            f"0, --array=0-{int(count) - 1}, or pass --shard I/N"
-        )
-    return int(task), int(count)
-
-
-def _number(convert, accept, wish):
-    def parse(text):
-        try:
-            value = convert(text)
-        except ValueError:
-            value = None
-        if value is None or not math.isfinite(value) or not accept(value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {wish}")
-        return value
-
-    return parse
-
-
-def _device(text):
-    if not re.fullmatch(r"auto|cpu|gpu:\d+", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu or gpu:N")
-    return text
-
-
-def _num_bytes(text):
-    """Bytes of a number with k (1000) or M (a million) behind it, or neither."""
-    factor = {"k": 1000, "M": 1_000_000}.get(text[-1:])
-    try:
-        value = float(text[:-1] if factor else text) * (factor or 1)
-    except ValueError:
-        value = math.nan
-    if not 1 <= value < math.inf:
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of bytes, such as 200000, 200k or 1.5M"
-        )
-    return int(value)
-
-
-_positive = _number(float, lambda v: v > 0, "a number above 0")
-_fraction = _number(float, lambda v: 0 < v < 1, "a number between 0 and 1")
-_score = _number(float, lambda v: v < 100, "a number below 100")
-_non_negative = _number(float, lambda v: v >= 0, "a number of at least 0")
-_table_entry = _number(float, lambda v: 1 <= v <= 255, "a number in 1..255")
-_positive_int = _number(int, lambda v: v > 0, "an integer above 0")
-_non_negative_int = _number(
-    int, lambda v: 0 <= v < 2**31, "an integer of at least 0 and below 2**31"
-)
-_patch_size = _number(int, lambda v: v >= 8, "an integer of at least 8")
-_quality = _number(int, lambda v: 1 <= v <= 100, "an integer in 1..100")
+_table_entry = arguments.number(float, lambda v: 1 <= v <= 255, "a number in 1..255")
+_patch_size = arguments.number(int, lambda v: v >= 8, "an integer of at least 8")

@@ -1,185 +1,84 @@
-"""A trained model as a function of pictures: uint8 RGB in, integers and tables out."""
+"""A model and a quantizer: uint8 RGB in, the bytes of a .jpg file out."""
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
-from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.codec.models import CodecModel
+from learned_jpeg.codec.quantizers import Quantizer, Search
 from learned_jpeg.jpeg import transform
-from learned_jpeg.jpeg.file import QuantizedImage
-from learned_jpeg.jpeg.sampling import groups, planes_of
+from learned_jpeg.jpeg.sampling import groups
 from learned_jpeg.pictures.strips import in_strips
 
 
-class Quantization(NamedTuple):
-    """How a picture becomes integers at encoding."""
+class Codec:
+    """Encodes images with one model; may be called from several threads."""
 
-    method: str = "round"  # one of jpeg.QUANTIZATIONS
-    entropy_coding: str = "optimized"  # whose bits `rdoq` counts
-    refine_steps: int = 0  # gradient steps on the picture's coefficients before
-    sampling: str | None = None  # one of jpeg.SUBSAMPLINGS; None for the model's
-    # What `rdoq` minimises: "model", or as for `search.tunes.tune_for`.
-    tune: str | None = "model"
+    def __init__(self, model: CodecModel, quantizer: Quantizer):
+        """Takes a model and a quantizer."""
+        self._model = model
+        self._quantizer = quantizer
 
     @property
-    def is_plain(self):
-        """Whether coefficients are rounded as they are."""
-        return self.method == "round" and not self.refine_steps
+    def search(self) -> Search | None:
+        """The quantizer if it is a `Search`, else None."""
+        return self._quantizer if isinstance(self._quantizer, Search) else None
 
-    def of_model(self, settings):
-        """With the subsampling that suits a model, where none is asked for.
-
-        Args:
-          settings: of the model, as attributes.
-
-        Returns:
-          The same with a sampling: the one that the model was trained at, but 4:2:0 for
-          a search that was not in its training.
-        """
-        own = getattr(settings, "subsampling", None)
-        if self.method == "round":
-            own = own or "4:4:4"
-        # Older trainings with a search, which tell no sampling, had another search.
-        elif not own or getattr(settings, "rate_model", None) != "rdoq":
-            own = "4:2:0"
-        return self._replace(sampling=self.sampling or own)
-
-
-class Codec:
-    """A restored model; may be called from several threads."""
-
-    def __init__(self, model, quantization, searcher=None):
-        """Takes what a model makes of a picture, and what becomes of that.
+    def encode(
+        self, image: np.ndarray, quality: int = 0, lmbda: float | None = None
+    ) -> bytes:
+        """Encodes an image.
 
         Args:
-          model: `TablesModel`, or the same of a network (`graph.RestoredGraph`).
-          quantization: `Quantization`.
-          searcher: as from `search.Searcher.restored`; None where it is plain.
-        """
-        self._model = model
-        self._quantization = quantization
-        self._searcher = searcher
-        self._groups = groups(model.sampling)
-
-    def quantize(self, picture, quality=0, lmbda=None):
-        """Codes one picture.
-
-        Args:
-          picture: uint8 RGB `[h, w, 3]`.
-          quality: 1..100 for models that take one.
-          lmbda: weight of the distortion against bits in the search; None for that of
+          image: uint8 RGB `[h, w, 3]`.
+          quality: 1..100, of the tables of a model that takes one.
+          lmbda: weight of the distortion against bits in a search; None for that of
             the model.
 
         Returns:
-          `jpeg.file.QuantizedImage`.
+          The bytes of a .jpg file without metadata.
 
         Raises:
-          UserError: the picture is too small for the distortion of the model.
+          UserError: the image is too small for the distortion, or too large for JPEG.
         """
-        if self._quantization.method == "rdoq":
-            return self.searched(self.edit(picture, quality), quality, lmbda)
-        qtables = self._model.qtables(quality)
-        planes = self._round(picture, quality, qtables)
-        return self._quantized(planes, qtables, picture)
+        return self.for_image(image, quality)(lmbda)
 
-    def encode_mozjpeg(self, picture, quality=0):
-        """JPEG bytes by mozjpeg's trellis, of the edited picture and the tables."""
-        return jpeg_file.encode_mozjpeg(
-            self.edit(picture, quality),
-            self._model.qtables(quality),
-            self._quantization.sampling,
-        )
+    def for_image(
+        self, image: np.ndarray, quality: int = 0
+    ) -> Callable[[float | None], bytes]:
+        """Returns the function from lambda to the bytes of an image's file.
 
-    def edit(self, picture, quality=0):
-        """The picture as the model edits it, uint8 RGB `[h, w, 3]`."""
-        if self._model.IS_IDENTITY:
-            return picture
-        return self._in_strips(lambda s: self._model.code(s, quality, True), picture)[1]
+        The model's network runs once, however many lambdas are tried.
+        """
+        return self._quantizer.for_image(self._model, image, quality)
 
-    def searched(self, shown, quality=0, lmbda=None):
-        """What the search finds for an edited picture, see `quantize`."""
-        planes, qtables = self._searcher(shown, self._model.qtables(quality), lmbda)
-        return self._quantized(planes, qtables, shown)
+    def usual_lambda(self, quality: int = 0) -> float:
+        """Returns the lambda that a search takes unless it is told another one."""
+        return self.search.usual_lambda(self.qtables(quality))
 
-    def _quantized(self, planes, qtables, picture):
-        height, width = picture.shape[:2]
-        return QuantizedImage(
-            planes=tuple(planes),
-            sampling=self._quantization.sampling,
-            qtables=qtables,
-            height=height,
-            width=width,
-        )
+    def qtables(self, quality: int = 0) -> np.ndarray:
+        """Returns the model's tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""
+        return self._model.qtables(quality)
 
-    def _round(self, picture, quality, qtables):
-        """Planes of the model's own coefficients."""
-
-        def of_strip(strip):
-            dct, _ = self._model.code(strip, quality, False)
-            z = [
-                own / transform.of_components(qtables, components).astype(np.float32)
-                for own, (components, _) in zip(dct, self._groups, strict=True)
-            ]
-            if self._searcher:
-                z = [self._searcher.refined(strip, *z, qtables)]
-            return [transform.round_to_integers(own) for own in z], None
-
-        integers, _ = self._in_strips(of_strip, picture)
-        return [np.ascontiguousarray(plane) for plane in planes_of(integers)]
-
-    def _in_strips(self, function, picture):
-        return in_strips(function, picture, [8 * v for _, (v, _) in self._groups])
-
-    @property
-    def search(self):
-        """The `search.Search` of the codec, None where it does not search."""
-        return self._searcher if self._quantization.method == "rdoq" else None
-
-    def kept(self, picture):
-        """What the model's network keeps of the detail of each block.
+    def kept_detail(self, image: np.ndarray) -> np.ndarray:
+        """Measures how much of the detail of each block the model's network keeps.
 
         Args:
-          picture: uint8 RGB `[h, w, 3]`.
+          image: uint8 RGB `[h, w, 3]`.
 
         Returns:
           float `[rows, cols]`, the sum of the absolute AC coefficients of luma after
           the network's edit over that before; 1 for blocks without detail.
         """
-        edited, _ = self._in_strips(lambda s: self._model.code(s, 0, False), picture)
-        sums = [
+        heights = [8 * v for _, (v, _) in groups(self._model.sampling)]
+        edited, _ = in_strips(
+            lambda strip: self._model.code(strip, 0, edited=False), image, heights
+        )
+        after, before = (
             np.abs(dct[..., 0]).sum((2, 3)) - np.abs(dct[:, :, 0, 0, 0])
-            for dct, *_ in (edited, transform.picture_to_dct(picture))
-        ]
-        detailed = sums[1] > 1
-        return np.divide(*sums, where=detailed, out=np.ones_like(sums[0]))
-
-    def qtables(self, quality=0):
-        """The integer tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""
-        return self._model.qtables(quality)
-
-
-class TablesModel:
-    """A model that leaves pictures as they are: its tables are all that it has."""
-
-    IS_IDENTITY = True
-
-    def __init__(self, qtables, sampling):
-        """Takes a function from a quality to uint8 `[2, 8 (v), 8 (u)]`."""
-        self.qtables = qtables
-        self.sampling = sampling
-
-    def code(self, picture, quality, edited):
-        """Coefficients of a picture.
-
-        Args:
-          picture: uint8 RGB `[h, w, 3]`.
-          quality: not needed.
-          edited: whether the edited picture is wanted.
-
-        Returns:
-          A list as from `transform.picture_to_dct`, and the edited picture, uint8
-          `[h, w, 3]`, or None.
-        """
-        del quality
-        dct = transform.picture_to_dct(picture, self.sampling)
-        return dct, picture if edited else None
+            for dct, *_ in (edited, transform.picture_to_dct(image))
+        )
+        ones = np.ones_like(after)
+        return np.divide(after, before, where=before > 1, out=ones)

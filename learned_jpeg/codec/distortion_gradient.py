@@ -1,62 +1,70 @@
-"""Gradient of a model's distortion in the coefficients of one picture.
+"""The gradient of a model's distortion in the coefficients of one image.
 
-Which way to move them by the metric that the model is trained for, see refinement.py.
+`refinement` moves the coefficients by it.
 """
+
+from __future__ import annotations
+
+import numpy as np
 
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
-from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
-from training import differentiable
+from learned_jpeg.metrics import registry
+from training import devices, differentiable
 from training.losses import distortion
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
 
 class DistortionGradient:
-    """The distortion of a reconstruction, differentiated by its coefficients."""
+    """The distortion of a reconstruction, differentiated by its coefficients.
 
-    def __init__(self, settings, dtype):
-        """Builds the graph in the default graph.
+    Owns a TensorFlow graph and session; several threads may use one object.
+    """
+
+    def __init__(self, weights, precision: str):
+        """Builds the graph.
 
         Args:
-          settings: of the model, as attributes: `lpips_weight`, `msssim_weight`,
-            `ssimulacra2_weight`.
-          dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
+          weights: `LossWeights` of the model.
+          precision: "float32" or "bfloat16", of the convolutions of LPIPS.
         """
-        self._pixels = tf.placeholder(tf.uint8, [None, None, 3])
-        self._dct = tf.placeholder(tf.float32, [None, None, 8, 8, 3])
-        x = tf.cast(self._pixels, tf.float32)[tf.newaxis] / 255.0
-        height, width = differentiable.picture_size(x)
-        x_tilde = differentiable.dct_to_rgb([self._dct[tf.newaxis]], height, width)
-        total, _ = distortion(x, x_tilde, dtype, settings)
-        self._gradient = tf.gradients(total, self._dct)[0]
+        with tf.Graph().as_default() as graph:
+            self._pixels = tf.placeholder(tf.uint8, [None, None, 3])
+            self._dct = tf.placeholder(tf.float32, [None, None, 8, 8, 3])
+            x = tf.cast(self._pixels, tf.float32)[tf.newaxis] / 255.0
+            height, width = differentiable.picture_size(x)
+            x_tilde = differentiable.dct_to_rgb([self._dct[tf.newaxis]], height, width)
+            total, _ = distortion(x, x_tilde, tf.as_dtype(precision), weights)
+            self._gradient = tf.gradients(total, self._dct)[0]
+        self._session = tf.Session(graph=graph, config=devices.session_config())
         self._min_side = max(
-            LPIPS_MIN_SIDE if settings.lpips_weight else 1,
-            MS_SSIM_MIN_SIDE if settings.msssim_weight else 1,
-            SSIMULACRA2_MIN_SIDE if settings.ssimulacra2_weight else 1,
+            (
+                m.min_side
+                for m in registry.METRICS.values()
+                if vars(weights).get(m.word)
+            ),
+            default=1,
         )
 
-    def at(self, session, picture, dct):
-        """The gradient of the mean distortion.
+    def __call__(self, image: np.ndarray, dct: np.ndarray) -> np.ndarray:
+        """Computes the gradient of the mean distortion.
 
         Args:
-          session: of the graph.
-          picture: the original, uint8 `[h, w, 3]`.
+          image: the original, uint8 `[h, w, 3]`.
           dct: coefficients of the reconstruction, float32 `[rows, cols, 8, 8, 3]`.
 
         Returns:
           float32, shaped as `dct`.
 
         Raises:
-          UserError: a side of the picture is too short for the distortion.
+          UserError: a side of the image is too short for the distortion.
         """
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         if min(height, width) < self._min_side:
             raise UserError(
-                f"a picture of {width}x{height} px: the distortion that this model is "
+                f"an image of {width}x{height} px: the distortion that this model is "
                 f"trained for needs sides of at least {self._min_side} px; leave out "
                 "--refine_steps and --quantization"
             )
-        return session.run(self._gradient, {self._pixels: picture, self._dct: dct})
+        return self._session.run(self._gradient, {self._pixels: image, self._dct: dct})

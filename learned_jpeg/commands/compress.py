@@ -1,113 +1,153 @@
-"""The command `compress` of the model scripts."""
+"""The command `compress`: images to .jpg files, a folder or millions of them."""
+
+from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import logging
 import os
 import sys
 import time
 
-from learned_jpeg.codec.settings import Encoder, open_settings
+from learned_jpeg.codec.encoder import Encoder
+from learned_jpeg.codec.trained import Networks, TrainedModel
+from learned_jpeg.commands.arguments import options_of
 from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch, size_of
-from learned_jpeg.commands.originals import smaller_original
+from learned_jpeg.commands.batch_jobs import (
+    NoOverwriteGuard,
+    is_batch_job,
+    opened_batch_job,
+    print_missing,
+)
+from learned_jpeg.commands.files import encode_file
 from learned_jpeg.commands.outputs import (
     OutputGuard,
     plan_outputs,
     without_earlier_outputs,
 )
 from learned_jpeg.commands.records import (
-    COMPRESSED,
     ORIGINAL,
     SKIPPED,
     Record,
     RecordFile,
 )
-from learned_jpeg.commands.reports import Tally, described, report
-from learned_jpeg.commands.shares import (
-    FreeNames,
-    is_share,
-    opened_share,
-    print_missing,
-)
+from learned_jpeg.commands.reports import BatchCounts, described, report
 from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import image_metrics
 from learned_jpeg.metrics.basic import bits_per_pixel
+from learned_jpeg.metrics.image_metrics import ImageMetrics
+from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.pictures.image_files import (
-    Metadata,
     find_images,
     image_size,
     read_image,
-    read_image_and_metadata,
 )
-from training import devices
 
 logger = logging.getLogger(__name__)
 
-# Bytes a pixel that a picture takes while it is coded, at most; measured.
-_BYTES_OF_PIXEL = 150
+# Bytes a pixel that an image takes while it is encoded, at most; measured.
+_BYTES_PER_PIXEL = 150
 
 
-def compress(model_class, args):
+def compress(args, script: str | None = None) -> int:
     """Compresses images to .jpg files.
 
     Args:
-      model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
       args: flags of the `compress` command.
+      script: name of the model script that a checkpoint has to be of; None for any.
 
     Returns:
       Exit status: 0, or 1 if some image could not be compressed.
 
     Raises:
-      UserError: no image, no checkpoint, flags that do not fit.
+      UserError: there is no image or no checkpoint, or flags do not fit the model.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.missing:
         return print_missing(args, _plan)
-    devices.select_device(args.device)
-    if is_share(args):
-        return _compress_share(model_class, args)
+    _select_device(args.device)
+    if is_batch_job(args):
+        return _compress_batch_job(args, script)
     inputs, outputs = _plan(args)
     with contextlib.ExitStack() as stack:
-        encoder = Encoder(open_settings(model_class, args, stack), args)
+        encoder = _opened_encoder(args, script, stack)
         records = stack.enter_context(RecordFile(args.json)) if args.json else None
-        job = _Job(encoder, args, OutputGuard(inputs))
+        job = Job(encoder, args, OutputGuard(inputs))
         pairs = zip(inputs, outputs, strict=True)
         results = run_batch(job, pairs, job.workers, records)
-        done = _shown(results, inputs, args.verbose)
+        done = _printed(results, inputs, args.verbose)
     return report(done, args.verbose)
 
 
-def _compress_share(model_class, args):
+def _compress_batch_job(args, script):
     """Compresses the files of one shard, or of a list; returns the exit status."""
     with contextlib.ExitStack() as stack:
-        share = stack.enter_context(opened_share(args, _plan))
+        batch = stack.enter_context(opened_batch_job(args, _plan))
         name = "shard {}/{}".format(*args.shard) if args.shard else args.files_from
         logger.info(
-            "%s: %d files to do, manifest %s", name, share.count, share.manifest
+            "%s: %d files to do, manifest %s", name, batch.count, batch.manifest
         )
-        if not share.count:
+        if not batch.count:
             return 0
-        encoder = Encoder(open_settings(model_class, args, stack), args)
-        records = stack.enter_context(RecordFile(share.manifest))
-        job = _Job(encoder, args, FreeNames())
-        results = run_batch(job, share.pairs, job.workers, records)
+        encoder = _opened_encoder(args, script, stack)
+        records = stack.enter_context(RecordFile(batch.manifest))
+        job = Job(encoder, args, NoOverwriteGuard())
+        results = run_batch(job, batch.pairs, job.workers, records)
         stack.enter_context(contextlib.closing(results))
-        bar = _progress(share.count, sys.stderr.isatty(), "file")
+        bar = _progress(batch.count, sys.stderr.isatty(), "file")
         update, write = stack.enter_context(bar)
-        tally = Tally()
+        counts = BatchCounts()
         for item in results:
-            tally.add(item.record)
+            counts.add(item.record)
             if item.record.error:
                 write(f"error: {item.record.error}", file=sys.stderr)
             update(1)
-    return tally.report(share.manifest)
+    return counts.report(batch.manifest)
+
+
+def _select_device(device):
+    if device != "auto":
+        # Only models with a network compute on it; imported late, with TensorFlow.
+        from training import devices
+
+        devices.select_device(device)
+
+
+def _opened_encoder(args, script, stack):
+    """Returns the `Encoder` of a command line; `stack` closes its models."""
+    options = options_of(args)
+    networks = Networks(args.precision)
+    if args.checkpoint_dir is None:
+        models = [TrainedModel(ModelSettings(script or "ljpeg_PIL"))]
+    else:
+        models = [
+            TrainedModel.load(folder, script, networks)
+            for folder in _checkpoint_folders(args, options)
+        ]
+    return Encoder(options, [stack.enter_context(model) for model in models])
+
+
+def _checkpoint_folders(args, options):
+    """Returns the folder of the flag; for a target, the folders of its run."""
+    folder = args.checkpoint_dir
+    if options.target is None:
+        return [folder]
+    runs = sorted(glob.glob(os.path.join(glob.escape(folder), "lambda_*")))
+    if runs:
+        return runs
+    if options.quantization == "search":
+        return [folder]
+    raise UserError(
+        f"--target_{options.target.name}: no lambda_* folders in {folder} to choose "
+        "from; pass the folder of a run, or --quantization search"
+    )
 
 
 def _plan(args):
-    """Paths of the inputs, and those of their outputs."""
+    """Returns the paths of the inputs, and those of their outputs."""
     inputs = find_images(args.inputs, recursive=args.recursive)
     roots = ()
     if args.recursive:
@@ -116,8 +156,8 @@ def _plan(args):
     return inputs, plan_outputs(inputs, args.output, roots)
 
 
-def _shown(results, inputs, verbose):
-    """Shows what comes of each input as it comes; returns the list of `Done`."""
+def _printed(results, inputs, verbose):
+    """Prints each result as it comes; returns the list of `Done`."""
     done = []
     # No bar for a single image, nor where nobody sees it.
     has_bar = len(inputs) > 1 and sys.stderr.isatty()
@@ -150,29 +190,35 @@ def _progress(total, has_bar, unit="B"):
         yield bar.update, bar.write
 
 
-class _Job:
-    """Compresses one image; called from several threads."""
+class Job:
+    """Compresses one file after another; may be called from several threads."""
 
-    def __init__(self, encoder, args, guard):
+    def __init__(self, encoder: Encoder, args, guard):
+        """Takes an encoder, the flags, and an `OutputGuard` or `NoOverwriteGuard`."""
         self._encoder = encoder
         self._args = args
         self._guard = guard
-        self._verbose = args.verbose
         self.workers = args.workers or machine.usable_cores()
         self._budget = MemoryBudget(machine.available_memory())
 
-    def __call__(self, path, output):
+    def __call__(self, path: str, output: str) -> Done:
+        """Compresses a file, unless its result is there and is not to be replaced."""
         start = time.perf_counter()
         self._guard.check(output)
         status, setting, bpp, measured = SKIPPED, None, None, {}
         if not self._is_there(output):
-            limit = self._args.max_megapixels
-            height, width = image_size(path, limit)
-            with self._budget.taken(_BYTES_OF_PIXEL * height * width):
+            height, width = image_size(path, self._args.max_megapixels)
+            with self._budget.taken(_BYTES_PER_PIXEL * height * width):
                 status, setting, bpp, measured = self._compress(path, output)
         record = Record(
-            *(path, status, output, size_of(path), os.path.getsize(output)),
-            *(bpp, setting, time.perf_counter() - start),
+            path=path,
+            status=status,
+            output=output,
+            bytes_in=size_of(path),
+            bytes_out=os.path.getsize(output),
+            bpp=bpp,
+            setting=setting,
+            seconds=time.perf_counter() - start,
         )
         return Done(record, measured)
 
@@ -182,48 +228,43 @@ class _Job:
             return False
         if self._args.skip_existing:
             return True
-        if is_share(self._args):  # made by a call that did not come to record it?
+        if is_batch_job(self._args):  # made by a call that did not come to record it?
             return False
         raise _exists(output)
 
     def _compress(self, path, output):
         """Writes a result; returns (status, setting, bpp, metrics)."""
         args = self._args
-        picture, metadata = read_image_and_metadata(
-            path, args.lenient, args.max_megapixels
+        result = encode_file(
+            self._encoder,
+            path,
+            keeps_metadata=not args.strip_metadata,
+            keeps_smaller=args.keep_smaller,
+            lenient=args.lenient,
+            max_megapixels=args.max_megapixels,
         )
-        if args.strip_metadata:
-            metadata = Metadata()
-        height, width = picture.shape[:2]
-        jpeg_file.check_size(height, width, path)
-        setting, data = self._encoder.encode(path, picture, metadata)
-        status = COMPRESSED
-        if args.keep_smaller:
-            original = smaller_original(path, len(data), args.strip_metadata)
-            if original is not None:
-                setting = f"as it came in, {len(original)} bytes: {len(data)} otherwise"
-                status, data = ORIGINAL, original
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-        self._write(output, data)
-        measured = self._measure(picture, output, status) if self._verbose else {}
-        return status, setting, bits_per_pixel(len(data), height, width), measured
+        self._write(output, result.data)
+        bpp = bits_per_pixel(len(result.data), *result.image.shape[:2])
+        measured = self._measure(result, output) if args.verbose else {}
+        return result.status, result.setting, bpp, measured
 
     def _write(self, output, data):
         guard = self._guard.claim(output)
         try:
             write_atomically(output, data, self._args.force, guard)
         except FileExistsError:  # made by another call meanwhile
-            if not (is_share(self._args) and _holds(output, data)):
+            if not (is_batch_job(self._args) and _holds(output, data)):
                 raise _exists(output) from None
 
-    def _measure(self, picture, output, status):
-        """Metrics of the file on the disk."""
-        if status == ORIGINAL:  # may still have to be turned upright
+    def _measure(self, result, output):
+        """Returns the metrics of the file on the disk."""
+        if result.status == ORIGINAL:  # may still have to be turned upright
             decoded = read_image(output)
         else:
             with open(output, "rb") as file:
                 decoded = jpeg_file.decode(file.read())
-        return image_metrics.measure(picture, decoded)
+        return ImageMetrics(result.image).compare(decoded)
 
 
 def _exists(output):

@@ -1,44 +1,45 @@
 """The command `export` of the model scripts: quantization tables as text."""
 
+from __future__ import annotations
+
 import json
 import os
 import sys
 
+import numpy as np
+
+from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.jpeg.standard import ijg_qtables
-from training import checkpoints, variables
+from learned_jpeg.models import folders
+from learned_jpeg.models.settings import ModelSettings
 
 
-def export(model_class, args):
+def export(args, script: str) -> int:
     """Writes the quantization tables of a model as text.
 
     Args:
-      model_class: a class of the model scripts with tables of its own.
       args: flags of the `export` command.
+      script: name of the model script.
 
     Returns:
       Exit status 0.
 
     Raises:
-      UserError: no checkpoint, or the output exists already.
+      UserError: there is no checkpoint, or the output exists already.
     """
-    about = {"script": model_class.NAME}
-    prefix = None
-    if args.checkpoint_dir is not None:
-        prefix = checkpoints.find_checkpoint(args.checkpoint_dir)
-        folder = os.path.dirname(prefix)
-        checkpoints.model_settings(folder, model_class.NAME)  # Is it of this script?
-        if lmbda := checkpoints.load_settings(folder).get("lmbda"):
-            about["lambda"] = lmbda
-        about["step"] = checkpoints.checkpoint_step(prefix)
-    quality = getattr(args, "quality", 0)
-    if quality:
-        about["quality"] = quality
-    if quality:
-        qtables = ijg_qtables(quality)
+    about: dict[str, object] = {"script": script}
+    if args.checkpoint_dir is None:
+        model = TrainedModel(ModelSettings(script))
     else:
-        qtables = variables.learned_qtables(prefix, model_class)
+        model = TrainedModel.load(args.checkpoint_dir, script)
+        if model.settings.lmbda:
+            about["lambda"] = model.settings.lmbda
+        prefix = folders.find_checkpoint(args.checkpoint_dir)
+        about["step"] = folders.checkpoint_step(prefix)
+    if args.quality:
+        about["quality"] = args.quality
+    qtables = model.qtables(args.quality or 0)
     write = {"cjpeg": cjpeg_text, "json": json_text}[args.format]
     text = write(qtables, about)
     if args.output is None:
@@ -55,12 +56,12 @@ def export(model_class, args):
     return 0
 
 
-def cjpeg_text(qtables, about):
-    """Tables as `cjpeg -qtables FILE -sample 1x1` reads them.
+def cjpeg_text(qtables: np.ndarray, about: dict[str, object]) -> str:
+    """Formats tables as `cjpeg -qtables FILE -sample 1x1` reads them.
 
     Args:
       qtables: `[2 (luma, chroma), 8 (v), 8 (u)]`.
-      about: dict of what the comment says.
+      about: what the comment says.
 
     Returns:
       64 values a table, natural order, with `#` comments.
@@ -73,7 +74,7 @@ def cjpeg_text(qtables, about):
     return "\n".join(lines) + "\n"
 
 
-def json_text(qtables, about):
-    """Tables `[2, 8 (v), 8 (u)]` as a JSON object beside what `about` says."""
+def json_text(qtables: np.ndarray, about: dict[str, object]) -> str:
+    """Formats tables `[2, 8 (v), 8 (u)]` and `about` as a JSON object."""
     luma, chroma = qtables.tolist()
     return json.dumps({**about, "luma": luma, "chroma": chroma}, indent=2) + "\n"

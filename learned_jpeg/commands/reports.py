@@ -1,24 +1,27 @@
-"""What `compress` prints: a line a picture where there is news, means and a summary."""
+"""What `compress` prints: a line for each image, means and a summary."""
+
+from __future__ import annotations
 
 import collections
 import logging
 import math
 import os
 
-from learned_jpeg.commands.records import FAILED, ORIGINAL, SKIPPED
+from learned_jpeg.commands.batch import Done
+from learned_jpeg.commands.records import FAILED, ORIGINAL, SKIPPED, Record
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import INFINITE_PSNR, mean_of_defined
-from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 
 logger = logging.getLogger(__name__)
 
 
-def described(done, verbose):
-    """What is to be said of a picture that was done, or None.
+def described(done: Done, verbose: bool) -> str | None:
+    """Returns the line on an image that was done, or None.
 
     Args:
       done: `batch.Done`.
-      verbose: whether its metrics are wanted; what was left as it was is said always.
+      verbose: whether every image has a line, with its metrics. Without it only those
+        have one that were kept as they were.
     """
     record = done.record
     if not verbose or record.status == SKIPPED:
@@ -29,22 +32,22 @@ def described(done, verbose):
     return rate + _metrics_text(done.metrics) + f" ({record.setting})"
 
 
-class Tally:
-    """Counts what becomes of files that are too many to hold a record of each."""
+class BatchCounts:
+    """Counts the results of more files than there is memory for their records."""
 
     def __init__(self):
-        """Begins at nothing."""
+        """Starts at zero."""
         self._counts = collections.Counter()
         self._bytes_in = self._bytes_out = 0
 
-    def add(self, record):
+    def add(self, record: Record) -> None:
         """Counts a `records.Record`."""
         self._counts[record.status] += 1
         if record.status not in (FAILED, SKIPPED):
             self._bytes_in += record.bytes_in
             self._bytes_out += record.bytes_out
 
-    def report(self, manifest):
+    def report(self, manifest: str) -> int:
         """Prints the summary; returns the exit status, as `report`."""
         failed, skipped = self._counts[FAILED], self._counts[SKIPPED]
         total = self._counts.total()
@@ -57,15 +60,15 @@ class Tally:
         return 1 if failed else 0
 
 
-def report(done, verbose):
+def report(done: list[Done], verbose: bool) -> int:
     """Prints the summary of a batch.
 
     Args:
-      done: list of `batch.Done`, one an input.
+      done: one `batch.Done` for each input.
       verbose: whether to print means of the metrics.
 
     Returns:
-      Exit status: 1 if a picture failed, else 0.
+      Exit status: 1 if an image failed, else 0.
     """
     measured = [item for item in done if item.metrics]
     if verbose and len(measured) > 1:
@@ -77,7 +80,7 @@ def report(done, verbose):
         print(f"{len(written)} of {len(records)} images, {_sizes(written)}")
     originals = sum(r.status == ORIGINAL for r in written)
     if originals:
-        logger.info("%d of them as they came in, already smaller", originals)
+        logger.info("%d of them kept as they were, already smaller", originals)
     skipped = sum(r.status == SKIPPED for r in records)
     if skipped:
         print(f"{skipped} of {len(records)} images skipped: their results exist")
@@ -96,27 +99,28 @@ def _sizes(written):
 
 
 def _note_undefined(measured):
-    """Says which metrics the means leave out."""
+    """Logs which metrics the means leave out."""
     infinite = sum(math.isinf(item.metrics["psnr"]) for item in measured)
     if 0 < infinite < len(measured):
         logger.info("%s: %d of %d", INFINITE_PSNR, infinite, len(measured))
-    undefined = sum(math.isnan(item.metrics["ms-ssim"]) for item in measured)
-    if undefined:
-        logger.info(
-            "MS-SSIM is not defined below %d px: nan for %d images",
-            *(MS_SSIM_MIN_SIDE, undefined),
-        )
+    for metric in registry.METRICS.values():
+        values = [item.metrics.get(metric.key, 0.0) for item in measured]
+        if undefined := sum(map(math.isnan, values)):
+            logger.info(
+                "%s is not defined below %d px: nan for %d images",
+                metric.name,
+                metric.min_side,
+                undefined,
+            )
 
 
 def _metrics_text(values):
-    """Returns the values in words: the MSE, then the metrics in the order of tables."""
-    metrics = [registry.get(key) for key in values]
-    metrics.sort(key=lambda metric: (metric.is_compared, metric.order))
-    return ", ".join(metric.described(values[metric.key]) for metric in metrics)
+    metrics = registry.METRICS.values()
+    return ", ".join(m.described(values[m.key]) for m in metrics if m.key in values)
 
 
 def _mean_line(measured):
-    """Means over the images; nan values are left out."""
+    """Returns the line of means over the images, without nan values."""
     num_bytes = sum(item.record.bytes_out for item in measured) / len(measured)
     bpp = sum(item.record.bpp for item in measured) / len(measured)
     means = {

@@ -1,7 +1,9 @@
 """The commands of the model scripts, each loaded when it is asked for."""
 
+from __future__ import annotations
 
-def run(model_class, args):
+
+def run(model_class, args) -> int:
     """Runs `train`, `compress` or `export`.
 
     Args:
@@ -14,7 +16,7 @@ def run(model_class, args):
     Raises:
       UserError: as the command says.
     """
-    # Imported here: what one command needs would slow down the start of the others.
+    # Imported here: one command needs what would slow down the start of the others.
     if args.command == "train":
         from training.loop import train
 
@@ -22,7 +24,7 @@ def run(model_class, args):
     if args.command == "compress":
         from learned_jpeg.commands.compress import compress
 
-        return compress(model_class, args)
+        return compress(args, model_class.NAME)
     from learned_jpeg.commands.export import export
 
-    return export(model_class, args)
+    return export(args, model_class.NAME)

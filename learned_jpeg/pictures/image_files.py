@@ -54,7 +54,7 @@ _SEPARATORS = re.escape(os.sep + (os.altsep or ""))
 _TWO_STARS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
 
 # What turns a picture of EXIF orientation 2..8 upright (EXIF 2.3, section 4.6.4).
-_UPRIGHT = {
+UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -131,8 +131,8 @@ def _read(path, max_megapixels, lenient):
         image = source.image
         image.load()
         orientation, found = metadata.upright(source.metadata())
-        if orientation in _UPRIGHT and not source.turns_itself:
-            image = image.transpose(_UPRIGHT[orientation])
+        if orientation in UPRIGHT and not source.turns_itself:
+            image = image.transpose(UPRIGHT[orientation])
             image.format = source.image.format
         pixels, profile, note = rgb_pixels(
             image, path, found.icc_profile, source.gray_scale

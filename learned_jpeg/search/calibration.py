@@ -1,14 +1,19 @@
-"""What a lambda of the search gives on average: measured, for each `--tune`.
+"""Rates and qualities that each lambda of the search gives on average, by tune.
 
 `calibration.json` holds means over training photographs, of the search without a model
-at 4:2:0; `python3 -m evaluation.calibrate` makes it. A target is sought from there on.
+at 4:2:0; `python3 -m evaluation.calibrate` makes it. The search for a target starts
+there.
 """
+
+from __future__ import annotations
 
 import functools
 import json
 import os
 
 import numpy as np
+
+from learned_jpeg.search.targets import Goal
 
 PATH = os.path.join(os.path.dirname(os.path.abspath(__file__)), "calibration.json")
 
@@ -19,24 +24,26 @@ def _table():
         return json.load(file)
 
 
-def start(tune, goal, size):
-    """Where the search for a goal begins.
+def start(
+    tune: str | None, goal: Goal, size: tuple[int, int]
+) -> tuple[float | None, float | None]:
+    """Estimates where the search for a goal begins.
 
     Args:
-      tune: one of `search.tunes.TUNES`.
+      tune: name of the metric that is minimised; None for squared steps.
       goal: `targets.Goal`.
       size: (height, width) in px.
 
     Returns:
       (lambda, slope of the goal's quantity by log(lambda), on the scale of its kind);
-      (None, None) where there is no curve.
+      (None, None) where nothing was measured.
     """
-    curve = _table().get(tune)
-    if curve is None:
-        return None, None
+    curve = _table().get(tune, {})
     name, wanted = goal.name, goal.middle
     if name == "bytes":
         name, wanted = "bpp", 8 * wanted / (size[0] * size[1])
+    if name not in curve:
+        return None, None
     values = np.array([goal.kind.scale(value) for value in curve[name]])
     logs = np.log(curve["lambda"])
     log_lambda = np.interp(goal.kind.scale(wanted), values, logs)

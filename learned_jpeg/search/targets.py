@@ -1,39 +1,37 @@
-"""What a file shall come close to: a rate from below, a quality from above.
+"""Targets of files: a rate that is met from below, or a quality met from above.
 
-Where a search weighs distortion against bits, its lambda is a continuous number: a
+Where a search weighs distortion against bits, its lambda is a continuous number, and a
 secant on log(lambda) finds the one whose file meets the target. Other encoders choose
 from a list of settings.
 """
 
-import dataclasses
+from __future__ import annotations
+
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import ms_ssim
-from learned_jpeg.metrics.basic import (
-    bits_per_pixel,
-    mean_squared_error,
-    ms_ssim_db,
-    psnr,
-)
-from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.basic import bits_per_pixel
 
-MAX_ENCODES = 5  # of a picture, unless none of them is near
+MAX_ENCODES = 5  # of an image, unless none of the files is near
 _NEAR, _LAST_ENCODES = 2, 10  # tolerances
-_LOG_LAMBDAS = (math.log(1e-7), math.log(1e4))  # between which is searched
+_LOG_LAMBDAS = (math.log(1e-7), math.log(1e4))  # bounds of the search
 _LONGEST_STEP = 3.0  # in log(lambda)
-_MOST = 100.0  # of a slack
-_LIKE = 1.0  # points of SSIMULACRA2 that files which look alike may differ by
-# How far inside of the limit the aim lies, of the tolerance: at first, and once files
-# differ by what no lambda can tell.
+_LARGEST_SLACK = 100.0
+_MATCH_TOLERANCE = 1.0  # points of SSIMULACRA2, to either side
+# Where the aim lies inside of the limit, in tolerances: at first, and from the third
+# file on, when files differ by more than lambda can tell.
 _AIM, _LATER_AIM, _LATER = 0.4, 0.7, 3
 
 
 class Kind(NamedTuple):
-    """A quantity that can be asked for.
+    """A quantity that can be a target.
 
     Attributes:
       is_limit: whether it is a rate, met from below.
@@ -41,110 +39,132 @@ class Kind(NamedTuple):
       scale: function to a scale on which it is about linear in log(lambda).
       text: format of a value.
       slope: by log(lambda) on the scale, where nothing better is known.
+      metric: key of the metric that measures it; None for a rate.
     """
 
     is_limit: bool
     tolerance: float
-    scale: Callable
+    scale: Callable[[float], float]
     text: str
     slope: float
+    metric: str | None = None
 
 
-KINDS = {
+RATES = {
     "bpp": Kind(True, 0.005, math.log, "{:.4f}", 0.4),
     "bytes": Kind(True, 0.005, math.log, "{:.0f}", 0.4),
-    "psnr": Kind(False, 0.05, float, "{:.3f} dB", 2.0),
-    "ms_ssim": Kind(False, 0.05, ms_ssim_db, "{:.5f}", 2.5),
-    "ssimulacra2": Kind(False, 0.2, float, "{:.2f}", 12.0),
 }
 
 
-@dataclasses.dataclass(frozen=True)
+def _kind_of_metric(metric):
+    return Kind(
+        is_limit=False,
+        tolerance=metric.target.tolerance,
+        scale=metric.to_scale,
+        text=metric.target.text,
+        slope=metric.target.slope,
+        metric=metric.key,
+    )
+
+
+# Every quantity that can be a target, by the name of its flag without `--target_`.
+KINDS = RATES | {m.word: _kind_of_metric(m) for m in registry.targets()}
+
+
+@dataclass(frozen=True)
 class Target:
-    """A flag `--target_<name>` and its value."""
+    """A quantity and the value that each file comes close to.
+
+    Attributes:
+      name: a key of `KINDS`.
+      value: bits per pixel, bytes, or a value of the metric.
+
+    Raises:
+      UserError: an unknown name, or a value out of range.
+    """
 
     name: str
     value: float
 
-    def goal(self, picture, path):
-        """What it means for a picture, uint8 `[h, w, 3]`; a `Goal`.
+    def __post_init__(self):
+        """Checks the name and the value."""
+        if self.name not in KINDS:
+            known = ", ".join(KINDS)
+            raise UserError(f"target {self.name!r}: unknown; choose one of {known}")
+        is_finite = math.isfinite(self.value)
+        if not is_finite or (self.name in RATES and self.value <= 0):
+            raise UserError(f"target {self.name} {self.value}: out of range")
+
+    def goal(self, image: np.ndarray, name: str) -> Goal:
+        """Returns the target for one image.
 
         Args:
-          picture: uint8 RGB `[h, w, 3]`.
-          path: of the picture, for errors.
+          image: uint8 RGB `[h, w, 3]`.
+          name: of the image, for errors.
 
         Raises:
-          UserError: the metric is not defined for a picture of this size.
+          UserError: the metric is not defined for an image of this size.
         """
-        return Goal(self, path, _measure(self.name, picture, path))
+        return Goal(self, name, _measure(self.name, image, name))
 
 
-def target_of(args):
-    """The `Target` among the flags of `compress`, or None."""
-    values = {name: getattr(args, f"target_{name}") for name in KINDS}
-    found = [Target(name, value) for name, value in values.items() if value is not None]
-    return found[0] if found else None
-
-
-def _measure(name, picture, path):
-    """Function from the bytes of a file to the quantity of this name."""
-    height, width = picture.shape[:2]
+def _measure(name, image, image_name):
+    """Returns the function from the bytes of a file to the quantity of a target."""
+    height, width = image.shape[:2]
     if name == "bytes":
         return len
     if name == "bpp":
         return lambda data: bits_per_pixel(len(data), height, width)
-    if name == "psnr":
-        return lambda data: psnr(mean_squared_error(picture, jpeg_file.decode(data)))
-    module = {"ms_ssim": ms_ssim, "ssimulacra2": ssimulacra2}[name]
-    if min(height, width) < module.MIN_SIDE:
+    metric = registry.get(KINDS[name].metric)
+    if min(height, width) < metric.min_side:
         raise UserError(
-            f"{path}: {width}x{height} px: --target_{name} needs sides of at least "
-            f"{module.MIN_SIDE} px; take --target_psnr"
+            f"{image_name}: {width}x{height} px: --target_{name} needs sides of at "
+            f"least {metric.min_side} px; pass --target_psnr instead"
         )
-    metric = ms_ssim.ms_ssim if name == "ms_ssim" else ssimulacra2.score
-    scales = module.reference_scales(picture)
-    return lambda data: metric(scales, jpeg_file.decode(data))
+    reference = metric.prepare(image)
+    return lambda data: metric.compare(reference, jpeg_file.decode(data))
 
 
 class Tried(NamedTuple):
     """A file that was made on the way to a goal.
 
     Attributes:
-      setting: of what made it: a lambda, or a setting of a list.
-      data: bytes.
-      value: of the quantity that is asked for.
-      slack: on the scale of its kind, how far inside of the limit; negative outside.
+      setting: a lambda, or a setting of a list, that made the file.
+      data: bytes of the file.
+      value: of the quantity that is the target.
+      slack: how far inside of the limit the file is, on the scale of its kind; negative
+        outside.
     """
 
-    setting: object
+    setting: Any
     data: bytes
     value: float
     slack: float
 
 
 class Goal:
-    """A target for one picture."""
+    """A target for one image."""
 
-    def __init__(self, target, path, measure):
-        """Takes a `Target`, the picture's path, and a function of a file's bytes."""
+    def __init__(self, target: Target, image_name: str, measure: Callable):
+        """Takes a `Target`, the image's name, and the function that measures a file."""
         self.name = target.name
         self.wanted = self.middle = target.value
         self.kind = KINDS[target.name]
-        self._path = path
+        self._image_name = image_name
         self._measure = measure
 
-    def tried(self, setting, data):
-        """The `Tried` of a file."""
+    def tried(self, setting: Any, data: bytes) -> Tried:
+        """Measures a file that a setting made; returns a `Tried`."""
         value = self._measure(data)
         slack = self.kind.scale(value) - self.kind.scale(self.wanted)
         return Tried(setting, data, value, -slack if self.kind.is_limit else slack)
 
-    def is_met(self, tried):
-        """Whether a file is close enough, on the right side."""
+    def is_met(self, tried: Tried) -> bool:
+        """Returns whether a file is close enough, on the right side."""
         return 0 <= tried.slack <= self.kind.tolerance
 
-    def best(self, all_tried):
-        """The closest file on the right side.
+    def best(self, all_tried: Sequence[Tried]) -> Tried:
+        """Returns the closest file on the right side.
 
         Raises:
           UserError: there is none.
@@ -156,41 +176,41 @@ class Goal:
         nearest = max(all_tried, key=lambda tried: tried.slack)
         raise UserError(f"{self._miss()} cannot be reached, {self._nearest(nearest)}")
 
-    def miss(self, tried):
-        """One line on a file that is far inside of the limit, or None."""
+    def miss(self, tried: Tried) -> str | None:
+        """Returns one line on a file that is far inside of the limit, or None."""
         return None if self.is_met(tried) else f"{self._miss()}: {self._nearest(tried)}"
 
     def _miss(self):
         wanted = self.kind.text.format(self.wanted)
-        return f"{self._path}: --target_{self.name} {wanted}"
+        return f"{self._image_name}: --target_{self.name} {wanted}"
 
     def _nearest(self, tried):
         return f"the nearest is {self.kind.text.format(tried.value)}"
 
 
-class Likeness(Goal):
-    """The SSIMULACRA2 of Pillow's JPEG of a picture, to a point on either side."""
+class MatchJpegQuality(Goal):
+    """The SSIMULACRA2 of Pillow's JPEG of the same image, to a point on either side."""
 
-    def __init__(self, picture, quality):
+    def __init__(self, image: np.ndarray, quality: int):
         """Measures what is to be met.
 
         Args:
-          picture: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
+          image: uint8 RGB `[h, w, 3]`, with sides that SSIMULACRA2 is defined for.
           quality: 1..100, of Pillow at 4:2:0.
         """
-        measure = _measure("ssimulacra2", picture, "")
-        score = measure(jpeg_file.encode_rgb(picture, quality, sampling="4:2:0"))
-        super().__init__(Target("ssimulacra2", score - _LIKE), "", measure)
+        measure = _measure("ssimulacra2", image, "")
+        score = measure(jpeg_file.encode_rgb(image, quality, sampling="4:2:0"))
+        super().__init__(Target("ssimulacra2", score - _MATCH_TOLERANCE), "", measure)
         self.middle = score
-        self.kind = self.kind._replace(tolerance=2 * _LIKE)
+        self.kind = self.kind._replace(tolerance=2 * _MATCH_TOLERANCE)
 
-    def best(self, all_tried):
-        """The file that comes closest, from either side."""
-        return min(all_tried, key=lambda tried: abs(tried.slack - _LIKE))
+    def best(self, all_tried: Sequence[Tried]) -> Tried:
+        """Returns the file that comes closest, from either side."""
+        return min(all_tried, key=lambda tried: abs(tried.slack - _MATCH_TOLERANCE))
 
 
-def closest_setting(settings, encode, goal):
-    """The setting whose file comes closest to a goal, from the right side.
+def closest_setting(settings: Sequence, encode: Callable, goal: Goal) -> Tried:
+    """Finds the setting whose file comes closest to a goal, from the right side.
 
     Args:
       settings: either of one checkpoint with rising quality, searched by bisection
@@ -222,15 +242,20 @@ def closest_setting(settings, encode, goal):
     return goal.best(found)
 
 
-def closest_lambda(encode, goal, lmbda, slope=None):
-    """The file of the lambda that comes closest to a goal, from the right side.
+def closest_lambda(
+    encode: Callable[[float], bytes],
+    goal: Goal,
+    lmbda: float,
+    slope: float | None = None,
+) -> Tried:
+    """Finds the lambda whose file comes closest to a goal, from the right side.
 
     Args:
       encode: function from lambda to bytes.
       goal: `Goal`.
-      lmbda: to begin with.
-      slope: of the goal's quantity by log(lambda), on its scale, as far as it is
-        known.
+      lmbda: the first one to try.
+      slope: of the goal's quantity by log(lambda), on its scale; None where it is
+        unknown.
 
     Returns:
       `Tried`, with lambda as its setting.
@@ -252,7 +277,7 @@ def closest_lambda(encode, goal, lmbda, slope=None):
 
 
 def _next(found, goal, slope):
-    """log(lambda) to try next, None where there is nothing between those tried."""
+    """Returns the log(lambda) to try next, None if nothing is between those tried."""
     sign = -1 if goal.kind.is_limit else 1
     aim = (_AIM if len(found) < _LATER else _LATER_AIM) * goal.kind.tolerance
     # A quantity that rises with lambda and is 0 at the aim.
@@ -276,5 +301,5 @@ def _next(found, goal, slope):
 
 
 def _bounded(slack):
-    """A slack to draw a line through: that of a blank page may be infinite."""
-    return min(max(slack, -_MOST), _MOST)
+    """Bounds a slack, which is infinite for a blank page, to draw a line through it."""
+    return min(max(slack, -_LARGEST_SLACK), _LARGEST_SLACK)

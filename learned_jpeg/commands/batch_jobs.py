@@ -1,8 +1,10 @@
-"""A share of very many files: its paths, their results, and what is done of them.
+"""One shard's part of a very long list of files.
 
-Nothing is held of a list of paths but two numbers for each path of the share, and for
-each line of its manifest one; the paths that are left wait in a temporary file.
+Only two 64-bit hashes a path stay in memory, and one for each line of the manifest; the
+pending paths wait in a temporary file.
 """
+
+from __future__ import annotations
 
 import array
 import contextlib
@@ -11,6 +13,7 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -19,41 +22,45 @@ from learned_jpeg.commands.records import FAILED, read_records
 from learned_jpeg.commands.shards import Shard, ShardFolder, stable_hash
 from learned_jpeg.common.errors import UserError
 
-# Flags that leave the files as they are, or say which ones are meant.
-_INCIDENTAL = ("command", "inputs", "files_from", "recursive", "output", "shard")
-_INCIDENTAL += ("missing", "force", "skip_existing", "json", "verbose", "device")
-_INCIDENTAL += ("workers", "max_megapixels", "lenient")
+# Flags that do not change the files, or say which ones are meant.
+_INCIDENTAL = frozenset(
+    [
+        *("command", "inputs", "files_from", "recursive", "output", "shard", "missing"),
+        *("force", "skip_existing", "json", "verbose", "device", "workers"),
+        *("max_megapixels", "lenient"),
+    ]
+)
 
 
-class Share(NamedTuple):
-    """What one process has to do.
+class BatchJob(NamedTuple):
+    """The work of one process.
 
     Attributes:
       pairs: iterable of (path, output).
-      count: number of them.
-      manifest: path of its records.
+      count: number of pairs.
+      manifest: path of the file of their records.
     """
 
-    pairs: object
+    pairs: Iterable[tuple[str, str]]
     count: int
     manifest: str
 
 
-def is_share(args):
-    """Whether a call of `compress` is one of many, or takes a list."""
+def is_batch_job(args) -> bool:
+    """Returns whether a call of `compress` works on a list or on a shard."""
     return bool(args.shard or args.files_from)
 
 
 @contextlib.contextmanager
-def opened_share(args, plan):
-    """Context of the work of one process.
+def opened_batch_job(args, plan) -> Iterator[BatchJob]:
+    """Opens the work of one process.
 
     Args:
       args: flags of `compress`.
       plan: function from these to (inputs, outputs), where there is no list.
 
     Yields:
-      `Share`.
+      `BatchJob`.
 
     Raises:
       UserError: no list, or no such image; as `ShardFolder.entered`.
@@ -68,19 +75,19 @@ def opened_share(args, plan):
             with tempfile.TemporaryFile() as waiting:
                 with _opened_list(args.files_from) as lines:
                     count, shared = _spool(lines, shard, done, waiting)
-                yield Share(_pairs(waiting, args.output, shared), count, manifest)
+                yield BatchJob(_pairs(waiting, args.output, shared), count, manifest)
             return
         pairs = [
             (path, output)
             for path, output in zip(*plan(args), strict=True)
             if shard.owns(path) and not _has(done, stable_hash(path))
         ]
-        yield Share(pairs, len(pairs), manifest)
+        yield BatchJob(pairs, len(pairs), manifest)
 
 
 @contextlib.contextmanager
 def _ended_by_sigterm():
-    """Has SIGTERM end the pictures that are begun, and record them."""
+    """Lets the images that are begun be finished and recorded after a SIGTERM."""
 
     def end(number, frame):
         del frame
@@ -94,11 +101,11 @@ def _ended_by_sigterm():
         signal.signal(signal.SIGTERM, before)
 
 
-def print_missing(args, plan):
-    """Prints the paths of which no manifest tells.
+def print_missing(args, plan) -> int:
+    """Prints the paths that are in no manifest.
 
     Args:
-      args, plan: as for `opened_share`.
+      args, plan: as for `opened_batch_job`.
 
     Returns:
       Exit status: 1 if there are any, or failures, else 0.
@@ -131,7 +138,7 @@ def _manifest(folder, index):
 
 
 def _recorded(manifests):
-    """Hashes of the paths that are done and of those that failed, sorted."""
+    """Returns the sorted hashes of the paths that are done, and that failed."""
     done, failed = array.array("Q"), array.array("Q")
     for manifest in manifests:
         for record in read_records(manifest):
@@ -143,14 +150,14 @@ def _recorded(manifests):
 
 
 def _has(numbers, number):
-    """Whether a sorted array has a number."""
+    """Returns whether a sorted array has a number."""
     place = np.searchsorted(numbers, np.uint64(number))
     return place < len(numbers) and int(numbers[place]) == number
 
 
 @contextlib.contextmanager
 def _opened_list(path):
-    """The lines of a list of paths, in bytes; of standard input for "-"."""
+    """Yields the lines of a list of paths as bytes; standard input for "-"."""
     if path == "-":
         yield sys.stdin.buffer
         return
@@ -166,12 +173,12 @@ def _paths(lines):
             yield os.fsdecode(path)
 
 
-def output_of(path, folder, keeps_suffix=False):
-    """The result of a path of a list, in the tree below a folder.
+def output_of(path: str, folder: str, keeps_suffix: bool = False) -> str:
+    """Returns the path of a result in the tree below a folder.
 
     Args:
-      path: relative to anything; of an absolute one the root is left out, and so is
-        what leads upwards.
+      path: of the input. The root of an absolute path is left out, and so is what leads
+        upwards.
       folder: of the results.
       keeps_suffix: whether the result is `<name>.jpg`, not `<stem>.jpg`.
     """
@@ -183,12 +190,12 @@ def output_of(path, folder, keeps_suffix=False):
 
 
 def _spool(lines, shard, done, waiting):
-    """Writes the paths of a share that are not done to a file.
+    """Writes the pending paths of a shard to a file.
 
-    A path belongs to the shard of its result, so that two of one result meet.
+    A path belongs to the shard of its result, so that two paths with one result meet.
 
     Returns:
-      (their number, set of the hashes of results that several paths would have).
+      (number of these paths, set of the hashes of results that several paths have).
     """
     count = 0
     results, paths = array.array("Q"), array.array("Q")
@@ -217,13 +224,13 @@ def _pairs(waiting, folder, shared):
         yield path, output_of(path, folder, is_shared)
 
 
-class FreeNames:
-    """In place of an `OutputGuard` where nothing at all is replaced."""
+class NoOverwriteGuard:
+    """Stands in for an `OutputGuard` where no file is ever replaced."""
 
     def check(self, output):
-        """Refuses nothing: what is there stays."""
+        """Refuses nothing: existing files stay."""
 
     def claim(self, output):
-        """A context that does nothing."""
+        """Returns a context that does nothing."""
         del output
         return contextlib.nullcontext()

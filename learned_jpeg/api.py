@@ -1,0 +1,248 @@
+"""The functions of the package: encode, save, decode, score and load a model."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import IO, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from learned_jpeg.codec.encoder import Encoder
+from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
+from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
+from learned_jpeg.commands.files import encode_file
+from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.image_metrics import ImageMetrics
+from learned_jpeg.pictures import pillow_images
+from learned_jpeg.pictures.image_files import read_image
+from learned_jpeg.pictures.metadata import Metadata, embed
+from learned_jpeg.search.targets import Target
+
+# A path, an opened Pillow image, or uint8 [h, w, 3] (RGB), [h, w] (gray).
+ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
+
+
+class Bytes(Target):
+    """A size in bytes that files come close to from below, metadata included."""
+
+    def __init__(self, value: float):
+        """Takes the number of bytes."""
+        super().__init__("bytes", value)
+
+
+class BitsPerPixel(Target):
+    """A rate in bits per pixel that files come close to from below."""
+
+    def __init__(self, value: float):
+        """Takes the bits per pixel."""
+        super().__init__("bpp", value)
+
+
+class MetricTarget(Target):
+    """A value of a metric that files come close to from above."""
+
+    def __init__(self, metric: str, value: float):
+        """Takes the name of a metric, such as "ssimulacra2", and the value."""
+        super().__init__(metric.replace("-", "_"), value)
+
+
+def encode(
+    image: ImageLike,
+    *,
+    quality: int | None = None,
+    target: Target | None = None,
+    lmbda: float | None = None,
+    tune: str | None = None,
+    subsampling: str | None = None,
+    quantization: str | None = None,
+    entropy_coding: str = "optimized",
+    refine_steps: int = 0,
+    model: TrainedModel | None = None,
+    metadata: bool = True,
+) -> bytes:
+    """Encodes an image as a small .jpg file, with the bytes that the command writes.
+
+    At most one of `quality`, `target` and `lmbda` is given.
+
+    Args:
+      image: path, Pillow image, or uint8 array `[h, w, 3]` (RGB) or `[h, w]` (gray). A
+        JPEG file that is smaller than the result is returned as it is.
+      quality: 1..100; the file looks like JPEG of this quality. The default is 75.
+      target: `Bytes`, `BitsPerPixel` or `MetricTarget` that the file comes close to.
+      lmbda: bits per pixel that a distortion of 1 is worth in the search.
+      tune: metric that the search minimises: "ssimulacra2" (the default), "psnr",
+        "ms-ssim" or "mixed"; with a model also "model", the loss of its training.
+      subsampling: of chroma, "4:4:4", "4:2:2" or "4:2:0"; None for what suits the model
+        and the quantization.
+      quantization: "search", "round" or "mozjpeg"; None for "search" without a model
+        and "round" with one.
+      entropy_coding: "optimized", or "standard" for a sequential file with the Huffman
+        tables of the standard.
+      refine_steps: number of gradient steps on the coefficients, for models with an
+        entropy model.
+      model: as from `load_model`, whose tables and network are used.
+      metadata: whether profile, EXIF, XMP, IPTC, comments and density are kept.
+
+    Returns:
+      The bytes of a .jpg file.
+
+    Raises:
+      UserError: the image cannot be read, an option does not fit, or the target cannot
+        be reached.
+    """
+    if quantization is None:
+        quantization = "round" if model else "search"
+    if tune is None and model:
+        tune = OWN_LOSS
+    options = EncodeOptions(
+        quality=quality,
+        lmbda=lmbda,
+        target=target,
+        quantization=quantization,
+        tune=tune,
+        subsampling=subsampling,
+        entropy_coding=entropy_coding,
+        refine_steps=refine_steps,
+    )
+    encoder = Encoder(options, [model or standard_tables()])
+    if isinstance(image, str | os.PathLike):
+        return encode_file(encoder, os.fspath(image), keeps_metadata=metadata).data
+    pixels, found = _pixels_and_metadata(image)
+    found = found if metadata else Metadata()
+    return encoder.encode(pixels, functools.partial(embed, metadata=found)).data
+
+
+def save(image: ImageLike, file: str | os.PathLike[str] | IO[bytes], **options) -> None:
+    """Encodes an image and writes the file, like Pillow's `Image.save`.
+
+    Args:
+      image: as for `encode`.
+      file: path, whose older file is replaced once the new one is complete, or an open
+        binary file.
+      **options: keyword arguments of `encode`.
+
+    Raises:
+      UserError: as `encode`.
+      OSError: the file cannot be written.
+    """
+    data = encode(image, **options)
+    if isinstance(file, str | os.PathLike):
+        write_atomically(os.fspath(file), data)
+    else:
+        file.write(data)
+
+
+def decode(file: bytes | str | os.PathLike[str]) -> np.ndarray:
+    """Decodes an image file to uint8 RGB `[h, w, 3]`, turned upright.
+
+    Args:
+      file: bytes of a .jpg file, or the path of an image.
+
+    Raises:
+      UserError: the file cannot be read.
+    """
+    if not isinstance(file, bytes):
+        return read_image(os.fspath(file))
+    try:
+        return jpeg_file.decode(file)
+    except ValueError as error:
+        raise UserError(f"the bytes to decode: {error}") from error
+
+
+def score(
+    original: ImageLike, decoded: ImageLike | bytes, metric: str = "ssimulacra2"
+) -> float:
+    """Measures how close a decoded image is to its original.
+
+    Args:
+      original: as for `encode`.
+      decoded: bytes of a .jpg file, or as for `encode`; of the same size.
+      metric: name of a metric, such as "psnr", "ms-ssim", "ssimulacra2".
+
+    Returns:
+      The value; nan where the image is too small for the metric.
+
+    Raises:
+      UserError: no such metric, the metric's tool is missing, or sizes differ.
+    """
+    known = registry.METRICS
+    if metric not in known:
+        raise UserError(f"metric {metric!r}: unknown; choose one of {', '.join(known)}")
+    if not known[metric].is_available():
+        raise UserError(f"metric {metric!r}: what measures it is not installed")
+    return _measured(original, decoded, [known[metric]])[metric]
+
+
+def scores(original: ImageLike, decoded: ImageLike | bytes) -> dict[str, float]:
+    """Measures a decoded image by every metric that is available here.
+
+    Args:
+      original, decoded: as for `score`.
+
+    Returns:
+      dict from the name of each metric to its value.
+
+    Raises:
+      UserError: the sizes differ.
+    """
+    return _measured(original, decoded, registry.available())
+
+
+def load_model(
+    folder: str | os.PathLike[str], precision: str | None = None
+) -> TrainedModel:
+    """Loads a trained model for `encode`.
+
+    Learned tables need nothing else; a model with a network needs TensorFlow and a
+    clone of the repository.
+
+    Args:
+      folder: checkpoint folder, such as "runs/mine/lambda_001".
+      precision: of convolutions, "float32" or "bfloat16"; None for what suits the
+        machine.
+
+    Raises:
+      UserError: there is no checkpoint.
+    """
+    return TrainedModel.load(os.fspath(folder), networks=Networks(precision))
+
+
+def _measured(original, decoded, metrics):
+    reference, image = _pixels(original), _pixels(decoded)
+    if reference.shape != image.shape:
+        sizes = " and ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (reference, image))
+        raise UserError(f"images of {sizes} px: only images of one size are compared")
+    return ImageMetrics(reference, metrics).compare(image)
+
+
+def _pixels(image):
+    if isinstance(image, bytes | str | os.PathLike):
+        return decode(image)
+    return _pixels_and_metadata(image)[0]
+
+
+def _pixels_and_metadata(image):
+    """Returns uint8 RGB `[h, w, 3]` and the `Metadata` of an image in memory."""
+    if isinstance(image, Image.Image):
+        return pillow_images.pixels_and_metadata(image)
+    if not isinstance(image, np.ndarray):
+        raise UserError(
+            f"an image of type {type(image).__name__}: pass a path, a Pillow image or "
+            "a uint8 array"
+        )
+    shape = list(image.shape)
+    is_gray = image.ndim == 2
+    if image.dtype != np.uint8 or not (is_gray or (image.ndim == 3 and shape[2] == 3)):
+        raise UserError(
+            f"an array of {image.dtype} {shape}: pass uint8 [h, w, 3] (RGB) or [h, w]"
+        )
+    if not image.size:
+        raise UserError(f"an array of shape {shape} holds no pixels")
+    if is_gray:
+        image = np.repeat(image[..., np.newaxis], 3, axis=2)
+    return np.ascontiguousarray(image), Metadata()

@@ -1,0 +1,183 @@
+"""Images to .jpg files by options: at a quality, at a lambda, or close to a target."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from learned_jpeg.codec.codec import Codec
+from learned_jpeg.codec.options import EncodeOptions
+from learned_jpeg.codec.trained import TrainedModel
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.metrics import registry
+from learned_jpeg.search import calibration
+from learned_jpeg.search.targets import (
+    MatchJpegQuality,
+    closest_lambda,
+    closest_setting,
+)
+
+_SAMPLE_SIDE = 384  # px, a quarter of a sample
+
+logger = logging.getLogger(__name__)
+
+
+class Encoded(NamedTuple):
+    """The bytes of a .jpg file, and in words how they were made."""
+
+    data: bytes
+    setting: str
+
+
+class Candidate(NamedTuple):
+    """One setting that a file may be made with.
+
+    Attributes:
+      label: what the user is told of it.
+      codec: `Codec`.
+      quality: of the tables of a model that takes one, else 0.
+    """
+
+    label: str
+    codec: Codec
+    quality: int = 0
+
+    @property
+    def lmbda(self) -> float:
+        """The lambda that the candidate is made for."""
+        return self.codec.usual_lambda(self.quality)
+
+
+class Encoder:
+    """Encodes images by options; may be called from several threads."""
+
+    def __init__(self, options: EncodeOptions, models: Sequence[TrainedModel]):
+        """Takes the options and one model, or for a target several.
+
+        Raises:
+          UserError: as `TrainedModel.codec`; a quality for a model that has none.
+        """
+        self._options = options
+        self._candidates = _candidates(options, models)
+
+    def encode(
+        self,
+        image: np.ndarray,
+        embed: Callable[[bytes], bytes] = lambda data: data,
+        name: str = "the image",
+    ) -> Encoded:
+        """Encodes an image.
+
+        Args:
+          image: uint8 RGB `[h, w, 3]`.
+          embed: function that puts metadata into a file; they count in a target of
+            bytes.
+          name: of the image, for messages.
+
+        Raises:
+          UserError: the target cannot be reached, or the image is too small or large.
+        """
+        if self._options.target is not None:
+            goal = self._options.target.goal(image, name)
+            return self._close_to(goal, image, embed)
+        (candidate,) = self._candidates
+        lmbda = self._options.lmbda
+        if self._matches_quality(candidate, image):
+            sample = sample_of(image)
+            goal = MatchJpegQuality(sample, candidate.quality)
+            tried = self._closest(goal, sample, embed)
+            if sample is image:
+                return Encoded(tried.data, candidate.label)
+            lmbda = tried.setting
+        data = candidate.codec.encode(image, candidate.quality, lmbda)
+        return Encoded(embed(data), candidate.label)
+
+    def _matches_quality(self, candidate, image):
+        """Whether the file has to look like JPEG of the candidate's quality."""
+        search = candidate.codec.search
+        is_asked = candidate.quality and self._options.lmbda is None
+        if not is_asked or search is None or search.weighs_by_steps:
+            return False
+        return min(image.shape[:2]) >= registry.get("ssimulacra2").min_side
+
+    def _close_to(self, goal, image, embed):
+        if not self._is_continuous():
+            tried = closest_setting(
+                self._candidates,
+                lambda c: embed(c.codec.encode(image, c.quality)),
+                goal,
+            )
+            return Encoded(tried.data, tried.setting.label)
+        tried = self._closest(goal, image, embed)
+        if note := goal.miss(tried):
+            logger.warning(note)
+        label = f"lambda {tried.setting:.4g}"
+        if len(self._candidates) > 1:
+            label = f"{self._nearest(tried.setting).label}, {label}"
+        return Encoded(tried.data, label)
+
+    def _is_continuous(self):
+        """Whether the candidates differ only in the lambda of a search."""
+        searches = [candidate.codec.search for candidate in self._candidates]
+        if None in searches:
+            return False
+        return len(searches) == 1 or not any(s.weighs_by_steps for s in searches)
+
+    def _closest(self, goal, image, embed):
+        """Returns the `Tried` of the lambda that comes closest to a goal."""
+        encoders = {}  # of each candidate, so that a network runs once an image
+
+        def encode(lmbda):
+            candidate = self._nearest(lmbda)
+            if candidate not in encoders:
+                codec = candidate.codec
+                encoders[candidate] = codec.for_image(image, candidate.quality)
+            return embed(encoders[candidate](lmbda))
+
+        middle = self._candidates[len(self._candidates) // 2]
+        tune = middle.codec.search.tune_for(image)
+        start, slope = calibration.start(tune, goal, image.shape[:2])
+        return closest_lambda(encode, goal, start or middle.lmbda, slope)
+
+    def _nearest(self, lmbda):
+        """Returns the candidate that is made for a lambda as near as possible."""
+        if len(self._candidates) == 1:
+            return self._candidates[0]
+        return min(self._candidates, key=lambda c: abs(math.log(c.lmbda / lmbda)))
+
+
+def _candidates(options, models):
+    """Returns the candidates, more than one only if there is a target."""
+    if not models[0].takes_quality:
+        if options.quality is not None:
+            raise UserError(
+                "quality: the model has tables of its own; leave the quality or the "
+                "model out, or name a target and a search"
+            )
+        return [Candidate(_label(m.label, options), m.codec(options)) for m in models]
+    codec = models[0].codec(options)
+    qualities: Sequence[int] = [options.quality or models[0].default_quality]
+    if options.target and codec.search is None:
+        qualities = range(1, 101)
+    return [Candidate(_label(f"quality {q}", options), codec, q) for q in qualities]
+
+
+def _label(label, options):
+    return label if options.lmbda is None else f"lambda {options.lmbda:.4g}"
+
+
+def sample_of(image: np.ndarray) -> np.ndarray:
+    """Joins four squares of a large image, by which a lambda can be found for it.
+
+    An image of less than four times as many pixels stands for itself.
+    """
+    (height, width), side = image.shape[:2], _SAMPLE_SIDE
+    if height * width < 4 * (2 * side) ** 2 or min(height, width) < 2 * side:
+        return image
+    rows, cols = ([n // 4 - side // 2, 3 * n // 4 - side // 2] for n in (height, width))
+    squares = [[image[y : y + side, x : x + side] for x in cols] for y in rows]
+    return np.concatenate([np.concatenate(row, axis=1) for row in squares])

@@ -1,0 +1,93 @@
+"""What a caller asks of an encoder, checked once, for Python and for every command."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from learned_jpeg.codec import QUANTIZATIONS
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.search.targets import Target
+from learned_jpeg.search.tunes import TUNE_NAMES
+
+OWN_LOSS = "model"  # the tune that is the loss a model was trained for
+DEFAULT_QUALITY = 75
+
+
+@dataclass(frozen=True)
+class EncodeOptions:
+    """How images are encoded.
+
+    At most one of `quality`, `lmbda` and `target` is set.
+
+    Attributes:
+      quality: 1..100. With a search the files look like JPEG of this quality; without
+        one it is the quality of the IJG tables of a model that has no others.
+      lmbda: bits per pixel that a distortion of 1 is worth, in a search.
+      target: rate or score that each file comes close to.
+      quantization: one of `QUANTIZATIONS`.
+      tune: metric that the search minimises, one of `TUNE_NAMES`; `OWN_LOSS` for the
+        loss that the model was trained for; None for SSIMULACRA2, or for the squared
+        error of images that are too small for it.
+      subsampling: of chroma, one of `SUBSAMPLINGS`; None for what suits the model.
+      entropy_coding: one of `ENTROPY_CODINGS`.
+      refine_steps: number of gradient steps on the coefficients of each image.
+
+    Raises:
+      UserError: an unknown word, a number out of range, or options that exclude each
+        other.
+    """
+
+    quality: int | None = None
+    lmbda: float | None = None
+    target: Target | None = None
+    quantization: str = "search"
+    tune: str | None = None
+    subsampling: str | None = None
+    entropy_coding: str = "optimized"
+    refine_steps: int = 0
+
+    def __post_init__(self):
+        """Checks the values."""
+        _check_word("quantization", self.quantization, QUANTIZATIONS)
+        _check_word("entropy_coding", self.entropy_coding, ENTROPY_CODINGS)
+        _check_word("subsampling", self.subsampling, (None, *SUBSAMPLINGS))
+        _check_word("tune", self.tune, (None, OWN_LOSS, *TUNE_NAMES))
+        self._check_rate()
+        self._check_quantization()
+
+    def _check_rate(self):
+        wishes = {"quality": self.quality, "lambda": self.lmbda, "target": self.target}
+        given = [name for name, value in wishes.items() if value is not None]
+        if len(given) > 1:
+            raise UserError(f"{given[0]} and {given[1]}: name only one of them")
+        if self.quality is not None and self.quality not in range(1, 101):
+            raise UserError(
+                f"quality {self.quality}: out of range; name a whole number in 1..100"
+            )
+        if self.lmbda is not None and not 0 < self.lmbda < float("inf"):
+            raise UserError(f"lambda {self.lmbda}: name a number above 0")
+
+    def _check_quantization(self):
+        searches = self.quantization == "search"
+        if self.lmbda is not None and not searches:
+            raise UserError("lambda has no effect without a search; leave it out")
+        if self.tune not in (OWN_LOSS, None) and not searches:
+            raise UserError(f"tune {self.tune} has no effect without a search")
+        if not self.refine_steps:
+            return
+        if self.quantization != "round":
+            raise UserError(
+                "refine_steps: refined coefficients are rounded; pass quantization "
+                "round, or leave refine_steps out"
+            )
+        if self.subsampling not in (None, "4:4:4"):
+            raise UserError(
+                "refine_steps: works at full chroma only; leave subsampling out"
+            )
+
+
+def _check_word(name, value, words):
+    if value not in words:
+        known = ", ".join(str(word) for word in words if word is not None)
+        raise UserError(f"{name} {value!r}: unknown; choose one of {known}")

@@ -1,0 +1,257 @@
+"""The ways from a model's coefficients to the bytes of a file.
+
+`Rounding` takes the nearest integers, `MozjpegTrellis` leaves the choice to mozjpeg,
+and `Search` chooses integers and tables by rate-distortion optimisation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from learned_jpeg.codec.models import CodecModel
+from learned_jpeg.codec.options import OWN_LOSS
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg import transform
+from learned_jpeg.jpeg.file import QuantizedImage
+from learned_jpeg.jpeg.sampling import groups, planes_of
+from learned_jpeg.models.settings import ModelSettings
+from learned_jpeg.pictures.strips import in_strips
+from learned_jpeg.search import tunes
+
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
+
+# Bits that a squared error of one quantization step is worth where lambda does not
+# weigh bits. LPIPS in the loss needs more: it sees missing texture of any energy.
+_BITS_PER_SQUARED_STEP = 6.0
+_LPIPS_BITS_PER_SQUARED_STEP = 48.0
+
+
+class Quantizer(Protocol):
+    """A way from what a model makes of an image to the bytes of a file."""
+
+    def for_image(
+        self, model: CodecModel, image: np.ndarray, quality: int
+    ) -> Callable[[float | None], bytes]:
+        """Prepares what does not depend on lambda.
+
+        Args:
+          model: `CodecModel`.
+          image: uint8 RGB `[h, w, 3]`.
+          quality: 1..100 for models that take one, else 0.
+
+        Returns:
+          Function from lambda, or None for the usual one, to the bytes of a .jpg file
+          without metadata. Only a search looks at lambda.
+        """
+        ...
+
+
+class Rounding:
+    """Rounds coefficients to the nearest integers, perhaps after a refinement."""
+
+    def __init__(self, entropy_coding: str, refine: Callable | None = None):
+        """Takes the coding and a refinement.
+
+        Args:
+          entropy_coding: one of `learned_jpeg.jpeg.ENTROPY_CODINGS`.
+          refine: function (image, coefficients in units of their step, tables) to such
+            coefficients, see `refinement.Refinement`; None to round them as they are.
+        """
+        self._entropy_coding = entropy_coding
+        self._refine = refine
+
+    def for_image(self, model, image, quality):
+        """Encodes an image, see `Quantizer.for_image`."""
+        quantized = self.quantize(model, image, quality)
+        data = jpeg_file.encode(quantized, self._entropy_coding)
+        return lambda lmbda: data
+
+    def quantize(self, model, image, quality=0) -> QuantizedImage:
+        """Rounds the coefficients of an image, see `Quantizer.for_image`."""
+        qtables = model.qtables(quality)
+        own_groups = groups(model.sampling)
+
+        def integers_of(strip):
+            dct, _ = model.code(strip, quality, edited=False)
+            z = [
+                own / transform.of_components(qtables, components).astype(np.float32)
+                for own, (components, _) in zip(dct, own_groups, strict=True)
+            ]
+            if self._refine:
+                z = [self._refine(strip, *z, qtables)]
+            return [transform.round_to_integers(own) for own in z], None
+
+        heights = [8 * v for _, (v, _) in own_groups]
+        integers, _ = in_strips(integers_of, image, heights)
+        planes = [np.ascontiguousarray(plane) for plane in planes_of(integers)]
+        return _quantized(planes, qtables, model.sampling, image)
+
+
+class MozjpegTrellis:
+    """Lets mozjpeg quantize the edited image by its own trellis search.
+
+    The tables are the model's; mozjpeg transforms and subsamples the image itself.
+    """
+
+    def for_image(self, model, image, quality):
+        """Encodes an image, see `Quantizer.for_image`."""
+        edited = edited_image(model, image, quality)
+        qtables = model.qtables(quality)
+        data = jpeg_file.encode_mozjpeg(edited, qtables, model.sampling)
+        return lambda lmbda: data
+
+
+class Search:
+    """Chooses integers and tables by rate-distortion optimisation.
+
+    What is minimised, `lambda * distortion + bits`, follows from the tune and from the
+    loss that the model was trained for:
+
+    - a named tune: that metric. Lambda is the model's where its loss weighs bits, else
+      it follows from the model's tables; either way it is scaled to files of about the
+      same size for every metric;
+    - `OWN_LOSS` of a model whose loss weighs bits: the distortion of that loss;
+    - `OWN_LOSS` of others (and with LPIPS, which no search minimises): a squared error
+      in units of the model's own steps. The tables stay as they are.
+    """
+
+    def __init__(
+        self,
+        settings: ModelSettings,
+        tune: str | None,
+        sampling: str,
+        entropy_coding: str,
+    ):
+        """Takes the model's settings and the options.
+
+        Args:
+          settings: of the model.
+          tune: as in `EncodeOptions`.
+          sampling: of the files, one of `learned_jpeg.jpeg.SUBSAMPLINGS`.
+          entropy_coding: whose bits are counted, one of
+            `learned_jpeg.jpeg.ENTROPY_CODINGS`.
+        """
+        self._settings = settings
+        self._tune = tune
+        self._sampling = sampling
+        self._entropy_coding = entropy_coding
+
+    @property
+    def weighs_by_steps(self) -> bool:
+        """Whether lambda is the bits of a squared step of the model's tables."""
+        is_own = self._tune == OWN_LOSS
+        has_lpips = bool(self._settings.weights.lpips)
+        return is_own and (has_lpips or not self._settings.weighs_bits)
+
+    @property
+    def needs_lambda(self) -> bool:
+        """Whether lambda has to come from the settings of the model."""
+        return self._settings.weighs_bits and not self.weighs_by_steps
+
+    def tune_for(self, image: np.ndarray) -> str | None:
+        """Returns the metric that is minimised for an image; None for squared steps."""
+        if self.weighs_by_steps:
+            return None
+        if self._tune == OWN_LOSS:
+            return self._tune_of_loss()
+        return tunes.tune_for(image.shape[:2], self._tune)
+
+    def usual_lambda(self, qtables: np.ndarray) -> float:
+        """Returns the weight of the distortion that the model was made for.
+
+        Args:
+          qtables: `[2, 8, 8]`, the model's.
+        """
+        if self.weighs_by_steps:
+            if self._settings.weights.lpips:
+                return _LPIPS_BITS_PER_SQUARED_STEP
+            return _BITS_PER_SQUARED_STEP
+        if self._tune == OWN_LOSS:
+            return self._settings.lmbda
+        lmbda = tunes.lambda_of_tables(qtables)
+        if self._settings.weighs_bits:
+            lmbda = self._settings.lmbda * self._squared_error_worth()
+        return lmbda * tunes.TUNES[self._tune or tunes.DEFAULT_TUNE].equal_rate
+
+    def for_image(self, model, image, quality):
+        """Prepares the search of an image, see `Quantizer.for_image`.
+
+        Raises:
+          UserError: the image is too small for the distortion.
+        """
+        # Imported here: it compiles for most of a second.
+        from learned_jpeg.search.passes import search
+
+        edited = edited_image(model, image, quality)
+        qtables = model.qtables(quality)
+
+        def encode(lmbda):
+            if lmbda is None:
+                lmbda = self.usual_lambda(qtables)
+            distortion = self._distortion(edited, qtables, lmbda)
+            # Tables that were not made for a rate are no good start.
+            is_start = self._settings.weighs_bits or not distortion.moves_tables
+            found = search(
+                edited,
+                distortion,
+                sampling=self._sampling,
+                entropy_coding=self._entropy_coding,
+                qtables=qtables if is_start else None,
+            )
+            quantized = _quantized(found.planes, found.qtables, self._sampling, edited)
+            return jpeg_file.encode(quantized, self._entropy_coding)
+
+        return encode
+
+    def _distortion(self, image, qtables, lmbda):
+        if self.weighs_by_steps:
+            from learned_jpeg.search.fixed_step_error import FixedStepError
+
+            return FixedStepError(qtables, lmbda)
+        if self._tune == OWN_LOSS:
+            weights = self._settings.weights
+            return tunes.distortion_of_loss(
+                image,
+                lmbda,
+                ms_ssim_weight=weights.ms_ssim,
+                ssimulacra2_weight=weights.ssimulacra2,
+            )
+        return tunes.distortion(self.tune_for(image), image, lmbda)
+
+    def _tune_of_loss(self):
+        weights = self._settings.weights
+        return tunes.tune_of_loss(
+            ms_ssim_weight=weights.ms_ssim, ssimulacra2_weight=weights.ssimulacra2
+        )
+
+    def _squared_error_worth(self):
+        """Returns the factor from a loss's lambda to that of the squared error alone.
+
+        At this factor the files of both have about the same size.
+        """
+        tune = self._tune_of_loss()
+        if weight := self._settings.weights.ssimulacra2:
+            return 1.0 + weight / tunes.TUNES[tune].equal_rate
+        return 1.0 / tunes.TUNES[tune].equal_rate
+
+
+def edited_image(model: CodecModel, image: np.ndarray, quality: int = 0) -> np.ndarray:
+    """Returns the image as a model edits it, uint8 RGB `[h, w, 3]`."""
+    if model.is_identity:
+        return image
+    heights = [8 * v for _, (v, _) in groups(model.sampling)]
+    return in_strips(lambda s: model.code(s, quality, edited=True), image, heights)[1]
+
+
+def _quantized(planes, qtables, sampling, image):
+    height, width = image.shape[:2]
+    return QuantizedImage(
+        planes=tuple(planes),
+        sampling=sampling,
+        qtables=qtables,
+        height=height,
+        width=width,
+    )
