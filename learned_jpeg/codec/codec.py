@@ -18,7 +18,7 @@ class Codec:
 
     def __init__(self, model: CodecModel, quantizer: Quantizer):
         """Takes a model and a quantizer."""
-        self._model = model
+        self.model = model
         self._quantizer = quantizer
 
     @property
@@ -52,7 +52,7 @@ class Codec:
 
         The model's network runs once, however many lambdas are tried.
         """
-        return self._quantizer.for_image(self._model, image, quality)
+        return self._quantizer.for_image(self.model, image, quality)
 
     def usual_lambda(self, quality: int = 0) -> float:
         """Returns the lambda that a search takes unless it is told another one."""
@@ -60,7 +60,7 @@ class Codec:
 
     def qtables(self, quality: int = 0) -> np.ndarray:
         """Returns the model's tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""
-        return self._model.qtables(quality)
+        return self.model.qtables(quality)
 
     def kept_detail(self, image: np.ndarray) -> np.ndarray:
         """Measures how much of the detail of each block the model's network keeps.
@@ -72,9 +72,9 @@ class Codec:
           float `[rows, cols]`, the sum of the absolute AC coefficients of luma after
           the network's edit over that before; 1 for blocks without detail.
         """
-        heights = [8 * v for _, (v, _) in groups(self._model.sampling)]
+        heights = [8 * v for _, (v, _) in groups(self.model.sampling)]
         edited, _ = in_strips(
-            lambda strip: self._model.code(strip, 0, edited=False), image, heights
+            lambda strip: self.model.code(strip, 0, edited=False), image, heights
         )
         after, before = (
             np.abs(dct[..., 0]).sum((2, 3)) - np.abs(dct[:, :, 0, 0, 0])
