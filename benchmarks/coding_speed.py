@@ -27,6 +27,7 @@ from learned_jpeg.codec.codecs import PLAIN, Codecs
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.metrics.pictures import PictureMetrics, mean_squared_error
+from learned_jpeg.models import folders
 from ljpeg_PIL import StandardJPEG
 from training import checkpoints, devices, variables
 from training.differentiable import LearnedTables
@@ -288,7 +289,7 @@ def _codec(name, options):
 
 @contextlib.contextmanager
 def _restored(name, prefix, options, quantization=PLAIN):
-    settings = checkpoints.model_settings(os.path.dirname(prefix), name)
+    settings = folders.load_settings(os.path.dirname(prefix), name)
     model_class = CASES[name].model_class
     codecs = Codecs(options.precision, quantization)
     with codecs.make(model_class, settings, prefix) as codec:
@@ -303,14 +304,14 @@ def _stand_in(name, folder, options, **flags):
     """
     case = CASES[name]
     patchsize = 192 if flags.get("msssim_weight") else 64
-    args = case.args(options, patchsize=patchsize, batchsize=1, **flags)
+    own = case.train_options(options, patchsize=patchsize, batchsize=1, **flags)
     os.makedirs(folder, exist_ok=True)
-    checkpoints.save_settings(folder, checkpoints.settings_of(args, name))
+    checkpoints.save_record(folder, own.record)
     with (
         tf.Graph().as_default(),
         tf.Session(config=devices.session_config()) as session,
     ):
-        Trainer(case.model_class, args).initialize(session, None)
+        Trainer(case.model_class, own).initialize(session, None)
         saved = tf.global_variables()
         (tables,) = [v for v in saved if v.op.name == LearnedTables.NAME]
         scaled = np.moveaxis(ijg_qtables(QUALITY), 0, -1) * LearnedTables.SCALE
@@ -318,5 +319,5 @@ def _stand_in(name, folder, options, **flags):
         path = os.path.join(folder, checkpoints.CHECKPOINT_NAME)
         saver = variables.saver(saved)
         prefix = saver.save(session, path, global_step=0, write_meta_graph=False)
-    checkpoints.save_qtables(prefix, name, ijg_qtables(QUALITY))
+    folders.save_qtables(prefix, name, ijg_qtables(QUALITY))
     return prefix

@@ -30,18 +30,13 @@ class Quantization(NamedTuple):
         """With the subsampling that suits a model, where none is asked for.
 
         Args:
-          settings: of the model, as attributes.
+          settings: `ModelSettings`.
 
         Returns:
           The same with a sampling: the one that the model was trained at, but 4:2:0 for
           a search that was not in its training.
         """
-        own = getattr(settings, "subsampling", None)
-        if self.method == "round":
-            own = own or "4:4:4"
-        # Older trainings with a search, which tell no sampling, had another search.
-        elif not own or getattr(settings, "rate_model", None) != "rdoq":
-            own = "4:2:0"
+        own = settings.file_subsampling(self.method != "round")
         return self._replace(sampling=self.sampling or own)
 
 

@@ -1,13 +1,17 @@
 """The codec of a checkpoint: in numpy where tables are all of it, else of a graph."""
 
 import contextlib
+import dataclasses
 import os
-import types
 
 from learned_jpeg.codec.codec import Codec, Quantization, TablesModel
+from learned_jpeg.codec.tables import learned_qtables
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import ijg_qtables
-from training import checkpoints, devices, variables
+from learned_jpeg.models import folders
+from learned_jpeg.models.contract import MODELS
+from learned_jpeg.models.settings import FULL_CHROMA, ModelSettings
+from training import devices
 
 PLAIN = Quantization()
 
@@ -40,14 +44,13 @@ class Codecs:
           UserError: it is of no such model, or damaged; the model cannot be refined.
         """
         folder = os.path.dirname(prefix)
-        script = script or checkpoints.load_settings(folder).get("script")
-        if script not in models:
+        settings = folders.load_settings(folder, script)
+        if settings.script not in models:
             raise UserError(
                 f"{folder}: no settings.json there of a model of "
                 + ", ".join(f"{name}.py" for name in models)
             )
-        settings = checkpoints.model_settings(folder, script)
-        with self.make(models[script], settings, prefix) as codec:
+        with self.make(models[settings.script], settings, prefix) as codec:
             yield codec
 
     @contextlib.contextmanager
@@ -56,7 +59,7 @@ class Codecs:
 
         Args:
           model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
-          settings: of the model, as attributes; None for a model without any.
+          settings: `ModelSettings`; None for a model without any.
           prefix: path prefix of the checkpoint; None for a model without variables,
             or for the standard's tables in place of the model's.
 
@@ -64,9 +67,9 @@ class Codecs:
           UserError: the checkpoint is damaged, or of another model; the model cannot be
             refined.
         """
-        settings = types.SimpleNamespace(**vars(settings) if settings else {})
+        settings = settings or ModelSettings(model_class.NAME)
         quantization = self._quantization.of_model(settings)
-        lmbda = getattr(settings, "lmbda", None)
+        lmbda = settings.lmbda
         searcher = None
         if not quantization.is_plain:
             # Compiles, which takes most of a second.
@@ -79,7 +82,7 @@ class Codecs:
                 "by which this encoding weighs bits; restore the file, or round"
             )
         needs_graph = searcher and searcher.needs_gradient
-        if model_class.TABLES_ALONE and not needs_graph:
+        if MODELS[model_class.NAME].tables_only and not needs_graph:
             qtables = _tables_of(model_class, prefix)
             model = TablesModel(qtables, quantization.sampling)
             restored = searcher and searcher.restored(prefix, lmbda)
@@ -87,9 +90,10 @@ class Codecs:
             return
         # A search takes the edited picture, and subsamples that itself.
         if quantization.method == "round":
-            settings.subsampling = quantization.sampling
-        elif not getattr(settings, "subsampling", None):
-            settings.subsampling = "4:4:4"
+            subsampling = quantization.sampling
+        else:
+            subsampling = settings.subsampling or FULL_CHROMA
+        settings = dataclasses.replace(settings, subsampling=subsampling)
         graph, searcher = self._graph(model_class, settings, searcher)
         with graph.restore(prefix) as model:
             restored = searcher and searcher.restored(prefix, lmbda, model.session)
@@ -102,8 +106,8 @@ class Codecs:
 
         names = ["vgg", "freeze_vgg", "subsampling"]
         if searcher:
-            names += ["rate_model", *checkpoints.DISTORTION_WEIGHTS]
-        kind = (model_class, *(getattr(settings, name, None) for name in names))
+            names += ["rate_model", "weights"]
+        kind = (model_class, *(getattr(settings, name) for name in names))
         if kind not in self._graphs:
             precision, _ = devices.choose_precision(self._precision)
             graph = CodecGraph(model_class, settings, precision, searcher)
@@ -115,5 +119,5 @@ def _tables_of(model_class, prefix):
     """Function from a quality to the tables of a model that is nothing else."""
     if prefix is None:
         return lambda quality: ijg_qtables(quality).astype("uint8")
-    qtables = variables.learned_qtables(prefix, model_class)
+    qtables = learned_qtables(prefix, model_class.NAME)
     return lambda quality: qtables

@@ -5,11 +5,8 @@ Which way to move them by the metric that the model is trained for, see refineme
 
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
-from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from training import differentiable
-from training.losses import distortion
+from training.losses import distortion, weighted_terms
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -17,26 +14,22 @@ NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 class DistortionGradient:
     """The distortion of a reconstruction, differentiated by its coefficients."""
 
-    def __init__(self, settings, dtype):
+    def __init__(self, weights, dtype):
         """Builds the graph in the default graph.
 
         Args:
-          settings: of the model, as attributes: `lpips_weight`, `msssim_weight`,
-            `ssimulacra2_weight`.
+          weights: `LossWeights` of the model.
           dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
         """
         self._pixels = tf.placeholder(tf.uint8, [None, None, 3])
         self._dct = tf.placeholder(tf.float32, [None, None, 8, 8, 3])
         x = tf.cast(self._pixels, tf.float32)[tf.newaxis] / 255.0
-        height, width = differentiable.picture_size(x)
+        height, width = differentiable.image_size(x)
         x_tilde = differentiable.dct_to_rgb([self._dct[tf.newaxis]], height, width)
-        total, _ = distortion(x, x_tilde, dtype, settings)
+        total, _ = distortion(x, x_tilde, weights, dtype)
         self._gradient = tf.gradients(total, self._dct)[0]
-        self._min_side = max(
-            LPIPS_MIN_SIDE if settings.lpips_weight else 1,
-            MS_SSIM_MIN_SIDE if settings.msssim_weight else 1,
-            SSIMULACRA2_MIN_SIDE if settings.ssimulacra2_weight else 1,
-        )
+        terms = weighted_terms(weights).values()
+        self._min_side = max((term.min_side for _, term in terms), default=1)
 
     def at(self, session, picture, dct):
         """The gradient of the mean distortion.

@@ -16,8 +16,7 @@ class CodecGraph:
 
         Args:
           model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
-          settings: the settings that define the model, as attributes; `subsampling` is
-            that of the coefficients.
+          settings: `ModelSettings`; the subsampling is that of the coefficients.
           precision: "float32" or "bfloat16", of the convolutions.
           searcher: `search.Searcher`, or None for rounding.
         """

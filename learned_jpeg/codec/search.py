@@ -49,7 +49,7 @@ class Searcher:
         """Takes the loss of the model.
 
         Args:
-          settings: of the model, as attributes.
+          settings: `ModelSettings`.
           quantization: `codec.Quantization`.
 
         Raises:
@@ -89,7 +89,7 @@ class Searcher:
           dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
         """
         if self.needs_gradient:
-            self._gradient = DistortionGradient(self._settings, dtype)
+            self._gradient = DistortionGradient(self._settings.weights, dtype)
 
     def restored(self, prefix, lmbda, session=None):
         """The search of a checkpoint: a `Refinement`, or a `Search`.
@@ -227,7 +227,7 @@ class Search:
 
 def _rate_model(settings):
     """Of a model's loss; models without a rate of their own count as "proxy"."""
-    return getattr(settings, "rate_model", "proxy")
+    return settings.rate_model
 
 
 def _is_in_bits(settings):
@@ -236,7 +236,7 @@ def _is_in_bits(settings):
 
 
 def _has_lpips(settings):
-    return bool(getattr(settings, "lpips_weight", 0))
+    return bool(settings.weights.lpips)
 
 
 def _weighs_by_steps(settings, tune):
@@ -245,7 +245,7 @@ def _weighs_by_steps(settings, tune):
 
 
 def _seen_weight(settings):
-    return getattr(settings, "ssimulacra2_weight", 0.0)
+    return settings.weights.ssimulacra2
 
 
 def _squared_error_worth(settings):
@@ -259,7 +259,7 @@ def _own_tune(settings):
     """The one of `jpeg.TUNES` that the loss of a model is nearest to."""
     if _seen_weight(settings):
         return "ssimulacra2"
-    return "mixed" if getattr(settings, "msssim_weight", 0) else "psnr"
+    return "mixed" if settings.weights.ms_ssim else "psnr"
 
 
 def distortion_of_loss(picture, settings, lmbda):
@@ -267,7 +267,7 @@ def distortion_of_loss(picture, settings, lmbda):
 
     Args:
       picture: uint8 `[h, w, 3]`.
-      settings: of the model, as attributes: `msssim_weight`, `ssimulacra2_weight`.
+      settings: `ModelSettings`.
       lmbda: bits per pixel that a distortion of 1 is worth.
 
     Raises:
@@ -276,7 +276,7 @@ def distortion_of_loss(picture, settings, lmbda):
     _check_size(picture, _own_tune(settings))
     if weight := _seen_weight(settings):
         return SeenError(picture, weight * lmbda, lmbda)
-    return _mixed(picture, lmbda, getattr(settings, "msssim_weight", 0.0) * lmbda)
+    return _mixed(picture, lmbda, settings.weights.ms_ssim * lmbda)
 
 
 def _mixed(picture, mse_lmbda, msssim_lmbda):

@@ -20,7 +20,6 @@ from learned_jpeg.search.targets import (
     closest_setting,
     target_of,
 )
-from training import checkpoints
 
 _SAMPLE_SIDE = 384  # px, a quarter of a sample
 
@@ -175,7 +174,7 @@ def open_settings(model_class, args, stack):
     def codec_of(folder):
         if folder is None:
             return stack.enter_context(codecs.make(model_class))
-        prefix = checkpoints.find_checkpoint(folder)
+        prefix = folders.find_checkpoint(folder)
         models = {model_class.NAME: model_class}
         return stack.enter_context(codecs.restore(prefix, models, model_class.NAME))
 
@@ -185,7 +184,7 @@ def open_settings(model_class, args, stack):
         names = [os.path.basename(os.path.abspath(folder)) for folder in folders]
         return [Setting(n, codec_of(f)) for n, f in zip(names, folders, strict=True)]
     codec = codec_of(args.checkpoint_dir)
-    is_likeness = not model_class.TAKES_QUALITY
+    is_likeness = not model_class.TRAITS.takes_quality
     qualities = [quality]
     if target and codec.search is None:
         qualities = range(1, 101)

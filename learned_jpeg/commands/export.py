@@ -4,10 +4,11 @@ import json
 import os
 import sys
 
+from learned_jpeg.codec.tables import learned_qtables
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import ijg_qtables
-from training import checkpoints, variables
+from learned_jpeg.models import folders
 
 
 def export(model_class, args):
@@ -26,19 +27,18 @@ def export(model_class, args):
     about = {"script": model_class.NAME}
     prefix = None
     if args.checkpoint_dir is not None:
-        prefix = checkpoints.find_checkpoint(args.checkpoint_dir)
-        folder = os.path.dirname(prefix)
-        checkpoints.model_settings(folder, model_class.NAME)  # Is it of this script?
-        if lmbda := checkpoints.load_settings(folder).get("lmbda"):
-            about["lambda"] = lmbda
-        about["step"] = checkpoints.checkpoint_step(prefix)
+        prefix = folders.find_checkpoint(args.checkpoint_dir)
+        settings = folders.load_settings(os.path.dirname(prefix), model_class.NAME)
+        if settings.lmbda:
+            about["lambda"] = settings.lmbda
+        about["step"] = folders.checkpoint_step(prefix)
     quality = getattr(args, "quality", 0)
     if quality:
         about["quality"] = quality
     if quality:
         qtables = ijg_qtables(quality)
     else:
-        qtables = variables.learned_qtables(prefix, model_class)
+        qtables = learned_qtables(prefix, model_class.NAME)
     write = {"cjpeg": cjpeg_text, "json": json_text}[args.format]
     text = write(qtables, about)
     if args.output is None:

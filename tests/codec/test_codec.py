@@ -1,14 +1,13 @@
 """Trained models as functions of pictures: strips, odd sizes, wild edits."""
 
+import dataclasses
 import os
-import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import arg_parser
 import conv_blocks
 import google_baseline
 import ljpeg
@@ -20,12 +19,14 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.sampling import planes_of
+from learned_jpeg.models.contract import MODELS as ENTRIES
+from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.pictures import strips
 from ljpeg_PIL import StandardJPEG
 from tests.small_networks import use_small_networks
 from training import checkpoints, variables
 
-SETTINGS = arg_parser.parse_ljpeg_attention(["train"])
+SETTINGS = ModelSettings("ljpeg_attention")
 SIZES = [(1, 1), (64, 17), (33, 50)]
 
 
@@ -82,7 +83,7 @@ def evaluate(model_class, prefix, picture, quality=None, sampling="4:4:4"):
 
 
 def at(sampling):
-    return types.SimpleNamespace(**{**vars(SETTINGS), "subsampling": sampling})
+    return dataclasses.replace(SETTINGS, subsampling=sampling)
 
 
 @pytest.fixture
@@ -118,7 +119,9 @@ def test_codec_equals_the_graph_on_the_whole_picture(
             assert quantized.edited.dtype == np.uint8
             assert quantized.edited.shape == (*size, 3)
             # Tables alone leave chroma whole for what looks at the edited picture.
-            edited = picture if model.TABLES_ALONE else 255 * expected.edited[0]
+            edited = (
+                picture if ENTRIES[model.NAME].tables_only else 255 * expected.edited[0]
+            )
             assert np.abs(quantized.edited - edited).max() < 0.501
 
 
@@ -360,7 +363,7 @@ def test_checkpoint_of_another_vgg_is_a_user_error(
     model = ljpeg_attention.LJPEGAttention
 
     def settings(vgg):
-        return types.SimpleNamespace(**{**vars(SETTINGS), "vgg": vgg})
+        return dataclasses.replace(SETTINGS, vgg=vgg)
 
     prefix = save_model(tmp_path, model, settings(trained), pretrained=False)
     with restored(model, prefix, settings(trained)):

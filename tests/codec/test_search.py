@@ -13,6 +13,7 @@ from learned_jpeg.codec.codecs import PLAIN, Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
+from learned_jpeg.models import folders
 from learned_jpeg.search import passes as jpeg_search
 from learned_jpeg.search.ms_ssim_distortion import MultiScaleSimilarity
 from learned_jpeg.search.ssimulacra2_distortion import SeenError
@@ -37,24 +38,24 @@ def trained(tmp_path_factory):
         "--patchsize 32 --batchsize 2 --rate_model entropy --lambda 0.01 "
         "--table_init 30 --table_lr 1e-6 --rate_lr 1e-2 --last_step 150"
     )
-    loop.train(ljpeg.LJPEG, arg_parser.parse_ljpeg(argv.split()))
+    loop.train(ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, argv.split()))
     return str(folder / "model")
 
 
 def quantized(folder, picture, quantization, **changes):
     """What a checkpoint makes of a picture, with other settings beside it."""
     if changes:
-        saved = checkpoints.load_settings(folder)
-        checkpoints.save_settings(folder, {**saved, **changes})
+        saved = folders.load_record(folder)
+        checkpoints.save_record(folder, {**saved, **changes})
     try:
-        settings = checkpoints.model_settings(folder, "ljpeg")
-        prefix = checkpoints.find_checkpoint(folder)
+        settings = folders.load_settings(folder, "ljpeg")
+        prefix = folders.find_checkpoint(folder)
         codecs = Codecs("float32", quantization)
         with codecs.make(ljpeg.LJPEG, settings, prefix) as made:
             return made.quantize(picture)
     finally:
         if changes:
-            checkpoints.save_settings(folder, saved)
+            checkpoints.save_record(folder, saved)
 
 
 def dct_of(picture):
@@ -210,7 +211,7 @@ def test_a_picture_too_small_for_ms_ssim_is_a_user_error(trained, tune):
 
 def test_refinement_lowers_the_loss_and_keeps_the_tables(trained):
     picture = picture_of(96, 80)
-    bits = rate_models.bits_of_checkpoint(checkpoints.find_checkpoint(trained), 1024)
+    bits = rate_models.bits_of_checkpoint(folders.find_checkpoint(trained), 1024)
     index = np.arange(192).reshape(8, 8, 3)
 
     def cost(coded):
@@ -241,6 +242,6 @@ def test_a_stripped_checkpoint_can_still_be_refined(trained, tmp_path):
     np.testing.assert_array_equal(first.integers, second.integers)
     assert not [
         name
-        for name, _ in tf.train.list_variables(checkpoints.find_checkpoint(target))
+        for name, _ in tf.train.list_variables(folders.find_checkpoint(target))
         if "Adam" in name or "power" in name
     ]
