@@ -81,7 +81,7 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
     words += ["--entropy_coding", coding, "--quantization", quantization]
     done = run("ljpeg.py", "--checkpoint_dir", TABLES, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    how = Codecs("float32", Quantization(quantization, coding))
+    how = Codecs("float32", Quantization(quantization, file_coding(coding)))
     prefix = checkpoints.find_checkpoint(str(TABLES))
     with how.restore(prefix, {"ljpeg": LJPEG}) as codec:
         picture = np.asarray(Image.open(photo))

@@ -12,8 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.jpeg.huffman import MAX_LENGTH, code_lengths
+from learned_jpeg.jpeg.huffman import (
+    MAX_LENGTH,
+    code_lengths,
+    standard_code_lengths,
+)
 from learned_jpeg.jpeg.progressive import band_histogram, choose_bands
 from learned_jpeg.jpeg.sampling import blocks_of, factors
 from learned_jpeg.jpeg.standard import BLOCK, ZIGZAG
@@ -224,7 +227,7 @@ def interleaved_order(height, width, sampling):
 @functools.cache
 def _standard_lengths(table):
     """(DC `[16]`, AC `[256]`): code lengths of the standard's tables, float32."""
-    return tuple(np.float32(x) for x in jpeg_file.standard_code_lengths(table))
+    return tuple(np.float32(x) for x in standard_code_lengths(table))
 
 
 def dc_lengths(counts):
