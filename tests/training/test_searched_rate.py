@@ -125,11 +125,8 @@ class Search:
         size = pictures.shape[1:3]
         x, q = tf.constant(self.x), tf.constant(self.q)
         jpeg = differentiable.Pipeline(x, sampling)
-        dct = jpeg.dct(x)
-        z = differentiable.divide(dct, q)
-        integers, bpp = searched_rate.searched_integers(
-            jpeg, dct, q, settings(sampling)
-        )
+        z = differentiable.divide(jpeg.dct(x), q)
+        integers, bpp = searched_rate.searched_integers(jpeg, z, q, settings(sampling))
         assert [i.shape for i in integers] == [own.shape for own in z]
         x_tilde = differentiable.reconstruct(integers, q, *size, sampling)
         loss = LMBDA * losses.mse_255(x, x_tilde) + bpp
