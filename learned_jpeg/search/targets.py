@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 
@@ -128,6 +127,9 @@ def _measure(name, image, image_name):
             f"{image_name}: {width}x{height} px: --target_{name} needs sides of at "
             f"least {metric.min_side} px; pass --target_psnr instead"
         )
+    # Imported here, as compiled functions come with it.
+    from learned_jpeg.jpeg import file as jpeg_file
+
     reference = metric.prepare(image)
     return lambda data: metric.compare(reference, jpeg_file.decode(data))
 
@@ -205,6 +207,8 @@ class MatchJpegQuality(Goal):
           image: uint8 RGB `[h, w, 3]`, with sides that SSIMULACRA2 is defined for.
           quality: 1..100, of Pillow at 4:2:0.
         """
+        from learned_jpeg.jpeg import file as jpeg_file
+
         measure = _measure("ssimulacra2", image, "")
         score = measure(jpeg_file.encode_rgb(image, quality, sampling="4:2:0"))
         super().__init__(Target("ssimulacra2", score - _MATCH_TOLERANCE), "", measure)
