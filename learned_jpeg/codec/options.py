@@ -65,13 +65,13 @@ class EncodeOptions:
             raise UserError(f"{given[0]} and {given[1]}: name only one of them")
         if self.quality is not None and self.quality not in range(1, 101):
             raise UserError(
-                f"quality {self.quality}: out of range; name a whole number in 1..100"
+                f"quality {self.quality!r}: out of range; name a whole number in 1..100"
             )
         if self.lmbda is not None and not _is_positive(self.lmbda):
-            raise UserError(f"lambda {self.lmbda}: name a number above 0")
+            raise UserError(f"lambda {self.lmbda!r}: name a number above 0")
         if not isinstance(self.target, Target | None):
             raise UserError(
-                f"target {self.target}: pass one such as learned_jpeg.Bytes(200_000)"
+                f"target {self.target!r}: pass one such as learned_jpeg.Bytes(200_000)"
             )
 
     def _check_quantization(self):
@@ -90,7 +90,7 @@ class EncodeOptions:
     def _check_refinement(self):
         steps = self.refine_steps
         if not isinstance(steps, numbers.Integral) or steps < 0:
-            raise UserError(f"refine_steps {steps}: name a whole number from 0")
+            raise UserError(f"refine_steps {steps!r}: name a whole number from 0")
         if not steps:
             return
         if self.quantization != "round":

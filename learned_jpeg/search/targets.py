@@ -70,6 +70,15 @@ def _kind_of_metric(metric):
     )
 
 
+def number_between(low: float, high: float) -> str:
+    """Returns in words which numbers lie between two, both excluded."""
+    if math.isinf(low):
+        return f"a number below {high:g}"
+    if math.isinf(high):
+        return f"a number above {low:g}"
+    return f"a number between {low:g} and {high:g}"
+
+
 # Every quantity that can be a target, by the name of its flag without `--target_`.
 KINDS = RATES | {m.word: _kind_of_metric(m) for m in registry.targets()}
 
@@ -97,8 +106,7 @@ class Target:
         low, high = KINDS[self.name].allowed
         if not isinstance(self.value, numbers.Real) or not low < self.value < high:
             raise UserError(
-                f"target {self.name} {self.value!r}: name a number between {low:g} and "
-                f"{high:g}"
+                f"target {self.name} {self.value!r}: name {number_between(low, high)}"
             )
 
     def goal(self, image: np.ndarray, name: str) -> Goal:
