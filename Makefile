@@ -1,17 +1,19 @@
-# make demo         the best beside JPEG and mozjpeg: demo_output/report.html
-# make test         every test
-# make quick-test   those that take less than seconds, on Python VERSION (3.13)
-# make bench        speed: benchmarks/README.md (half an hour)
-# make lint         style
-# make constraints  new versions for what requirements.txt needs (takes uv)
+# make demo         compares our best encoder with JPEG and mozjpeg: demo_output/report.html
+# make test         runs every test
+# make quick-test   runs the tests that are not marked slow, on Python VERSION (3.13)
+# make bench        measures speed: benchmarks/README.md (half an hour)
+# make lint         checks style, floors of the packages, and types of learned_jpeg
+# make constraints  looks for new versions of what requirements.txt needs
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 VERSION := 3.13
+OTHER := $(VENV)-$(VERSION)
+PYTEST := -m pytest --numprocesses 2 --dist worksteal
 ENVIRONMENT := requirements.txt constraints.txt make_venv.sh
 
-.PHONY: demo test quick-test bench lint venv constraints clean
+.PHONY: demo test quick-test bench lint venv other-venv constraints clean
 
 demo: $(INSTALLED)
 	$(BIN)/python evaluate.py --batch_dir example_experiments \
@@ -20,10 +22,10 @@ demo: $(INSTALLED)
 	  --output_dir demo_output --report
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
-quick-test: $(VENV)-$(VERSION)/installed
-	$(VENV)-$(VERSION)/bin/python -m pytest -m "not slow"
+quick-test: $(OTHER)/installed
+	$(OTHER)/bin/python $(PYTEST) -m "not slow"
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/benchmark.py
@@ -31,20 +33,24 @@ bench: $(INSTALLED)
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
 
 venv: $(INSTALLED)
+
+other-venv: $(OTHER)/installed
 
 $(INSTALLED): $(ENVIRONMENT)
 	bash make_venv.sh $(VENV)
 	touch $@
 
-$(VENV)-$(VERSION)/installed: $(ENVIRONMENT)
-	bash make_venv.sh $(VENV)-$(VERSION) $(VERSION)
+$(OTHER)/installed: $(ENVIRONMENT)
+	bash make_venv.sh $(OTHER) $(VERSION)
 	touch $@
 
-constraints:
-	uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
+constraints: $(INSTALLED)
+	$(BIN)/uv pip compile --universal --python-version 3.10 --generate-hashes --no-header \
 	  --no-annotate --upgrade requirements.txt --output-file constraints.txt
 
 clean:
-	rm -rf $(VENV) $(VENV)-* demo_output
+	rm -rf $(VENV) $(VENV)-* demo_output build *.egg-info

@@ -4,72 +4,83 @@ Parsers return a namespace whose names are the flags', but for `--lambda` (`lmbd
 Wrong flags end with usage, one line and exit status 2.
 """
 
-import argparse
-
 import learned_jpeg.common.process  # noqa: F401, before numpy is loaded
 from learned_jpeg.commands import arguments
 from learned_jpeg.jpeg import SUBSAMPLINGS
+from learned_jpeg.models.settings import (
+    FULL_CHROMA,
+    ROUNDINGS,
+    SEARCH_SUBSAMPLING,
+    TRUNKS,
+)
 from learned_jpeg.search.tunes import TUNE_NAMES
-from weights import VGG_BLOCKS
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
-RATE_MODELS = ("proxy", "entropy")
-ROUNDINGS = ("straight_through", "polynomial")  # gradients of the proxy's loss
 LR_SCHEDULES = ("steps", "cosine")
 _CHECKPOINT_DIR = "train"
 
 
-def parse_ljpeg(argv=None):
-    """Parses the flags of ljpeg.py."""
-    parser, commands = _script_parser("learned quantization tables for JPEG")
-    parser.set_defaults(checkpoint_dir=None)
-    train = _add_train(commands)
-    _add_ljpeg_loss(train, (*RATE_MODELS, "rdoq"))
-    _add_machine(train)
-    _add_compress(commands, searches=True)
-    _add_export(commands)
+def parse_model(model_class, argv=None):
+    """Parses the flags of a model script.
+
+    Args:
+      model_class: a class of the model scripts, see `learned_jpeg.models.contract`.
+      argv: words of the command line; None for those of the process.
+    """
+    traits = model_class.TRAITS
+    parser = arguments.Parser(description=traits.description)
+    if traits.is_trained:
+        parser.add_argument(
+            "--checkpoint_dir",
+            default=_CHECKPOINT_DIR,
+            metavar="DIR",
+            help="folder of the checkpoints, their settings and TensorBoard's events",
+        )
+    if not traits.is_trained or traits.searches_without_checkpoint:
+        parser.set_defaults(checkpoint_dir=None)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    if traits.is_trained:
+        _add_train(commands, traits)
+    _add_compress(commands, traits)
+    if traits.has_export:
+        export = commands.add_parser(
+            "export", help="write the quantization tables as text"
+        )
+        arguments.add_export(export, traits.default_quality)
     args = parser.parse_args(argv)
-    has_model = args.checkpoint_dir is not None
-    if args.command != "compress" and not has_model:
-        args.checkpoint_dir = _CHECKPOINT_DIR
-    if args.command == "compress" and has_model and args.quality is not None:
+    if args.command == "train":
+        _check_train(parser, args, traits)
+    if args.command == "compress":
+        _finish_compress(parser, args, traits)
+    elif traits.is_trained:
+        args.checkpoint_dir = args.checkpoint_dir or _CHECKPOINT_DIR
+    return args
+
+
+def _add_compress(commands, traits):
+    parser = commands.add_parser("compress", help="compress images to .jpg files")
+    if traits.searches_without_checkpoint:
+        parser.epilog = (
+            "Without --checkpoint_dir, which stands before the command, no model is "
+            "needed: the command does what compress.py does."
+        )
+    arguments.add_compress(
+        parser,
+        quality=traits.default_quality,
+        refines=not traits.takes_quality,
+        searches=traits.searches_without_checkpoint,
+        has_network=traits.has_network,
+    )
+
+
+def _finish_compress(parser, args, traits):
+    has_model = not traits.searches_without_checkpoint or bool(args.checkpoint_dir)
+    if has_model and args.quality is not None and not traits.takes_quality:
         parser.error(
             "--quality: the checkpoint has tables of its own; leave out --quality or "
             "--checkpoint_dir, or name a --target_... of --quantization search"
         )
-    return _checked(parser, args, has_model)
-
-
-def parse_ljpeg_attention(argv=None):
-    """Parses the flags of ljpeg_attention.py."""
-    parser, commands = _script_parser("learned tables and VGG attention for JPEG")
-    train = _add_train(commands)
-    _add_ljpeg_loss(train, RATE_MODELS)
-    _add_trunk(train)
-    _add_machine(train)
-    _add_compress(commands, has_network=True)
-    _add_export(commands)
-    return _checked(parser, parser.parse_args(argv))
-
-
-def parse_ljpeg_pil(argv=None):
-    """Parses the flags of ljpeg_PIL.py."""
-    parser = arguments.Parser(description="the pipeline with the standard (IJG) tables")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_compress(commands, quality=75)
-    _add_export(commands, quality=75)
-    args = _checked(parser, parser.parse_args(argv))
-    return argparse.Namespace(checkpoint_dir=None, **vars(args))
-
-
-def parse_google_baseline(argv=None):
-    """Parses the flags of google_baseline.py."""
-    parser, commands = _script_parser("a learned filter before standard JPEG")
-    train = _add_train(commands)
-    _add_rate_lr(train)
-    _add_machine(train)
-    _add_compress(commands, quality=25, has_network=True)
-    return _checked(parser, parser.parse_args(argv))
+    arguments.finish_compress(parser, args, has_model=has_model)
 
 
 def parse_evaluate(argv=None):
@@ -114,7 +125,7 @@ def parse_evaluate(argv=None):
         "--search",
         choices=TUNE_NAMES,
         help="measure the search for a metric as well, without a model, with all that "
-        "makes files small: --quantization rdoq --entropy_coding optimized",
+        "makes files small: --quantization search --entropy_coding optimized",
     )
     what.add_argument(
         "--qualities",
@@ -238,7 +249,7 @@ def parse_crops(argv=None):
         "crops", nargs="+", metavar="FILE:X,Y,SIDE", help="a picture and a square of it"
     )
     for name, what in (
-        ("rdoq", "--quantization rdoq"),
+        ("rdoq", "--quantization search"),
         ("refined", "30 refinement steps"),
     ):
         parser.add_argument(
@@ -328,45 +339,10 @@ def parse_calibrate(argv=None):
     return parser.parse_args(argv)
 
 
-def _script_parser(description):
-    parser = arguments.Parser(description=description)
-    parser.add_argument(
-        "--checkpoint_dir",
-        default=_CHECKPOINT_DIR,
-        metavar="DIR",
-        help="folder of the checkpoints, of their settings and of TensorBoard's events",
-    )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    return parser, commands
-
-
-def _add_train(commands):
+def _add_train(commands, traits):
+    """Adds `train` with the flags that a model of these traits has."""
     parser = commands.add_parser("train", help="train, or go on with a training")
-    data = parser.add_argument_group("data")
-    data.add_argument(
-        "--train_glob", default="images/*.png", metavar="GLOB", help="training images"
-    )
-    data.add_argument(
-        "--batchsize",
-        metavar="N",
-        type=arguments.positive_int,
-        default=8,
-        help="crops in a step",
-    )
-    data.add_argument(
-        "--patchsize",
-        metavar="PX",
-        type=_patch_size,
-        default=256,
-        help="side of the crops, in px",
-    )
-    data.add_argument(
-        "--preprocess_threads",
-        metavar="N",
-        type=arguments.positive_int,
-        default=16,
-        help="threads that decode training images",
-    )
+    _add_data(parser)
     loss = parser.add_argument_group("loss")
     loss.add_argument(
         "--lambda",
@@ -376,190 +352,199 @@ def _add_train(commands):
         dest="lmbda",
         help="weight of the distortion against the rate",
     )
-    files = parser.add_argument_group("files that it is trained for")
-    files.add_argument(
+    _add_train_subsampling(parser, traits)
+    _add_optimization(parser)
+    if traits.rate_models:
+        _add_ljpeg_loss(parser, traits.rate_models)
+        _add_tables(parser)
+    entropy = parser.add_argument_group("entropy model")
+    entropy.add_argument(
+        "--rate_lr",
+        metavar="X",
+        type=arguments.positive,
+        help="learning rate of the entropy model (default: 10 times --lr)",
+    )
+    if traits.has_trunk:
+        _add_trunk(parser)
+    machine = parser.add_argument_group("machine")
+    arguments.add_device(machine)
+    arguments.add_precision(machine)
+
+
+def _add_data(train):
+    group = train.add_argument_group("data")
+    group.add_argument(
+        "--train_glob",
+        default="images/*.png",
+        metavar="GLOB",
+        help="training images: a file, a folder or a quoted glob",
+    )
+    group.add_argument(
+        "--batchsize",
+        metavar="N",
+        type=arguments.positive_int,
+        default=8,
+        help="number of crops in a step",
+    )
+    group.add_argument(
+        "--patchsize",
+        metavar="PX",
+        type=_patch_size,
+        default=256,
+        help="side of the crops in pixels",
+    )
+    group.add_argument(
+        "--preprocess_threads",
+        metavar="N",
+        type=arguments.positive_int,
+        default=16,
+        help="number of threads that decode training images (does not affect the "
+        "results)",
+    )
+
+
+def _add_train_subsampling(train, traits):
+    group = train.add_argument_group("files that it is trained for")
+    default = "4:4:4, as in the publications"
+    if "search" in traits.rate_models:
+        default += "; 4:2:0 with --rate_model search"
+    group.add_argument(
         "--subsampling",
         choices=SUBSAMPLINGS,
-        help="of chroma (default: 4:4:4, as in the publications; 4:2:0 with "
-        "--rate_model rdoq)",
+        help=f"chroma subsampling (default: {default})",
     )
-    steps = parser.add_argument_group("optimization")
-    steps.add_argument(
+
+
+def _add_optimization(train):
+    group = train.add_argument_group("optimization")
+    group.add_argument(
         "--last_step",
         metavar="N",
         type=arguments.positive_int,
         default=1000000,
-        help="train up to this step",
+        help="step at which the training ends",
     )
-    steps.add_argument(
+    group.add_argument(
         "--lr",
         metavar="X",
         type=arguments.positive,
         default=1e-4,
         help="learning rate of Adam",
     )
-    steps.add_argument(
+    group.add_argument(
         "--lr_decay",
         metavar="X",
         type=arguments.positive,
         default=1.0,
         help="factor on the learning rate every 10000 steps",
     )
-    steps.add_argument(
+    group.add_argument(
         "--lr_schedule",
         choices=LR_SCHEDULES,
         default="steps",
-        help="steps: by --lr_decay; cosine: from --lr to 0 at --last_step",
+        help="steps: change the learning rate by --lr_decay; cosine: lower it from "
+        "--lr to 0 at --last_step",
     )
-    steps.add_argument(
+    group.add_argument(
         "--seed",
         metavar="N",
         type=arguments.non_negative_int,
         default=0,
-        help="of weights, crops and noise",
+        help="random seed of weights, crops and noise",
     )
-    return parser
-
-
-def _add_machine(train):
-    group = train.add_argument_group("machine")
-    arguments.add_device(group)
-    arguments.add_precision(group)
 
 
 def _add_ljpeg_loss(train, rate_models):
     group = train.add_argument_group("loss of the ljpeg models")
     group.add_argument(
         "--rate_model",
+        # `rdoq` is the old word.
+        type=lambda word: "search" if word == "rdoq" else word,
         choices=rate_models,
-        default="proxy",
-        help="proxy: the thesis' loss, whose rate is the mean attention and the "
-        "regularizer; entropy: estimated bits per pixel, of an entropy model that is "
-        "trained along; rdoq (ljpeg.py): tables for files of --quantization rdoq, "
-        "which stands in place of rounding",
+        default=rate_models[0],
+        help="; ".join(f"{name}: {_RATE_MODEL_HELP[name]}" for name in rate_models),
     )
     group.add_argument(
         "--lpips_weight",
         metavar="X",
         type=arguments.non_negative,
         default=0.0,
-        help="weight of LPIPS beside the MSE (0..255 scale) in the distortion",
+        help="weight of LPIPS in the distortion, in addition to the MSE (0..255 scale)",
     )
     group.add_argument(
         "--msssim_weight",
         metavar="X",
         type=arguments.non_negative,
         default=0.0,
-        help="weight of 1 - MS-SSIM beside the MSE; needs crops of at least 161 px",
+        help="weight of 1 - MS-SSIM in the distortion, in addition to the MSE; needs "
+        "crops of at least 161 pixels",
     )
     group.add_argument(
         "--ssimulacra2_weight",
         metavar="X",
         type=arguments.non_negative,
         default=0.0,
-        help="weight of the points that SSIMULACRA2 is below 100, near enough, with "
-        "terms at fine scales, beside the MSE",
+        help="weight of the points of SSIMULACRA2 below 100 in the distortion, in "
+        "addition to the MSE; an approximation with further terms at fine scales",
     )
     group.add_argument(
         "--total_weight_regularizer",
         metavar="X",
         type=arguments.non_negative,
         default=0.0,
-        help="weight of sum(1/q) over the entries of the tables: the rate of this loss",
+        help="weight of the sum of 1/q over the table entries q, the rate of the proxy "
+        "loss",
     )
     group.add_argument(
         "--rounding",
         choices=ROUNDINGS,
-        help="gradient of the proxy's loss through rounding: that of the thesis, a "
-        "polynomial, or (the default) straight through for DC and the attention, where "
-        "the polynomial's is noise",
+        help="gradient through rounding with --rate_model proxy. straight_through: "
+        "unchanged for the DC steps and the attention (default); polynomial: that of "
+        "the publication, which is mostly noise there",
     )
-    tables = train.add_argument_group("tables")
-    start = tables.add_mutually_exclusive_group()
+
+
+_RATE_MODEL_HELP = {
+    "proxy": "the loss of the publication, whose rate is the mean attention and the "
+    "regularizer",
+    "entropy": "bits per pixel as estimated by an entropy model that is trained along",
+    "search": "bits per pixel that the search finds in place of rounding, for files of "
+    "--quantization search",
+}
+
+
+def _add_tables(train):
+    group = train.add_argument_group("tables")
+    start = group.add_mutually_exclusive_group()
     start.add_argument(
         "--tables_from",
         metavar="DIR",
-        help="checkpoint folder whose tables these start from",
+        help="checkpoint folder whose tables the training starts from",
     )
     start.add_argument(
         "--table_init",
         metavar="Q",
         type=_table_entry,
-        help="entry of the tables that all start from, 1..255; higher ones settle "
-        "many times faster (default: random in 1..2, as in the thesis)",
+        help="start all table entries at this value, 1..255; high values settle many "
+        "times faster (default: random in 1..2, as in the publication)",
     )
-    tables.add_argument(
+    group.add_argument(
         "--table_lr",
         metavar="X",
         type=arguments.positive,
-        help="learning rate of the tables, 1e-5 moves an entry by at most about 1 a "
+        help="learning rate of the tables; 1e-5 moves an entry by at most about 1 in a "
         "step (default: --lr)",
     )
-    _add_rate_lr(train)
-
-
-def _add_rate_lr(train):
-    group = train.add_argument_group("entropy model")
-    group.add_argument(
-        "--rate_lr",
-        metavar="X",
-        type=arguments.positive,
-        help="learning rate of the entropy model (default: 10 times --lr)",
-    )
-
-
-def _checked(parser, args, has_model=True):
-    """Refuses flags that contradict each other; returns the others."""
-    if getattr(args, "lr_schedule", None) == "cosine" and args.lr_decay != 1:
-        parser.error("--lr_decay has no effect with --lr_schedule cosine")
-    if getattr(args, "command", None) == "train":
-        _check_train(parser, args)
-    if getattr(args, "command", None) == "compress":
-        arguments.finish_compress(parser, args, has_model=has_model)
-    return args
-
-
-def _check_train(parser, args):
-    """Refuses what has no effect, and fills in the subsampling."""
-    rate_model = getattr(args, "rate_model", "entropy")
-    if args.rate_lr and rate_model != "entropy":
-        parser.error("--rate_lr has no effect without --rate_model entropy")
-    if rate_model == "rdoq" and args.lpips_weight:
-        parser.error(
-            "--rate_model rdoq searches for the least MSE, MS-SSIM or SSIMULACRA2: "
-            "leave out --lpips_weight"
-        )
-    if getattr(args, "ssimulacra2_weight", 0) and args.msssim_weight:
-        parser.error(
-            "--ssimulacra2_weight: a search of the model minimises one metric beside "
-            "the MSE; leave out --msssim_weight"
-        )
-    if getattr(args, "feature_cache", None):
-        if not args.freeze_vgg:
-            parser.error(
-                "--feature_cache: features of a trained trunk change; pass "
-                "--freeze_vgg, or leave it out"
-            )
-        if args.patchsize % 8:
-            parser.error(
-                "--feature_cache: crops lie on the grid of blocks; choose a "
-                "--patchsize that is a multiple of 8"
-            )
-    if getattr(args, "rounding", None) and rate_model != "proxy":
-        parser.error("--rounding has no effect without --rate_model proxy")
-    if rate_model == "proxy":
-        args.rounding = args.rounding or ROUNDINGS[0]
-    if args.subsampling is None:
-        args.subsampling = "4:2:0" if rate_model == "rdoq" else "4:4:4"
 
 
 def _add_trunk(train):
     group = train.add_argument_group("attention network")
     group.add_argument(
         "--vgg",
-        choices=tuple(VGG_BLOCKS),
+        choices=TRUNKS,
         default="vgg16",
-        help="trunk with ImageNet weights: vgg16 (in this repository), vgg19 (Keras')",
+        help="trunk with ImageNet weights: vgg16 (in this repository) or vgg19 (which "
+        "Keras downloads)",
     )
     group.add_argument(
         "--freeze_vgg",
@@ -569,32 +554,55 @@ def _add_trunk(train):
     group.add_argument(
         "--feature_cache",
         metavar="DIR",
-        help="with --freeze_vgg: computes the trunk's features of each training image "
-        "once and keeps them in this folder, about 4 MB for 512x512 px and its mirror "
-        "image, 8 GB at most; many times faster",
+        help="compute the trunk's features of each training image once, and keep them "
+        "in this folder: many times faster, about 4 MB for an image of 512x512 pixels "
+        "and its mirror image, at most 8 GB; needs --freeze_vgg",
     )
 
 
-def _add_compress(commands, quality=None, searches=False, has_network=False):
-    """Adds `compress`, see `arguments.add_compress`."""
-    parser = commands.add_parser("compress", help="compress images to .jpg files")
-    if searches:
-        parser.epilog = (
-            "Without --checkpoint_dir, which stands before the command, no model is "
-            "needed: compress.py is the same command."
+def _check_train(parser, args, traits):
+    """Refuses flags of `train` without effect, and fills in the subsampling."""
+    if args.lr_schedule == "cosine" and args.lr_decay != 1:
+        parser.error("--lr_decay has no effect with --lr_schedule cosine")
+    if traits.rate_models:
+        _check_ljpeg_loss(parser, args)
+    if traits.has_trunk and args.feature_cache:
+        _check_feature_cache(parser, args)
+    if args.subsampling is None:
+        is_search = traits.rate_models and args.rate_model == "search"
+        args.subsampling = SEARCH_SUBSAMPLING if is_search else FULL_CHROMA
+
+
+def _check_ljpeg_loss(parser, args):
+    if args.rate_lr and args.rate_model != "entropy":
+        parser.error("--rate_lr has no effect without --rate_model entropy")
+    if args.rate_model == "search" and args.lpips_weight:
+        parser.error(
+            "--rate_model search minimises MSE, MS-SSIM or SSIMULACRA2: leave out "
+            "--lpips_weight"
         )
-    arguments.add_compress(
-        parser,
-        quality=quality,
-        refines=quality is None,
-        searches=searches,
-        has_network=has_network,
-    )
+    if args.ssimulacra2_weight and args.msssim_weight:
+        parser.error(
+            "--ssimulacra2_weight: the search minimises one metric in addition to the "
+            "MSE; leave out --msssim_weight"
+        )
+    if args.rate_model == "proxy":
+        args.rounding = args.rounding or ROUNDINGS[0]
+    elif args.rounding:
+        parser.error("--rounding has no effect without --rate_model proxy")
 
 
-def _add_export(commands, quality=None):
-    parser = commands.add_parser("export", help="write the quantization tables as text")
-    arguments.add_export(parser, quality)
+def _check_feature_cache(parser, args):
+    if not args.freeze_vgg:
+        parser.error(
+            "--feature_cache: features of a trained trunk change; pass --freeze_vgg, "
+            "or leave it out"
+        )
+    if args.patchsize % 8:
+        parser.error(
+            "--feature_cache: crops lie on the grid of blocks; choose a --patchsize "
+            "that is a multiple of 8"
+        )
 
 
 def _add_bpp_range(group):

@@ -6,85 +6,69 @@ Differs from the paper: the rate is estimated by the factorized prior of
 tensorflow-compression. TensorFlow, graph mode.
 """
 
+from __future__ import annotations
+
 import arg_parser
 import tensorflow_v1 as tf
 from conv_blocks import ResConvLayer
-from image_utils import add_gaussian_noise, get_std_jpeg_qtable
+from image_utils import add_gaussian_noise
 from learned_jpeg.commands import run as commands
 from learned_jpeg.common.process import run_main
-from training import differentiable
-from training.losses import estimated_bpp, mse_255
+from learned_jpeg.models.contract import Coded, Tensor, TrainingGraph, Traits
+from learned_jpeg.models.settings import ModelSettings
+from training import losses
+from training.differentiable import Pipeline, round_with_slopes, standard_tables
 
 MAX_NOISE_STDDEV = 0.15
 TRAINING_QUALITIES = (8, 25)
 
 
 class GoogleBaseline:
-    """ResConvLayer on the picture, then JPEG with the IJG tables of a quality."""
+    """ResConvLayer on the image, then JPEG with the IJG tables of a quality."""
 
     NAME = "google_baseline"
-    TAKES_QUALITY = True
-    TABLES_ALONE = False
+    TRAITS = Traits(
+        description="a learned filter before standard JPEG",
+        default_quality=25,
+        has_network=True,
+    )
 
-    def __init__(self, settings, dtype):
-        """Creates the variables.
-
-        Args:
-          settings: the flags of the training, as attributes.
-          dtype: tf.float32 or tf.bfloat16, of the convolutions.
-        """
+    def __init__(self, settings: ModelSettings, dtype):
+        """Creates the variables; see `contract.Model`."""
         self._settings = settings
-        self._sampling = settings.subsampling
         self._edit = ResConvLayer("editor", dtype=dtype)
         self.tables = None
         self.pretrained = []
         self.frozen = []
 
-    def code(self, x, quality):
-        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`, with the tables of a quality.
-
-        Args:
-          x: pictures.
-          quality: int or scalar int32 tensor, 1..100.
-
-        Returns:
-          `differentiable.Coded`.
-        """
-        height, width = differentiable.picture_size(x)
+    def code(self, x: Tensor, quality: Tensor = None) -> Coded:
+        """Codes a batch of RGB in [0, 1], `[b, h, w, 3]`, at a quality."""
+        jpeg = Pipeline(x, self._settings.subsampling)
         edited = self._edit(x, training=False)
-        dct = differentiable.rgb_to_dct(edited, self._sampling)
-        qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
-        return differentiable.code(dct, qtables, height, width, self._sampling)
+        return jpeg.code(jpeg.dct(edited), standard_tables(quality))
 
-    def training_graph(self, x, seed):
-        """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
-        height, width = differentiable.picture_size(x)
+    def training_graph(self, x: Tensor, seed: Tensor) -> TrainingGraph:
+        """Builds the loss on a batch of RGB in [0, 1], `[b, h, w, 3]`."""
+        jpeg = Pipeline(x, self._settings.subsampling)
         low, high = TRAINING_QUALITIES
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
-        qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
+        qtables = standard_tables(quality)
         noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, seed + [0, 1])
-        edited = self._edit(noisy, training=True)
-        dct = differentiable.rgb_to_dct(edited, self._sampling)
-        z = differentiable.divide(dct, qtables)
+        dct = jpeg.dct(self._edit(noisy, training=True))
         # The mean slope of rounding is 1. That of a polynomial, 1/4, would tell the
         # filter that distortion costs a fourth of what it does.
-        integers = differentiable.round_with_slopes(dct, qtables, 0.0)
-        x_tilde = differentiable.reconstruct(
-            integers, qtables, height, width, self._sampling
-        )
+        integers = round_with_slopes(dct, qtables, table_slope=0.0)
+        x_tilde = jpeg.reconstruct(integers, qtables)
 
-        rate = estimated_bpp(z, x, seed + [0, 3], self._sampling)
-        terms = {"mse": mse_255(x, x_tilde), "estimated_bpp": rate}
+        rate = losses.estimated_bpp(jpeg, dct, qtables, seed + [0, 3])
+        terms = {"mse": losses.mse_255(x, x_tilde), "estimated_bpp": rate}
         loss = self._settings.lmbda * terms["mse"] + rate
-        return differentiable.TrainingGraph(
-            loss, terms, x_tilde, self.code(x, quality), maps={}
-        )
+        return TrainingGraph(loss, terms, x_tilde, self.code(x, quality), maps={})
 
 
 def main():
     """Runs the command of the command line."""
-    args = arg_parser.parse_google_baseline()
-    return commands.run(GoogleBaseline, args)
+    return commands.run(GoogleBaseline, arg_parser.parse_model(GoogleBaseline))
 
 
 if __name__ == "__main__":

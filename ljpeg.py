@@ -6,78 +6,74 @@ Gradient descent through a differentiable JPEG learns the 128 entries of the two
 the files that come out open in any decoder. TensorFlow, graph mode.
 """
 
+from __future__ import annotations
+
 import arg_parser
 from learned_jpeg.commands import run as commands
 from learned_jpeg.common.process import run_main
-from training import differentiable, variables
-from training.losses import compiled_mse, distortion, estimated_bpp, rounded
+from learned_jpeg.models.contract import Coded, Tensor, TrainingGraph, Traits
+from learned_jpeg.models.settings import ModelSettings
+from training import losses, variables
+from training.differentiable import LearnedTables, Pipeline
 
 
 class LJPEG:
     """The tables-only model."""
 
     NAME = "ljpeg"
-    TAKES_QUALITY = False
-    TABLES_ALONE = True
+    TRAITS = Traits(
+        description="learned quantization tables for JPEG",
+        rate_models=("proxy", "entropy", "search"),
+        searches_without_checkpoint=True,
+    )
 
-    def __init__(self, settings, dtype):
-        """Creates the variables.
-
-        Args:
-          settings: the flags of the training, as attributes.
-          dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
-        """
+    def __init__(self, settings: ModelSettings, dtype):
+        """Creates the variables; see `contract.Model`."""
         self._settings = settings
-        self._sampling = settings.subsampling
         self._dtype = dtype
-        self.tables = differentiable.LearnedTables(settings.table_init)
+        self.tables = LearnedTables(settings.table_init)
         self.pretrained = variables.pretrained_tables(self.tables, settings)
         self.frozen = []
 
-    def code(self, x, quality=None):
-        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`; returns `differentiable.Coded`."""
+    def code(self, x: Tensor, quality: Tensor = None) -> Coded:
+        """Codes a batch of RGB in [0, 1], `[b, h, w, 3]`, with the learned tables."""
         del quality  # The tables are learned.
-        height, width = differentiable.picture_size(x)
-        return differentiable.code(
-            *(differentiable.rgb_to_dct(x, self._sampling), self.tables.integers),
-            *(height, width, self._sampling),
-        )
+        jpeg = Pipeline(x, self._settings.subsampling)
+        return jpeg.code(jpeg.dct(x), self.tables.integers)
 
-    def training_graph(self, x, seed):
-        """The loss on a batch `x`, RGB in [0, 1]; a `differentiable.TrainingGraph`."""
+    def training_graph(self, x: Tensor, seed: Tensor) -> TrainingGraph:
+        """Builds the loss on a batch of RGB in [0, 1], `[b, h, w, 3]`."""
         settings, qtables = self._settings, self.tables.entries
-        height, width = differentiable.picture_size(x)
-        dct = differentiable.rgb_to_dct(x, self._sampling)
-        z = differentiable.divide(dct, qtables)
-        if settings.rate_model == "rdoq":
-            # Compiles for a second, and only this rate needs it.
+        jpeg = Pipeline(x, settings.subsampling)
+        dct = jpeg.dct(x)
+        if settings.rate_model == "search":
+            # Imports numba and the search, which no other loss needs.
             from training.searched_rate import searched_integers
 
-            integers, rate = searched_integers(x, z, qtables, settings)
+            integers, searched_bpp = searched_integers(jpeg, dct, qtables, settings)
         else:
-            integers = rounded(dct, qtables, settings)
-        x_tilde = differentiable.reconstruct(
-            integers, qtables, height, width, self._sampling
-        )
+            integers = losses.rounded(dct, qtables, settings)
+        x_tilde = jpeg.reconstruct(integers, qtables)
 
-        mse = compiled_mse(x, qtables, settings)
-        total, terms = distortion(x, x_tilde, self._dtype, settings, mse)
+        distortion, terms = losses.coded_distortion(
+            jpeg, x_tilde, qtables, settings, self._dtype
+        )
         terms["regularizer"] = self.tables.regularizer
-        loss = settings.lmbda * total
+        loss = settings.lmbda * distortion
         loss += settings.total_weight_regularizer * terms["regularizer"]
         if settings.rate_model == "entropy":
-            terms["estimated_bpp"] = estimated_bpp(z, x, seed, self._sampling)
+            terms["estimated_bpp"] = losses.estimated_bpp(jpeg, dct, qtables, seed)
             loss += terms["estimated_bpp"]
-        elif settings.rate_model == "rdoq":
-            terms["estimated_bpp"] = rate
-            loss += rate
-        return differentiable.TrainingGraph(loss, terms, x_tilde, self.code(x), maps={})
+        elif settings.rate_model == "search":
+            terms["estimated_bpp"] = searched_bpp
+            loss += searched_bpp
+        coded = jpeg.code(dct, self.tables.integers)
+        return TrainingGraph(loss, terms, x_tilde, coded, maps={})
 
 
 def main():
     """Runs the command of the command line."""
-    args = arg_parser.parse_ljpeg()
-    return commands.run(LJPEG, args)
+    return commands.run(LJPEG, arg_parser.parse_model(LJPEG))
 
 
 if __name__ == "__main__":

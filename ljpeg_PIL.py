@@ -1,52 +1,47 @@
 """The pipeline of ljpeg.py with the IJG tables of a quality 1..100: nothing is learned.
 
-What the learned models are measured against, in our own coefficients; evaluate.py draws
-its JPEG curve with Pillow's encoder, from which this one differs by its DCT's rounding.
+The learned models are measured against these tables, in our own coefficients.
+evaluate.py draws its JPEG curve with Pillow's encoder, from which this one differs by
+the rounding of its DCT.
 """
 
+from __future__ import annotations
+
 import arg_parser
-import tensorflow_v1 as tf
-from image_utils import get_std_jpeg_qtable
 from learned_jpeg.commands import run as commands
 from learned_jpeg.common.process import run_main
-from training import differentiable
+from learned_jpeg.models.contract import Coded, Tensor, Traits
+from learned_jpeg.models.settings import ModelSettings
+from training.differentiable import Pipeline, standard_tables
 
 
 class StandardJPEG:
     """Plain JPEG: no variables, the quality is an input."""
 
     NAME = "ljpeg_PIL"
-    TAKES_QUALITY = True
-    TABLES_ALONE = True
+    TRAITS = Traits(
+        description="the pipeline with the standard (IJG) tables",
+        is_trained=False,
+        default_quality=75,
+    )
 
-    def __init__(self, settings, dtype):
-        """Takes what every model takes, of which it needs the subsampling."""
-        del dtype
-        self._sampling = settings.subsampling
+    def __init__(self, settings: ModelSettings, dtype):
+        """Creates nothing; see `contract.Model`."""
+        del dtype  # There are no convolutions.
+        self._settings = settings
         self.tables = None
         self.pretrained = []
         self.frozen = []
 
-    def code(self, x, quality):
-        """Codes `x`, RGB in [0, 1], `[b, h, w, 3]`, with the tables of a quality.
-
-        Args:
-          x: pictures.
-          quality: int or scalar int32 tensor, 1..100.
-
-        Returns:
-          `differentiable.Coded`.
-        """
-        height, width = differentiable.picture_size(x)
-        qtables = tf.cast(get_std_jpeg_qtable(quality), tf.float32)
-        dct = differentiable.rgb_to_dct(x, self._sampling)
-        return differentiable.code(dct, qtables, height, width, self._sampling)
+    def code(self, x: Tensor, quality: Tensor = None) -> Coded:
+        """Codes a batch of RGB in [0, 1], `[b, h, w, 3]`, at a quality."""
+        jpeg = Pipeline(x, self._settings.subsampling)
+        return jpeg.code(jpeg.dct(x), standard_tables(quality))
 
 
 def main():
     """Runs the command of the command line."""
-    args = arg_parser.parse_ljpeg_pil()
-    return commands.run(StandardJPEG, args)
+    return commands.run(StandardJPEG, arg_parser.parse_model(StandardJPEG))
 
 
 if __name__ == "__main__":

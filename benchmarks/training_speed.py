@@ -6,8 +6,8 @@ import itertools
 import os
 import time
 
-import arg_parser
 import tensorflow_v1 as tf
+from arg_parser import PRECISIONS, parse_model
 from benchmarks.measuring import in_own_process, interleave, memory_gigabytes, ratio
 from conv_blocks import ResConvLayer, VGGTrunk, imagenet_weights
 from google_baseline import GoogleBaseline
@@ -17,10 +17,11 @@ from lpips_tensorflow import lpips
 from training import devices, variables
 from training.crops import CROPS_PER_VISIT, VISITS_PER_POOL, CropDataset
 from training.loop import Trainer
+from training.options import TrainOptions
 
 # The settings of the publication, see batch_job_attention.sh.
 _FLAGS = ("--lr", "1e-6")
-_THESIS_LOSS = ("--total_weight_regularizer", "10")
+_PUBLISHED_LOSS = ("--total_weight_regularizer", "10")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 BATCH_MEMORY_GB = 16.0
 
@@ -34,43 +35,36 @@ class Case:
     """A model with its flags, and what its step is made of."""
 
     model_class: type
-    parse: object
     flags: tuple = ()
     network: str | None = None  # the bare network beside it, a key of `_parts`
     has_lpips: bool = False
 
-    def args(self, options, **changes):
-        """The flags of `train`, as the command line gives them."""
+    def train_options(self, options, **changes):
+        """The `TrainOptions` of the command line with some flags changed."""
         common = ["train", "--train_glob", options.train_images, *_FLAGS]
-        args = self.parse([*common, "--precision", options.precision, *self.flags])
-        for name, value in changes.items():
-            setattr(args, name, value)
-        return args
+        common += ["--precision", options.precision, *self.flags]
+        flags = vars(parse_model(self.model_class, common)) | changes
+        return TrainOptions.of_flags(self.model_class.NAME, flags)
 
 
 CASES = {
-    "ljpeg": Case(LJPEG, arg_parser.parse_ljpeg, _THESIS_LOSS),
+    "ljpeg": Case(LJPEG, _PUBLISHED_LOSS),
     "ljpeg, LPIPS": Case(
         LJPEG,
-        arg_parser.parse_ljpeg,
-        (*_THESIS_LOSS, "--lpips_weight", "500"),
+        (*_PUBLISHED_LOSS, "--lpips_weight", "500"),
         has_lpips=True,
     ),
     "ljpeg_attention": Case(
         LJPEGAttention,
-        arg_parser.parse_ljpeg_attention,
-        _THESIS_LOSS,
+        _PUBLISHED_LOSS,
         network="VGG trunk, trained",
     ),
     "ljpeg_attention, frozen VGG": Case(
         LJPEGAttention,
-        arg_parser.parse_ljpeg_attention,
-        (*_THESIS_LOSS, "--freeze_vgg"),
+        (*_PUBLISHED_LOSS, "--freeze_vgg"),
         network="VGG trunk, forward",
     ),
-    "google_baseline": Case(
-        GoogleBaseline, arg_parser.parse_google_baseline, network="ResConvLayer"
-    ),
+    "google_baseline": Case(GoogleBaseline, network="ResConvLayer"),
 }
 
 
@@ -82,7 +76,7 @@ def step(options):
         functions = {name: stack.enter_context(p(batch)) for name, p in parts.items()}
         for name, case in CASES.items():
             functions[name] = stack.enter_context(
-                _step(case.args(options), case, batch)
+                _step(case.train_options(options), case, batch)
             )
         timings = interleave(functions, options, "step")
     loops = {
@@ -121,7 +115,7 @@ def _speed(timing):
 
 
 def _batchsize():
-    return arg_parser.parse_ljpeg(["train"]).batchsize
+    return parse_model(LJPEG, ["train"]).batchsize
 
 
 def _first_batch(options, **changes):
@@ -131,7 +125,7 @@ def _first_batch(options, **changes):
 
 
 def _dataset(options, batchsize=None):
-    args = CASES["ljpeg"].args(options)
+    args = CASES["ljpeg"].train_options(options)
     return CropDataset(
         args.train_glob,
         batchsize or args.batchsize,
@@ -224,7 +218,7 @@ def _loop(case, options, step_seconds):
     if options.quick:
         steps = 1
     folder = os.path.join(options.folder, "loop")
-    args = case.args(options, last_step=steps + 1, checkpoint_dir=folder)
+    args = case.train_options(options, last_step=steps + 1, checkpoint_dir=folder)
     dataset = _WatchedDataset(_dataset(options))
     with tf.Graph().as_default():
         Trainer(case.model_class, args).run(dataset, None)
@@ -253,7 +247,7 @@ def input_pipeline(options):
         batch = next(batches)
     seconds = timing.median / pool
     case = CASES["ljpeg"]
-    with _step(case.args(options), case, batch) as run:
+    with _step(case.train_options(options), case, batch) as run:
         fastest = interleave({"step": run}, options, "input, ljpeg")["step"]
     row = {
         "case": f"CropDataset, {len(dataset.paths)} images",
@@ -308,8 +302,9 @@ class _FrozenTraining:
     def __init__(self, stack, case, options, **changes):
         graph = tf.Graph()
         with graph.as_default():
-            args = case.args(options, lr=1e-3, table_init=50, table_lr=1e-5, **changes)
-            self.trainer = Trainer(case.model_class, args)
+            flags = {"lr": 1e-3, "table_init": 50, "table_lr": 1e-5, **changes}
+            own = case.train_options(options, **flags)
+            self.trainer = Trainer(case.model_class, own)
         config = devices.session_config()
         self.session = stack.enter_context(tf.Session(graph=graph, config=config))
         with graph.as_default():
@@ -345,9 +340,9 @@ def precision(options):
     with contextlib.ExitStack() as stack:
         functions = {
             name: stack.enter_context(
-                _step(case.args(options, precision=name), case, batch)
+                _step(case.train_options(options, precision=name), case, batch)
             )
-            for name in arg_parser.PRECISIONS
+            for name in PRECISIONS
         }
         timings = interleave(functions, options, "precision")
     rows = [
@@ -397,5 +392,5 @@ def _predicted_gb(rows):
 def _time_batch(options, size):
     case = CASES["ljpeg_attention"]
     batch = _first_batch(options, batchsize=size)
-    with _step(case.args(options, batchsize=size), case, batch) as run:
+    with _step(case.train_options(options, batchsize=size), case, batch) as run:
         return interleave({"step": run}, options, f"batch {size}")["step"]

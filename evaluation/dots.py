@@ -5,17 +5,14 @@ import logging
 import os
 from typing import NamedTuple
 
-from google_baseline import GoogleBaseline
 from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codec import Quantization
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
-from ljpeg import LJPEG
-from ljpeg_attention import LJPEGAttention
+from learned_jpeg.models import contract, folders
 from ljpeg_PIL import StandardJPEG
-from training import checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +20,12 @@ JPEG_QUALITIES = (*range(1, 10), *range(10, 91, 5))
 GOOGLE_QUALITIES = (5, 10, 15, 20, 25)
 MOZJPEG_QUALITIES = (12, 20, 30, 42, 55, 68, 78, 86)
 SEARCH_QUALITIES = (3, 5, 10, 20, 35, 50, 70, 85)
-MODELS = {model.NAME: model for model in (LJPEG, LJPEGAttention, GoogleBaseline)}
+# The classes of all models with checkpoints, by their names.
+MODELS = {
+    name: model_class
+    for name in contract.MODELS
+    if (model_class := contract.load_model_class(name)).TRAITS.is_trained
+}
 
 
 class Dot(NamedTuple):
@@ -57,10 +59,10 @@ def plan_dots(args):
         dots += _search_dots(args, search_encoding(args.search), name, folder)
     if args.google_dir is not None:
         try:
-            prefix = checkpoints.find_checkpoint(args.google_dir)
+            prefix = folders.find_checkpoint(args.google_dir)
         except UserError as error:
             raise UserError(f"--google_dir: {error}") from error
-        settings = _model_settings(prefix, GoogleBaseline.NAME, args)
+        settings = _model_settings(prefix, "google_baseline", args)
         for q in GOOGLE_QUALITIES:
             own = {**settings, "quality": q}
             name = f"google_Q{q}"
@@ -75,12 +77,13 @@ def plan_dots(args):
         if args.runs is not None and run not in args.runs:
             continue
         try:
-            prefix = checkpoints.find_checkpoint(lambda_dir)
-            found = checkpoints.load_settings(os.path.dirname(prefix)).get("script")
-            if found == GoogleBaseline.NAME:
+            prefix = folders.find_checkpoint(lambda_dir)
+            record = folders.load_record(os.path.dirname(prefix))
+            script = record.get("script", args.jpeg_type)
+            if script in MODELS and MODELS[script].TRAITS.takes_quality:
                 logger.info("%s: pass it as --google_dir to evaluate it", lambda_dir)
                 continue
-            settings = _model_settings(prefix, found or args.jpeg_type, args)
+            settings = _model_settings(prefix, script, args)
             if args.refine_steps and not _can_be_refined(settings):
                 logger.info(
                     "%s: left out, --refine_steps needs --rate_model entropy and 4:4:4",
@@ -109,10 +112,11 @@ def plan_dots(args):
 
 
 def _with_maps(dots):
-    """The dots, with maps of the middle one of each run with attention."""
+    """The dots, with maps of the middle one of each run of a model that has them."""
     by_run = {}
     for dot in dots:
-        if dot.settings.get("script") == LJPEGAttention.NAME:
+        model_class = MODELS.get(dot.settings.get("script"))
+        if model_class and model_class.TRAITS.has_maps:
             by_run.setdefault(dot.curve, []).append(dot)
     middle = {run[len(run) // 2].name for run in by_run.values()}
     return [dot._replace(has_maps=dot.name in middle) for dot in dots]
@@ -229,17 +233,20 @@ def _model_settings(prefix, script, args):
         raise UserError(
             f"{prefix}: trained by {script}.py, which evaluate.py does not know"
         )
-    settings = checkpoints.model_settings(os.path.dirname(prefix), script)
-    saved = vars(settings)
-    names = ("lmbda", "lpips_weight", "msssim_weight", "rate_model")
-    # Of older dots, whose records lack it, it is 0.
-    names += ("ssimulacra2_weight",) if saved["ssimulacra2_weight"] else ()
-    names += ("vgg", "freeze_vgg") if script == LJPEGAttention.NAME else ()
-    return {
-        "script": script,
-        **_encoding(args, settings),
-        # The tables alone are free of convolutions.
-        **({} if script == LJPEG.NAME else {"precision": args.precision}),
-        "step": checkpoints.checkpoint_step(prefix),
-        **{name: saved[name] for name in names if name in saved},
-    }
+    settings = folders.load_settings(os.path.dirname(prefix), script)
+    traits = MODELS[script].TRAITS
+    weights = settings.weights
+    record = {"script": script, **_encoding(args, settings)}
+    if traits.has_network:  # The tables alone are free of convolutions.
+        record["precision"] = args.precision
+    record["step"] = folders.checkpoint_step(prefix)
+    if settings.lmbda is not None:
+        record["lmbda"] = settings.lmbda
+    record["lpips_weight"] = weights.lpips
+    record["msssim_weight"] = weights.ms_ssim
+    record["rate_model"] = settings.rate_model
+    if weights.ssimulacra2:  # Records of older dots, where it is 0, lack it.
+        record["ssimulacra2_weight"] = weights.ssimulacra2
+    if traits.has_trunk:
+        record |= {"vgg": settings.vgg, "freeze_vgg": settings.freeze_vgg}
+    return record

@@ -30,10 +30,10 @@ from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
 from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
+from learned_jpeg.models import folders
 from learned_jpeg.pictures.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
-from training import checkpoints
 
 logger = logging.getLogger(__name__)
 
@@ -258,7 +258,7 @@ class Evaluator:
             concurrent.futures.ThreadPoolExecutor(self._args.workers) as executor,
         ):
             if dot.prefix:
-                found = checkpoints.checkpoint_hash(dot.prefix)
+                found = folders.checkpoint_hash(dot.prefix)
                 if found != key["checkpoint"]:
                     raise UserError(f"{dot.prefix}: has changed just now; try again")
             rows = executor.map(
@@ -341,7 +341,7 @@ class ReferenceCache:
 def _key(dot):
     """All that the numbers of a dot depend on, but for the images."""
     return {
-        "checkpoint": dot.prefix and checkpoints.checkpoint_hash(dot.prefix),
+        "checkpoint": dot.prefix and folders.checkpoint_hash(dot.prefix),
         "settings": dot.settings,
         **fingerprint.of(dot.settings),
     }

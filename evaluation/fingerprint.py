@@ -12,6 +12,7 @@ from learned_jpeg.codec import distortion_gradient, refinement
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import progressive, sampling, transform
 from learned_jpeg.metrics import image_metrics
+from learned_jpeg.models.contract import load_model_class
 from learned_jpeg.pictures import image_files
 from learned_jpeg.search import ms_ssim_distortion as distortions
 from learned_jpeg.search import passes as jpeg_search
@@ -20,7 +21,6 @@ from learned_jpeg.search import ssimulacra2_distortion as perceptual
 
 # Libraries that make the bytes of a file, or decode it.
 PACKAGES = ("pillow", "jpeglib", "mozjpeg-lossless-optimization")
-_NETWORKS = ("ljpeg_attention", "google_baseline")
 
 
 def of(settings):
@@ -37,7 +37,7 @@ def of(settings):
     script = settings.get("script")
     if script:
         modules["transform"] = transform
-    if script in _NETWORKS:
+    if script and load_model_class(script).TRAITS.has_network:
         modules["network"] = conv_blocks
     if settings.get("refine_steps"):
         modules |= {"refinement": refinement, "gradient": distortion_gradient}

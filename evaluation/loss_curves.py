@@ -23,7 +23,6 @@ from evaluation.plots import new_figure, save_figure, style_axes
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
-from training import checkpoints
 
 logger = logging.getLogger("loss_curves")
 
@@ -43,7 +42,7 @@ def main():
         train = os.path.join(folder, "train")
         if points := read_events(train):
             read = True
-            lmbda = checkpoints.load_settings(train).get("lmbda")
+            lmbda = folders.load_record(train).get("lmbda")
             if lmbda is None:
                 raise UserError(f"{train}: events without settings.json; restore it")
             path = os.path.join(args.output_dir, run, CSV_NAME)

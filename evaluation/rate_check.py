@@ -21,8 +21,9 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.basic import bits_per_pixel
+from learned_jpeg.models import folders
 from learned_jpeg.pictures.image_files import find_images, read_image
-from training import checkpoints, devices
+from training import devices
 from training.rate_models import bits_of_checkpoint
 
 logger = logging.getLogger("rate_check")
@@ -41,7 +42,7 @@ def main():
     codecs = Codecs(precision)
     rows = []
     for run, folder in tqdm.tqdm(_models(args.batch_dir), unit="model", disable=None):
-        prefix = checkpoints.find_checkpoint(folder)
+        prefix = folders.find_checkpoint(folder)
         rates = np.array(list(_rates(codecs, prefix, pictures)))
         rows.append([f"{run}-{os.path.basename(folder)}", *_columns(rates)])
     header = ["model", "estimate [bpp]"]
@@ -59,9 +60,9 @@ def _models(batch_dir):
     """(run, folder) of the models of a batch that have an entropy model."""
     found = []
     for run, folder in find_lambda_dirs(batch_dir):
-        prefix = checkpoints.find_checkpoint(folder)
-        settings = checkpoints.load_settings(os.path.dirname(prefix))
-        if settings.get("rate_model") == "entropy":
+        prefix = folders.find_checkpoint(folder)
+        record = folders.load_record(os.path.dirname(prefix))
+        if record.get("rate_model") == "entropy":
             found.append((run, folder))
     if not found:
         raise UserError(
@@ -72,9 +73,10 @@ def _models(batch_dir):
 
 def _rates(codecs, prefix, pictures):
     """A row for each picture: estimated bpp, and that of the files of `CODINGS`."""
-    folder = os.path.dirname(prefix)
-    sampling = checkpoints.load_settings(folder).get("subsampling", "4:4:4")
-    bits = bits_of_checkpoint(prefix, _LIMIT, sampling).reshape(64, 3, -1)
+    settings = folders.load_settings(os.path.dirname(prefix))
+    bits = bits_of_checkpoint(prefix, _LIMIT, settings.file_subsampling(False)).reshape(
+        64, 3, -1
+    )
     coefficients = np.arange(64).reshape(8, 8)
     with codecs.restore(prefix, MODELS) as codec:
         for picture in pictures:

@@ -25,13 +25,16 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
+from learned_jpeg.models import folders
 from learned_jpeg.pictures.image_files import read_image
 from learned_jpeg.search import calibration
 from learned_jpeg.search.targets import Target, closest_lambda
-from training import checkpoints, devices
+from training import devices
 
 # Those that have a lambda for each rate; others take a quality.
-_WITH_TABLES = {n: model for n, model in MODELS.items() if not model.TAKES_QUALITY}
+_WITH_TABLES = {
+    name: model for name, model in MODELS.items() if not model.TRAITS.takes_quality
+}
 REFINE_STEPS = 30
 CODING = "optimized"
 _INCHES = 2.2  # side of a crop
@@ -141,7 +144,7 @@ def closest_files(codecs, run, pictures, target_bpp):
     if not found or len({name for name, _ in found}) > 1:
         raise UserError("name the folder of one run, with lambda_* folders")
     for _, folder in tqdm.tqdm(found, unit="model", disable=None):
-        prefix = checkpoints.find_checkpoint(folder)
+        prefix = folders.find_checkpoint(folder)
         with codecs.restore(prefix, _WITH_TABLES) as codec:
             for index, picture in enumerate(pictures):
                 data = jpeg_file.encode(codec.quantize(picture), CODING)

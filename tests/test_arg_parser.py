@@ -1,11 +1,13 @@
 """Tests of arg_parser.py: defaults, refusals and help of every command line."""
 
 import argparse
+import functools
 import re
 
 import pytest
 
 import arg_parser
+from learned_jpeg.models import contract
 
 TRAIN = {
     "train_glob": "images/*.png",
@@ -69,10 +71,10 @@ WITHOUT_MODEL = {
 }
 EXPORT = {"output": None, "force": False, "format": "cjpeg"}
 PARSERS = {
-    "ljpeg": arg_parser.parse_ljpeg,
-    "ljpeg_attention": arg_parser.parse_ljpeg_attention,
-    "ljpeg_PIL": arg_parser.parse_ljpeg_pil,
-    "google_baseline": arg_parser.parse_google_baseline,
+    **{
+        name: functools.partial(arg_parser.parse_model, contract.load_model_class(name))
+        for name in contract.MODELS
+    },
     "evaluate": arg_parser.parse_evaluate,
 }
 COMMANDS = {
@@ -223,7 +225,7 @@ def test_no_run_and_few_qualities_can_be_asked_for():
 
 
 def test_lambda_is_stored_as_lmbda():
-    args = arg_parser.parse_ljpeg(["train", "--lambda", "0.0025"])
+    args = PARSERS["ljpeg"](["train", "--lambda", "0.0025"])
     assert args.lmbda == 0.0025
     assert not hasattr(args, "lambda")
 
@@ -235,7 +237,7 @@ def test_every_flag_of_batch_job_attention_is_understood():
         "--lpips_weight 300 --total_weight_regularizer 10 --msssim_weight 5000 "
         "--rate_model entropy --rate_lr 1e-2 --table_lr 1e-5 --table_init 50"
     )
-    args = arg_parser.parse_ljpeg_attention(argv.split())
+    args = PARSERS["ljpeg_attention"](argv.split())
     assert (args.checkpoint_dir, args.train_glob) == ("d", "t/*.png")
     assert (args.batchsize, args.patchsize, args.last_step) == (4, 64, 20000)
     assert (args.lmbda, args.lr, args.lr_decay) == (0.05, 1e-6, 0.5)
@@ -249,7 +251,7 @@ def test_every_flag_of_batch_job_attention_is_understood():
 
 
 def test_several_inputs_and_a_name_with_a_dash_after_two_dashes():
-    args = arg_parser.parse_ljpeg(["compress", "-v", "--", "-x.png", "b.png"])
+    args = PARSERS["ljpeg"](["compress", "-v", "--", "-x.png", "b.png"])
     assert args.inputs == ["-x.png", "b.png"]
     assert args.verbose
 
@@ -308,6 +310,7 @@ def test_wrong_values_of_train_are_refused_by_name(capsys, script, flag, value):
         ("--total_weight_regularizer", "nan"),
         ("--vgg", "vgg11"),
         # The search knows no attention.
+        ("--rate_model", "search"),
         ("--rate_model", "rdoq"),
         ("--table_init", "0.99"),
         ("--table_init", "256"),
@@ -316,13 +319,13 @@ def test_wrong_values_of_train_are_refused_by_name(capsys, script, flag, value):
     ],
 )
 def test_wrong_values_of_the_attention_model_are_refused(capsys, flag, value):
-    line = refusal(capsys, arg_parser.parse_ljpeg_attention, ["train", flag, value])
+    line = refusal(capsys, PARSERS["ljpeg_attention"], ["train", flag, value])
     assert f"argument {flag}:" in line
 
 
 @pytest.mark.parametrize("value", ["1", "255"])
 def test_tables_may_start_at_either_end_of_their_range(value):
-    args = arg_parser.parse_ljpeg(["train", "--table_init", value])
+    args = PARSERS["ljpeg"](["train", "--table_init", value])
     assert args.table_init == float(value)
 
 
@@ -330,7 +333,7 @@ def test_tables_may_start_at_either_end_of_their_range(value):
     "script, flags, words",
     [
         ("ljpeg", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
-        ("ljpeg", "--rate_model rdoq --rate_lr 1", ("--rate_lr", "--rate_model")),
+        ("ljpeg", "--rate_model search --rate_lr 1", ("--rate_lr", "--rate_model")),
         ("ljpeg_attention", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
         (
             "ljpeg",
@@ -349,7 +352,7 @@ def test_tables_may_start_at_either_end_of_their_range(value):
             "--feature_cache a --freeze_vgg --patchsize 100",
             ("--feature_cache", "--patchsize"),
         ),
-        ("ljpeg", "--rate_model rdoq --lpips_weight 1", ("rdoq", "--lpips_weight")),
+        ("ljpeg", "--rate_model search --lpips_weight 1", ("search", "--lpips_weight")),
         (
             "ljpeg_attention",
             "--ssimulacra2_weight 1 --msssim_weight 1",
@@ -369,21 +372,26 @@ def test_flags_of_train_that_contradict_each_other_are_refused(
     [
         ("", "4:4:4"),
         ("--rate_model entropy", "4:4:4"),
-        ("--rate_model rdoq", "4:2:0"),
-        ("--rate_model rdoq --subsampling 4:2:2", "4:2:2"),
+        ("--rate_model search", "4:2:0"),
+        ("--rate_model search --subsampling 4:2:2", "4:2:2"),
         ("--subsampling 4:2:0", "4:2:0"),
     ],
 )
 def test_subsampling_of_a_training_is_that_of_its_rate_model(flags, sampling):
-    args = arg_parser.parse_ljpeg(["train", *flags.split()])
+    args = PARSERS["ljpeg"](["train", *flags.split()])
     assert args.subsampling == sampling
+
+
+def test_the_old_word_for_the_search_is_understood():
+    args = PARSERS["ljpeg"](["train", "--rate_model", "rdoq"])
+    assert (args.rate_model, args.subsampling) == ("search", "4:2:0")
 
 
 @pytest.mark.parametrize(
     "script, flags",
     [
         ("ljpeg", "--rate_model entropy --rate_lr 1 --lpips_weight 1"),
-        ("ljpeg", "--rate_model rdoq --table_lr 1 --total_weight_regularizer 1"),
+        ("ljpeg", "--rate_model search --table_lr 1 --total_weight_regularizer 1"),
         ("ljpeg_attention", "--rate_model entropy --rate_lr 1 --msssim_weight 1"),
         ("ljpeg_attention", "--ssimulacra2_weight 40"),
         ("google_baseline", "--rate_lr 1"),
@@ -474,7 +482,7 @@ def test_defaults_of_compress_with_a_checkpoint_of_ljpeg():
     argv = ["--checkpoint_dir", "d", "compress", "a.png"]
     own = {"checkpoint_dir": "d", "refine_steps": 0, "quality": None}
     wanted = {"command": "compress", **COMPRESS, **own}
-    assert vars(arg_parser.parse_ljpeg(argv)) == wanted
+    assert vars(PARSERS["ljpeg"](argv)) == wanted
 
 
 @pytest.mark.parametrize(
@@ -489,13 +497,13 @@ def test_defaults_of_compress_with_a_checkpoint_of_ljpeg():
     ],
 )
 def test_flags_that_do_not_fit_a_call_without_a_model(capsys, words, named):
-    line = refusal(capsys, arg_parser.parse_ljpeg, words.split())
+    line = refusal(capsys, PARSERS["ljpeg"], words.split())
     assert named in line
 
 
 def test_quality_and_target_bpp_exclude_each_other(capsys):
     argv = ["compress", "a.png", "--quality", "90", "--target_bpp", "1"]
-    line = refusal(capsys, arg_parser.parse_ljpeg_pil, argv)
+    line = refusal(capsys, PARSERS["ljpeg_PIL"], argv)
     assert "--target_bpp" in line and "--quality" in line
 
 
@@ -517,10 +525,10 @@ def test_compress_without_inputs_is_refused(capsys, script):
 @pytest.mark.parametrize(
     "parse, argv",
     [
-        (arg_parser.parse_ljpeg, ["--checkpoint", "d", "train"]),
-        (arg_parser.parse_ljpeg, ["train", "--batch", "4"]),
-        (arg_parser.parse_ljpeg, ["compress", "a.png", "--verb"]),
-        (arg_parser.parse_ljpeg, ["export", "--form", "json"]),
+        (PARSERS["ljpeg"], ["--checkpoint", "d", "train"]),
+        (PARSERS["ljpeg"], ["train", "--batch", "4"]),
+        (PARSERS["ljpeg"], ["compress", "a.png", "--verb"]),
+        (PARSERS["ljpeg"], ["export", "--form", "json"]),
         (arg_parser.parse_evaluate, ["--batch", "b"]),
     ],
 )
@@ -531,20 +539,20 @@ def test_abbreviated_flags_are_refused(capsys, parse, argv):
 @pytest.mark.parametrize(
     "parse, argv",
     [
-        (arg_parser.parse_google_baseline, ["train", "--lpips_weight", "1"]),
-        (arg_parser.parse_google_baseline, ["train", "--vgg", "vgg16"]),
-        (arg_parser.parse_google_baseline, ["train", "--rate_model", "entropy"]),
-        (arg_parser.parse_google_baseline, ["train", "--table_lr", "1"]),
+        (PARSERS["google_baseline"], ["train", "--lpips_weight", "1"]),
+        (PARSERS["google_baseline"], ["train", "--vgg", "vgg16"]),
+        (PARSERS["google_baseline"], ["train", "--rate_model", "entropy"]),
+        (PARSERS["google_baseline"], ["train", "--table_lr", "1"]),
         (
-            arg_parser.parse_google_baseline,
+            PARSERS["google_baseline"],
             ["compress", "a.png", "--refine_steps", "1"],
         ),
-        (arg_parser.parse_google_baseline, ["export"]),
-        (arg_parser.parse_ljpeg, ["train", "--vgg", "vgg16"]),
-        (arg_parser.parse_ljpeg_attention, ["compress", "a.png", "--quality", "5"]),
-        (arg_parser.parse_ljpeg_pil, ["train"]),
-        (arg_parser.parse_ljpeg_pil, ["compress", "a.png", "--refine_steps", "1"]),
-        (arg_parser.parse_ljpeg_pil, ["--checkpoint_dir", "d", "compress", "a.png"]),
+        (PARSERS["google_baseline"], ["export"]),
+        (PARSERS["ljpeg"], ["train", "--vgg", "vgg16"]),
+        (PARSERS["ljpeg_attention"], ["compress", "a.png", "--quality", "5"]),
+        (PARSERS["ljpeg_PIL"], ["train"]),
+        (PARSERS["ljpeg_PIL"], ["compress", "a.png", "--refine_steps", "1"]),
+        (PARSERS["ljpeg_PIL"], ["--checkpoint_dir", "d", "compress", "a.png"]),
     ],
 )
 def test_flags_that_a_script_could_not_obey_do_not_exist_there(capsys, parse, argv):

@@ -9,8 +9,9 @@ import time
 import pytest
 
 import arg_parser
+from learned_jpeg.models import folders
+from ljpeg_attention import LJPEGAttention
 from tests.paths import ROOT
-from training import checkpoints
 
 DEFAULTS = {
     **{"BATCHSIZE": 2, "PATCHSIZE": 64, "SCRIPT": "ljpeg.py", "STEPS": 5},
@@ -56,7 +57,7 @@ def wait_for_summary(lambda_dir):
 
 def steps(folder):
     return {
-        path.name: checkpoints.checkpoint_step(checkpoints.find_checkpoint(path))
+        path.name: folders.checkpoint_step(folders.find_checkpoint(path))
         for path in folder.glob("lambda_*")
     }
 
@@ -66,7 +67,7 @@ def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
     status, _, err = run(train_glob, tmp_path, SCRIPT="ljpeg_attention.py", LR="1e-5")
     assert status == 0, err
     assert steps(tmp_path) == {"lambda_001": 5, "lambda_00025": 5}
-    settings = checkpoints.load_settings(tmp_path / "lambda_00025" / "train")
+    settings = folders.load_record(tmp_path / "lambda_00025" / "train")
     assert settings["script"] == "ljpeg_attention"
     wanted = {"lmbda": 0.0025, "lr": 1e-5, "total_weight_regularizer": 10.0}
     wanted |= {"batchsize": 2, "patchsize": 64, "lpips_weight": 0.0, "vgg": "vgg16"}
@@ -195,7 +196,7 @@ def test_settings_reach_the_command_line(flags_of, script):
 def test_frozen_features_reach_the_command_line(flags_of):
     settings = {"FREEZE_VGG": "1", "FEATURE_CACHE": "runs/features"}
     flags = flags_of(SCRIPT="ljpeg_attention.py", **settings)
-    args = arg_parser.parse_ljpeg_attention(["train", *flags])
+    args = arg_parser.parse_model(LJPEGAttention, ["train", *flags])
     assert (args.freeze_vgg, args.feature_cache) == (True, "runs/features")
 
 

@@ -4,6 +4,7 @@ import re
 import subprocess
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.paths import ROOT
 
@@ -29,6 +30,33 @@ def test_constraints_hold_every_requirement():
     wanted = pins("requirements.txt")
     assert ("tensorflow", "2.14.1") in wanted and ("tensorflow", "2.21.0") in wanted
     assert wanted <= pins("constraints.txt")
+
+
+def test_requirements_pin_what_pyproject_names_and_nothing_else():
+    tomllib = pytest.importorskip("tomllib")  # of Python 3.11
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    named = [Requirement(text) for texts in lists for text in texts]
+    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    pinned = [Requirement(line) for line in lines if line and line[0] != "#"]
+    for python in ("3.10", "3.11", "3.12", "3.13"):
+        ranges = by_name(named, python)
+        versions = by_name(pinned, python)
+        assert ranges.keys() == versions.keys()
+        for name, specifier in versions.items():
+            (version,) = specifier
+            assert version.operator == "=="
+            assert version.version in ranges[name], name
+
+
+def by_name(requirements, python):
+    """{package: versions} of the requirements that hold for a version of Python."""
+    environment = {"python_version": python}
+    return {
+        requirement.name.lower(): requirement.specifier
+        for requirement in requirements
+        if requirement.marker is None or requirement.marker.evaluate(environment)
+    }
 
 
 def test_constraints_have_a_hash_each():

@@ -31,10 +31,13 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import butteraugli
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.models import folders
+from learned_jpeg.models.settings import ModelSettings
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
 from tests.paths import ROOT
+from tests.records import record_of
 from training import checkpoints, loop, variables
 
 KODAK = os.path.join(ROOT, "..", "shared", "KODAK")
@@ -74,7 +77,7 @@ def save_checkpoint(folder, model_class, settings, arrays=None):
     """Saves a model's variables: their initial values, or `arrays` by name."""
     folder.mkdir(parents=True, exist_ok=True)
     with tf.Graph().as_default(), tf.Session() as session:
-        model_class(arg_parser.parse_ljpeg_attention(["train"]), tf.float32)
+        model_class(ModelSettings(model_class.NAME), tf.float32)
         saved = tf.global_variables()
         session.run(tf.global_variables_initializer())
         for variable in saved:
@@ -83,13 +86,13 @@ def save_checkpoint(folder, model_class, settings, arrays=None):
         variables.saver(saved).save(
             session, str(folder / "model.ckpt"), global_step=5, write_meta_graph=False
         )
-    checkpoints.save_settings(str(folder), settings)
+    checkpoints.save_record(str(folder), settings)
 
 
 def save_tables(folder, scale, lmbda=0.01):
     """A checkpoint of ljpeg.py in `folder`/train."""
     entries = asymmetric_tables(scale).transpose(1, 2, 0).astype(np.float32)
-    settings = {"script": "ljpeg", "lmbda": lmbda}
+    settings = record_of("ljpeg", lmbda=lmbda)
     save_checkpoint(folder / "train", LJPEG, settings, {"qtables": entries * 1e-5})
 
 
@@ -155,7 +158,7 @@ def complete(tmp_path_factory):
     argv = f"--checkpoint_dir {batch / 'attention' / 'lambda_001' / 'train'} train "
     argv += "--batchsize 2 --patchsize 64 --last_step 2 --lr 1e-6 "
     argv += f"--preprocess_threads 2 --train_glob {folder / 'images' / '[ab].png'}"
-    args = arg_parser.parse_ljpeg_attention(argv.split())
+    args = arg_parser.parse_model(LJPEGAttention, argv.split())
     assert loop.train(LJPEGAttention, args) == 0
     shutil.copytree(
         batch / "attention" / "lambda_001", batch / "attention" / "lambda_01"
@@ -163,7 +166,7 @@ def complete(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(google_baseline, "ResConvLayer", StandInEditor)
         model_class = google_baseline.GoogleBaseline
-        settings = {"script": "google_baseline", "lmbda": 0.01}
+        settings = record_of("google_baseline")
         save_checkpoint(folder / "google", model_class, settings)
     return folder, evaluate_complete(folder)
 
@@ -431,8 +434,8 @@ def test_dots_of_a_run_are_files_with_the_tables_of_their_checkpoint(
 def test_dots_of_the_attention_model_hold_its_integers(complete):
     folder, _ = complete
     train = str(folder / "batch" / "attention" / "lambda_001" / "train")
-    settings = checkpoints.model_settings(train, "ljpeg_attention")
-    prefix = checkpoints.find_checkpoint(train)
+    settings = folders.load_settings(train, "ljpeg_attention")
+    prefix = folders.find_checkpoint(train)
     path = dots_of(folder / "batch")["attention-lambda_001"]
     with Codecs("float32").make(LJPEGAttention, settings, prefix) as model:
         for name, jpg in jpgs_of(path).items():
@@ -644,11 +647,10 @@ def test_another_quantization_is_measured_again_but_for_plain_jpeg(small):
 
 
 def test_models_are_measured_at_the_subsampling_of_their_training(small):
-    """Old checkpoints, which tell none, at 4:4:4; plain JPEG of both stands beside."""
+    """Plain JPEG is measured at the subsampling of each model."""
     batch, images = small
     folder = batch / "run" / "lambda_01" / "train"
-    settings = checkpoints.load_settings(str(folder))
-    checkpoints.save_settings(str(folder), settings | {"subsampling": "4:2:2"})
+    checkpoints.save_record(str(folder), record_of("ljpeg", subsampling="4:2:2"))
     outcome = run_evaluate(batch, images)
     assert outcome.status == 0
     names = {"Q5", "Q20", "Q5_422", "Q20_422", "run-lambda_001", "run-lambda_01"}
@@ -838,7 +840,7 @@ def test_an_attention_model_without_settings_is_not_taken_for_tables(small, comp
 def test_settings_of_another_model_are_reported(small, script):
     batch, images = small
     folder = str(batch / "run" / "lambda_01" / "train")
-    checkpoints.save_settings(folder, {"script": script})
+    checkpoints.save_record(folder, record_of("ljpeg_attention", script=script))
     broken(batch, images)
 
 
@@ -851,10 +853,10 @@ def test_damaged_settings_are_reported(small):
 @pytest.mark.parametrize(
     "text",
     [
-        '{"script": ["ljpeg"], "lmbda": 0.01}',
-        '{"script": "ljpeg", "lmbda": "high"}',
-        '{"script": "ljpeg", "lmbda": 1e308}',
-        '{"script": "ljpeg", "lmbda": 0.01, "rate_model": {}}',
+        json.dumps(record_of("ljpeg", script=["ljpeg"])),
+        json.dumps(record_of("ljpeg", lmbda="high")),
+        json.dumps(record_of("ljpeg", lmbda=1e308)),
+        json.dumps(record_of("ljpeg", rate_model={})),
         "[" * 100_000,
     ],
     ids=["script", "lambda", "1e308", "rate_model", "nested"],
@@ -865,24 +867,19 @@ def test_absurd_settings_are_reported_and_the_others_are_evaluated(small, text):
     assert "settings.json" in broken(batch, images)
 
 
-def test_missing_lambda_is_reported_where_bits_are_weighed_by_it(small):
+def test_incomplete_settings_are_reported(small):
     batch, images = small
-    settings = {"script": "ljpeg", "rate_model": "entropy"}
-    folder = batch / "run" / "lambda_01" / "train"
-    checkpoints.save_settings(str(folder), settings)
-    outcome = run_evaluate(batch, images, "--quantization", "rdoq")
-    assert outcome.status == 1
-    assert "run-lambda_001" in dots_of(batch)
-    assert "run-lambda_01" not in dots_of(batch)
-    (line,) = outcome.lines("error: ")
-    assert str(batch / "run" / "lambda_01") in line and "tells no lambda" in line
+    settings = record_of("ljpeg")
+    del settings["lmbda"]
+    checkpoints.save_record(str(batch / "run" / "lambda_01" / "train"), settings)
+    assert "lacks --lambda" in broken(batch, images)
 
 
 def test_weights_that_are_not_finite_are_reported(small):
     batch, images = small
     entries = np.full((8, 8, 2), np.nan, np.float32)
     folder = batch / "run" / "lambda_01" / "train"
-    settings = {"script": "ljpeg", "lmbda": 0.01}
+    settings = record_of("ljpeg")
     save_checkpoint(folder, LJPEG, settings, {"qtables": entries})
     assert "not finite" in broken(batch, images)
 

@@ -14,12 +14,12 @@ import tensorflow.compat.v1 as tf
 from learned_jpeg.commands.records import read_records
 from learned_jpeg.commands.shards import Shard
 from learned_jpeg.commands.shares import output_of
+from learned_jpeg.models import folders
 from tests import slurm_cluster, test_batch_job
 from tests.commands.helpers import save_png
 from tests.paths import ROOT
 from tests.slurm_cluster import wait_until
 from tests.test_evaluate import save_tables
-from training import checkpoints
 
 REASON = slurm_cluster.why_not()
 # The gate has installed it, and must not pass without.
@@ -42,13 +42,13 @@ def cluster():
 
 def weights(folder):
     """Every value of the newest checkpoint, by its name."""
-    reader = tf.train.load_checkpoint(checkpoints.find_checkpoint(folder))
+    reader = tf.train.load_checkpoint(folders.find_checkpoint(folder))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names}
 
 
 def step_of(folder):
-    return checkpoints.checkpoint_step(checkpoints.find_checkpoint(folder))
+    return folders.checkpoint_step(folders.find_checkpoint(folder))
 
 
 def kill_processes(word):

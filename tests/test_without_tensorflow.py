@@ -14,10 +14,10 @@ from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codec import Quantization
 from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.models import folders
 from ljpeg import LJPEG
 from ljpeg_PIL import StandardJPEG
 from tests.paths import EXAMPLE_IMAGES, ROOT
-from training import checkpoints
 
 EXAMPLES = ROOT / "example_experiments"
 TABLES = EXAMPLES / "tables_rdoq_mse" / "lambda_0004"
@@ -82,7 +82,7 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
     done = run("ljpeg.py", "--checkpoint_dir", TABLES, *words)
     assert (done.returncode, done.stderr) == (0, "")
     how = Codecs("float32", Quantization(quantization, coding))
-    prefix = checkpoints.find_checkpoint(str(TABLES))
+    prefix = folders.find_checkpoint(str(TABLES))
     with how.restore(prefix, {"ljpeg": LJPEG}) as codec:
         picture = np.asarray(Image.open(photo))
         expected = jpeg_file.encode(codec.quantize(picture), file_coding(coding))
@@ -112,7 +112,7 @@ def test_export(run, script, name):
     done = run(f"{script}.py", *words)
     assert (done.returncode, done.stderr) == (0, "")
     found = json.loads(done.stdout)
-    saved = json.loads((folder / "train" / checkpoints.QTABLES_FILE).read_text())
+    saved = json.loads((folder / "train" / folders.QTABLES_FILE).read_text())
     assert (found["luma"], found["chroma"]) == (saved["luma"], saved["chroma"])
 
 
@@ -135,7 +135,7 @@ def test_a_network_asks_for_it(run, photo, tmp_path):
 def test_tables_of_another_checkpoint_are_not_taken(run, photo, tmp_path):
     """Then the checkpoint itself is read, which takes TensorFlow."""
     copy = shutil.copytree(TABLES, tmp_path / "copy")
-    path = copy / "train" / checkpoints.QTABLES_FILE
+    path = copy / "train" / folders.QTABLES_FILE
     record = json.loads(path.read_text())
     path.write_text(json.dumps({**record, "checkpoint_sha256": 64 * "0"}))
     done = run("ljpeg.py", "--checkpoint_dir", copy, "export")

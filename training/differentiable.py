@@ -6,15 +6,13 @@
 The integers after the rounding, with the tables, are a baseline JPEG file (see
 file.py); the picture at the end, `x_tilde`, is what a decoder shows of it, but for the
 rounding of its samples to integers, and of its filter (libjpeg rounds halves by turns
-up and down).
+up and down). `Pipeline` is the entry for model scripts.
 
 Coefficients are lists of tensors, one for each of `sampling.groups`: all components
 together without subsampling, else Y, and Cb with Cr.
 """
 
-from __future__ import annotations  # that tf.Tensor is not asked for
-
-from typing import NamedTuple
+from __future__ import annotations
 
 import numpy as np
 
@@ -23,6 +21,7 @@ import tensorflow_v1 as tf
 from learned_jpeg.jpeg import transform
 from learned_jpeg.jpeg.sampling import NEAREST_WEIGHT, UNFILTERED_WIDTH, groups
 from learned_jpeg.jpeg.standard import BLOCK
+from learned_jpeg.models.contract import Coded, Tensor
 
 _DC_MASK = np.zeros([8, 8, 1], np.float32)
 _DC_MASK[0, 0] = 1.0
@@ -30,26 +29,57 @@ _DC_MASK[0, 0] = 1.0
 _COMPONENTS = np.array([[1, 0], [0, 1], [0, 1]], np.float32)
 
 
-class Coded(NamedTuple):
-    """What a model makes of a batch of pictures, as a file will hold it."""
+class Pipeline:
+    """The differentiable JPEG of one batch, whose size and subsampling it knows."""
 
-    integers: list  # of [b, rows, cols, 8, 8, c], float32 with integer values
-    qtables: tf.Tensor  # [8, 8, 2], float32 with integer values 1..255
-    dct: list  # shaped as integers, float32, (edited) coefficients before rounding
-    edited: tf.Tensor  # [b, h, w, 3], RGB in [0, 1] before quantization
+    def __init__(self, x: Tensor, sampling: str = "4:4:4"):
+        """Takes a batch.
+
+        Args:
+          x: the original images, RGB in [0, 1], `[b, h, w, 3]`.
+          sampling: one of `jpeg.SUBSAMPLINGS`.
+        """
+        self.x = x
+        self.sampling = sampling
+        self._size = image_size(x)
+
+    def dct(self, image: Tensor) -> list[Tensor]:
+        """Returns the coefficients of the batch or of an edited one, see `rgb_to_dct`.
+
+        Args:
+          image: `[b, h, w, 3]`, RGB in [0, 1].
+        """
+        return rgb_to_dct(image, self.sampling)
+
+    def scale(self, dct: list[Tensor], factors: Tensor) -> list[Tensor]:
+        """Multiplies coefficients by a network's factors, see `scale_blocks`."""
+        return scale_blocks(dct, factors, self.sampling)
+
+    def reconstruct(self, integers: list[Tensor], qtables: Tensor) -> Tensor:
+        """Returns the decoded batch, RGB in [0, 1], `[b, h, w, 3]`.
+
+        Args:
+          integers: quantized coefficients, float32, list as from `rgb_to_dct`.
+          qtables: float32 `[8, 8, 2]`.
+        """
+        return reconstruct(integers, qtables, *self._size, self.sampling)
+
+    def code(self, dct: list[Tensor], qtables: Tensor) -> Coded:
+        """Quantizes coefficients as a file will hold them.
+
+        Args:
+          dct: (edited) coefficients, list as from `rgb_to_dct`.
+          qtables: float32 `[8, 8, 2]`, integers in 1..255.
+        """
+        return code(dct, qtables, *self._size, self.sampling)
 
 
-class TrainingGraph(NamedTuple):
-    """What a model gives to the training loop."""
-
-    loss: tf.Tensor
-    terms: dict  # name -> scalar tensor, for the summaries
-    x_tilde: tf.Tensor  # [b, h, w, 3], RGB in [0, 1]
-    coded: Coded
-    maps: dict  # name -> [b, rows, cols, 1] in [0, 1], for the summaries
+def standard_tables(quality: int | Tensor) -> Tensor:
+    """Returns the IJG tables of a quality 1..100, float32 `[8, 8, 2]`."""
+    return tf.cast(image_utils.get_std_jpeg_qtable(quality), tf.float32)
 
 
-def picture_size(x):
+def image_size(x):
     """Height and width of `[b, h, w, c]`: ints where static, else scalar tensors."""
     static, dynamic = x.shape.as_list(), tf.shape(x)
     return [static[axis] or dynamic[axis] for axis in (1, 2)]
@@ -303,7 +333,7 @@ class LearnedTables:
 
         Args:
           initial: entry 1..255 that all start from; None for random ones in 1..2, as
-            in the thesis. Adam remembers the huge gradients of 1/q at such small
+            in the publication. Adam remembers the huge gradients of 1/q at such small
             entries for thousands of steps.
         """
         low, high = (1.0, 2.0) if initial is None else (initial, initial)

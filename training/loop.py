@@ -1,5 +1,7 @@
 """The training loop of every model: schedule, checkpoints, summaries, resuming."""
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import logging
@@ -14,7 +16,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 import conv_blocks
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from learned_jpeg.models import folders
+from learned_jpeg.models.contract import TrainedModel, TrunkModel
+from learned_jpeg.models.settings import WEIGHT_KEYS
 from learned_jpeg.pictures.strips import in_strips
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from lpips_tensorflow import lpips
@@ -22,6 +26,8 @@ from training import checkpoints, devices, variables
 from training.crops import CropDataset
 from training.differentiable import LearnedTables
 from training.feature_cache import FeatureCache
+from training.losses import weighted_terms
+from training.options import TrainOptions
 from training.summaries import Summaries
 
 logger = logging.getLogger(__name__)
@@ -33,7 +39,7 @@ SUMMARY_IMAGES = 4
 
 
 def train(model_class, args):
-    """Trains a model up to `args.last_step`, or goes on where a training stopped.
+    """Trains a model up to `--last_step`, or goes on where a training stopped.
 
     Args:
       model_class: a class of the model scripts, for example `ljpeg.LJPEG`.
@@ -47,60 +53,63 @@ def train(model_class, args):
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     devices.select_device(args.device)
-    args.precision, reason = devices.choose_precision(args.precision)
-    logger.info("%s convolutions: %s", args.precision, reason)
-    settings = checkpoints.settings_of(args, model_class.NAME)
-    prefix = checkpoints.latest_checkpoint(args.checkpoint_dir)
-    # Settings of a training that never came to a checkpoint bind nobody.
+    precision, reason = devices.choose_precision(args.precision)
+    logger.info("%s convolutions: %s", precision, reason)
+    flags = {**vars(args), "precision": precision}
+    options = TrainOptions.of_flags(model_class.NAME, flags)
+    prefix = folders.latest_checkpoint(options.checkpoint_dir)
+    # Settings that a run left without a checkpoint are ignored.
     if prefix:
-        for line in checkpoints.check_resume(args.checkpoint_dir, settings):
+        for line in checkpoints.check_resume(options.checkpoint_dir, options.record):
             logger.warning("%s", line)
-    if prefix and checkpoints.checkpoint_step(prefix) >= args.last_step:
-        logger.info("%s: already at --last_step %d", prefix, args.last_step)
+    if prefix and folders.checkpoint_step(prefix) >= options.last_step:
+        logger.info("%s: already at --last_step %d", prefix, options.last_step)
         return 0
-    for name, flag, side in (
-        ("LPIPS", "lpips_weight", LPIPS_MIN_SIDE),
-        ("MS-SSIM", "msssim_weight", MS_SSIM_MIN_SIDE),
-    ):
-        if getattr(args, flag, 0) and args.patchsize < side:
-            raise UserError(
-                f"--patchsize {args.patchsize}: {name} (--{flag}) needs crops of at "
-                f"least {side} px"
-            )
+    _check_patchsize(options)
     dataset = CropDataset(
-        args.train_glob,
-        args.batchsize,
-        args.patchsize,
-        args.preprocess_threads,
-        args.seed,
+        options.train_glob,
+        options.batchsize,
+        options.patchsize,
+        options.preprocess_threads,
+        options.seed,
     )
-    with checkpoints.locked(args.checkpoint_dir), tf.Graph().as_default():
-        checkpoints.save_settings(args.checkpoint_dir, settings)
-        trainer = Trainer(model_class, args)
+    with checkpoints.locked(options.checkpoint_dir), tf.Graph().as_default():
+        checkpoints.save_record(options.checkpoint_dir, options.record)
+        trainer = Trainer(model_class, options)
         return trainer.run(dataset, prefix)
+
+
+def _check_patchsize(options):
+    """Refuses crops that a distortion of the loss is not defined for."""
+    for name, (_, term) in weighted_terms(options.settings.weights).items():
+        if options.patchsize < term.min_side:
+            raise UserError(
+                f"--patchsize {options.patchsize}: {term.title} "
+                f"(--{WEIGHT_KEYS[name]}) needs crops of at least {term.min_side} px"
+            )
 
 
 class Trainer:
     """Graph, session and loop of one training."""
 
-    def __init__(self, model_class, args):
+    def __init__(self, model_class: type[TrainedModel], options: TrainOptions):
         """Builds the training graph in the default graph."""
-        self._args = args
-        tf.set_random_seed(args.seed)
-        dtype = tf.as_dtype(args.precision)
+        self._options = options
+        tf.set_random_seed(options.seed)
+        dtype = tf.as_dtype(options.precision)
         self._global_step = tf.train.get_or_create_global_step()
-        self._model = model_class(args, dtype)
-        shape = [args.batchsize, args.patchsize, args.patchsize, 3]
+        self._model = model_class(options.settings, dtype)
+        shape = [options.batchsize, options.patchsize, options.patchsize, 3]
         self.pixels = tf.placeholder(tf.uint8, shape)
         self._x = tf.cast(self.pixels, tf.float32) / 255.0
         # 16 seeds a step, for a model to draw from.
-        seed = tf.stack([args.seed, 16 * tf.cast(self._global_step, tf.int32)])
+        seed = tf.stack([options.seed, 16 * tf.cast(self._global_step, tf.int32)])
         self._features = None
-        if getattr(args, "feature_cache", None):
-            self._features = CachedFeatures(self._model, args)
+        if options.feature_cache:
+            self._features = CachedFeatures(self._model, options)
         known = {"features": self._features.batch} if self._features else {}
         self.graph = self._model.training_graph(self._x, seed, **known)
-        self.learning_rate = learning_rate(args.lr, args, self._global_step)
+        self.learning_rate = learning_rate(options.lr, options, self._global_step)
         self.train_op = self._minimize()
         self._finite = tf.reduce_all(
             [tf.reduce_all(tf.math.is_finite(v)) for v in tf.trainable_variables()]
@@ -113,23 +122,23 @@ class Trainer:
 
     def _minimize(self):
         """One Adam for each kind of variables, each at its own learning rate."""
-        args, step = self._args, self._global_step
+        options, step = self._options, self._global_step
         trained = tf.trainable_variables()
         gradients = tf.gradients(self.graph.loss, trained)
         kinds = {}
         for variable, gradient in zip(trained, gradients, strict=True):
             kinds.setdefault(_kind(variable), []).append((gradient, variable))
         rates = {
-            "network": args.lr,
-            "tables": getattr(args, "table_lr", None) or args.lr,
-            "rate_model": getattr(args, "rate_lr", None) or 10 * args.lr,
+            "network": options.lr,
+            "tables": options.table_lr or options.lr,
+            "rate_model": options.rate_lr or 10 * options.lr,
         }
         updates = tf.get_collection(tf.GraphKeys.UPDATE_OPS)
         # No variable moves while the loss or another one's gradient is computed.
         computed = [self.graph.loss, *(g for g in gradients if g is not None)]
         with tf.control_dependencies(computed):
             for kind, pairs in kinds.items():
-                rate = learning_rate(rates[kind], args, step)
+                rate = learning_rate(rates[kind], options, step)
                 optimizer = tf.train.AdamOptimizer(rate)
                 updates.append(optimizer.apply_gradients(pairs))
         with tf.control_dependencies(updates):
@@ -157,12 +166,12 @@ class Trainer:
 
     def run(self, dataset, prefix):
         """Trains; returns the exit status."""
-        args = self._args
+        options = self._options
         config = devices.session_config()
-        summarised = args.checkpoint_dir, self._summaries, args.subsampling
+        sampling = options.settings.subsampling
         with (
             tf.Session(config=config) as session,
-            Summaries(*summarised) as summaries,
+            Summaries(options.checkpoint_dir, self._summaries, sampling) as summaries,
             StopSignals() as stop,
             logging_redirect_tqdm(),
         ):
@@ -173,17 +182,17 @@ class Trainer:
                 "%s step %d of %d; checkpoints and TensorBoard's events in %s",
                 "Going on from" if prefix else "Starting at",
                 start,
-                args.last_step,
-                args.checkpoint_dir,
+                options.last_step,
+                options.checkpoint_dir,
             )
             saved_at = time.monotonic()
             batches = dataset.batches(start)
             losses = []  # since the last summary
             progress = tqdm.tqdm(
-                initial=start, total=args.last_step, unit="step", mininterval=1.0
+                initial=start, total=options.last_step, unit="step", mininterval=1.0
             )
             with contextlib.closing(batches), progress:
-                while step < args.last_step and not stop.signal:
+                while step < options.last_step and not stop.signal:
                     feeds = self.feeds(self._next(batches, session, step > start))
                     if step % SUMMARY_STEPS == 0:
                         summaries.add(session, feeds, step, losses)
@@ -217,13 +226,13 @@ class Trainer:
             raise
 
     def _what_is_left(self):
-        folder = self._args.checkpoint_dir
-        if checkpoints.latest_checkpoint(folder):
+        folder = self._options.checkpoint_dir
+        if folders.latest_checkpoint(folder):
             return f"the last checkpoint in {folder} is still good"
         return "nothing was saved yet"
 
     def _save(self, session):
-        path = os.path.join(self._args.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
+        path = os.path.join(self._options.checkpoint_dir, checkpoints.CHECKPOINT_NAME)
         # A gradient may be nan where the loss before it was not yet.
         if not session.run(self._finite):
             raise UserError(
@@ -242,13 +251,13 @@ class Trainer:
         if self._model.tables:
             saved = session.run(self._model.tables.variable)
             qtables = LearnedTables.integers_of(saved)
-            checkpoints.save_qtables(prefix, self._model.NAME, qtables)
+            folders.save_qtables(prefix, self._model.NAME, qtables)
         if self._last_prefix not in (None, prefix):
             checkpoints.remove(self._last_prefix)
         self._last_prefix = prefix
 
     def _report(self, step, stop_signal):
-        saved = checkpoints.latest_checkpoint(self._args.checkpoint_dir)
+        saved = folders.latest_checkpoint(self._options.checkpoint_dir)
         if not stop_signal:
             logger.info("Done: step %d saved as %s", step, saved)
             return 0
@@ -263,7 +272,7 @@ class Trainer:
         graph = self.graph
         scalars = {"loss": graph.loss, "learning_rate": self.learning_rate}
         scalars.update({f"loss_terms/{k}": v for k, v in graph.terms.items()})
-        if "lpips" not in graph.terms and self._args.patchsize >= LPIPS_MIN_SIDE:
+        if "lpips" not in graph.terms and self._options.patchsize >= LPIPS_MIN_SIDE:
             distance = tf.reduce_mean(lpips(self._x, graph.x_tilde, dtype=dtype))
             scalars["loss_terms/lpips"] = distance
         images = {"original": self._x, "reconstruction": graph.x_tilde}
@@ -290,21 +299,16 @@ class CachedFeatures:
     Whole pictures, so that a crop sees its surroundings, as it does at encoding.
     """
 
-    def __init__(self, model, args):
-        """Builds the graph in the default graph.
-
-        Args:
-          model: has `features`, and its trunk in `frozen`.
-          args: flags of the training.
-        """
-        self._args = args
+    def __init__(self, model: TrunkModel, options: TrainOptions):
+        """Builds the graph in the default graph."""
+        self._options = options
         self._trunk = model.frozen
         self._picture = tf.placeholder(tf.uint8, [None, None, 3])
         x = tf.cast(self._picture, tf.float32)[tf.newaxis] / 255.0
         self._of_picture = model.features(x)[0]
-        side = args.patchsize // 8
-        channels = self._of_picture.shape[-1]
-        self.fed = tf.placeholder(tf.float16, [args.batchsize, side, side, channels])
+        side = options.patchsize // 8
+        shape = [options.batchsize, side, side, self._of_picture.shape[-1]]
+        self.fed = tf.placeholder(tf.float16, shape)
         self.batch = tf.cast(self.fed, tf.float32)
 
     def cache(self, session):
@@ -319,11 +323,11 @@ class CachedFeatures:
             return features
 
         version = hashlib.sha256(
-            f"{self._args.precision} {conv_blocks.NUMBERS_VERSION}".encode()
+            f"{self._options.precision} {conv_blocks.NUMBERS_VERSION}".encode()
         )
         for array in session.run(self._trunk):
             version.update(array)
-        return FeatureCache(self._args.feature_cache, compute, version.digest())
+        return FeatureCache(self._options.feature_cache, compute, version.digest())
 
 
 def _kind(variable):
@@ -333,16 +337,16 @@ def _kind(variable):
     return "rate_model" if variable.op.name.startswith("rate_model/") else "network"
 
 
-def learning_rate(initial, args, step):
-    """The learning rate of a step, of the global one, so that a resume keeps it.
+def learning_rate(initial, options, step):
+    """Returns the learning rate at a global step, so that a resume keeps it.
 
     `initial * lr_decay ** (step // 10000)`, or with `--lr_schedule cosine` half a
     period of the cosine, from `initial` to 0 at `--last_step`.
     """
-    if args.lr_schedule == "cosine":
-        return tf.train.cosine_decay(initial, step, args.last_step)
+    if options.lr_schedule == "cosine":
+        return tf.train.cosine_decay(initial, step, options.last_step)
     return tf.train.exponential_decay(
-        initial, step, DECAY_STEPS, args.lr_decay, staircase=True
+        initial, step, DECAY_STEPS, options.lr_decay, staircase=True
     )
 
 

@@ -1,6 +1,10 @@
 """Distortion and rate, as the models' losses use them."""
 
+from __future__ import annotations
+
 import concurrent.futures
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -8,9 +12,13 @@ import image_utils
 import tensorflow_v1 as tf
 from learned_jpeg.common import machine
 from learned_jpeg.jpeg.standard import BLOCK
+from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from learned_jpeg.models.contract import DType, Tensor
+from learned_jpeg.models.settings import FULL_CHROMA, LossWeights, ModelSettings
+from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 from lpips_tensorflow import lpips
 from training import devices, differentiable
-from training.checkpoints import DISTORTION_WEIGHTS
+from training.differentiable import Pipeline
 from training.rate_models import FactorizedRate
 
 
@@ -21,8 +29,39 @@ def mse_255(x, x_tilde):
     return scale * tf.nn.l2_loss(x - x_tilde)
 
 
-def compiled_mse(x, qtables, settings, factors=None):
-    """`mse_255` of what rounding leaves, by compiled code instead of the graph.
+def coded_distortion(
+    jpeg: Pipeline,
+    x_tilde: Tensor,
+    qtables: Tensor,
+    settings: ModelSettings,
+    dtype: DType,
+    factors: Tensor = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Returns the distortion of a batch that a model has rounded.
+
+    Equal to `distortion(jpeg.x, x_tilde, settings.weights, dtype)`; a loss that is the
+    MSE alone and a batch of whole blocks take a much faster way to the same gradients.
+
+    Args:
+      jpeg: the batch.
+      x_tilde: the decoded batch, of the integers of `rounded`.
+      qtables: float32 `[8, 8, 2]`.
+      settings: of the training.
+      dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
+      factors: of the coefficients, `[b, rows, cols, 8 (v), 8 (u), 2 (luma, chroma)]`;
+        None for a model that leaves them as they are.
+
+    Returns:
+      The distortion, a scalar, and its terms as `{name: scalar}`.
+    """
+    mse = compiled_mse(jpeg.x, qtables, settings, factors)
+    return distortion(jpeg.x, x_tilde, settings.weights, dtype, mse)
+
+
+def compiled_mse(
+    x: Tensor, qtables: Tensor, settings: ModelSettings, factors: Tensor = None
+) -> Tensor | None:
+    """Returns `mse_255` of what rounding leaves, by compiled code instead of the graph.
 
     Same value and gradients as the graph of `differentiable` with `rounded`, in a
     fraction of the time.
@@ -53,9 +92,9 @@ def compiled_mse(x, qtables, settings, factors=None):
 
 
 def _is_compiled_loss(settings):
-    is_mse = not any(getattr(settings, name) for name in DISTORTION_WEIGHTS)
     is_proxy = settings.rate_model == "proxy" and settings.rounding != "polynomial"
-    return is_mse and is_proxy and settings.subsampling == "4:4:4"
+    is_mse = settings.weights.is_mse()
+    return is_mse and is_proxy and settings.subsampling == FULL_CHROMA
 
 
 def _is_of_blocks(x):
@@ -87,16 +126,77 @@ def _mse_and_slopes(pictures, qtables, factors=None):
     return [np.float32(sum(errors)), *slopes]
 
 
-def distortion(x, x_tilde, dtype, settings, mse=None):
-    """MSE_255 and what has a weight of LPIPS, 1 - MS-SSIM, SSIMULACRA2; batch means.
+def _lpips(x: Tensor, x_tilde: Tensor, dtype: DType) -> Tensor:
+    return tf.reduce_mean(lpips(x, x_tilde, dtype=dtype))
+
+
+def _ms_ssim(x: Tensor, x_tilde: Tensor, dtype: DType) -> Tensor:
+    del dtype
+    return tf.reduce_mean(tf.image.ssim_multiscale(x, x_tilde, max_val=1.0))
+
+
+def _points_lost(x: Tensor, x_tilde: Tensor, dtype: DType) -> Tensor:
+    """Approximates the points of SSIMULACRA2 below 100, with terms at fine scales."""
+    del dtype
+    # Compiles for a second, and only this term needs it.
+    from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
+    from training import ssimulacra2_graph
+
+    images = 255.0 * x, 255.0 * x_tilde
+    sums = ssimulacra2_graph.weighted_sums(*images, ssimulacra2_loss.WEIGHTS)
+    return ssimulacra2_loss.POINTS * tf.reduce_mean(sums)
+
+
+class Term(NamedTuple):
+    """A distortion that a loss may add to the MSE.
+
+    Attributes:
+      name: of the scalar in TensorBoard.
+      title: for messages.
+      min_side: px of the shorter side that it is defined from.
+      measure: function from two batches of RGB in [0, 1] and the type of convolutions
+        to the mean over the batch.
+      is_similarity: whether that mean is 1 for equal images, and lower for others.
+    """
+
+    name: str
+    title: str
+    min_side: int
+    measure: Callable[[Tensor, Tensor, DType], Tensor]
+    is_similarity: bool = False
+
+
+# That of ssimulacra2/score.py, which takes numba to import.
+_SSIMULACRA2_MIN_SIDE = 8
+# By attribute of `LossWeights`.
+TERMS = {
+    "lpips": Term("lpips", "LPIPS", LPIPS_MIN_SIDE, _lpips),
+    "ms_ssim": Term("ms-ssim", "MS-SSIM", MS_SSIM_MIN_SIDE, _ms_ssim, True),
+    "ssimulacra2": Term(
+        "ssimulacra2", "SSIMULACRA2", _SSIMULACRA2_MIN_SIDE, _points_lost
+    ),
+}
+
+
+def weighted_terms(weights: LossWeights) -> dict[str, tuple[float, Term]]:
+    """Returns the weight and the term of each distortion that has a weight."""
+    found = {name: (value, TERMS[name]) for name, value in vars(weights).items()}
+    return {name: pair for name, pair in found.items() if pair[0]}
+
+
+def distortion(
+    x: Tensor,
+    x_tilde: Tensor,
+    weights: LossWeights,
+    dtype: DType,
+    mse: Tensor | None = None,
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Returns the mean over a batch of MSE_255 and of each `Term` that has a weight.
 
     Args:
       x, x_tilde: RGB in [0, 1], `[b, h, w, 3]`.
+      weights: of the terms; what has the weight 0 is not computed.
       dtype: tf.float32 or tf.bfloat16, of the convolutions of LPIPS.
-      settings: of the training, weights as attributes; what has the weight 0 is left
-        out: `lpips_weight`, of LPIPS, which is as costly as the rest of ljpeg;
-        `msssim_weight`, of 1 - MS-SSIM, which needs sides of at least 161 px;
-        `ssimulacra2_weight`, of the points that `ssimulacra2_loss` takes off the score.
       mse: `mse_255(x, x_tilde)`, if it is known.
 
     Returns:
@@ -104,28 +204,10 @@ def distortion(x, x_tilde, dtype, settings, mse=None):
     """
     terms = {"mse": mse_255(x, x_tilde) if mse is None else mse}
     total = terms["mse"]
-    if settings.lpips_weight:
-        terms["lpips"] = tf.reduce_mean(lpips(x, x_tilde, dtype=dtype))
-        total += settings.lpips_weight * terms["lpips"]
-    if settings.msssim_weight:
-        similarity = tf.image.ssim_multiscale(x, x_tilde, max_val=1.0)
-        terms["ms-ssim"] = tf.reduce_mean(similarity)
-        total += settings.msssim_weight * (1.0 - terms["ms-ssim"])
-    if settings.ssimulacra2_weight:
-        terms["ssimulacra2"] = _points_lost(x, x_tilde)
-        total += settings.ssimulacra2_weight * terms["ssimulacra2"]
+    for weight, term in weighted_terms(weights).values():
+        mean = terms[term.name] = term.measure(x, x_tilde, dtype)
+        total += weight * (1.0 - mean if term.is_similarity else mean)
     return total, terms
-
-
-def _points_lost(x, x_tilde):
-    """Points below 100 of SSIMULACRA2, near enough, with terms at fine scales."""
-    # Compiles for a second, and only this term needs it.
-    from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
-    from training import ssimulacra2_graph
-
-    pictures = 255.0 * x, 255.0 * x_tilde
-    sums = ssimulacra2_graph.weighted_sums(*pictures, ssimulacra2_loss.WEIGHTS)
-    return ssimulacra2_loss.POINTS * tf.reduce_mean(sums)
 
 
 def rounded(dct, qtables, settings):
@@ -141,7 +223,7 @@ def rounded(dct, qtables, settings):
     Args:
       dct: (edited) coefficients, list as from `differentiable.rgb_to_dct`.
       qtables: float32 `[8, 8, 2]`.
-      settings: of the training: `rate_model`, `rounding`, `lpips_weight`.
+      settings: of the training.
 
     Returns:
       float32 integers, shaped as `dct`.
@@ -156,19 +238,21 @@ def _table_slope(settings):
     """The slope of the integers that the gradient of an AC step sees."""
     # LPIPS jumps where texture is rounded away, which integers held fixed do not see,
     # and of which a polynomial sees little.
-    if settings.lpips_weight:
+    if settings.weights.lpips:
         return 1.0
     return image_utils.polynomial_slope if settings.rate_model == "proxy" else 0.0
 
 
-def estimated_bpp(z, x, seed, sampling="4:4:4"):
-    """Estimated bits per pixel of a batch, of an entropy model that is trained along.
+def estimated_bpp(
+    jpeg: Pipeline, dct: list[Tensor], qtables: Tensor, seed: Tensor
+) -> Tensor:
+    """Returns estimated bits per pixel, of an entropy model that is trained along.
 
     Args:
-      z: coefficients in units of their step, before rounding, as for
-        `rate_models.FactorizedRate`.
-      x: the pictures, `[b, h, w, 3]`.
+      jpeg: the batch.
+      dct: its (edited) coefficients before rounding.
+      qtables: float32 `[8, 8, 2]`.
       seed: int32 tensor `[2]` of the noise that stands for rounding.
-      sampling: one of `jpeg.SUBSAMPLINGS`.
     """
-    return FactorizedRate(sampling).bits_per_pixel(z, tf.size(x) // 3, seed)
+    z = differentiable.divide(dct, qtables)
+    return FactorizedRate(jpeg.sampling).bits_per_pixel(z, tf.size(jpeg.x) // 3, seed)

@@ -1,5 +1,7 @@
 """The encoder's search in place of rounding, for tables that are trained with it."""
 
+from __future__ import annotations
+
 import concurrent.futures
 
 import numpy as np
@@ -8,15 +10,20 @@ import tensorflow_v1 as tf
 from learned_jpeg.common import machine
 from learned_jpeg.jpeg.progressive import band_histogram, coded_bits, zigzag_blocks
 from learned_jpeg.jpeg.sampling import groups, planes_of
+from learned_jpeg.models.contract import Tensor
+from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.search import passes, trellis
 from learned_jpeg.search.tunes import distortion_of_loss
 from training import differentiable
+from training.differentiable import Pipeline
 
 _RATIO = 1.1  # of steps whose bits are compared
 
 
-def searched_integers(x, z, qtables, settings):
-    """Integers of the search of `--quantization rdoq`, not of rounding.
+def searched_integers(
+    jpeg: Pipeline, dct: list[Tensor], qtables: Tensor, settings: ModelSettings
+) -> tuple[list[Tensor], Tensor]:
+    """Returns integers that `--quantization search` finds, in place of rounding.
 
     They minimise `lmbda * distortion + bits per pixel` for tables that stay, so that
     (by the envelope theorem) the gradient of the minimum in the tables is that of the
@@ -25,16 +32,16 @@ def searched_integers(x, z, qtables, settings):
     slope in the step.
 
     Args:
-      x: the pictures, RGB in [0, 1], `[b, h, w, 3]`.
-      z: their coefficients in units of their step, list as from
-        `differentiable.rgb_to_dct`.
+      jpeg: the batch.
+      dct: its coefficients.
       qtables: float32 `[8, 8, 2]`.
-      settings: of the model, as attributes: `lmbda`, bits per pixel that a distortion
-        of 1 is worth, `msssim_weight`, `ssimulacra2_weight`, `subsampling`.
+      settings: of the training; its `lmbda` is the bits per pixel that a distortion of
+        1 is worth.
 
     Returns:
-      float32 integers, shaped as `z`, and their bits per pixel, a scalar.
+      float32 integers, shaped as `dct`, and their bits per pixel, a scalar.
     """
+    z = differentiable.divide(dct, qtables)
 
     def search_all(pictures, qtables, *z):
         tables = np.moveaxis(qtables, -1, 0)
@@ -44,7 +51,7 @@ def searched_integers(x, z, qtables, settings):
         values = [*integers, *(np.divide(v, num_pixels) for v in bits_and_slopes)]
         return [value.astype(np.float32) for value in values]
 
-    pixels = tf.cast(tf.round(255.0 * x), tf.uint8)
+    pixels = tf.cast(tf.round(255.0 * jpeg.x), tf.uint8)
     types = [tf.float32] * (len(z) + 2)
     outputs = tf.numpy_function(search_all, [pixels, qtables, *z], types)
     *integers, bpp, slopes = map(tf.stop_gradient, outputs)
@@ -76,7 +83,7 @@ def searched(picture, qtables, settings):
     Args:
       picture: uint8 `[h, w, 3]`.
       qtables: `[2, 8, 8]`, the steps, not only whole ones.
-      settings: as for `searched_integers`.
+      settings: of the training.
 
     Returns:
       Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`, and their bits in progressive
@@ -85,8 +92,8 @@ def searched(picture, qtables, settings):
     distortion = distortion_of_loss(
         picture,
         settings.lmbda,
-        ms_ssim_weight=settings.msssim_weight,
-        ssimulacra2_weight=settings.ssimulacra2_weight,
+        ms_ssim_weight=settings.weights.ms_ssim,
+        ssimulacra2_weight=settings.weights.ssimulacra2,
     )
     planes, _ = passes.search(
         picture,

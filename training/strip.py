@@ -10,6 +10,7 @@ import sys
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
+from learned_jpeg.models import folders
 from training import checkpoints, variables
 from training.differentiable import LearnedTables
 
@@ -24,8 +25,8 @@ def strip(source, target):
     Returns:
       Path prefix of the new checkpoint.
     """
-    prefix = checkpoints.find_checkpoint(source)
-    if os.path.isdir(target) and checkpoints.latest_checkpoint(target):
+    prefix = folders.find_checkpoint(source)
+    if os.path.isdir(target) and folders.latest_checkpoint(target):
         raise UserError(f"{target}: holds a checkpoint already; name another folder")
     with variables.reading(prefix), checkpoints.literal_prefix(prefix) as literal:
         reader = tf.train.load_checkpoint(literal)
@@ -45,14 +46,15 @@ def strip(source, target):
         path = variables.saver(copies).save(
             session,
             os.path.join(target, checkpoints.CHECKPOINT_NAME),
-            global_step=checkpoints.checkpoint_step(prefix),
+            global_step=folders.checkpoint_step(prefix),
             write_meta_graph=False,
         )
-    settings = checkpoints.load_settings(os.path.dirname(prefix))
-    checkpoints.save_settings(target, settings)
-    if LearnedTables.NAME in values and "script" in settings:
+    record = folders.load_record(os.path.dirname(prefix))
+    if record:
+        checkpoints.save_record(target, record)
+    if LearnedTables.NAME in values and record:
         qtables = LearnedTables.integers_of(values[LearnedTables.NAME])
-        checkpoints.save_qtables(path, settings["script"], qtables)
+        folders.save_qtables(path, record["script"], qtables)
     return path
 
 

@@ -7,6 +7,8 @@ import numpy as np
 
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.models import folders
+from learned_jpeg.models.contract import MODELS
 from training import checkpoints
 from training.differentiable import LearnedTables
 
@@ -141,32 +143,29 @@ def assign(session, variables, arrays):
         session.run(initializer, {initializer.inputs[1]: array})
 
 
-def learned_qtables(prefix, model_class):
-    """The integer tables of a checkpoint.
+def saved_qtables(prefix, script):
+    """Reads the integer tables in a checkpoint by TensorFlow.
 
     Args:
       prefix: path prefix of the checkpoint.
-      model_class: of the model scripts, one with learned tables.
+      script: name of a model with learned tables.
 
     Returns:
-      uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`, of the file beside the checkpoint if
-      that is there, else of the checkpoint itself, for which TensorFlow is loaded.
+      uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`.
 
     Raises:
       UserError: the checkpoint is damaged, or of another model.
     """
-    qtables = checkpoints.load_qtables(prefix, model_class.NAME)
-    if qtables is not None:
-        return qtables
-    return LearnedTables.integers_of(_saved_tables(prefix, model_class.TABLES_ALONE))
+    saved = _saved_tables(prefix, tables_only=MODELS[script].tables_only)
+    return LearnedTables.integers_of(saved)
 
 
-def _saved_tables(prefix, tables_alone=False):
-    """The value of the tables' variable in a checkpoint, which may hold no others."""
+def _saved_tables(prefix, tables_only=False):
+    """Reads the variable of the tables; `tables_only` refuses a model with others."""
     with reading(prefix), checkpoints.literal_prefix(prefix) as literal:
         reader = tf.train.load_checkpoint(literal)
         names = set(reader.get_variable_to_shape_map())
-        if tables_alone:
+        if tables_only:
             _refuse_unknown(names - {LearnedTables.NAME})
         saved = reader.get_tensor(LearnedTables.NAME)
     check_finite(LearnedTables.NAME, saved, prefix)
@@ -178,7 +177,7 @@ def pretrained_tables(tables, settings):
 
     Args:
       tables: `LearnedTables`.
-      settings: of the training; `tables_from` is a checkpoint folder, or None.
+      settings: `ModelSettings`.
 
     Returns:
       A list for `pretrained`, see `load_pretrained`; empty without such a folder.
@@ -188,6 +187,6 @@ def pretrained_tables(tables, settings):
         return []
 
     def load():
-        return [_saved_tables(checkpoints.find_checkpoint(folder))]
+        return [_saved_tables(folders.find_checkpoint(folder))]
 
     return [([tables.variable], load)]

@@ -9,9 +9,8 @@ import numpy as np
 
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.metrics import registry
 from training import devices, differentiable
-from training.losses import distortion
+from training.losses import distortion, weighted_terms
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -33,19 +32,13 @@ class DistortionGradient:
             self._pixels = tf.placeholder(tf.uint8, [None, None, 3])
             self._dct = tf.placeholder(tf.float32, [None, None, 8, 8, 3])
             x = tf.cast(self._pixels, tf.float32)[tf.newaxis] / 255.0
-            height, width = differentiable.picture_size(x)
+            height, width = differentiable.image_size(x)
             x_tilde = differentiable.dct_to_rgb([self._dct[tf.newaxis]], height, width)
-            total, _ = distortion(x, x_tilde, tf.as_dtype(precision), weights)
+            total, _ = distortion(x, x_tilde, weights, tf.as_dtype(precision))
             self._gradient = tf.gradients(total, self._dct)[0]
         self._session = tf.Session(graph=graph, config=devices.session_config())
-        self._min_side = max(
-            (
-                m.min_side
-                for m in registry.METRICS.values()
-                if vars(weights).get(m.word)
-            ),
-            default=1,
-        )
+        terms = weighted_terms(weights).values()
+        self._min_side = max((term.min_side for _, term in terms), default=1)
 
     def __call__(self, image: np.ndarray, dct: np.ndarray) -> np.ndarray:
         """Computes the gradient of the mean distortion.

@@ -244,9 +244,9 @@ class TrainedModel:
         qtables = folders.load_qtables(self._prefix, self.settings.script)
         if qtables is None:
             # Reads the checkpoint itself, with TensorFlow.
-            from training.variables import learned_qtables
+            from training.variables import saved_qtables
 
-            qtables = learned_qtables(self._prefix, self._own_class())
+            qtables = saved_qtables(self._prefix, self.settings.script)
         return lambda quality: qtables
 
 

@@ -41,7 +41,7 @@ class MsSsimDistortion:
         """Prepares what depends on the original only.
 
         Args:
-          image: uint8 RGB `[h, w, 3]`, sides of at least `ms_ssim.MIN_SIDE` px.
+          image: uint8 RGB `[h, w, 3]`, sides of at least `ms_ssim.METRIC.min_side` px.
           lmbda: bits per pixel that a loss of 1 in MS-SSIM is worth.
           mse_lmbda: bits per pixel that a mean squared error of 1 is worth.
         """
@@ -125,16 +125,16 @@ TUNES = (
     Tune(
         name="ms-ssim",
         help="MS-SSIM",
-        metric_name="MS-SSIM",
-        min_side=ms_ssim.MIN_SIDE,
+        metric_name=ms_ssim.METRIC.name,
+        min_side=ms_ssim.METRIC.min_side,
         equal_rate=1 / 2.4,
         distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda),
     ),
     Tune(
         name="mixed",
         help="MSE + 5000 (1 - MS-SSIM)",
-        metric_name="MS-SSIM",
-        min_side=ms_ssim.MIN_SIDE,
+        metric_name=ms_ssim.METRIC.name,
+        min_side=ms_ssim.METRIC.min_side,
         equal_rate=1 / 4,
         distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda, lmbda),
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
+from learned_jpeg.metrics import psnr
 from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ TUNES = (
     Tune(
         name="psnr",
         help="the squared error",
-        metric_name="PSNR",
-        min_side=1,
+        metric_name=psnr.METRIC.name,
+        min_side=psnr.METRIC.min_side,
         equal_rate=1.0,
         distortion=lambda image, lmbda: SquaredError(lmbda),
     ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from learned_jpeg.jpeg.standard import BLOCK, YCBCR_TO_RGB
+from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search.basis_energies import grams
 from learned_jpeg.search.chunks import chunks
 from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from learned_jpeg.search.planes import CodedImage
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
-
-_MIN_SIDE = 8  # px, as that of the score, whose module takes long to import
 
 _DAMPING = (1.0, 2.0, 4.0, 6.0)  # factors on the weights, one a pass
 _FIRST_POINTS = 6.0  # replaces `loss.POINTS` near the original
@@ -50,7 +49,7 @@ class Ssimulacra2Distortion:
         """Prepares what depends on the original only.
 
         Args:
-          image: uint8 RGB `[h, w, 3]`, sides of at least 8 px.
+          image: uint8 RGB `[h, w, 3]`, sides of at least `METRIC.min_side` px.
           lmbda: bits per pixel that a point of the score is worth.
           mse_lmbda: bits per pixel that a mean squared error of 1 is worth.
         """
@@ -201,8 +200,8 @@ TUNES = (
     Tune(
         name="ssimulacra2",
         help="SSIMULACRA2, with terms at fine scales that keep other metrics good",
-        metric_name="SSIMULACRA2",
-        min_side=_MIN_SIDE,
+        metric_name=METRIC.name,
+        min_side=METRIC.min_side,
         equal_rate=1.1,
         distortion=lambda image, lmbda: Ssimulacra2Distortion(image, lmbda),
     ),

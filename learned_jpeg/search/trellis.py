@@ -9,6 +9,8 @@ Costs are in bits; `weights` are the bits of a squared error of one step, `[bloc
 64]`.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
@@ -19,6 +21,26 @@ MAX_DC = 1020  # differences of it have to fit into 11 bits, with any neighbour
 RUN_CLASSES = 15  # of its length, by size in bits
 _DC_CANDIDATES = 5
 _INFINITE = np.float32(1e30)
+LEAST = np.float32(0.5)  # steps: smaller AC coefficients become zero
+
+
+class Band(NamedTuple):
+    """A band of AC coefficients, and the bits of its symbols.
+
+    Attributes:
+      first, last: positions in the zigzag order, 1..63.
+      lengths: float32 `[256]`, code lengths of the symbols.
+      run_lengths: float32 `[15]`, bits of an end-of-band run by the size of its length,
+        with those that follow the symbol; empty for a sequential scan, where every
+        block has an end of its own.
+      end: float32, bits of a block's end while its path is searched.
+    """
+
+    first: int
+    last: int
+    lengths: np.ndarray
+    run_lengths: np.ndarray
+    end: np.float32
 
 
 @njit
@@ -87,7 +109,7 @@ def search_dc(z, weights, order, lengths, integers):
 
 
 @njit
-def search_ac(z, weights, first, last, lengths, run_lengths, end, least, integers):
+def search_ac(z, weights, band, integers):
     """Chooses the integers of a band of all blocks.
 
     Each coefficient is rounded, comes closer to zero by up to two steps, or becomes
@@ -96,15 +118,10 @@ def search_ac(z, weights, first, last, lengths, run_lengths, end, least, integer
     Args:
       z: float32 `[blocks, 64]`, coefficients in units of their step.
       weights: float32 `[blocks or 1, 64]`.
-      first, last: the band, positions in the zigzag order.
-      lengths: float32 `[256]`, code lengths of the symbols.
-      run_lengths: float32 `[15]`, bits of an end-of-band run by the size of its length,
-        with those that follow the symbol; empty for a sequential scan, where every
-        block has an end of its own.
-      end: bits of a block's end while its path is searched.
-      least: coefficients below it in absolute value become zero.
+      band: `Band`.
       integers: int16 `[blocks, 64]`, of which the band is set.
     """
+    first, last, lengths, run_lengths, end = band
     blocks = z.shape[0]
     alike = weights.shape[0] == 1
     base = first - 1
@@ -126,7 +143,7 @@ def search_ac(z, weights, first, last, lengths, run_lengths, end, least, integer
             magnitude = abs(z[block, k])
             zeros[k - base] = zeros[k - base - 1] + weights[row, k] * magnitude**2
             integers[block, k] = 0
-            if magnitude > least:
+            if magnitude > LEAST:
                 places[count] = k
                 count += 1
         best, tail = _INFINITE, 0

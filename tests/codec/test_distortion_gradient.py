@@ -1,7 +1,5 @@
 """Gradient of distortions in the coefficients of a picture."""
 
-import types
-
 import numpy as np
 import pytest
 import scipy.fft
@@ -9,12 +7,7 @@ import tensorflow.compat.v1 as tf
 
 from learned_jpeg.codec import distortion_gradient
 from learned_jpeg.common.errors import UserError
-from training.checkpoints import DISTORTION_WEIGHTS
-
-
-def settings(**weights):
-    without = dict.fromkeys(DISTORTION_WEIGHTS, 0.0)
-    return types.SimpleNamespace(**{**without, **weights})
+from learned_jpeg.models.settings import LossWeights
 
 
 def picture_of(rng, height, width):
@@ -42,7 +35,7 @@ def test_gradient_of_mse_is_that_of_the_formula():
     dct = dct_of(picture)
     error = rng.normal(0, 3, dct.shape).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
-        found = distortion_gradient.DistortionGradient(settings(), tf.float32)
+        found = distortion_gradient.DistortionGradient(LossWeights(), tf.float32)
         gradient = found.at(session, picture, dct + error)
     # Squared RGB errors of an error of 1 in Y, Cb, Cr; orthonormal DCT; mean of all.
     r, g, b = np.array([[1, 0, 1.402], [1, -0.344136, -0.714136], [1, 1.772, 0]])
@@ -59,7 +52,7 @@ def test_gradient_of_ms_ssim_equals_a_finite_difference_of_the_metric():
     direction = rng.normal(0, 1, dct.shape).astype(np.float32)
     with tf.Graph().as_default(), tf.Session() as session:
         found = distortion_gradient.DistortionGradient(
-            settings(msssim_weight=1e6), tf.float32
+            LossWeights(ms_ssim=1e6), tf.float32
         )
         slope = np.sum(found.at(session, picture, reconstruction) * direction)
 
@@ -81,10 +74,10 @@ def test_gradient_of_ms_ssim_equals_a_finite_difference_of_the_metric():
     assert slope == pytest.approx(difference, rel=0.05)
 
 
-@pytest.mark.parametrize("weights", [{"msssim_weight": 1.0}, {"lpips_weight": 1.0}])
+@pytest.mark.parametrize("weights", [LossWeights(ms_ssim=1.0), LossWeights(lpips=1.0)])
 def test_a_picture_too_small_for_the_distortion_is_a_user_error(weights):
     with tf.Graph().as_default(), tf.Session() as session:
-        found = distortion_gradient.DistortionGradient(settings(**weights), tf.float32)
+        found = distortion_gradient.DistortionGradient(weights, tf.float32)
         picture = np.zeros([16, 24, 3], np.uint8)
         with pytest.raises(UserError, match="24x16 px.*sides of at least"):
             found.at(session, picture, dct_of(picture))

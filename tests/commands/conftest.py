@@ -2,7 +2,6 @@
 
 import pytest
 
-import arg_parser
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from tests.commands.helpers import asymmetric_tables, train, write_checkpoint
@@ -11,14 +10,13 @@ from tests.commands.helpers import asymmetric_tables, train, write_checkpoint
 @pytest.fixture(scope="module")
 def tables_dir(tmp_path_factory):
     """A trained checkpoint of ljpeg.py."""
-    return train(LJPEG, arg_parser.parse_ljpeg, tmp_path_factory.mktemp("ljpeg"))
+    return train(LJPEG, tmp_path_factory.mktemp("ljpeg"))
 
 
 @pytest.fixture(scope="module")
 def attention_dir(tmp_path_factory):
     """A trained checkpoint of ljpeg_attention.py, with VGG-16."""
-    folder = tmp_path_factory.mktemp("attention")
-    return train(LJPEGAttention, arg_parser.parse_ljpeg_attention, folder)
+    return train(LJPEGAttention, tmp_path_factory.mktemp("attention"))
 
 
 @pytest.fixture(scope="module")

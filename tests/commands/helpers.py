@@ -6,8 +6,10 @@ from PIL import Image
 
 import arg_parser
 from learned_jpeg.commands import run as commands
+from learned_jpeg.models.settings import ModelSettings
 from ljpeg import LJPEG
 from ljpeg_PIL import StandardJPEG
+from tests.records import record_of
 from training import checkpoints, loop, variables
 
 
@@ -43,7 +45,7 @@ def write_checkpoint(folder, tables, lmbda=0.01, step=7):
     """A checkpoint of ljpeg.py with the given tables, as training leaves it."""
     folder.mkdir(parents=True)
     with tf.Graph().as_default(), tf.Session() as session:
-        model = LJPEG(arg_parser.parse_ljpeg(["train"]), tf.float32)
+        model = LJPEG(ModelSettings("ljpeg"), tf.float32)
         (variable,) = tf.global_variables()
         session.run(variable.initializer)
         assert model.tables.SCALE == 1e-5
@@ -52,34 +54,34 @@ def write_checkpoint(folder, tables, lmbda=0.01, step=7):
         saver = variables.saver([variable])
         path = str(folder / checkpoints.CHECKPOINT_NAME)
         saver.save(session, path, global_step=step, write_meta_graph=False)
-    checkpoints.save_settings(str(folder), {"script": "ljpeg", "lmbda": lmbda})
+    checkpoints.save_record(str(folder), record_of("ljpeg", lmbda=lmbda))
     return folder
 
 
-def train(model_class, parse, folder):
+def train(model_class, folder):
     """Trains 3 steps on synthetic pictures; returns the checkpoint folder."""
     for seed in range(2):
         save_png(folder / "images" / f"{seed}.png", 72, 80, seed)
     argv = f"--checkpoint_dir {folder / 'train'} train --batchsize 2 --patchsize 64 "
     argv += "--last_step 3 --lr 1e-6 --preprocess_threads 2 --train_glob"
     argv = [*argv.split(), str(folder / "images" / "*.png")]
-    assert loop.train(model_class, parse(argv)) == 0
+    assert loop.train(model_class, arg_parser.parse_model(model_class, argv)) == 0
     return folder / "train"
 
 
 def compress_ljpeg(checkpoint_dir, *argv):
     argv = ["--checkpoint_dir", checkpoint_dir, "compress", "--workers", "2", *argv]
-    args = arg_parser.parse_ljpeg([str(word) for word in argv])
+    args = arg_parser.parse_model(LJPEG, [str(word) for word in argv])
     return commands.run(LJPEG, args)
 
 
 def compress_pil(*argv):
     """Exit status of `ljpeg_PIL.py compress`, called in this process."""
     argv = ["compress", "--workers", "2", *map(str, argv)]
-    return commands.run(StandardJPEG, arg_parser.parse_ljpeg_pil(argv))
+    return commands.run(StandardJPEG, arg_parser.parse_model(StandardJPEG, argv))
 
 
 def run_ljpeg(*argv):
     """Exit status of `ljpeg.py compress` without a model, in this process."""
     argv = ["compress", "--workers", "2", *map(str, argv)]
-    return commands.run(LJPEG, arg_parser.parse_ljpeg(argv))
+    return commands.run(LJPEG, arg_parser.parse_model(LJPEG, argv))

@@ -22,7 +22,7 @@ from tests.commands.helpers import save_png
 def run(*argv):
     """The exit status of `ljpeg_PIL.py compress`."""
     words = ["compress", "--workers", "2", "--quality", "50", *map(str, argv)]
-    return commands.run(StandardJPEG, arg_parser.parse_ljpeg_pil(words))
+    return commands.run(StandardJPEG, arg_parser.parse_model(StandardJPEG, words))
 
 
 def share(index, count, *argv):
@@ -258,7 +258,7 @@ def test_calls_that_do_not_fit_are_refused_and_lose_nothing(photos):
 )
 def test_flags_that_do_not_fit_are_refused(capsys, flags, word):
     with pytest.raises(SystemExit):
-        arg_parser.parse_ljpeg_pil(["compress", *flags.split()])
+        arg_parser.parse_model(StandardJPEG, ["compress", *flags.split()])
     assert word in capsys.readouterr().err
 
 
@@ -274,8 +274,9 @@ def test_little_is_held_of_a_long_list(photos, monkeypatch):
     paths = [f"{'deep/' * 12}{i}.png" for i in range(20000)]
     write_list(paths)
     os.makedirs("out/_shards")
-    args = arg_parser.parse_ljpeg_pil(
-        ["compress", "--files_from", "list", "-o", "out", "--shard", "0/2"]
+    args = arg_parser.parse_model(
+        StandardJPEG,
+        ["compress", "--files_from", "list", "-o", "out", "--shard", "0/2"],
     )
     tracemalloc.start()
     try:

@@ -21,6 +21,7 @@ from learned_jpeg.commands import run as commands
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.models import folders
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
@@ -32,7 +33,6 @@ from tests.commands.helpers import (
     save_png,
 )
 from tests.paths import ROOT
-from training import checkpoints
 from training.differentiable import rgb_to_dct
 
 ORIENTATION = 274
@@ -192,8 +192,8 @@ def test_output_that_is_the_input_itself_is_refused(tmp_path, monkeypatch, spell
 
 def restored(model_class, folder):
     """Context of a `Codec` made from a checkpoint without `compression`."""
-    prefix = checkpoints.find_checkpoint(str(folder))
-    settings = checkpoints.model_settings(str(folder), model_class.NAME)
+    prefix = folders.find_checkpoint(str(folder))
+    settings = folders.load_settings(str(folder), model_class.NAME)
     return Codecs("float32").make(model_class, settings, prefix)
 
 
@@ -216,7 +216,7 @@ def test_integers_in_the_file_are_those_of_the_model(
 def test_integers_of_the_attention_model_are_in_the_file(tmp_path, attention_dir):
     path = save_png(tmp_path / "a.png", 43, 61)
     argv = f"--checkpoint_dir {attention_dir} compress {path} --precision float32"
-    args = arg_parser.parse_ljpeg_attention(argv.split())
+    args = arg_parser.parse_model(LJPEGAttention, argv.split())
     assert commands.run(LJPEGAttention, args) == 0
     found = jpeg_file.read_coefficients((tmp_path / "a.jpg").read_bytes())
     with restored(LJPEGAttention, attention_dir) as model:

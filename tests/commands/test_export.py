@@ -23,13 +23,14 @@ from tests.commands.helpers import (
 )
 
 
-def export(model_class, parse, *argv):
-    return commands.run(model_class, parse([str(word) for word in argv]))
+def export(model_class, *argv):
+    words = [str(word) for word in argv]
+    return commands.run(model_class, arg_parser.parse_model(model_class, words))
 
 
 def export_ljpeg(checkpoint_dir, *argv):
     words = ["--checkpoint_dir", checkpoint_dir, "export", *argv]
-    return export(LJPEG, arg_parser.parse_ljpeg, *words)
+    return export(LJPEG, *words)
 
 
 def parse_cjpeg(text):
@@ -91,21 +92,18 @@ def test_exported_json_holds_tables_and_origin(tmp_path, capsys, run_dir):
 def test_export_of_the_attention_model_gives_its_tables(
     tmp_path, capsys, attention_dir
 ):
-    parse = arg_parser.parse_ljpeg_attention
     words = ["--checkpoint_dir", attention_dir]
-    assert export(LJPEGAttention, parse, *words, "export") == 0
+    assert export(LJPEGAttention, *words, "export") == 0
     tables, comments = parse_cjpeg(capsys.readouterr().out)
     assert comments[0] == "script ljpeg_attention, lambda 0.01, step 3"
     path = save_png(tmp_path / "a.png")
-    args = parse([*map(str, words), "compress", str(path)])
-    assert commands.run(LJPEGAttention, args) == 0
+    assert export(LJPEGAttention, *words, "compress", path) == 0
     np.testing.assert_array_equal(tables, tables_of_file(tmp_path / "a.jpg"))
 
 
 @pytest.mark.parametrize("quality", [1, 33, 100])
 def test_export_of_standard_tables_is_that_of_pillow(tmp_path, capsys, quality):
-    parse = arg_parser.parse_ljpeg_pil
-    assert export(StandardJPEG, parse, "export", "--quality", quality) == 0
+    assert export(StandardJPEG, "export", "--quality", quality) == 0
     tables, comments = parse_cjpeg(capsys.readouterr().out)
     path = tmp_path / "pillow.jpg"
     Image.new("RGB", (8, 8)).save(path, quality=quality)

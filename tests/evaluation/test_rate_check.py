@@ -11,7 +11,8 @@ from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file
-from training import checkpoints, loop, rate_models
+from learned_jpeg.models import folders
+from training import loop, rate_models
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def batch(tmp_path_factory):
         f"{folder}/*.png --patchsize 32 --batchsize 2 --rate_model entropy "
         "--table_init 20 --table_lr 1e-6 --rate_lr 1e-2 --last_step 60"
     )
-    loop.train(ljpeg.LJPEG, arg_parser.parse_ljpeg(argv.split()))
+    loop.train(ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, argv.split()))
     return folder / "runs", f"{folder}/*.png"
 
 
@@ -47,8 +48,8 @@ def test_table_holds_estimate_rates_ratio_and_correlation(
     assert text in capsys.readouterr().out
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
 
-    prefix = checkpoints.find_checkpoint(str(runs / "mine" / "lambda_001"))
-    settings = checkpoints.model_settings(str(runs / "mine/lambda_001/train"), "ljpeg")
+    prefix = folders.find_checkpoint(str(runs / "mine" / "lambda_001"))
+    settings = folders.load_settings(str(runs / "mine/lambda_001/train"), "ljpeg")
     bits = rate_models.bits_of_checkpoint(prefix, 1024).reshape(8, 8, 3, 2049)
     wanted = []
     with Codecs("float32").make(ljpeg.LJPEG, settings, prefix) as codec:
@@ -85,6 +86,6 @@ def test_a_model_without_entropy_model_has_no_bits(tmp_path, batch):
         f"--checkpoint_dir {tmp_path} train --train_glob {images} --patchsize 16 "
         "--batchsize 1 --last_step 1"
     )
-    loop.train(ljpeg.LJPEG, arg_parser.parse_ljpeg(argv.split()))
+    loop.train(ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, argv.split()))
     with pytest.raises(UserError, match="does not hold"):
-        rate_models.bits_of_checkpoint(checkpoints.find_checkpoint(str(tmp_path)), 8)
+        rate_models.bits_of_checkpoint(folders.find_checkpoint(str(tmp_path)), 8)

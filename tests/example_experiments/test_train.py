@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import arg_parser
+from learned_jpeg.models import contract
 from tests.paths import ROOT
 
 PUBLISHED = "learned_q_w10_scale1e-5"
@@ -49,12 +50,8 @@ def call(tmp_path, *runs, images=30):
 def parsed(call):
     """The flags of a call, by the parser of its script."""
     script = os.path.basename(call[0])
-    parse = {
-        "ljpeg.py": arg_parser.parse_ljpeg,
-        "ljpeg_attention.py": arg_parser.parse_ljpeg_attention,
-        "google_baseline.py": arg_parser.parse_google_baseline,
-    }[script]
-    return parse(call[1:])
+    model_class = contract.load_model_class(script.removesuffix(".py"))
+    return arg_parser.parse_model(model_class, call[1:])
 
 
 def test_every_run_is_trained_with_flags_that_are_understood(tmp_path):
@@ -81,9 +78,9 @@ def test_losses_of_the_runs(tmp_path):
             "lpips": 5000,
         }.get(run.rsplit("_", 1)[-1], 0)
         assert args.msssim_weight == (5000 if run.endswith("ms-ssim") else 0)
-        thesis = "w10" in run
-        assert args.rate_model == ("proxy" if thesis else run.split("_")[1])
-        assert (args.total_weight_regularizer == 10) == thesis
+        rate_model = "proxy" if "w10" in run else run.split("_")[1]
+        assert args.rate_model == rate_model.replace("rdoq", "search")
+        assert (args.total_weight_regularizer == 10) == (rate_model == "proxy")
 
 
 def test_published_attention_starts_from_tables_of_the_same_loss(tmp_path):

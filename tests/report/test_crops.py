@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import arg_parser
 import ljpeg
-from arg_parser import parse_crops, parse_ljpeg
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from report import crops
@@ -31,7 +31,10 @@ def run(tmp_path_factory, photo):
             f"--batchsize 2 --lambda 0.{name[8:]} --table_init {entry} --table_lr 1e-9 "
             "--last_step 1 --rate_model rdoq --train_glob"
         )
-        train(ljpeg.LJPEG, parse_ljpeg([*argv.split(), str(photo)]))
+        train(
+            ljpeg.LJPEG,
+            arg_parser.parse_model(ljpeg.LJPEG, [*argv.split(), str(photo)]),
+        )
     return folder
 
 
@@ -141,5 +144,5 @@ def test_output_that_cannot_be_is_refused_before_any_work(monkeypatch, tmp_path,
 
 def test_a_run_has_to_be_named(capsys):
     with pytest.raises(SystemExit, match="2"):
-        parse_crops(["a.png:0,0,9"])
+        arg_parser.parse_crops(["a.png:0,0,9"])
     assert "--rdoq or --refined, or --search" in capsys.readouterr().err

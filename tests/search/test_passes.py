@@ -8,9 +8,10 @@ from learned_jpeg.jpeg.huffman import code_lengths
 from learned_jpeg.jpeg.progressive import band_histogram, choose_bands, coded_bits
 from learned_jpeg.jpeg.sampling import blocks_of, plane_sizes
 from learned_jpeg.jpeg.standard import ZIGZAG, ijg_qtables
-from learned_jpeg.search import passes, planes, trellis
+from learned_jpeg.search import bit_costs, planes, trellis
+from learned_jpeg.search.bit_costs import interleaved_order
 from learned_jpeg.search.fixed_step_error import FixedStepError
-from learned_jpeg.search.passes import search
+from learned_jpeg.search.passes import first_steps, search
 from learned_jpeg.search.squared_error import SquaredError
 
 LMBDA = 0.01
@@ -48,8 +49,8 @@ def bits_of(found, sampling, picture, coding):
         order = np.arange(len(own))
         if coding == "standard":
             if component == 0:
-                order = passes.interleaved_order(height, width, sampling)
-            lengths = passes._standard_lengths(table)[1]
+                order = interleaved_order(height, width, sampling)
+            lengths = bit_costs._standard_lengths(table)[1]
             counts = sum(band_histogram(block[np.newaxis], 1, 63) for block in own)
             total += coded_bits(counts, lengths)
         else:
@@ -60,7 +61,7 @@ def bits_of(found, sampling, picture, coding):
     for table in (0, 1):
         lengths = code_lengths(dc[table])
         if coding == "standard":
-            lengths = passes._standard_lengths(table)[0]
+            lengths = bit_costs._standard_lengths(table)[0]
         total += dc[table] @ lengths
     return float(total)
 
@@ -194,7 +195,7 @@ def test_integers_of_fixed_steps_are_at_most_two_steps_from_rounding():
 
 def test_first_steps_follow_from_the_weights():
     coded = planes.CodedImage(picture_of(16, 16), "4:2:0")
-    steps = passes._first_steps(coded, SquaredError(0.004), None)
+    steps = first_steps(coded, SquaredError(0.004))
     energy = (1 + 0.71414**2 + 1.402**2) / 3  # not of Y
     luma = 1 / np.sqrt(0.004 * 1.0)
     assert energy > 1
@@ -206,9 +207,9 @@ def test_first_steps_follow_from_the_weights():
 
 def test_blocks_of_luma_come_in_units_of_the_interleaved_scan():
     """Of 2x2 blocks at 4:2:0; the units of a picture of 3x3 blocks are cut."""
-    order = passes.interleaved_order(24, 24, "4:2:0")
+    order = interleaved_order(24, 24, "4:2:0")
     assert order.tolist() == [0, 1, 3, 4, 2, 5, 6, 7, 8]
-    order = passes.interleaved_order(16, 24, "4:2:2")
+    order = interleaved_order(16, 24, "4:2:2")
     assert order.tolist() == [0, 1, 2, 3, 4, 5]
-    order = passes.interleaved_order(16, 16, "4:4:4")
+    order = interleaved_order(16, 16, "4:4:4")
     assert order.tolist() == [0, 1, 2, 3]

@@ -15,6 +15,8 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.search import calibration, targets
 from learned_jpeg.search.targets import MAX_ENCODES, Target, closest_lambda
+from ljpeg import LJPEG
+from ljpeg_PIL import StandardJPEG
 from tests.commands.helpers import (
     compress_ljpeg,
     compress_pil,
@@ -191,7 +193,7 @@ def test_a_blank_page_is_no_endless_search(tmp_path, caplog):
 )
 def test_bytes_may_have_a_suffix(text, value):
     argv = ["compress", "a.png", "--target_bytes", text]
-    assert arg_parser.parse_ljpeg_pil(argv).target_bytes == value
+    assert arg_parser.parse_model(StandardJPEG, argv).target_bytes == value
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_bytes_may_have_a_suffix(text, value):
 )
 def test_wrong_targets_are_usage_errors(capsys, flags, words):
     with pytest.raises(SystemExit, match="2"):
-        arg_parser.parse_ljpeg_pil(["compress", "a.png", *flags])
+        arg_parser.parse_model(StandardJPEG, ["compress", "a.png", *flags])
     assert words in capsys.readouterr().err
 
 
@@ -230,6 +232,6 @@ def test_start_of_a_target_is_the_lambda_of_the_mean(monkeypatch):
 
 
 def test_kinds_are_those_of_the_flags():
-    args = vars(arg_parser.parse_ljpeg(["compress", "a.png"]))
+    args = vars(arg_parser.parse_model(LJPEG, ["compress", "a.png"]))
     flags = {name for name in args if name.startswith("target_")}
     assert flags == {f"target_{name}" for name in targets.KINDS}

@@ -9,6 +9,7 @@ from learned_jpeg.jpeg.progressive import band_histogram, coded_bits
 from learned_jpeg.search import trellis
 
 rng_of = np.random.default_rng
+NO_RUNS = np.empty(0, np.float32)  # of a sequential scan
 
 
 def size(value):
@@ -154,10 +155,8 @@ def test_ac_of_a_sequential_block_is_the_best_of_all(seed, alike):
     weights = rng.uniform(0.3, 6, (1 if alike else 3, 64)).astype(np.float32)
     lengths = random_lengths(rng, 256)
     integers = np.full((3, 64), 7, np.int16)
-    trellis.search_ac(
-        *(z, weights, first, last, lengths, np.empty(0, np.float32)),
-        *(lengths[0], np.float32(0.5), integers),
-    )
+    band = trellis.Band(first, last, lengths, NO_RUNS, lengths[0])
+    trellis.search_ac(z, weights, band, integers)
     assert (integers[:, :first] == 7).all() and (integers[:, last + 1 :] == 7).all()
     for block in range(3):
         own = weights[0 if alike else block][np.newaxis]
@@ -187,14 +186,11 @@ def test_empty_blocks_are_the_best_choice_of_all(seed):
         # A run of no cost, and errors of zeros out of reach: its own best path.
         row = alone[block : block + 1]
         free = np.zeros(trellis.RUN_CLASSES, np.float32)
-        trellis.search_ac(
-            *(z[block : block + 1], weights, first, last, lengths, free),
-            *(end, np.float32(0.5), row),
-        )
+        band = trellis.Band(first, last, lengths, free, end)
+        trellis.search_ac(z[block : block + 1], weights, band, row)
     integers = np.zeros((blocks, 64), np.int16)
-    trellis.search_ac(
-        *(z, weights, first, last, lengths, runs, end, np.float32(0.5), integers)
-    )
+    band = trellis.Band(first, last, lengths, runs, end)
+    trellis.search_ac(z, weights, band, integers)
     arguments = z, weights, first, last, lengths, runs
     kept = [b for b in range(blocks) if alone[b].any()]
     best = np.inf
@@ -215,12 +211,12 @@ def test_long_runs_are_found_across_many_blocks():
     lengths = np.full(256, 4, np.float32)
     runs = np.full(trellis.RUN_CLASSES, 5, np.float32)
     integers = np.zeros((300, 64), np.int16)
-    arguments = z, weights, 1, 63, lengths, runs, np.float32(4), np.float32(0.5)
-    trellis.search_ac(*arguments, integers)
+    band = trellis.Band(1, 63, lengths, runs, np.float32(4))
+    trellis.search_ac(z, weights, band, integers)
     # 0.8^2 * 12 = 7.7 bits of error against 5 of its symbol and 5 of another run.
     assert np.flatnonzero(integers.any(1)).tolist() == [0, 299]
     weights *= 2
-    trellis.search_ac(*arguments, integers)
+    trellis.search_ac(z, weights, band, integers)
     assert np.flatnonzero(integers.any(1)).tolist() == [0, 150, 299]
 
 
@@ -230,10 +226,8 @@ def test_values_beyond_the_format_are_cut():
     lengths = np.full(256, 1, np.float32)
     weights = np.ones((1, 64), np.float32)
     trellis.search_dc(z, weights, np.arange(1), lengths[:16], integers)
-    trellis.search_ac(
-        *(z, weights, 1, 63, lengths, np.empty(0, np.float32)),
-        *(lengths[0], np.float32(0.5), integers),
-    )
+    band = trellis.Band(1, 63, lengths, NO_RUNS, lengths[0])
+    trellis.search_ac(z, weights, band, integers)
     assert integers[0, 0] == 1020 + 2 or integers[0, 0] == 1020
     assert (integers[0, 1:] == 1023).all()
 

@@ -7,9 +7,10 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from learned_jpeg.common.process import run_main
+from tests.records import record_of
 from training import checkpoints, strip, variables
 
-SETTINGS = {"script": "ljpeg", "lmbda": 0.01, "lr": 1e-4, "vgg": "vgg16"}
+RECORD = record_of("ljpeg", lr=1e-4)
 
 
 SUFFIXES = (".index", ".data-00000-of-00001")
@@ -40,7 +41,7 @@ def write_checkpoint(folder, steps=7, **shape):
         prefix = variables.saver(tf.global_variables()).save(
             session, path, step, write_meta_graph=False
         )
-        checkpoints.save_settings(folder, SETTINGS)
+        checkpoints.save_record(folder, RECORD)
         return prefix, {v.op.name: session.run(v) for v in [*kept, step]}
 
 

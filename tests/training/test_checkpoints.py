@@ -1,6 +1,5 @@
 """Checkpoint folders: settings, restoring, stripping, and all that may be amiss."""
 
-import argparse
 import json
 import os
 import subprocess
@@ -10,11 +9,17 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from arg_parser import parse_model
+from google_baseline import GoogleBaseline
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.models import contract, folders
+from learned_jpeg.models.settings import LossWeights, ModelSettings
 from ljpeg import LJPEG
+from ljpeg_attention import LJPEGAttention
 from tests.paths import ROOT
+from tests.records import record_of
 from tests.training.helpers import (
-    SETTINGS,
+    RECORD,
     SUFFIXES,
     assert_one_line,
     restored,
@@ -22,28 +27,59 @@ from tests.training.helpers import (
     write_checkpoint,
 )
 from training import checkpoints, strip, variables
+from training.options import TrainOptions
 
 
-def test_settings_are_the_flags_that_matter():
-    args = argparse.Namespace(
-        lmbda=0.1, lr=1e-4, checkpoint_dir="a", command="train", preprocess_threads=3
-    )
-    assert checkpoints.settings_of(args, "ljpeg") == {
-        "script": "ljpeg",
-        "lmbda": 0.1,
-        "lr": 1e-4,
+@pytest.mark.parametrize(
+    "model_class, words, settings",
+    [
+        (
+            LJPEGAttention,
+            "--lambda 0.1 --lpips_weight 3 --freeze_vgg --tables_from runs/a",
+            ModelSettings(
+                "ljpeg_attention",
+                lmbda=0.1,
+                weights=LossWeights(lpips=3.0),
+                rounding="straight_through",
+                tables_from="runs/a",
+                freeze_vgg=True,
+            ),
+        ),
+        (
+            LJPEG,
+            "--rate_model rdoq --msssim_weight 2 --table_init 9",
+            ModelSettings(
+                "ljpeg",
+                lmbda=0.01,
+                subsampling="4:2:0",
+                rate_model="search",
+                weights=LossWeights(ms_ssim=2.0),
+                table_init=9.0,
+            ),
+        ),
+        (GoogleBaseline, "", ModelSettings("google_baseline", lmbda=0.01)),
+    ],
+)
+def test_flags_become_settings_that_come_back_as_they_were_saved(
+    tmp_path, model_class, words, settings
+):
+    flags = vars(parse_model(model_class, ["train", *words.split()]))
+    options = TrainOptions.of_flags(model_class.NAME, flags)
+    assert options.settings == settings
+    assert options.record.keys() == {"script"} | flags.keys() - {
+        *("checkpoint_dir", "command", "device", "preprocess_threads")
     }
+    checkpoints.save_record(tmp_path, options.record)
+    assert folders.load_settings(tmp_path, model_class.NAME) == settings
+    assert folders.load_record(tmp_path) == options.record
 
 
-def test_settings_come_back_as_they_were_saved(tmp_path):
-    checkpoints.save_settings(tmp_path, SETTINGS)
-    assert checkpoints.load_settings(tmp_path) == SETTINGS
-    text = (tmp_path / "settings.json").read_text(encoding="utf-8")
-    assert json.loads(text) == SETTINGS
-
-
-def test_missing_settings_are_empty(tmp_path):
-    assert checkpoints.load_settings(tmp_path) == {}
+def test_missing_settings_are_the_defaults_of_the_script_that_is_named(tmp_path):
+    assert folders.load_record(tmp_path) == {}
+    assert folders.load_settings(tmp_path, "ljpeg") == ModelSettings("ljpeg")
+    with pytest.raises(UserError) as caught:
+        folders.load_settings(tmp_path)
+    assert_one_line(caught, str(tmp_path), "settings.json")
 
 
 @pytest.mark.parametrize(
@@ -53,31 +89,45 @@ def test_damaged_settings_are_a_user_error_that_names_the_file(tmp_path, data):
     path = tmp_path / "settings.json"
     path.write_bytes(data)
     with pytest.raises(UserError) as caught:
-        checkpoints.load_settings(tmp_path)
+        folders.load_record(tmp_path)
     assert_one_line(caught, str(path))
 
 
-def test_model_settings_have_defaults_for_what_old_folders_lack(tmp_path):
-    settings = checkpoints.model_settings(tmp_path, "ljpeg_attention")
-    assert (settings.vgg, settings.freeze_vgg) == ("vgg16", False)
-    checkpoints.save_settings(
-        tmp_path, {"script": "ljpeg_attention", "vgg": "vgg19", "freeze_vgg": True}
-    )
-    settings = checkpoints.model_settings(tmp_path, "ljpeg_attention")
-    assert (settings.vgg, settings.freeze_vgg) == ("vgg19", True)
+@pytest.mark.parametrize("key", record_of("ljpeg_attention"))
+def test_settings_that_lack_something_are_a_user_error(tmp_path, key):
+    record = record_of("ljpeg_attention")
+    del record[key]
+    checkpoints.save_record(tmp_path, record)
+    with pytest.raises(UserError) as caught:
+        folders.load_settings(tmp_path, "ljpeg_attention")
+    flag = "--lambda" if key == "lmbda" else f"--{key}"
+    assert_one_line(caught, str(tmp_path), "settings.json", f"lacks {flag};", "restore")
+
+
+def test_settings_in_the_repository_are_complete():
+    paths = sorted((ROOT / "example_experiments").glob("*/*/train/settings.json"))
+    assert len(paths) == 86
+    for path in paths:
+        record = folders.load_record(path.parent)
+        flags = vars(
+            parse_model(contract.load_model_class(record["script"]), ["train"])
+        )
+        options = TrainOptions.of_flags(record["script"], flags)
+        assert record.keys() == options.record.keys()
+        assert "/work" not in path.read_text()
 
 
 def test_folder_of_another_script_is_a_user_error(tmp_path):
-    checkpoints.save_settings(tmp_path, {"script": "google_baseline"})
+    checkpoints.save_record(tmp_path, record_of("google_baseline"))
     with pytest.raises(UserError) as caught:
-        checkpoints.model_settings(tmp_path, "ljpeg")
+        folders.load_settings(tmp_path, "ljpeg")
     assert_one_line(caught, str(tmp_path), "google_baseline.py", "ljpeg.py")
 
 
 @pytest.mark.parametrize(
     "key, value, flag",
     [
-        ("script", "ljpeg_attention", "ljpeg_attention.py"),
+        ("script", "ljpeg", "ljpeg.py"),
         ("lmbda", 0.02, "--lambda"),
         ("vgg", "vgg19", "--vgg"),
         ("lpips_weight", 3.0, "--lpips_weight"),
@@ -86,13 +136,8 @@ def test_folder_of_another_script_is_a_user_error(tmp_path):
     ],
 )
 def test_resume_with_another_model_or_loss_is_a_user_error(tmp_path, key, value, flag):
-    saved = SETTINGS | {
-        "freeze_vgg": False,
-        "lpips_weight": 0.0,
-        "total_weight_regularizer": 10.0,
-    }
-    checkpoints.save_settings(tmp_path, saved)
-    saved |= {"subsampling": "4:4:4"}  # What an older version does not tell.
+    saved = record_of("ljpeg_attention", total_weight_regularizer=10.0)
+    checkpoints.save_record(tmp_path, saved)
     assert checkpoints.check_resume(tmp_path, saved) == []
     with pytest.raises(UserError) as caught:
         checkpoints.check_resume(tmp_path, saved | {key: value})
@@ -103,9 +148,10 @@ def test_resume_with_another_model_or_loss_is_a_user_error(tmp_path, key, value,
 def test_resume_with_the_trunk_frozen_otherwise_names_the_remedy(
     tmp_path, saved, remedy
 ):
-    checkpoints.save_settings(tmp_path, SETTINGS | {"freeze_vgg": saved})
+    record = record_of("ljpeg_attention", freeze_vgg=saved)
+    checkpoints.save_record(tmp_path, record)
     with pytest.raises(UserError) as caught:
-        checkpoints.check_resume(tmp_path, SETTINGS | {"freeze_vgg": not saved})
+        checkpoints.check_resume(tmp_path, record | {"freeze_vgg": not saved})
     assert_one_line(caught, str(tmp_path), "--freeze_vgg", remedy)
 
 
@@ -124,7 +170,7 @@ def test_second_training_in_a_folder_is_a_user_error(tmp_path):
 def test_run_folder_in_place_of_a_checkpoint_folder_says_so(tmp_path):
     (tmp_path / "lambda_001").mkdir()
     with pytest.raises(UserError) as caught:
-        checkpoints.find_checkpoint(str(tmp_path))
+        folders.find_checkpoint(str(tmp_path))
     assert_one_line(caught, str(tmp_path), "lambda_*")
 
 
@@ -149,14 +195,19 @@ BAD_SETTINGS = [
     {"table_init": 0},
     {"table_init": 256},
     {"table_init": "x" * 5000},
+    {"rate_model": "rdoq"},
+    {"rounding": "floor"},
+    {"subsampling": "4:1:1"},
+    {"tables_from": 3},
+    {"freeze_vgg": 0},
 ]
 
 
 @pytest.mark.parametrize("bad", BAD_SETTINGS)
 def test_settings_of_an_unknown_model_are_a_user_error(tmp_path, bad):
-    checkpoints.save_settings(tmp_path, SETTINGS | bad)
+    checkpoints.save_record(tmp_path, record_of("ljpeg_attention", **bad))
     with pytest.raises(UserError) as caught:
-        checkpoints.model_settings(str(tmp_path), SETTINGS["script"])
+        folders.load_settings(str(tmp_path), "ljpeg_attention")
     (key,) = bad
     flag = "--lambda" if key == "lmbda" else f"--{key}"
     assert_one_line(caught, str(tmp_path), "settings.json", flag, "restore")
@@ -169,10 +220,10 @@ def test_settings_of_an_unknown_model_are_a_user_error(tmp_path, bad):
 def test_odd_json_is_a_user_error(tmp_path, text):
     (tmp_path / "settings.json").write_text(text)
     with pytest.raises(UserError) as caught:
-        checkpoints.load_settings(tmp_path)
+        folders.load_record(tmp_path)
     assert_one_line(caught, "settings.json: not JSON")
     (tmp_path / "qtables.json").write_text(text)
-    assert checkpoints.load_qtables(str(tmp_path / "model.ckpt-1"), "ljpeg") is None
+    assert folders.load_qtables(str(tmp_path / "model.ckpt-1"), "ljpeg") is None
 
 
 def test_lock_needs_no_module_of_one_system():
@@ -194,7 +245,7 @@ ODD_FOLDERS = ["run[1]", "a*b", "what?", "[", "back\\slash", "plain"]
 @pytest.mark.parametrize("name", ODD_FOLDERS)
 def test_checkpoint_in_a_folder_of_any_name_is_restored(tmp_path, name):
     prefix, values = write_checkpoint(str(tmp_path / name / "train"))
-    assert checkpoints.find_checkpoint(str(tmp_path / name)) == prefix
+    assert folders.find_checkpoint(str(tmp_path / name)) == prefix
     found = restored(prefix)
     for key in ("qtables", "head/bias"):
         np.testing.assert_array_equal(found[key], values[key])
@@ -204,7 +255,7 @@ def test_checkpoint_in_a_folder_of_any_name_is_restored(tmp_path, name):
 def test_strip_works_from_and_to_folders_of_any_name(tmp_path, name):
     _, values = write_checkpoint(str(tmp_path / name))
     copy = strip.strip(str(tmp_path / name), str(tmp_path / f"copy {name}"))
-    assert checkpoints.find_checkpoint(str(tmp_path / f"copy {name}")) == copy
+    assert folders.find_checkpoint(str(tmp_path / f"copy {name}")) == copy
     with checkpoints.literal_prefix(copy) as literal:
         saved = tf.train.load_checkpoint(literal).get_tensor("head/bias")
     np.testing.assert_array_equal(saved, values["head/bias"])
@@ -224,7 +275,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
         prefix = variables.saver([table]).save(session, path, 5, write_meta_graph=False)
         for read in (
             lambda: variables.restore(session, [table], prefix),
-            lambda: variables.learned_qtables(prefix, LJPEG),
+            lambda: variables.saved_qtables(prefix, "ljpeg"),
         ):
             with pytest.raises(UserError) as caught:
                 read()
@@ -232,27 +283,27 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path, value):
 
 
 def test_resume_with_other_harmless_flags_is_reported(tmp_path):
-    checkpoints.save_settings(tmp_path, SETTINGS)
-    changed = SETTINGS | {"lr": 1e-5, "new_flag": 3}
+    checkpoints.save_record(tmp_path, RECORD)
+    changed = RECORD | {"lr": 1e-5, "new_flag": 3}
     [line] = checkpoints.check_resume(tmp_path, changed)
     assert "--lr" in line and "0.0001" in line and "1e-05" in line
 
 
 def test_resume_with_equal_flags_is_silent(tmp_path):
-    assert checkpoints.check_resume(tmp_path, SETTINGS) == []
-    checkpoints.save_settings(tmp_path, SETTINGS)
-    assert checkpoints.check_resume(tmp_path, SETTINGS) == []
+    assert checkpoints.check_resume(tmp_path, RECORD) == []
+    checkpoints.save_record(tmp_path, RECORD)
+    assert checkpoints.check_resume(tmp_path, RECORD) == []
 
 
 def test_checkpoint_is_found_in_the_train_folder_below(folder, checkpoint):
-    assert checkpoints.find_checkpoint(os.path.dirname(folder)) == checkpoint[0]
-    assert checkpoints.latest_checkpoint(os.path.dirname(folder)) is None
+    assert folders.find_checkpoint(os.path.dirname(folder)) == checkpoint[0]
+    assert folders.latest_checkpoint(os.path.dirname(folder)) is None
 
 
 def test_newest_checkpoint_is_taken(folder, checkpoint):
     newer, _ = write_checkpoint(folder, steps=12)
-    assert checkpoints.find_checkpoint(folder) == newer
-    assert checkpoints.checkpoint_step(newer) == 12
+    assert folders.find_checkpoint(folder) == newer
+    assert folders.checkpoint_step(newer) == 12
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -260,9 +311,9 @@ def test_folder_without_checkpoint_is_a_user_error(folder, exists):
     if exists:
         os.makedirs(folder)
     with pytest.raises(UserError) as caught:
-        checkpoints.find_checkpoint(folder)
+        folders.find_checkpoint(folder)
     assert_one_line(caught, folder, "no checkpoint there")
-    assert checkpoints.latest_checkpoint(folder) is None
+    assert folders.latest_checkpoint(folder) is None
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -270,7 +321,7 @@ def test_checkpoint_without_one_of_its_files_is_a_user_error(
     folder, checkpoint, suffix
 ):
     os.remove(checkpoint[0] + suffix)
-    for find in (checkpoints.find_checkpoint, checkpoints.latest_checkpoint):
+    for find in (folders.find_checkpoint, folders.latest_checkpoint):
         with pytest.raises(UserError) as caught:
             find(folder)
         assert_one_line(caught, checkpoint[0] + suffix)
@@ -281,18 +332,18 @@ def test_damaged_state_file_is_a_user_error(folder, checkpoint, text):
     with open(os.path.join(folder, "checkpoint"), "w", encoding="utf-8") as file:
         file.write(text)
     with pytest.raises(UserError) as caught:
-        checkpoints.find_checkpoint(folder)
+        folders.find_checkpoint(folder)
     assert_one_line(caught, os.path.join(folder, "checkpoint"))
 
 
 def test_hash_changes_with_either_file_alone(checkpoint):
     prefix, _ = checkpoint
-    hashes = {checkpoints.checkpoint_hash(prefix)}
-    assert hashes == {checkpoints.checkpoint_hash(prefix)}
+    hashes = {folders.checkpoint_hash(prefix)}
+    assert hashes == {folders.checkpoint_hash(prefix)}
     for suffix in SUFFIXES:
         with open(prefix + suffix, "ab") as file:
             file.write(b"x")
-        hashes.add(checkpoints.checkpoint_hash(prefix))
+        hashes.add(folders.checkpoint_hash(prefix))
     assert len(hashes) == 3
 
 
@@ -310,7 +361,7 @@ def test_state_file_is_read_as_tensorflow_reads_it(tmp_path, name):
     expected = tf.train.get_checkpoint_state(str(tmp_path)).model_checkpoint_path
     for suffix in SUFFIXES:
         (tmp_path / f"{prefix}{suffix}").touch()
-    assert checkpoints.latest_checkpoint(str(tmp_path)) == expected
+    assert folders.latest_checkpoint(str(tmp_path)) == expected
 
 
 # Tables beside a checkpoint
@@ -322,20 +373,20 @@ def random_qtables():
 
 def test_tables_come_back_as_they_were_saved(checkpoint):
     prefix, _ = checkpoint
-    checkpoints.save_qtables(prefix, "ljpeg", random_qtables())
-    found = checkpoints.load_qtables(prefix, "ljpeg")
+    folders.save_qtables(prefix, "ljpeg", random_qtables())
+    found = folders.load_qtables(prefix, "ljpeg")
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, random_qtables())
 
 
 def test_tables_of_another_model_or_checkpoint_are_none(checkpoint):
     prefix, _ = checkpoint
-    assert checkpoints.load_qtables(prefix, "ljpeg") is None
-    checkpoints.save_qtables(prefix, "ljpeg", random_qtables())
-    assert checkpoints.load_qtables(prefix, "ljpeg_attention") is None
+    assert folders.load_qtables(prefix, "ljpeg") is None
+    folders.save_qtables(prefix, "ljpeg", random_qtables())
+    assert folders.load_qtables(prefix, "ljpeg_attention") is None
     with open(prefix + ".index", "ab") as file:
         file.write(b"x")
-    assert checkpoints.load_qtables(prefix, "ljpeg") is None
+    assert folders.load_qtables(prefix, "ljpeg") is None
 
 
 @pytest.mark.parametrize(
@@ -352,19 +403,19 @@ def test_tables_of_another_model_or_checkpoint_are_none(checkpoint):
 )
 def test_tables_that_are_none_are_not_taken(checkpoint, change):
     prefix, _ = checkpoint
-    checkpoints.save_qtables(prefix, "ljpeg", random_qtables())
-    path = os.path.join(os.path.dirname(prefix), checkpoints.QTABLES_FILE)
+    folders.save_qtables(prefix, "ljpeg", random_qtables())
+    path = os.path.join(os.path.dirname(prefix), folders.QTABLES_FILE)
     with open(path, encoding="utf-8") as file:
         record = json.load(file)
     with open(path, "w", encoding="utf-8") as file:
         json.dump(record | change, file)
-    assert checkpoints.load_qtables(prefix, "ljpeg") is None
+    assert folders.load_qtables(prefix, "ljpeg") is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"luma": 1}'])
 def test_damaged_file_of_tables_is_not_taken(checkpoint, text):
     prefix, _ = checkpoint
-    path = os.path.join(os.path.dirname(prefix), checkpoints.QTABLES_FILE)
+    path = os.path.join(os.path.dirname(prefix), folders.QTABLES_FILE)
     with open(path, "w", encoding="utf-8") as file:
         file.write(text)
-    assert checkpoints.load_qtables(prefix, "ljpeg") is None
+    assert folders.load_qtables(prefix, "ljpeg") is None

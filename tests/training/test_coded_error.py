@@ -1,22 +1,19 @@
 """The compiled squared error against the graph and against finite differences."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-from training import checkpoints, differentiable, losses
+from learned_jpeg.models.settings import WEIGHT_KEYS, LossWeights, ModelSettings
+from training import differentiable, losses
 from training.coded_error import LANES
 
 SIZE = 72, 80  # px; more blocks than lanes, and not a multiple of them
 
 
 def settings(**changes):
-    """Those of a training by the squared error alone."""
-    values = dict.fromkeys(checkpoints.DISTORTION_WEIGHTS, 0.0)
-    values.update(rate_model="proxy", rounding="straight_through", subsampling="4:4:4")
-    return types.SimpleNamespace(**{**values, **changes})
+    """Settings of a training by the squared error only."""
+    return ModelSettings("ljpeg", **{"rounding": "straight_through", **changes})
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +83,9 @@ def test_gradient_of_factors_is_the_slope_of_the_error(session, batch, tables):
 @pytest.mark.parametrize(
     "changes",
     [
-        *({name: 1.0} for name in checkpoints.DISTORTION_WEIGHTS),
+        *({"weights": LossWeights(**{name: 1.0})} for name in WEIGHT_KEYS),
         {"rate_model": "entropy"},
-        {"rate_model": "rdoq"},
+        {"rate_model": "search"},
         {"rounding": "polynomial"},
         {"subsampling": "4:2:0"},
     ],

@@ -2,7 +2,6 @@
 
 import functools
 import io
-import types
 
 import numpy as np
 import pytest
@@ -10,12 +9,12 @@ import scipy.fft
 import tensorflow.compat.v1 as tf
 from PIL import Image
 
-import arg_parser
 import image_utils
 import ljpeg
 from learned_jpeg.jpeg import SUBSAMPLINGS, transform
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.sampling import groups, planes_of
+from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.search import planes
 from ljpeg_PIL import StandardJPEG
 from training import differentiable
@@ -96,7 +95,7 @@ def test_picture_equals_the_separate_steps(session, size):
 @pytest.mark.parametrize("size", SIZES)
 def test_picture_comes_back_from_its_coefficients_at_dynamic_sizes(session, size):
     placeholder = tf.placeholder(tf.float32, [None, None, None, 3])
-    height, width = differentiable.picture_size(placeholder)
+    height, width = differentiable.image_size(placeholder)
     back = differentiable.dct_to_rgb(
         differentiable.rgb_to_dct(placeholder), height, width
     )
@@ -105,9 +104,9 @@ def test_picture_comes_back_from_its_coefficients_at_dynamic_sizes(session, size
 
 
 def test_size_is_static_where_it_is_known(session):
-    assert differentiable.picture_size(tf.zeros([2, 5, 7, 3])) == [5, 7]
+    assert differentiable.image_size(tf.zeros([2, 5, 7, 3])) == [5, 7]
     placeholder = tf.placeholder(tf.float32, [None, None, 7, 3])
-    height, width = differentiable.picture_size(placeholder)
+    height, width = differentiable.image_size(placeholder)
     assert width == 7
     assert session.run(height, {placeholder: np.zeros([1, 9, 7, 3])}) == 9
 
@@ -137,7 +136,7 @@ def test_x_tilde_is_what_a_decoder_shows_of_the_file(
     x = smooth_picture(seed, *size, contrast=20)[np.newaxis] / np.float32(255)
     qtables = random_tables(seed)
     placeholder = tf.placeholder(tf.float32, [None, None, None, 3])
-    height, width = differentiable.picture_size(placeholder)
+    height, width = differentiable.image_size(placeholder)
     coded = differentiable.code(
         *(differentiable.rgb_to_dct(placeholder, sampling), tf.constant(qtables)),
         *(height, width, sampling),
@@ -277,7 +276,7 @@ def test_standard_model_decodes_like_pillows_encoder(
 ):
     picture = smooth_picture(3, *size)
     x = tf.constant(picture[np.newaxis] / np.float32(255))
-    settings = types.SimpleNamespace(subsampling=sampling)
+    settings = ModelSettings("ljpeg_PIL", subsampling=sampling)
     coded = StandardJPEG(settings, tf.float32).code(x, tf.constant(quality))
     integers, qtables = session.run([coded.integers, coded.qtables])
     data = io.BytesIO()
@@ -443,8 +442,12 @@ def test_loss_and_gradient_of_the_tables_equal_finite_differences(
 ):
     x = np.random.default_rng(seed).uniform(0.1, 0.9, (2, 16, 24, 3))
     x = x.astype(np.float32)
-    flags = ["--lambda", str(LMBDA), "--total_weight_regularizer", str(WEIGHT)]
-    settings = arg_parser.parse_ljpeg(["train", *flags, "--rounding", rounding])
+    settings = ModelSettings(
+        "ljpeg",
+        lmbda=LMBDA,
+        total_weight_regularizer=WEIGHT,
+        rounding=rounding,
+    )
     model = ljpeg.LJPEG(settings, tf.float32)
     [variable] = tf.trainable_variables()
     q = np.random.default_rng(seed).uniform(10, 50, (8, 8, 2)).astype(np.float32)

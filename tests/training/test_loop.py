@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import scipy.fft
 import tensorflow.compat.v1 as tf
+from learned_jpeg.codec.codecs import Codecs
 from PIL import Image
 
 import arg_parser
@@ -20,21 +21,19 @@ import google_baseline
 import ljpeg
 import ljpeg_attention
 import weights
-from learned_jpeg.codec.codecs import Codecs
+from image_utils import get_std_jpeg_qtable
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.models import folders
+from tests.records import record_of
 from tests.small_networks import use_small_networks
 from training import checkpoints, crops, devices, loop, strip, summaries, variables
+from training.options import TrainOptions
 
 PATCH, BATCH = 24, 2
 LPIPS_PATCH = 32  # Smaller ones are trained without LPIPS in the summaries.
 LEARNING_RATES = {"ljpeg": 1e-6, "ljpeg_attention": 1e-5, "google_baseline": 1e-3}
-PARSERS = {
-    ljpeg.LJPEG: arg_parser.parse_ljpeg,
-    ljpeg_attention.LJPEGAttention: arg_parser.parse_ljpeg_attention,
-    google_baseline.GoogleBaseline: arg_parser.parse_google_baseline,
-}
-MODELS = list(PARSERS)
+MODELS = [ljpeg.LJPEG, ljpeg_attention.LJPEGAttention, google_baseline.GoogleBaseline]
 
 
 def tiny_imagenet_weights(trunk="vgg16"):
@@ -92,14 +91,14 @@ def parse(images, tmp_path):
         argv = ["--checkpoint_dir", str(tmp_path / folder), "train"]
         for name, value in values.items():
             argv += [f"--{name}"] if value is True else [f"--{name}", str(value)]
-        return PARSERS[model](argv)
+        return arg_parser.parse_model(model, argv)
 
     return make
 
 
 def variables_in(folder):
     """The arrays of the newest checkpoint by name."""
-    reader = tf.train.load_checkpoint(checkpoints.find_checkpoint(folder))
+    reader = tf.train.load_checkpoint(folders.find_checkpoint(folder))
     names = reader.get_variable_to_shape_map()
     return {name: reader.get_tensor(name) for name in names}
 
@@ -125,11 +124,15 @@ def events(folder):
     return found
 
 
+def options_of(model, args):
+    return TrainOptions.of_flags(model.NAME, vars(args))
+
+
 @contextlib.contextmanager
 def trainer(model, args):
     """Yields (trainer, session) of a training that has been initialized."""
     with tf.Graph().as_default():
-        made = loop.Trainer(model, args)
+        made = loop.Trainer(model, options_of(model, args))
         with tf.Session(config=devices.session_config()) as session:
             made.initialize(session, None)
             yield made, session
@@ -153,7 +156,7 @@ def first_batch(args):
         *((model, {}) for model in MODELS),
         # Has variables of all kinds, each kind with an Adam of its own.
         (ljpeg_attention.LJPEGAttention, {"rate_model": "entropy"}),
-        (ljpeg.LJPEG, {"rate_model": "rdoq", "table_init": 20, "table_lr": 1e-5}),
+        (ljpeg.LJPEG, {"rate_model": "search", "table_init": 20, "table_lr": 1e-5}),
     ],
 )
 def test_training_in_two_parts_equals_one_part_bit_for_bit(
@@ -180,13 +183,13 @@ def test_resume_leaves_one_checkpoint_in_the_folder(parse, tmp_path):
 @pytest.mark.parametrize("model", [ljpeg.LJPEG, ljpeg_attention.LJPEGAttention])
 def test_tables_beside_a_checkpoint_are_those_in_it(model, parse, tmp_path):
     loop.train(model, parse(model, last_step=3))
-    prefix = checkpoints.find_checkpoint(str(tmp_path / "train"))
+    prefix = folders.find_checkpoint(str(tmp_path / "train"))
     entries = variables_in(tmp_path / "train")["qtables"] / np.float32(1e-5)
     expected = np.rint(entries).clip(1, 255).transpose(2, 0, 1)
-    found = checkpoints.load_qtables(prefix, model.NAME)
+    found = folders.load_qtables(prefix, model.NAME)
     np.testing.assert_array_equal(found, expected)
-    os.remove(tmp_path / "train" / checkpoints.QTABLES_FILE)
-    np.testing.assert_array_equal(variables.learned_qtables(prefix, model), expected)
+    os.remove(tmp_path / "train" / folders.QTABLES_FILE)
+    np.testing.assert_array_equal(variables.saved_qtables(prefix, model.NAME), expected)
 
 
 @pytest.mark.parametrize("folder", ["train", "tr[ai]n", "a*b?", "runs[1]/train"])
@@ -203,8 +206,8 @@ def test_one_checkpoint_is_left_in_a_folder_of_any_name(
             f"{name}.data-00000-of-00001",
             f"{name}.index",
         }
-    prefix = checkpoints.find_checkpoint(str(tmp_path / folder))
-    assert variables.learned_qtables(prefix, ljpeg.LJPEG).shape == (2, 8, 8)
+    prefix = folders.find_checkpoint(str(tmp_path / folder))
+    assert folders.load_qtables(prefix, "ljpeg").shape == (2, 8, 8)
 
 
 def test_seed_changes_the_training(parse, tmp_path):
@@ -290,10 +293,6 @@ def test_resume_by_another_script_is_a_user_error(parse, tmp_path):
 
 def test_published_gradient_goes_on_as_it_was_trained(parse, tmp_path):
     loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=2, rounding="polynomial"))
-    path = tmp_path / "train" / "settings.json"
-    settings = json.loads(path.read_text())
-    del settings["rounding"]  # as before there was a choice
-    path.write_text(json.dumps(settings))
     with pytest.raises(UserError, match="--rounding polynomial, not straight_through"):
         loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=4))
     loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=4, rounding="polynomial"))
@@ -343,7 +342,7 @@ def test_resume_with_another_learning_rate_says_so(parse, caplog):
     "model, flags, sampling",
     [
         (ljpeg.LJPEG, {}, "4:2:2"),
-        (ljpeg.LJPEG, {"rate_model": "rdoq", "table_init": 20}, None),
+        (ljpeg.LJPEG, {"rate_model": "search", "table_init": 20}, None),
         (ljpeg_attention.LJPEGAttention, {"rate_model": "entropy"}, "4:2:0"),
         (google_baseline.GoogleBaseline, {}, "4:2:0"),
     ],
@@ -358,7 +357,7 @@ def test_a_training_at_another_subsampling_makes_such_files(
     assert loop.train(model, args) == 0
     assert "summary" not in caplog.text
     assert {"psnr", "bpp"} < set(events(tmp_path / "train")[2])
-    prefix = checkpoints.find_checkpoint(str(tmp_path / "train"))
+    prefix = folders.find_checkpoint(str(tmp_path / "train"))
     with Codecs("float32").restore(prefix, {model.NAME: model}) as codec:
         quantized = codec.quantize(smooth_picture(0, 37, 53), 25)
     assert quantized.sampling == (sampling or "4:2:0")
@@ -407,7 +406,7 @@ def test_precision_in_the_settings_is_the_one_that_was_used(parse, monkeypatch):
     monkeypatch.setattr(devices, "choose_precision", lambda wish: ("bfloat16", "why"))
     loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, "b", last_step=1))
     folder = parse(ljpeg.LJPEG, "b").checkpoint_dir
-    assert checkpoints.load_settings(folder)["precision"] == "bfloat16"
+    assert folders.load_record(folder)["precision"] == "bfloat16"
 
 
 # Learning rates
@@ -605,7 +604,7 @@ def loss_terms_and_mse(model, args):
 
 @pytest.mark.parametrize(
     "model, rate_model",
-    [*((model, "entropy") for model in MODELS[:2]), (ljpeg.LJPEG, "rdoq")],
+    [*((model, "entropy") for model in MODELS[:2]), (ljpeg.LJPEG, "search")],
 )
 def test_loss_with_a_rate_is_distortion_and_bits_per_pixel(model, rate_model, parse):
     flags = {"lambda": 0.02, "total_weight_regularizer": 7, "table_init": 20}
@@ -649,7 +648,7 @@ def test_loss_of_the_baseline_is_distortion_and_rate(parse):
 def test_baseline_draws_every_quality_from_8_to_25(parse):
     model = google_baseline.GoogleBaseline
     args = parse(model)
-    known = {google_baseline.get_std_jpeg_qtable(q).tobytes(): q for q in range(1, 101)}
+    known = {get_std_jpeg_qtable(q).tobytes(): q for q in range(1, 101)}
     drawn = set()
     with trainer(model, args) as (made, session):
         step = tf.train.get_global_step()
@@ -764,13 +763,13 @@ def test_training_on_cached_features_goes_on_bit_for_bit(parse, tmp_path, caplog
     assert len(os.listdir(tmp_path / "features")) > count
     # It codes as any other of the kind.
     args = cached(parse, tmp_path, "whole")
-    assert checkpoints.load_settings(args.checkpoint_dir)["freeze_vgg"]
+    assert folders.load_record(args.checkpoint_dir)["freeze_vgg"]
 
 
 def codec_of(folder):
     model = ljpeg_attention.LJPEGAttention
-    settings = checkpoints.model_settings(folder, model.NAME)
-    prefix = checkpoints.find_checkpoint(folder)
+    settings = folders.load_settings(folder, model.NAME)
+    prefix = folders.find_checkpoint(folder)
     return Codecs("float32").make(model, settings, prefix)
 
 
@@ -948,7 +947,7 @@ def test_failure_of_a_summary_is_said_and_the_training_goes_on(
     monkeypatch.setattr(summaries, "_psnr_and_bpp", fail)
     assert loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=2)) == 0
     assert "no file" in caplog.text
-    assert checkpoints.latest_checkpoint(tmp_path / "train").endswith("-2")
+    assert folders.latest_checkpoint(tmp_path / "train").endswith("-2")
 
 
 def test_data_that_end_save_what_was_trained(parse, monkeypatch, tmp_path):
@@ -962,12 +961,12 @@ def test_data_that_end_save_what_was_trained(parse, monkeypatch, tmp_path):
     monkeypatch.setattr(crops.CropDataset, "batches", batches)
     with pytest.raises(UserError, match="no images left"):
         loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=9))
-    assert checkpoints.latest_checkpoint(tmp_path / "train").endswith("-2")
+    assert folders.latest_checkpoint(tmp_path / "train").endswith("-2")
 
 
 def test_settings_without_a_checkpoint_bind_nobody(parse, tmp_path):
     (tmp_path / "train").mkdir()
-    checkpoints.save_settings(tmp_path / "train", {"script": "ljpeg", "lmbda": 1e9})
+    checkpoints.save_record(tmp_path / "train", record_of("ljpeg", lmbda=1e9))
     assert loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=1)) == 0
 
 

@@ -1,7 +1,5 @@
 """Terms of the losses against other implementations; gradients against formulas."""
 
-import types
-
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
@@ -10,9 +8,12 @@ import arg_parser
 import ljpeg
 from learned_jpeg.metrics.image_metrics import measure
 from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
+from learned_jpeg.metrics.ssimulacra2 import score
+from learned_jpeg.models.settings import WEIGHT_KEYS, LossWeights, ModelSettings
 from tests.metrics.helpers import shown, value_of
-from training import checkpoints, differentiable, losses, rate_models
+from training import differentiable, losses, rate_models
 from training.loop import Trainer
+from training.options import TrainOptions
 
 # Distortion
 
@@ -25,23 +26,17 @@ def pairs(smooth_picture):
     return x, np.clip(x + noise, 0, 255).round().astype(np.uint8)
 
 
-def weighing(**weights):
-    """Settings of a loss, in which other terms have no weight."""
-    without = dict.fromkeys(checkpoints.DISTORTION_WEIGHTS, 0.0)
-    return types.SimpleNamespace(**{**without, **weights})
-
-
 @pytest.mark.parametrize(
     "weights, names",
     [
         ({}, {"mse"}),
-        ({"msssim_weight": 5000.0}, {"mse", "ms-ssim"}),
-        ({"lpips_weight": 300.0, "msssim_weight": 70.0}, {"mse", "ms-ssim", "lpips"}),
+        ({"ms_ssim": 5000.0}, {"mse", "ms-ssim"}),
+        ({"lpips": 300.0, "ms_ssim": 70.0}, {"mse", "ms-ssim", "lpips"}),
     ],
 )
 def test_distortion_is_the_weighted_sum_of_the_metrics(session, pairs, weights, names):
     tensors = [tf.constant(batch / np.float32(255)) for batch in pairs]
-    built = losses.distortion(*tensors, tf.float32, weighing(**weights))
+    built = losses.distortion(*tensors, LossWeights(**weights), tf.float32)
     total, terms = session.run(built)
     rows = [measure(x, y) for x, y in zip(*pairs, strict=True)]
     wanted = {name: np.mean([row[name] for row in rows]) for name in rows[0]}
@@ -49,15 +44,15 @@ def test_distortion_is_the_weighted_sum_of_the_metrics(session, pairs, weights, 
     for name in names:
         tolerance = {"abs": 1e-5} if name == "ms-ssim" else {"rel": 1e-4}
         assert terms[name] == pytest.approx(wanted[name], **tolerance)
-    expected = wanted["mse"] + weights.get("lpips_weight", 0) * wanted["lpips"]
-    expected += weights.get("msssim_weight", 0) * (1 - wanted["ms-ssim"])
+    expected = wanted["mse"] + weights.get("lpips", 0) * wanted["lpips"]
+    expected += weights.get("ms_ssim", 0) * (1 - wanted["ms-ssim"])
     assert total == pytest.approx(expected, rel=1e-3)
 
 
 def test_a_picture_like_the_original_has_no_distortion(session, pairs):
     x = tf.constant(pairs[0] / np.float32(255))
-    settings = weighing(lpips_weight=300.0, msssim_weight=5000.0, ssimulacra2_weight=9)
-    total, _ = losses.distortion(x, x, tf.float32, settings)
+    weights = LossWeights(lpips=300.0, ms_ssim=5000.0, ssimulacra2=9.0)
+    total, _ = losses.distortion(x, x, weights, tf.float32)
     assert abs(session.run(total)) < 5000 * 1e-5
 
 
@@ -65,7 +60,7 @@ def test_points_of_ssimulacra2_are_those_that_the_search_minimises(session, pair
     # Another height than width, so that no axis stands for the other.
     pairs = [batch[:, :45, :70] for batch in pairs]
     tensors = [tf.constant(batch / np.float32(255)) for batch in pairs]
-    built = losses.distortion(*tensors, tf.float32, weighing(ssimulacra2_weight=7.0))
+    built = losses.distortion(*tensors, LossWeights(ssimulacra2=7.0), tf.float32)
     total, terms = session.run(built)
     wanted = [
         5 * value_of(x, shown(y), ssimulacra2_loss.WEIGHTS)
@@ -76,13 +71,20 @@ def test_points_of_ssimulacra2_are_those_that_the_search_minimises(session, pair
     assert total == pytest.approx(terms["mse"] + 7 * terms["ssimulacra2"], rel=1e-5)
 
 
+def test_every_weight_has_a_term_that_is_defined_from_the_side_of_its_metric():
+    assert losses.TERMS.keys() == WEIGHT_KEYS.keys()
+    assert losses.TERMS["ssimulacra2"].min_side == score.MIN_SIDE
+
+
 # Rate of the entropy model
 
 
 def test_estimated_bpp_is_the_rate_per_pixel_of_the_true_size(session):
     z = tf.constant(np.random.default_rng(0).laplace(0, 3, (2, 2, 3, 8, 8, 3)))
     z, seed = [tf.cast(z, tf.float32)], tf.constant([3, 16])
-    bpp = losses.estimated_bpp(z, tf.zeros([2, 13, 21, 3]), seed)
+    jpeg = differentiable.Pipeline(tf.zeros([2, 13, 21, 3]))
+    half = tf.fill([8, 8, 2], 0.5)
+    bpp = losses.estimated_bpp(jpeg, [0.5 * own for own in z], half, seed)
     own = tf.trainable_variables()
     expected = rate_models.FactorizedRate().bits_per_pixel(z, 2 * 13 * 21, seed)
     session.run(tf.global_variables_initializer())
@@ -95,14 +97,15 @@ def test_estimated_bpp_is_the_rate_per_pixel_of_the_true_size(session):
 # Gradient through rounding
 
 
-def slopes(session, **settings):
+def slopes(session, rounding, lpips_weight):
     """z, and the slopes of its integers as coefficients and tables see them."""
-    settings = {"rate_model": "proxy", "lpips_weight": 0.0, **settings}
+    weights = LossWeights(lpips=lpips_weight)
+    settings = ModelSettings("ljpeg", rounding=rounding, weights=weights)
     rng = np.random.default_rng(4)
     dct = tf.constant(rng.normal(0, 60, (1, 2, 3, 8, 8, 3)), tf.float32)
     # Apart for every block, so that their gradients are as well.
     qtables = tf.constant(rng.uniform(5, 60, (8, 8, 2)), tf.float32)
-    [integers] = losses.rounded([dct], qtables, types.SimpleNamespace(**settings))
+    [integers] = losses.rounded([dct], qtables, settings)
     weights = tf.constant(rng.normal(0, 1, dct.shape), tf.float32)
     of_dct, of_tables = tf.gradients(weights * integers, [dct, qtables])
     fetches = [*differentiable.divide([dct], qtables), integers, weights, qtables]
@@ -120,8 +123,7 @@ def slopes(session, **settings):
 def test_published_gradient_of_rounding_and_what_is_repaired(
     session, rounding, lpips_weight
 ):
-    settings = {"rounding": rounding, "lpips_weight": lpips_weight}
-    z, of_edits, of_tables, unit_slope = slopes(session, **settings)
+    z, of_edits, of_tables, unit_slope = slopes(session, rounding, lpips_weight)
     polynomial = 3 * (z - np.rint(z)) ** 2
     dc = np.zeros((8, 8, 1))
     dc[0, 0] = 1
@@ -144,23 +146,24 @@ def gray_blocks():
     return np.rint(levels + rng.normal(0, 2, (16, 64, 64, 1))).astype(np.uint8)
 
 
-def flags_of_tables(flags):
+def options_of_tables(flags):
     common = "train --total_weight_regularizer 10 --table_lr 1e-5 --patchsize 64 "
     common += "--batchsize 4 --precision float32 --lr_schedule cosine "
-    return arg_parser.parse_ljpeg([*common.split(), *flags.split()])
+    args = arg_parser.parse_model(ljpeg.LJPEG, [*common.split(), *flags.split()])
+    return TrainOptions.of_flags("ljpeg", vars(args))
 
 
-def dc_steps(args, pictures, steps):
+def dc_steps(options, pictures, steps):
     """(the luma DC step after each training step, the gradients in its variable)."""
     rng = np.random.default_rng(1)
     with tf.Graph().as_default(), tf.Session() as session:
-        trainer = Trainer(ljpeg.LJPEG, args)
+        trainer = Trainer(ljpeg.LJPEG, options)
         trainer.initialize(session, None)
         (table,) = tf.trainable_variables("qtables")
         gradient = tf.gradients(trainer.graph.loss, table)[0]
         found = []
         for _ in range(steps):
-            batch = pictures[rng.integers(len(pictures), size=args.batchsize)]
+            batch = pictures[rng.integers(len(pictures), size=options.batchsize)]
             feeds = {trainer.pixels: batch}
             slope, _ = session.run([gradient, trainer.train_op], feeds)
             found.append((session.run(table)[0, 0, 0] * 1e5, slope[0, 0, 0]))
@@ -173,7 +176,7 @@ def test_dc_step_settles_where_its_error_is_worth_its_regularizer(
     lmbda, start, gray_blocks
 ):
     flags = f"--lambda {lmbda} --table_init {start} --last_step 150"
-    reached = dc_steps(flags_of_tables(flags), gray_blocks, 150)[0][-1]
+    reached = dc_steps(options_of_tables(flags), gray_blocks, 150)[0][-1]
     # 33.7 and 21.3.
     assert reached == pytest.approx((6 * 64 * 10 / lmbda) ** (1 / 3), rel=0.03)
 
@@ -182,7 +185,7 @@ def test_published_gradient_of_dc_is_noise_where_it_should_be_0(gray_blocks):
     noise = {}
     for rounding in ("straight_through", "polynomial"):
         flags = f"--lambda 0.1 --table_init 33.7 --table_lr 1e-12 --rounding {rounding}"
-        slopes = dc_steps(flags_of_tables(flags), gray_blocks, 40)[1]
+        slopes = dc_steps(options_of_tables(flags), gray_blocks, 40)[1]
         noise[rounding] = slopes.std()
         assert abs(slopes.mean()) < slopes.std()
     assert noise["polynomial"] > 5 * noise["straight_through"]

@@ -1,7 +1,6 @@
 """Tests of searched_rate: cost against rounding, entropies, gradients in the tables."""
 
 import math
-import types
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from learned_jpeg.jpeg.file import QuantizedImage, decode, encode
 from learned_jpeg.jpeg.sampling import plane_blocks
 from learned_jpeg.metrics.image_metrics import measure
 from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
+from learned_jpeg.models.settings import LossWeights, ModelSettings
 from tests.metrics.helpers import shown, value_of
 from training import differentiable, losses, searched_rate
 
@@ -20,9 +20,14 @@ LMBDA = 0.02
 SAMPLINGS = ["4:4:4", "4:2:2", "4:2:0"]
 
 
-def settings(sampling, lmbda=LMBDA, **weights):
-    weights = {"msssim_weight": 0.0, "ssimulacra2_weight": 0.0, **weights}
-    return types.SimpleNamespace(lmbda=lmbda, subsampling=sampling, **weights)
+def settings(sampling, **weights):
+    return ModelSettings(
+        "ljpeg",
+        lmbda=LMBDA,
+        subsampling=sampling,
+        rate_model="search",
+        weights=LossWeights(**weights),
+    )
 
 
 # One picture
@@ -69,15 +74,15 @@ def bits_of(planes):
     return bits
 
 
-def cost(picture, planes, sampling, msssim_weight=0.0, ssimulacra2_weight=0.0):
+def cost(picture, planes, sampling, ms_ssim=0.0, ssimulacra2=0.0):
     """Of a file with these integers: lambda * distortion + bits per pixel."""
     tables = TABLES.astype(int)
     coded = QuantizedImage(planes, sampling, tables, *picture.shape[:2])
     decoded = decode(encode(coded))
     values = measure(picture, decoded)
-    distortion = values["mse"] + msssim_weight * (1 - values["ms-ssim"])
+    distortion = values["mse"] + ms_ssim * (1 - values["ms-ssim"])
     points = 5 * value_of(picture, shown(decoded), ssimulacra2_loss.WEIGHTS)
-    distortion += ssimulacra2_weight * points
+    distortion += ssimulacra2 * points
     return LMBDA * distortion + bits_of(planes) / (picture.size / 3)
 
 
@@ -91,9 +96,7 @@ def test_bits_are_those_of_the_symbols(smooth_picture, sampling):
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
-@pytest.mark.parametrize(
-    "weights", [{}, {"msssim_weight": 500.0}, {"ssimulacra2_weight": 3.0}]
-)
+@pytest.mark.parametrize("weights", [{}, {"ms_ssim": 500.0}, {"ssimulacra2": 3.0}])
 def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, weights):
     picture = smooth_picture(0, 168, 180)
     found, _ = searched_rate.searched(picture, TABLES, settings(sampling, **weights))
@@ -121,8 +124,12 @@ class Search:
         self.q = (QTABLES + 0.3).astype(np.float32)
         size = pictures.shape[1:3]
         x, q = tf.constant(self.x), tf.constant(self.q)
-        z = differentiable.divide(differentiable.rgb_to_dct(x, sampling), q)
-        integers, bpp = searched_rate.searched_integers(x, z, q, settings(sampling))
+        jpeg = differentiable.Pipeline(x, sampling)
+        dct = jpeg.dct(x)
+        z = differentiable.divide(dct, q)
+        integers, bpp = searched_rate.searched_integers(
+            jpeg, dct, q, settings(sampling)
+        )
         assert [i.shape for i in integers] == [own.shape for own in z]
         x_tilde = differentiable.reconstruct(integers, q, *size, sampling)
         loss = LMBDA * losses.mse_255(x, x_tilde) + bpp

@@ -8,14 +8,15 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.models import folders
 from tests.training.helpers import (
-    SETTINGS,
+    RECORD,
     SUFFIXES,
     assert_one_line,
     restored,
     run_script,
 )
-from training import checkpoints, strip
+from training import strip
 
 
 def test_strip_does_not_replace_a_checkpoint(folder, checkpoint):
@@ -39,8 +40,8 @@ def test_stripped_checkpoint_keeps_the_model_and_loses_adam(
     assert "qtables/Adam_1" in variables_in(prefix)
     target = str(tmp_path / "stripped")
     stripped = strip.strip(folder, target)
-    assert stripped == checkpoints.find_checkpoint(target)
-    assert checkpoints.checkpoint_step(stripped) == 7
+    assert stripped == folders.find_checkpoint(target)
+    assert folders.checkpoint_step(stripped) == 7
     kept = variables_in(stripped)
     assert kept.keys() == values.keys() == {"qtables", "head/bias", "global_step"}
     for name, array in values.items():
@@ -57,7 +58,7 @@ def test_stripped_folder_holds_settings_and_nothing_but_the_checkpoint(
         pass
     target = tmp_path / "stripped"
     strip.strip(os.path.dirname(folder), str(target))
-    assert checkpoints.load_settings(target) == SETTINGS
+    assert folders.load_record(target) == RECORD
     assert sorted(os.listdir(target)) == [
         "checkpoint",
         "model.ckpt-7.data-00000-of-00001",
@@ -67,14 +68,14 @@ def test_stripped_folder_holds_settings_and_nothing_but_the_checkpoint(
     ]
     entries = checkpoint[1]["qtables"] * 1e5
     expected = np.rint(entries).clip(1, 255).transpose(2, 0, 1)
-    prefix = checkpoints.find_checkpoint(str(target))
-    np.testing.assert_array_equal(checkpoints.load_qtables(prefix, "ljpeg"), expected)
+    prefix = folders.find_checkpoint(str(target))
+    np.testing.assert_array_equal(folders.load_qtables(prefix, "ljpeg"), expected)
 
 
 def test_stripped_folder_can_be_moved(tmp_path, folder, checkpoint):
     strip.strip(folder, str(tmp_path / "stripped"))
     shutil.move(tmp_path / "stripped", tmp_path / "moved")
-    prefix = checkpoints.find_checkpoint(str(tmp_path / "moved"))
+    prefix = folders.find_checkpoint(str(tmp_path / "moved"))
     arrays = restored(prefix)
     np.testing.assert_array_equal(arrays["qtables"], checkpoint[1]["qtables"])
 
