@@ -59,13 +59,15 @@ _HOMES = {
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str):
-    """Loads a public name at its first use (PEP 562)."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES.get(name, f"{__name__}.api")), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # A type checker would accept any name.
+
+    def __getattr__(name):
+        """Loads a public name at its first use (PEP 562)."""
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        home = importlib.import_module(_HOMES.get(name, f"{__name__}.api"))
+        globals()[name] = getattr(home, name)
+        return globals()[name]
 
 
 def __dir__() -> list[str]:

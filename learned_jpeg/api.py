@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
+from collections.abc import Iterable
 from typing import IO, TypeAlias
 
 import numpy as np
@@ -15,9 +17,10 @@ from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.commands.files import encode_file
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.file import check_size
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.image_metrics import ImageMetrics
+from learned_jpeg.metrics.metric import Metric
 from learned_jpeg.pictures import pillow_images
 from learned_jpeg.pictures.image_files import read_image
 from learned_jpeg.pictures.metadata import Metadata, embed
@@ -25,6 +28,8 @@ from learned_jpeg.search.targets import Target
 
 # A path, an opened Pillow image, or uint8 [h, w, 3] (RGB), [h, w] (gray).
 ImageLike: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray"
+
+_NAME = "the image"  # in messages, where it has no path
 
 
 class Bytes(Target):
@@ -48,7 +53,8 @@ class MetricTarget(Target):
 
     def __init__(self, metric: str, value: float):
         """Takes the name of a metric, such as "ssimulacra2", and the value."""
-        super().__init__(metric.replace("-", "_"), value)
+        known = {m.key: m.word for m in registry.targets()}
+        super().__init__(known[_known_key(metric, known)], value)
 
 
 def encode(
@@ -95,6 +101,8 @@ def encode(
       UserError: the image cannot be read, an option does not fit, or the target cannot
         be reached.
     """
+    if not isinstance(model, TrainedModel | None):
+        raise UserError(f"model {model!r}: load it first, by load_model")
     if quantization is None:
         quantization = "round" if model else "search"
     if tune is None and model:
@@ -113,6 +121,7 @@ def encode(
     if isinstance(image, str | os.PathLike):
         return encode_file(encoder, os.fspath(image), keeps_metadata=metadata).data
     pixels, found = _pixels_and_metadata(image)
+    check_size(*pixels.shape[:2], _NAME)
     found = found if metadata else Metadata()
     return encoder.encode(pixels, functools.partial(embed, metadata=found)).data
 
@@ -137,7 +146,7 @@ def save(image: ImageLike, file: str | os.PathLike[str] | IO[bytes], **options) 
         file.write(data)
 
 
-def decode(file: bytes | str | os.PathLike[str]) -> np.ndarray:
+def decode(file: bytes | bytearray | str | os.PathLike[str]) -> np.ndarray:
     """Decodes an image file to uint8 RGB `[h, w, 3]`, turned upright.
 
     Args:
@@ -146,16 +155,24 @@ def decode(file: bytes | str | os.PathLike[str]) -> np.ndarray:
     Raises:
       UserError: the file cannot be read.
     """
-    if not isinstance(file, bytes):
+    if isinstance(file, str | os.PathLike):
         return read_image(os.fspath(file))
+    if not isinstance(file, bytes | bytearray):
+        raise UserError(
+            f"a file of type {type(file).__name__}: pass the bytes of a .jpg file, or "
+            "a path"
+        )
     try:
-        return jpeg_file.decode(file)
-    except ValueError as error:
-        raise UserError(f"the bytes to decode: {error}") from error
+        image = Image.open(io.BytesIO(file), formats=["JPEG"])
+    except (OSError, SyntaxError):
+        raise UserError("the bytes to decode: not a .jpg file") from None
+    return _pixels_and_metadata(image)[0]
 
 
 def score(
-    original: ImageLike, decoded: ImageLike | bytes, metric: str = "ssimulacra2"
+    original: ImageLike,
+    decoded: ImageLike | bytes | bytearray,
+    metric: str = "ssimulacra2",
 ) -> float:
     """Measures how close a decoded image is to its original.
 
@@ -170,15 +187,16 @@ def score(
     Raises:
       UserError: no such metric, the metric's tool is missing, or sizes differ.
     """
-    known = registry.METRICS
-    if metric not in known:
-        raise UserError(f"metric {metric!r}: unknown; choose one of {', '.join(known)}")
-    if not known[metric].is_available():
+    key = _known_key(metric, registry.METRICS)
+    found = registry.get(key)
+    if not found.is_available():
         raise UserError(f"metric {metric!r}: what measures it is not installed")
-    return _measured(original, decoded, [known[metric]])[metric]
+    return _measured(original, decoded, [found])[key]
 
 
-def scores(original: ImageLike, decoded: ImageLike | bytes) -> dict[str, float]:
+def scores(
+    original: ImageLike, decoded: ImageLike | bytes | bytearray
+) -> dict[str, float]:
     """Measures a decoded image by every metric that is available here.
 
     Args:
@@ -212,7 +230,17 @@ def load_model(
     return TrainedModel.load(os.fspath(folder), networks=Networks(precision))
 
 
-def _measured(original, decoded, metrics):
+def _known_key(metric: str, known: Iterable[str]) -> str:
+    """Returns the key of a metric, whether it is written "ms-ssim" or "ms_ssim"."""
+    key = str(metric).replace("_", "-")
+    if key not in known:
+        raise UserError(f"metric {metric!r}: unknown; choose one of {', '.join(known)}")
+    return key
+
+
+def _measured(
+    original: ImageLike, decoded: ImageLike | bytes | bytearray, metrics: list[Metric]
+) -> dict[str, float]:
     reference, image = _pixels(original), _pixels(decoded)
     if reference.shape != image.shape:
         sizes = " and ".join(f"{a.shape[1]}x{a.shape[0]}" for a in (reference, image))
@@ -220,16 +248,16 @@ def _measured(original, decoded, metrics):
     return ImageMetrics(reference, metrics).compare(image)
 
 
-def _pixels(image):
-    if isinstance(image, bytes | str | os.PathLike):
+def _pixels(image: ImageLike | bytes | bytearray) -> np.ndarray:
+    if isinstance(image, bytes | bytearray | str | os.PathLike):
         return decode(image)
     return _pixels_and_metadata(image)[0]
 
 
-def _pixels_and_metadata(image):
+def _pixels_and_metadata(image: ImageLike) -> tuple[np.ndarray, Metadata]:
     """Returns uint8 RGB `[h, w, 3]` and the `Metadata` of an image in memory."""
     if isinstance(image, Image.Image):
-        return pillow_images.pixels_and_metadata(image)
+        return _of_pillow_image(image)
     if not isinstance(image, np.ndarray):
         raise UserError(
             f"an image of type {type(image).__name__}: pass a path, a Pillow image or "
@@ -242,7 +270,19 @@ def _pixels_and_metadata(image):
             f"an array of {image.dtype} {shape}: pass uint8 [h, w, 3] (RGB) or [h, w]"
         )
     if not image.size:
-        raise UserError(f"an array of shape {shape} holds no pixels")
+        raise UserError(f"an array of {shape} holds no pixels")
     if is_gray:
         image = np.repeat(image[..., np.newaxis], 3, axis=2)
     return np.ascontiguousarray(image), Metadata()
+
+
+def _of_pillow_image(image: Image.Image) -> tuple[np.ndarray, Metadata]:
+    if 0 in image.size:
+        raise UserError(f"an image of {image.width}x{image.height} px holds no pixels")
+    try:
+        return pillow_images.pixels_and_metadata(image)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # Pillow may raise nearly anything on damaged data
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{_NAME}: damaged, incomplete or closed ({reason})") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import numbers
 from dataclasses import dataclass
 
 from learned_jpeg.codec import QUANTIZATIONS
@@ -63,18 +65,33 @@ class EncodeOptions:
             raise UserError(f"{given[0]} and {given[1]}: name only one of them")
         if self.quality is not None and self.quality not in range(1, 101):
             raise UserError(
-                f"quality {self.quality}: out of range; name a whole number in 1..100"
+                f"quality {self.quality!r}: out of range; name a whole number in 1..100"
             )
-        if self.lmbda is not None and not 0 < self.lmbda < float("inf"):
-            raise UserError(f"lambda {self.lmbda}: name a number above 0")
+        if self.lmbda is not None and not _is_positive(self.lmbda):
+            raise UserError(f"lambda {self.lmbda!r}: name a number above 0")
+        if not isinstance(self.target, Target | None):
+            raise UserError(
+                f"target {self.target!r}: pass one such as learned_jpeg.Bytes(200_000)"
+            )
 
     def _check_quantization(self):
         searches = self.quantization == "search"
+        if self.quantization == "mozjpeg" and self.entropy_coding == "standard":
+            raise UserError(
+                "entropy_coding standard: mozjpeg codes its files itself; leave it "
+                "out, or choose another quantization"
+            )
         if self.lmbda is not None and not searches:
             raise UserError("lambda has no effect without a search; leave it out")
         if self.tune not in (OWN_LOSS, None) and not searches:
             raise UserError(f"tune {self.tune} has no effect without a search")
-        if not self.refine_steps:
+        self._check_refinement()
+
+    def _check_refinement(self):
+        steps = self.refine_steps
+        if not isinstance(steps, numbers.Integral) or steps < 0:
+            raise UserError(f"refine_steps {steps!r}: name a whole number from 0")
+        if not steps:
             return
         if self.quantization != "round":
             raise UserError(
@@ -85,6 +102,10 @@ class EncodeOptions:
             raise UserError(
                 "refine_steps: works at full chroma only; leave subsampling out"
             )
+
+
+def _is_positive(value):
+    return isinstance(value, numbers.Real) and 0 < value < math.inf
 
 
 def _check_word(name, value, words):

@@ -15,7 +15,7 @@ from learned_jpeg.codec.options import DEFAULT_QUALITY, OWN_LOSS, EncodeOptions
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
-from learned_jpeg.search.targets import KINDS, Target
+from learned_jpeg.search.targets import KINDS, Target, number_between
 from learned_jpeg.search.tunes import TUNES
 
 PRECISIONS = ("float32", "bfloat16")  # of the convolutions
@@ -495,12 +495,7 @@ def number(convert, accept, wish):
 
 def _between(low, high):
     """Returns a type for argparse: a number between two, both excluded."""
-    if math.isinf(low):
-        wish = f"a number below {high:g}"
-    elif math.isinf(high):
-        wish = f"a number above {low:g}"
-    else:
-        wish = f"a number between {low:g} and {high:g}"
+    wish = number_between(low, high)
     return number(float, lambda value: low < value < high, wish)
 
 

@@ -8,6 +8,7 @@ from a list of settings.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -39,6 +40,7 @@ class Kind(NamedTuple):
       text: format of a value.
       slope: by log(lambda) on the scale, where nothing better is known.
       metric: key of the metric that measures it; None for a rate.
+      allowed: (low, high), both exclusive, of the values that may be asked for.
     """
 
     is_limit: bool
@@ -47,6 +49,7 @@ class Kind(NamedTuple):
     text: str
     slope: float
     metric: str | None = None
+    allowed: tuple[float, float] = (0.0, math.inf)
 
 
 RATES = {
@@ -63,7 +66,17 @@ def _kind_of_metric(metric):
         text=metric.target.text,
         slope=metric.target.slope,
         metric=metric.key,
+        allowed=metric.target.allowed,
     )
+
+
+def number_between(low: float, high: float) -> str:
+    """Returns in words which numbers lie between two, both excluded."""
+    if math.isinf(low):
+        return f"a number below {high:g}"
+    if math.isinf(high):
+        return f"a number above {low:g}"
+    return f"a number between {low:g} and {high:g}"
 
 
 # Every quantity that can be a target, by the name of its flag without `--target_`.
@@ -90,9 +103,11 @@ class Target:
         if self.name not in KINDS:
             known = ", ".join(KINDS)
             raise UserError(f"target {self.name!r}: unknown; choose one of {known}")
-        is_finite = math.isfinite(self.value)
-        if not is_finite or (self.name in RATES and self.value <= 0):
-            raise UserError(f"target {self.name} {self.value}: out of range")
+        low, high = KINDS[self.name].allowed
+        if not isinstance(self.value, numbers.Real) or not low < self.value < high:
+            raise UserError(
+                f"target {self.name} {self.value!r}: name {number_between(low, high)}"
+            )
 
     def goal(self, image: np.ndarray, name: str) -> Goal:
         """Returns the target for one image.
