@@ -197,6 +197,7 @@ def restored(model_class, folder):
     return Codecs("float32").make(model_class, settings, prefix)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["default", "optimized"])
 def test_integers_in_the_file_are_those_of_the_model(
     tmp_path, tables_dir, run_dir, coding
@@ -213,6 +214,7 @@ def test_integers_in_the_file_are_those_of_the_model(
         assert (found.height, found.width) == (43, 61)
 
 
+@pytest.mark.slow
 def test_integers_of_the_attention_model_are_in_the_file(tmp_path, attention_dir):
     path = save_png(tmp_path / "a.png", 43, 61)
     argv = f"--checkpoint_dir {attention_dir} compress {path} --precision float32"
@@ -318,6 +320,7 @@ def independent_ms_ssim(original, decoded):
         return float(session.run(tf.image.ssim_multiscale(*pictures, 255.0))[0])
 
 
+@pytest.mark.slow
 def test_verbose_prints_what_the_file_on_the_disk_holds(tmp_path, capsys):
     sizes = [(176, 168), (161, 170)]
     for seed, size in enumerate(sizes):

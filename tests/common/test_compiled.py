@@ -61,6 +61,7 @@ def test_code_is_compiled_once(package):
     assert run(package) == (8, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped", "foreign"])
 def test_damaged_files_are_made_again(package, damage):
     run(package)
@@ -73,6 +74,7 @@ def test_damaged_files_are_made_again(package, damage):
     assert run(package) == (8, 0)
 
 
+@pytest.mark.slow
 def test_a_change_of_what_is_called_is_noticed(package):
     run(package)
     (package / "helper.py").write_text(HELPER.replace("return 7", "return 9"))

@@ -587,6 +587,7 @@ def test_coefficients_of_rgb_jpeg_files_are_refused():
 # Full disks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("action", ["mozjpeg", "read"])
 @pytest.mark.parametrize("limit", [0, 100, 2000])
 def test_full_disk_is_an_os_error_and_leaves_no_file(action, limit, tmp_path):

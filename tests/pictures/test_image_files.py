@@ -562,6 +562,7 @@ def test_lack_of_memory_is_reported(tmp_path, monkeypatch):
     assert_refused(path, "memory")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]), st.data())

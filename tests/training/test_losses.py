@@ -26,6 +26,7 @@ def pairs(smooth_picture):
     return x, np.clip(x + noise, 0, 255).round().astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "weights, names",
     [
@@ -49,6 +50,7 @@ def test_distortion_is_the_weighted_sum_of_the_metrics(session, pairs, weights, 
     assert total == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_a_picture_like_the_original_has_no_distortion(session, pairs):
     x = tf.constant(pairs[0] / np.float32(255))
     weights = LossWeights(lpips=300.0, ms_ssim=5000.0, ssimulacra2=9.0)
@@ -169,6 +171,7 @@ def dc_steps(options, pictures, steps):
     return np.transpose(found)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lmbda", [0.1, 0.4])
 @pytest.mark.parametrize("start", [20, 60])
 def test_dc_step_settles_where_its_error_is_worth_its_regularizer(
@@ -180,6 +183,7 @@ def test_dc_step_settles_where_its_error_is_worth_its_regularizer(
     assert reached == pytest.approx((6 * 64 * 10 / lmbda) ** (1 / 3), rel=0.03)
 
 
+@pytest.mark.slow
 def test_published_gradient_of_dc_is_noise_where_it_should_be_0(gray_blocks):
     noise = {}
     for rounding in ("straight_through", "polynomial"):

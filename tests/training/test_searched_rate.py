@@ -95,6 +95,7 @@ def test_bits_are_those_of_the_symbols(smooth_picture, sampling):
     assert bits == pytest.approx(bits_of(planes), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("weights", [{}, {"ms_ssim": 500.0}, {"ssimulacra2": 3.0}])
 def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, weights):
@@ -171,6 +172,7 @@ def test_loss_of_the_search_is_lambda_mse_and_bits_per_pixel(search):
     assert search.loss == pytest.approx(wanted, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_gradient_in_ac_entries_is_that_of_the_distortion_of_fixed_integers(search):
     places = [(0, 1, 0), (1, 0, 0), (1, 1, 0), (0, 2, 0), (0, 1, 1), (1, 0, 1)]
     scale = np.abs(search.gradient).max()
