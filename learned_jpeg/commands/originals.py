@@ -1,11 +1,9 @@
 """The input's own bytes, where a result would be larger than the JPEG that came in."""
 
-import io
 import os
 import struct
 
-from PIL import Image
-
+from learned_jpeg.jpeg.file import open_jpeg
 from learned_jpeg.jpeg.segments import (
     APP0,
     APP1,
@@ -65,7 +63,7 @@ def without_metadata(data):
     Raises:
       ValueError: it is cut off.
     """
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+    with open_jpeg(data) as image:
         orientation, _ = metadata.upright(metadata.of_jpeg(image))
         head = segment(APP0, _JFIF) if "jfif" in image.info else b""
     if orientation != 1:
