@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 
-from PIL import Image
-
+from learned_jpeg.jpeg.file import open_jpeg
 from learned_jpeg.jpeg.segments import (
     APP0,
     APP1,
@@ -66,7 +64,7 @@ def without_metadata(data: bytes) -> bytes:
     Raises:
       ValueError: it is cut off.
     """
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+    with open_jpeg(data) as image:
         orientation, _ = metadata.upright(metadata.of_jpeg(image))
         head = segment(APP0, _JFIF) if "jfif" in image.info else b""
     if orientation != 1:

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
@@ -217,8 +218,22 @@ def decode(data: bytes) -> np.ndarray:
       ValueError: not a complete JPEG file.
     """
     try:
-        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+        with open_jpeg(data) as image:
             return np.array(image.convert("RGB"))
+    except OSError as error:
+        raise ValueError(f"not a readable JPEG file: {error}") from error
+
+
+def open_jpeg(data: bytes) -> JpegImageFile:
+    """Opens a JPEG file with Pillow, of any size; its pixels are not decoded yet.
+
+    `Image.open` has a limit, which is a setting of the whole process.
+
+    Raises:
+      ValueError: not a JPEG file.
+    """
+    try:
+        return JpegImageFile(io.BytesIO(data))
     except (OSError, SyntaxError) as error:
         raise ValueError(f"not a readable JPEG file: {error}") from error
 
