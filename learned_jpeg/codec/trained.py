@@ -12,8 +12,10 @@ import numpy as np
 
 from learned_jpeg.codec.codec import Codec
 from learned_jpeg.codec.models import TablesModel
+from learned_jpeg.codec.optional import needs_tensorflow
 from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
 from learned_jpeg.codec.quantizers import MozjpegTrellis, Rounding, Search
+from learned_jpeg.codec.tables import learned_qtables
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.models import folders
@@ -209,10 +211,10 @@ class TrainedModel:
                 "--subsampling 4:4:4, or leave it out"
             )
         self._check_lambda()
-        # These import TensorFlow.
-        from learned_jpeg.codec.distortion_gradient import DistortionGradient
+        with needs_tensorflow("--refine_steps"):
+            from learned_jpeg.codec.distortion_gradient import DistortionGradient
+            from training.rate_models import bits_of_checkpoint
         from learned_jpeg.codec.refinement import Refinement
-        from training.rate_models import bits_of_checkpoint
 
         precision = self._networks.precision
         gradient = DistortionGradient(self.settings.weights, precision)
@@ -241,12 +243,7 @@ class TrainedModel:
         """Returns the function from a quality to the tables of the model."""
         if self._prefix is None:
             return lambda quality: ijg_qtables(quality).astype(np.uint8)
-        qtables = folders.load_qtables(self._prefix, self.settings.script)
-        if qtables is None:
-            # Reads the checkpoint itself, with TensorFlow.
-            from training.variables import saved_qtables
-
-            qtables = saved_qtables(self._prefix, self.settings.script)
+        qtables = learned_qtables(self._prefix, self.settings.script)
         return lambda quality: qtables
 
 
