@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 #SBATCH --requeue --open-mode=append
-# B: to this shell, which passes it on; otherwise it would go to job steps alone.
+# B: sends the signal to this shell, which passes it on; by default only job steps get it.
 #SBATCH --signal=B:TERM@120
-# Trains one model for each lambda into DIR/lambda_*/train. Finished ones are skipped,
-# interrupted ones go on. Every setting may also come from the environment:
+# Trains one model for each lambda into DIR/lambda_*/train. Finished trainings are
+# skipped, interrupted ones go on. Every setting may come from the environment:
 #   STEPS=500 LAMBDAS="0.01 0.1" bash batch_job_attention.sh DIR
-#   JOBS=2 bash batch_job_attention.sh DIR               two beside each other
-#   sbatch --array=0-5 batch_job_attention.sh DIR        one lambda a task of SLURM
+#   JOBS=2 bash batch_job_attention.sh DIR               two trainings at a time
+#   sbatch --array=0-5 batch_job_attention.sh DIR        one lambda per task of SLURM
 set -euo pipefail
 
 SCRIPT=${SCRIPT:-ljpeg_attention.py} # or ljpeg.py
@@ -15,27 +15,27 @@ TRAIN_GLOB=${TRAIN_GLOB:-images/*.png}
 STEPS=${STEPS:-20000}
 LR=${LR:-1e-6}
 LR_DECAY=${LR_DECAY:-1}
-LR_SCHEDULE=${LR_SCHEDULE:-steps} # by LR_DECAY, or cosine: to 0 at STEPS
+LR_SCHEDULE=${LR_SCHEDULE:-steps} # steps: by LR_DECAY; cosine: to 0 at STEPS
 BATCHSIZE=${BATCHSIZE:-8}
 PATCHSIZE=${PATCHSIZE:-256} # px
 TOTAL_WEIGHT_REGULARIZER=${TOTAL_WEIGHT_REGULARIZER:-10}
 LPIPS_WEIGHT=${LPIPS_WEIGHT:-0}
 MSSSIM_WEIGHT=${MSSSIM_WEIGHT:-0}
 SSIMULACRA2_WEIGHT=${SSIMULACRA2_WEIGHT:-0}
-RATE_MODEL=${RATE_MODEL:-proxy} # proxy: the thesis' loss; entropy; rdoq (ljpeg.py)
-ROUNDING=${ROUNDING:-}          # polynomial: the thesis' gradient; of proxy alone
+RATE_MODEL=${RATE_MODEL:-proxy} # proxy (the publication), entropy, search (ljpeg.py)
+ROUNDING=${ROUNDING:-}          # polynomial: the published gradient; only with proxy
 SUBSAMPLING=${SUBSAMPLING:-}    # 4:4:4, 4:2:2 or 4:2:0; empty: that of RATE_MODEL
-RATE_LR=${RATE_LR:-}            # of the entropy model; empty: 10 times LR
-TABLE_LR=${TABLE_LR:-}          # empty: LR
-TABLE_INIT=${TABLE_INIT:-}      # entry that all start from; empty: random in 1..2
-TABLES_RUN=${TABLES_RUN:-}      # folder of a batch whose tables these start from
+RATE_LR=${RATE_LR:-}            # learning rate of the entropy model; empty: 10 times LR
+TABLE_LR=${TABLE_LR:-}          # learning rate of the tables; empty: LR
+TABLE_INIT=${TABLE_INIT:-}      # first value of all table entries; empty: random in 1..2
+TABLES_RUN=${TABLES_RUN:-}      # folder of a batch whose tables the trainings start from
 SEED=${SEED:-0}
-VGG=${VGG:-vgg16}           # vgg16 or vgg19; the attention model only
-FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; the attention model only
+VGG=${VGG:-vgg16}           # vgg16 or vgg19; only for the attention model
+FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; only for the attention model
 FEATURE_CACHE=${FEATURE_CACHE:-} # with FREEZE_VGG: folder of features; many times faster
-PRECISION=${PRECISION:-}    # float32 or bfloat16; empty: what the machine is best at
+PRECISION=${PRECISION:-}    # float32 or bfloat16; empty: the faster one on this machine
 PREPROCESS_THREADS=${PREPROCESS_THREADS:-16}
-JOBS=${JOBS:-1} # trainings at a time, a GPU each where there are several
+JOBS=${JOBS:-1} # trainings at a time; with several GPUs each gets one
 
 refuse() {
   echo "batch_job_attention.sh: error: $1" >&2
@@ -89,7 +89,7 @@ fi
 [[ -n $TABLE_INIT ]] && flags+=(--table_init "$TABLE_INIT")
 [[ -n $PRECISION ]] && flags+=(--precision "$PRECISION")
 
-# Numbers of the GPUs to share out; nothing where each training sees the same.
+# Numbers of the GPUs to share out; empty where all trainings see the same ones.
 gpus=()
 if ((JOBS > 1)); then
   if [[ -n ${CUDA_VISIBLE_DEVICES:-} ]]; then
@@ -99,7 +99,7 @@ if ((JOBS > 1)); then
   fi
 fi
 
-# The newest checkpoints of this job.
+# Prints the newest checkpoints of this job.
 progress() {
   local lambda
   for lambda in "${lambdas[@]}"; do
@@ -107,9 +107,9 @@ progress() {
   done
 }
 
-# Whether this job is to be queued again: the scheduler warns it before its time is up.
-# One that is cancelled, or put back by the scheduler itself, is not running any more,
-# and one that came no further never would.
+# Succeeds if this job has to be queued again because its time is nearly up. A job that
+# is cancelled, or put back by the scheduler itself, is not in the state RUNNING; a job
+# that made no progress never would.
 ends_with_its_time() {
   [[ -n $job && $(squeue -h -j "$job" -o %T 2>/dev/null) == RUNNING &&
     $(progress) != "$progress_at_start" ]]

@@ -1,7 +1,7 @@
 """The networks: VGG attention (ljpeg_attention) and ResConvLayer (google_baseline).
 
 Plain TensorFlow variables and ops, NHWC. Variables are float32; with
-`dtype=tf.bfloat16` the convolutions alone run in bfloat16.
+`dtype=tf.bfloat16` the convolutions, and only they, run in bfloat16.
 """
 
 import concurrent.futures
@@ -27,7 +27,7 @@ VGG_MEAN = {
 VGG_STDDEV = {"vgg16": (0.229, 0.224, 0.225), "vgg19": (1 / 255,) * 3}
 
 # The attention starts at sigmoid(6) = 0.9975 everywhere: as good as plain JPEG. At 0.95
-# the loss of contrast alone costs an MSE of 5.
+# only the loss of contrast costs an MSE of 5.
 ATTENTION_BIAS = 6.0
 
 
@@ -163,7 +163,7 @@ class ResConvLayer:
 
     It starts as the identity, for pixels that are not negative: RGB passes every layer
     in three channels of its own, and the residual branch is scaled by 0. From random
-    weights it would first have to learn to show a picture at all, for which learning
+    weights it would first have to learn to show an image at all, for which learning
     rates of 1e-5 are far too slow.
     """
 
@@ -263,7 +263,7 @@ class VGGTrunk:
 
 
 class VGGAttention:
-    """Attention for every coefficient, from VGG features of the picture."""
+    """Attention for every coefficient, from VGG features of the image."""
 
     def __init__(self, name, trunk="vgg16", freeze=False, dtype="float32", **options):
         """Creates the trunk and the 1x1 convolution.
@@ -288,7 +288,7 @@ class VGGAttention:
             )
 
     def __call__(self, x):
-        """Attention in (0, 1) of a picture padded to blocks.
+        """Attention in (0, 1) of an image padded to blocks.
 
         Args:
           x: RGB in [0, 1], `[b, 8 rows, 8 cols, 3]`.
@@ -299,12 +299,12 @@ class VGGAttention:
         return self.of_features(self.features(x))
 
     def features(self, x):
-        """The trunk's features of a padded picture, `[b, rows, cols, channels]`."""
+        """The trunk's features of a padded image, `[b, rows, cols, channels]`."""
         features = self.trunk(x)
         return tf.stop_gradient(features) if self._freeze else features
 
     def of_features(self, features):
-        """As a call, of what `features` gives."""
+        """Returns the attention of `features`, as a call does of images."""
         return split_last_axis(tf.sigmoid(self._head(features)), [8, 8, 2])
 
 

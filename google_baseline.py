@@ -17,7 +17,12 @@ from learned_jpeg.common.process import run_main
 from learned_jpeg.models.contract import Coded, Tensor, TrainingGraph, Traits
 from learned_jpeg.models.settings import ModelSettings
 from training import losses
-from training.differentiable import Pipeline, round_with_slopes, standard_tables
+from training.differentiable import (
+    Pipeline,
+    divide,
+    round_with_slopes,
+    standard_tables,
+)
 
 MAX_NOISE_STDDEV = 0.15
 TRAINING_QUALITIES = (8, 25)
@@ -55,12 +60,13 @@ class GoogleBaseline:
         qtables = standard_tables(quality)
         noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, seed + [0, 1])
         dct = jpeg.dct(self._edit(noisy, training=True))
+        z = divide(dct, qtables)
         # The mean slope of rounding is 1. That of a polynomial, 1/4, would tell the
         # filter that distortion costs a fourth of what it does.
         integers = round_with_slopes(dct, qtables, table_slope=0.0)
         x_tilde = jpeg.reconstruct(integers, qtables)
 
-        rate = losses.estimated_bpp(jpeg, dct, qtables, seed + [0, 3])
+        rate = losses.estimated_bpp(jpeg, z, seed + [0, 3])
         terms = {"mse": losses.mse_255(x, x_tilde), "estimated_bpp": rate}
         loss = self._settings.lmbda * terms["mse"] + rate
         return TrainingGraph(loss, terms, x_tilde, self.code(x, quality), maps={})

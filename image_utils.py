@@ -1,6 +1,6 @@
 """Pixels, 8x8 blocks, the DCT and the quantization tables, as TensorFlow graph code.
 
-Conventions: pictures are NHWC float32 RGB in [0, 1] unless a docstring says otherwise;
+Conventions: images are NHWC float32 RGB in [0, 1] unless a docstring says otherwise;
 blocks are `[batch, rows, cols, 8 (v), 8 (u), channels]`, v vertical and u horizontal.
 """
 
@@ -31,7 +31,7 @@ def pad_to_blocks(x, multiples=(BLOCK, BLOCK)):
     """Replicates the bottom and right edge of `[b, h, w, c]` up to multiples of 8.
 
     Args:
-      x: pictures.
+      x: images.
       multiples: others in place of 8, of the height and of the width.
     """
     for axis, multiple in zip((1, 2), multiples, strict=True):
@@ -187,7 +187,7 @@ def add_gaussian_noise(x, max_stddev, seed):
 
     Args:
       x: `[b, h, w, c]` in [0, 1].
-      max_stddev: float, on the scale of `x`; one deviation is drawn for each picture.
+      max_stddev: float, on the scale of `x`; one deviation is drawn for each image.
       seed: int32 tensor `[2]`; the same seed gives the same noise, so that a resumed
         training goes on exactly.
     """

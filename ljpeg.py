@@ -14,7 +14,7 @@ from learned_jpeg.common.process import run_main
 from learned_jpeg.models.contract import Coded, Tensor, TrainingGraph, Traits
 from learned_jpeg.models.settings import ModelSettings
 from training import losses, variables
-from training.differentiable import LearnedTables, Pipeline
+from training.differentiable import LearnedTables, Pipeline, divide
 
 
 class LJPEG:
@@ -46,11 +46,12 @@ class LJPEG:
         settings, qtables = self._settings, self.tables.entries
         jpeg = Pipeline(x, settings.subsampling)
         dct = jpeg.dct(x)
+        z = divide(dct, qtables)
         if settings.rate_model == "search":
             # Imports numba and the search, which no other loss needs.
             from training.searched_rate import searched_integers
 
-            integers, searched_bpp = searched_integers(jpeg, dct, qtables, settings)
+            integers, searched_bpp = searched_integers(jpeg, z, qtables, settings)
         else:
             integers = losses.rounded(dct, qtables, settings)
         x_tilde = jpeg.reconstruct(integers, qtables)
@@ -62,7 +63,7 @@ class LJPEG:
         loss = settings.lmbda * distortion
         loss += settings.total_weight_regularizer * terms["regularizer"]
         if settings.rate_model == "entropy":
-            terms["estimated_bpp"] = losses.estimated_bpp(jpeg, dct, qtables, seed)
+            terms["estimated_bpp"] = losses.estimated_bpp(jpeg, z, seed)
             loss += terms["estimated_bpp"]
         elif settings.rate_model == "search":
             terms["estimated_bpp"] = searched_bpp

@@ -18,7 +18,7 @@ from learned_jpeg.common.process import run_main
 from learned_jpeg.models.contract import Coded, Tensor, TrainingGraph, Traits
 from learned_jpeg.models.settings import ModelSettings
 from training import losses, variables
-from training.differentiable import LearnedTables, Pipeline
+from training.differentiable import LearnedTables, Pipeline, divide
 
 
 class LJPEGAttention:
@@ -76,7 +76,8 @@ class LJPEGAttention:
         loss = settings.lmbda * distortion
         loss += settings.total_weight_regularizer * terms["regularizer"]
         if settings.rate_model == "entropy":
-            terms["estimated_bpp"] = losses.estimated_bpp(jpeg, dct, qtables, seed)
+            z = divide(dct, qtables)
+            terms["estimated_bpp"] = losses.estimated_bpp(jpeg, z, seed)
             loss += terms["estimated_bpp"]
         else:
             loss += terms["attention"]

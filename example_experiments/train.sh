@@ -121,7 +121,7 @@ train() {
     google_baseline_lr_1e-5) google "$1" ;;
     # The search leaves some entries unused: the regularizer takes those up.
     tables_rdoq_mse)
-      tables "$1" RATE_MODEL=rdoq TOTAL_WEIGHT_REGULARIZER=1e-4 "$mse"
+      tables "$1" RATE_MODEL=search TOTAL_WEIGHT_REGULARIZER=1e-4 "$mse"
       ;;
     tables_entropy_*) entropy_tables "${1#tables_entropy_}" ;;
     attention_entropy_*) entropy_attention "${1#attention_entropy_}" ;;

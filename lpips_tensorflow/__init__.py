@@ -1,10 +1,10 @@
-"""LPIPS, the learned perceptual distance of pictures, as native TensorFlow 1 ops.
+"""LPIPS, the learned perceptual distance of images, as native TensorFlow 1 ops.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual
 Metric", CVPR 2018, https://arxiv.org/abs/1801.03924. Version 0.1 with linear
 calibration of AlexNet ("net-lin", "alex"), with the weights in weights/. Unlike a
 graph imported from a file it can be read, is differentiable with respect to both
-pictures, and takes pictures of any size.
+images, and takes images of any size.
 """
 
 import tensorflow_v1 as tf
@@ -12,7 +12,7 @@ import weights
 
 MIN_SIDE = 31  # px: below it the second max-pool of AlexNet has no output.
 
-_SHIFT = (-0.030, -0.088, -0.188)  # of pictures in [-1, 1]
+_SHIFT = (-0.030, -0.088, -0.188)  # of images in [-1, 1]
 _SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10  # added to the norm of a feature vector
 
@@ -29,7 +29,7 @@ _COLLECTION = "lpips_weights"  # of the graph, and the scope of its tensors
 
 
 def lpips(input0, input1, model="net-lin", net="alex", dtype="float32"):
-    """LPIPS distance of two batches of pictures.
+    """LPIPS distance of two batches of images.
 
     Args:
       input0: [b, h, w, 3], float32, RGB in [0, 1], sides of `MIN_SIDE` px or more.
@@ -40,7 +40,7 @@ def lpips(input0, input1, model="net-lin", net="alex", dtype="float32"):
         enough for training; all the rest is float32 in any case.
 
     Returns:
-      [b], float32, 0 for equal pictures.
+      [b], float32, 0 for equal images.
 
     Raises:
       ValueError: `model` or `net` is another one.
@@ -74,11 +74,11 @@ def features(x, dtype="float32"):
 
 
 def distance(features0, features1):
-    """LPIPS distance of pictures whose `features` are known.
+    """LPIPS distance of images whose `features` are known.
 
     Args:
       features0: result of `features`.
-      features1: the same, for pictures of the same size.
+      features1: the same, for images of the same size.
 
     Returns:
       [b], float32: squared differences, weighted by the linear layers, mean over

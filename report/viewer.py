@@ -228,7 +228,7 @@ class Scores:
 
 def qtables_of(data):
     """The tables of a .jpg file, lists `[2 (luma, chroma)][64]` by rows."""
-    with Image.open(io.BytesIO(data)) as image:
+    with jpeg_file.open_jpeg(data) as image:
         tables = [list(table) for _, table in sorted(image.quantization.items())]
     return [tables[0], tables[-1]]
 

@@ -1,5 +1,6 @@
 """batch_job_attention.sh, as a user calls it."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 import arg_parser
-from learned_jpeg.models import folders
+from learned_jpeg.models import contract, folders
 from ljpeg_attention import LJPEGAttention
 from tests.paths import ROOT
 
@@ -173,7 +174,8 @@ def test_job_is_put_back_by_its_time_limit_alone_and_only_if_it_came_further(
 
 @pytest.mark.parametrize("script", ["ljpeg", "ljpeg_attention"])
 def test_settings_reach_the_command_line(flags_of, script):
-    parse = getattr(arg_parser, f"parse_{script}")
+    model_class = contract.load_model_class(script)
+    parse = functools.partial(arg_parser.parse_model, model_class)
     script = f"{script}.py"
     defaults = parse(["train", *flags_of(SCRIPT=script)])
     assert (defaults.rate_model, defaults.msssim_weight) == ("proxy", 0)

@@ -305,6 +305,7 @@ def keras_vgg19(monkeypatch):
     return lambda x: in_eager_mode(features, x)
 
 
+@pytest.mark.slow
 def test_vgg19_equals_keras_with_its_preprocessing(keras_vgg19, smooth_picture):
     x = smooth_picture(0, 24, 32)[np.newaxis] / np.float32(255)
     expected = keras_vgg19(x)

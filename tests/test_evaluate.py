@@ -248,6 +248,7 @@ def jpgs_of(pickle_path):
 # --- A complete evaluation -----------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_dots_have_the_names_and_folders_of_the_specification(complete):
     folder, _ = complete
     found = {
@@ -271,6 +272,7 @@ def test_every_dot_has_a_jpg_of_each_test_image_and_no_leftovers(complete):
     assert not list(folder.rglob(".tmp*"))
 
 
+@pytest.mark.slow
 def test_pickles_hold_five_lists_of_what_the_files_on_the_disk_are(complete, measure):
     folder, _ = complete
     for name, path in dots_of(folder / "batch").items():
@@ -316,6 +318,7 @@ def test_csv_holds_ssimulacra2_of_the_files_on_the_disk(complete):
             assert found == wanted, path
 
 
+@pytest.mark.slow
 def test_butteraugli_stands_beside_the_others_where_its_tool_is(
     monkeypatch, small, tmp_path
 ):
@@ -351,6 +354,7 @@ def reported(tmp_path_factory):
     return batch, images, (batch / "report.html").read_text(), outcome
 
 
+@pytest.mark.slow
 def test_mozjpeg_and_the_search_are_curves_beside_models_as_they_are(reported):
     batch, _, _, _ = reported
     settings = {
@@ -666,6 +670,7 @@ def test_models_are_measured_at_the_subsampling_of_their_training(small):
     assert "Models: 4:4:4: run; 4:2:2: run, default" in outcome.out.getvalue()
 
 
+@pytest.mark.slow
 def test_search_without_a_model_stands_beside_the_models_of_a_tune(small, monkeypatch):
     batch, images = small
     monkeypatch.setattr(dots, "SEARCH_QUALITIES", (10, 50))
@@ -789,6 +794,7 @@ def test_models_without_an_entropy_model_are_left_out_of_a_refinement(small):
         assert "left out" in line and "--rate_model entropy" in line
 
 
+@pytest.mark.slow
 def test_a_batch_without_runs_gives_the_jpeg_curve_and_a_warning(small, tmp_path):
     _, images = small
     (tmp_path / "empty").mkdir()
@@ -919,6 +925,7 @@ def test_a_blank_page_is_left_out_of_the_mean_psnr_with_a_note(small):
     assert "left out of the mean PSNR (up to 1 images)" in outcome.out.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".index", ".data-00000-of-00001"])
 @pytest.mark.parametrize("damage", ["missing", "truncated", "empty"])
 def test_half_a_checkpoint_is_reported_and_the_others_are_evaluated(
@@ -1090,6 +1097,7 @@ results.write_atomically = stop_at_the_third_pickle"""
                 assert values[index] == pytest.approx(wanted[metric], abs=2e-5)
 
 
+@pytest.mark.slow
 def test_two_evaluations_of_one_folder_at_a_time_are_both_right(small, tmp_path):
     batch, images = small
     ready, go = tmp_path / "ready", tmp_path / "go"

@@ -10,7 +10,7 @@ from PIL import Image
 
 import image_utils
 
-# (batch, height, width)
+# Each is a batch, a height and a width.
 SIZES = [(1, 1, 1), (1, 7, 5), (2, 8, 8), (3, 17, 30), (1, 64, 9)]
 
 

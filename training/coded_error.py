@@ -29,15 +29,15 @@ _ZERO, _MIDDLE, _WHITE = np.float32(0), np.float32(128), np.float32(255)
 
 
 @njit
-def squared_error(picture, factors, qtables, weight, of_factors):
-    """Squared error that coding at 4:4:4 leaves, of one picture.
+def squared_error(image, factors, qtables, weight, of_factors):
+    """Squared error that coding at 4:4:4 leaves, of one image.
 
     Coefficients are multiplied by factors, divided by their steps and rounded. The
     gradients are those of `differentiable.round_with_slopes`, with the slope of
     `image_utils.polynomial_slope` for AC steps.
 
     Args:
-      picture: float32 RGB in [0, 1], `[8 rows, 8 cols, 3]`, contiguous.
+      image: float32 RGB in [0, 1], `[8 rows, 8 cols, 3]`, contiguous.
       factors: float32 `[rows * cols, 64 (v, u), 2 (luma, chroma)]`; None for 1.
       qtables: float32 `[64 (v, u), 2]`.
       weight: float32, that error and gradients are multiplied by.
@@ -47,7 +47,7 @@ def squared_error(picture, factors, qtables, weight, of_factors):
       The sum of the squared errors of all samples on the 0..255 scale, times `weight`,
       a float; its gradient with respect to `qtables`, float32 `[64, 2]`.
     """
-    count = picture.shape[0] * picture.shape[1] // BLOCK**2
+    count = image.shape[0] * image.shape[1] // BLOCK**2
     buffers = np.zeros((5, 3, 64, LANES), np.float32)
     rgb, dct, z = buffers[0], buffers[1], buffers[2]
     work, other = buffers[3], buffers[4]
@@ -56,7 +56,7 @@ def squared_error(picture, factors, qtables, weight, of_factors):
     total = 0.0
     for first in range(0, count, LANES):
         filled = min(LANES, count - first)
-        _load_pixels(picture, first, filled, rgb)
+        _load_pixels(image, first, filled, rgb)
         if factors is not None:
             _load_factors(factors, first, filled, own_factors)
         _mix(rgb, _TO_YCBCR, dct)
@@ -84,14 +84,14 @@ def _sums_over_lanes(of_steps):
 
 
 @njit
-def _load_pixels(picture, first, filled, rgb):
-    cols = picture.shape[1] // BLOCK
+def _load_pixels(image, first, filled, rgb):
+    cols = image.shape[1] // BLOCK
     for lane in range(filled):
         row, col = divmod(first + lane, cols)
         for v in range(BLOCK):
             for u in range(BLOCK):
                 for c in range(3):
-                    value = picture[BLOCK * row + v, BLOCK * col + u, c]
+                    value = image[BLOCK * row + v, BLOCK * col + u, c]
                     rgb[c, BLOCK * v + u, lane] = _WHITE * value
     # Errors of lanes without a block would count.
     rgb[:, :, filled:] = _MIDDLE

@@ -1,6 +1,6 @@
 """Random crops of training images: shuffled, bounded in memory, exactly resumable.
 
-The n-th batch is a function of the files, the sizes and the seed alone, so that a
+The n-th batch is a function of only the files, the sizes and the seed, so that a
 resumed training sees what it would have seen without the break.
 """
 
@@ -29,9 +29,9 @@ BATCHES_AHEAD = 8
 class CropDataset:
     """Batches of random crops from a list of image files.
 
-    With a function `features` from a picture to `[rows, cols, channels]`, one vector
+    With a function `features` from an image to `[rows, cols, channels]`, one vector
     for each of its 8x8 blocks, crops lie on the grid of the blocks and come with their
-    part of the picture's features; every second one is of the mirrored picture.
+    part of the image's features; every second one is of the mirrored image.
     """
 
     def __init__(self, pattern, batchsize, patchsize, threads, seed):
@@ -145,31 +145,31 @@ class CropDataset:
         return [crops[i] for i in order]
 
     def _visit(self, visit):
-        """The crops of one visit; the next readable image stands in for a bad one."""
+        """Returns the crops of one visit, of the next image where one is damaged."""
         epoch, position = divmod(visit, len(self.paths))
         order = self._rng(0, epoch).permutation(len(self.paths))
         for index in np.roll(order, -position):
             try:
-                picture = self._read(self.paths[index])
+                image = self._read(self.paths[index])
             except UserError as error:
                 self._report(self.paths[index], error)
                 continue
-            return self._crops(picture, self._rng(2, visit))
+            return self._crops(image, self._rng(2, visit))
         raise UserError("--train_glob: none of the training images can be read")
 
-    def _crops(self, picture, rng):
+    def _crops(self, image, rng):
         if self.features is None:
-            return _random_crops(picture, self._patchsize, CROPS_PER_VISIT, rng)
+            return _random_crops(image, self._patchsize, CROPS_PER_VISIT, rng)
         if rng.integers(2):
-            picture = np.ascontiguousarray(picture[:, ::-1])
-        features = self.features(picture)
-        return _random_pairs(picture, features, self._patchsize, CROPS_PER_VISIT, rng)
+            image = np.ascontiguousarray(image[:, ::-1])
+        features = self.features(image)
+        return _random_pairs(image, features, self._patchsize, CROPS_PER_VISIT, rng)
 
     def _read(self, path):
-        picture = read_image(path)
-        if min(picture.shape[:2]) < self._patchsize:
+        image = read_image(path)
+        if min(image.shape[:2]) < self._patchsize:
             raise UserError(f"{path}: has become smaller than --patchsize")
-        return picture
+        return image
 
     def _rng(self, stream, index):
         return np.random.default_rng([self._seed, stream, index])
@@ -187,48 +187,48 @@ def _put(ready, item, stop):
 
 
 def _stack(crops):
-    """A batch of crops, or the batches of pairs of them."""
+    """Stacks crops, or pairs of crops and features, to batches."""
     if isinstance(crops[0], tuple):
         return tuple(map(np.stack, zip(*crops, strict=True)))
     return np.stack(crops)
 
 
-def _random_crops(picture, size, count, rng):
-    """Cuts `count` random squares out of one picture.
+def _random_crops(image, size, count, rng):
+    """Cuts `count` random squares out of one image.
 
     Args:
-      picture: array `[h, w, c]`, both sides at least `size`.
+      image: array `[h, w, c]`, both sides at least `size`.
       size: side of the crops in px.
       count: number of crops.
       rng: `numpy.random.Generator` that draws the corners.
 
     Returns:
-      A list of contiguous copies `[size, size, c]`, which do not keep the picture.
+      A list of contiguous copies `[size, size, c]`, which do not keep the image.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     tops = rng.integers(0, height - size + 1, count)
     lefts = rng.integers(0, width - size + 1, count)
     return [
-        picture[top : top + size, left : left + size].copy()
+        image[top : top + size, left : left + size].copy()
         for top, left in zip(tops, lefts, strict=True)
     ]
 
 
-def _random_pairs(picture, features, size, count, rng):
-    """Cuts random squares on the grid of 8x8 blocks out of a picture and its features.
+def _random_pairs(image, features, size, count, rng):
+    """Cuts random squares on the grid of 8x8 blocks out of an image and its features.
 
     Args:
-      picture: array `[h, w, c]`, both sides at least `size`.
+      image: array `[h, w, c]`, both sides at least `size`.
       features: array `[rows, cols, channels]`, a vector for each block.
       size: side of the crops in px, a multiple of 8.
       count: number of pairs.
       rng: `numpy.random.Generator` that draws the corners.
 
     Returns:
-      A list of (crop of the picture, crop of the features). The former are copies; so
+      A list of (crop of the image, crop of the features). The former are copies; so
       are the latter, unless they are of a memory map, whose pages need not be resident.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     blocks = size // BLOCK
     rows = rng.integers(0, (height - size) // BLOCK + 1, count)
     cols = rng.integers(0, (width - size) // BLOCK + 1, count)
@@ -238,5 +238,5 @@ def _random_pairs(picture, features, size, count, rng):
         own = features[row : row + blocks, col : col + blocks]
         if not isinstance(features, np.memmap):
             own = own.copy()
-        pairs.append((picture[top : top + size, left : left + size].copy(), own))
+        pairs.append((image[top : top + size, left : left + size].copy(), own))
     return pairs

@@ -1,4 +1,4 @@
-"""What TensorFlow computes with: the device, and the precision of the convolutions."""
+"""The device that TensorFlow computes on, and the precision of its convolutions."""
 
 import glob
 import os
@@ -10,7 +10,7 @@ from learned_jpeg.common.machine import read_text
 
 
 def choose_precision(requested=None):
-    """The precision of the convolutions, and why.
+    """Chooses the precision of the convolutions; returns it with the reason.
 
     Args:
       requested: "float32", "bfloat16", or None to take what the machine has units for.
@@ -35,12 +35,12 @@ def choose_precision(requested=None):
 
 
 def gpus_in_use():
-    """TensorFlow's GPUs, a list; empty where it has none or was restricted to a CPU."""
+    """Lists TensorFlow's GPUs; empty where it has none or was restricted to a CPU."""
     return tf.config.list_physical_devices("GPU") if _may_have_gpu() else []
 
 
 def _may_have_gpu():
-    """Whether it pays to ask TensorFlow, which takes seconds to load."""
+    """Returns whether it pays to ask TensorFlow, which takes seconds to load."""
     if sys.platform != "linux":
         return True
     # The drivers of NVIDIA, of AMD, and of either under Windows (WSL).
@@ -76,7 +76,7 @@ def select_device(device):
 
 
 def session_config():
-    """Settings of a session: GPU memory grows as needed, it is not taken whole."""
+    """Returns the configuration of a session, whose GPU memory grows as needed."""
     config = tf.ConfigProto(allow_soft_placement=True)
     config.gpu_options.allow_growth = True
     return config

@@ -4,7 +4,7 @@
       -> * tables -> IDCT -> triangle filter of chroma -> RGB
 
 The integers after the rounding, with the tables, are a baseline JPEG file (see
-file.py); the picture at the end, `x_tilde`, is what a decoder shows of it, but for the
+file.py); the image at the end, `x_tilde`, is the decoded image, but for the
 rounding of its samples to integers, and of its filter (libjpeg rounds halves by turns
 up and down). `Pipeline` is the entry for model scripts.
 
@@ -33,7 +33,7 @@ class Pipeline:
     """The differentiable JPEG of one batch, whose size and subsampling it knows."""
 
     def __init__(self, x: Tensor, sampling: str = "4:4:4"):
-        """Takes a batch.
+        """Reads the size of a batch.
 
         Args:
           x: the original images, RGB in [0, 1], `[b, h, w, 3]`.
@@ -80,13 +80,13 @@ def standard_tables(quality: int | Tensor) -> Tensor:
 
 
 def image_size(x):
-    """Height and width of `[b, h, w, c]`: ints where static, else scalar tensors."""
+    """Returns height and width of `[b, h, w, c]`: ints if static, else tensors."""
     static, dynamic = x.shape.as_list(), tf.shape(x)
     return [static[axis] or dynamic[axis] for axis in (1, 2)]
 
 
 def rgb_to_dct(x, sampling="4:4:4"):
-    """DCT coefficients of a picture.
+    """Computes the DCT coefficients of a batch.
 
     Args:
       x: RGB in [0, 1], `[b, h, w, 3]`; any size, continued as `sampling.cell_means`
@@ -115,20 +115,20 @@ def _cell_means(x, own_factors):
 
 
 def dct_to_rgb(coefficients, height, width, sampling="4:4:4"):
-    """The picture `[b, height, width, 3]`, RGB clipped to [0, 1], of DCT coefficients.
+    """The image `[b, height, width, 3]`, RGB clipped to [0, 1], of DCT coefficients.
 
     Inverse of `rgb_to_dct`, as far as there is one; `height` and `width` are the true
     size.
     """
-    parts = []
+    planes = []
     for own, (components, (v, h)) in zip(coefficients, groups(sampling), strict=True):
         blocks = image_utils.apply_to_blocks(own, *transform.inverse(components))
         size = -(-height // v), -(-width // h)
-        part = image_utils.patches_to_image(blocks, *size)
+        plane = image_utils.patches_to_image(blocks, *size)
         if (v, h) != (1, 1):
-            part = _upsample(part, v, h, size[1])[:, :height, :width]
-        parts.append(part)
-    return image_utils.clip_to_unit(tf.add_n(parts))
+            plane = _upsample(plane, v, h, size[1])[:, :height, :width]
+        planes.append(plane)
+    return image_utils.clip_to_unit(tf.add_n(planes))
 
 
 def _upsample(x, v, h, width):
@@ -154,7 +154,7 @@ def _doubled(x, axis, nearest):
 
 
 def per_component(values, coefficients):
-    """Values of luma and chroma for the components of coefficients.
+    """Repeats values of luma and chroma for the components of coefficients.
 
     Args:
       values: `[..., 2 (luma, chroma)]`.
@@ -207,7 +207,7 @@ def scale_blocks(dct, factors, sampling):
 
 
 def divide(dct, qtables):
-    """Coefficients in units of their quantization step, for training.
+    """Divides coefficients by their quantization steps, for training.
 
     Args:
       dct: list as from `rgb_to_dct`.
@@ -219,7 +219,7 @@ def divide(dct, qtables):
 
 
 def straight_through_dc(z):
-    """0, with the gradient of the identity for DC coefficients and none for AC.
+    """Returns 0, with the gradient of the identity for DC and none for AC.
 
     Added to integers held fixed, it makes `qtables * integers` change with a DC step as
     if the phase z - integer, not the integer, were fixed. The DC density is broad, so
@@ -231,7 +231,7 @@ def straight_through_dc(z):
 
 
 def round_with_slopes(dct, qtables, table_slope):
-    """Integers of coefficients, with the gradients that suit an estimated rate.
+    """Rounds coefficients, with the gradients that suit an estimated rate.
 
     To the (edited) coefficients the gradient goes straight through: 1 is the mean slope
     of rounding. (That of Shin and Song's polynomial is 1/4, so that against a rate a
@@ -280,7 +280,7 @@ def _sum_of_blocks(values):
 
 
 def reconstruct(integers, qtables, height, width, sampling="4:4:4"):
-    """What a decoder shows.
+    """Decodes quantized coefficients.
 
     Args:
       integers: quantized coefficients, float32, list as from `rgb_to_dct`.
@@ -306,9 +306,9 @@ def code(dct, qtables, height, width, sampling="4:4:4"):
       sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Returns:
-      `Coded`; its `edited` is the picture of `dct` before quantization.
+      `Coded`; its `edited` is the image of `dct` before quantization.
     """
-    # An edited picture may leave 0..255, and then the range that 8-bit JPEG codes.
+    # An edited image may leave 0..255, and then the range that 8-bit JPEG codes.
     limit = float(transform.MAX_INTEGER)
     integers = [
         tf.clip_by_value(tf.round(own / steps), -limit, limit)

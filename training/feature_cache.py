@@ -1,6 +1,6 @@
-"""Features of a frozen network for whole pictures, computed once and kept on disk.
+"""Features of a frozen network for whole images, computed once and kept on disk.
 
-A file for each picture: half precision, NumPy's format, memory-mapped, so that pages
+A file for each image: half precision, NumPy's format, memory-mapped, so that pages
 which are not in use cost no memory; behind the array a CRC-32 of its bytes.
 """
 
@@ -23,7 +23,7 @@ _CRC_BYTES = 4
 
 
 class FeatureCache:
-    """Features by picture; may be asked by several threads."""
+    """Features by image; may be asked by several threads."""
 
     def __init__(self, folder, compute, version, limit_gb=LIMIT_GB):
         """Makes the folder; reads nothing yet.
@@ -31,15 +31,15 @@ class FeatureCache:
         Args:
           folder: of the files; several trainings may share it.
           compute: function from uint8 RGB `[h, w, 3]` to `[rows, cols, channels]`.
-          version: bytes that tell apart whatever the features depend on beside the
-            picture: weights, precision, code.
+          version: bytes that tell apart whatever the features depend on in addition to
+            the image: weights, precision, code.
           limit_gb: once the files take more, further features are not kept.
         """
         self._folder = folder
         self._compute = compute
         self._version = version
         self._limit = limit_gb * 1e9
-        self._lock = threading.Lock()  # One picture at a time: memory is bounded.
+        self._lock = threading.Lock()  # One image at a time: memory is bounded.
         self._checked = set()  # Keys whose file has been read whole.
         self._is_writing = True
         try:
@@ -49,38 +49,38 @@ class FeatureCache:
         except OSError as error:
             self._stop_writing(error.strerror)
 
-    def of(self, picture):
-        """The features of a picture, computed where no sound file has them.
+    def of(self, image):
+        """Returns the features of an image, computed where no sound file has them.
 
         Args:
-          picture: uint8 RGB `[h, w, 3]`.
+          image: uint8 RGB `[h, w, 3]`.
 
         Returns:
           float16 `[rows, cols, channels]`, one vector for each block of 8x8 px (the
           last ones padded by edge replication); memory-mapped where it is kept.
         """
-        key = self._key(picture)
+        key = self._key(image)
         path = os.path.join(self._folder, f"{key}.npy")
         features = self._read(path, key)
         if features is not None:
             return features
         with self._lock:
             features = np.float16(
-                np.clip(self._compute(picture), *_finite_range(np.float16))
+                np.clip(self._compute(image), *_finite_range(np.float16))
             )
             self._write(path, features)
         # Mapped, if it was written: an array would stay in memory with each crop.
         mapped = self._read(path, key)
         return features if mapped is None else mapped
 
-    def _key(self, picture):
+    def _key(self, image):
         digest = hashlib.sha256(self._version)
-        digest.update(f"{FORMAT} {picture.shape}".encode())
-        digest.update(np.ascontiguousarray(picture))
+        digest.update(f"{FORMAT} {image.shape}".encode())
+        digest.update(np.ascontiguousarray(image))
         return digest.hexdigest()[:40]
 
     def _read(self, path, key):
-        """The array of a file, None where there is none, or a damaged one."""
+        """Reads the array of a file; None where the file is missing or damaged."""
         try:
             features = np.load(path, mmap_mode="r", allow_pickle=False)
             if key not in self._checked:
@@ -112,9 +112,10 @@ class FeatureCache:
     def _stop_writing(self, reason):
         self._is_writing = False
         logger.warning(
-            "--feature_cache %s: %s; features that are not there are computed at "
-            "every visit of a picture, which takes longer",
-            *(self._folder, reason),
+            "--feature_cache %s: %s; missing features are computed at every visit of "
+            "an image, which takes longer",
+            self._folder,
+            reason,
         )
 
 

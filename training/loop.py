@@ -121,7 +121,7 @@ class Trainer:
         self._last_prefix = None
 
     def _minimize(self):
-        """One Adam for each kind of variables, each at its own learning rate."""
+        """Builds one Adam for each kind of variables, each at its own learning rate."""
         options, step = self._options, self._global_step
         trained = tf.trainable_variables()
         gradients = tf.gradients(self.graph.loss, trained)
@@ -153,14 +153,14 @@ class Trainer:
             self._last_prefix = prefix  # To be replaced as well.
 
     def feeds(self, batch):
-        """What a session is fed with for a batch of the dataset."""
+        """Returns the values that a session is fed with for a batch of the dataset."""
         if self._features is None:
             return {self.pixels: batch}
         pixels, features = batch
         return {self.pixels: pixels, self._features.fed: features}
 
     def prepare(self, dataset, session):
-        """Gives a dataset the features that the graph wants beside the crops."""
+        """Gives a dataset the features that the graph needs with the crops."""
         if self._features:
             dataset.features = self._features.cache(session).of
 
@@ -217,7 +217,7 @@ class Trainer:
         return self._report(step, stop.signal)
 
     def _next(self, batches, session, is_trained):
-        """The next batch; if the data end in an error, what was trained is saved."""
+        """Returns the next batch; if there is none, saves what was trained."""
         try:
             return next(batches)
         except UserError:
@@ -268,7 +268,7 @@ class Trainer:
         return 128 + stop_signal
 
     def _summary_tensors(self, dtype):
-        """What a summary needs, as one structure for a single run."""
+        """Collects the tensors of a summary, for a single run of the session."""
         graph = self.graph
         scalars = {"loss": graph.loss, "learning_rate": self.learning_rate}
         scalars.update({f"loss_terms/{k}": v for k, v in graph.terms.items()})
@@ -294,30 +294,30 @@ class Trainer:
 
 
 class CachedFeatures:
-    """Features of a frozen trunk: of whole pictures, and in the graph of a batch.
+    """The features of a frozen trunk: of whole images, and in the graph of a batch.
 
-    Whole pictures, so that a crop sees its surroundings, as it does at encoding.
+    Whole images, so that a crop sees its surroundings, as it does at encoding.
     """
 
     def __init__(self, model: TrunkModel, options: TrainOptions):
         """Builds the graph in the default graph."""
         self._options = options
         self._trunk = model.frozen
-        self._picture = tf.placeholder(tf.uint8, [None, None, 3])
-        x = tf.cast(self._picture, tf.float32)[tf.newaxis] / 255.0
-        self._of_picture = model.features(x)[0]
+        self._image = tf.placeholder(tf.uint8, [None, None, 3])
+        x = tf.cast(self._image, tf.float32)[tf.newaxis] / 255.0
+        self._of_image = model.features(x)[0]
         side = options.patchsize // 8
-        shape = [options.batchsize, side, side, self._of_picture.shape[-1]]
+        shape = [options.batchsize, side, side, self._of_image.shape[-1]]
         self.fed = tf.placeholder(tf.float16, shape)
         self.batch = tf.cast(self.fed, tf.float32)
 
     def cache(self, session):
-        """The `FeatureCache` of an initialized session."""
+        """Returns the `FeatureCache` of an initialized session."""
 
-        def compute(picture):
+        def compute(image):
             [features], _ = in_strips(
-                lambda s: ([session.run(self._of_picture, {self._picture: s})], None),
-                picture,
+                lambda s: ([session.run(self._of_image, {self._image: s})], None),
+                image,
                 [8],
             )
             return features
@@ -331,7 +331,7 @@ class CachedFeatures:
 
 
 def _kind(variable):
-    """What a variable belongs to; each kind has its own learning rate."""
+    """Returns the kind of a variable; each kind has its own learning rate."""
     if variable.op.name == LearnedTables.NAME:
         return "tables"
     return "rate_model" if variable.op.name.startswith("rate_model/") else "network"

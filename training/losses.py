@@ -23,7 +23,7 @@ from training.rate_models import FactorizedRate
 
 
 def mse_255(x, x_tilde):
-    """Mean squared error of two pictures in [0, 1], on the 0..255 scale."""
+    """Mean squared error of two images in [0, 1], on the 0..255 scale."""
     # l2_loss (half the sum of squares) has a gradient without a tiled tensor.
     scale = 2 * 255.0**2 / tf.cast(tf.size(x), tf.float32)
     return scale * tf.nn.l2_loss(x - x_tilde)
@@ -102,23 +102,23 @@ def _is_of_blocks(x):
     return None not in sizes and not any(size % BLOCK for size in sizes)
 
 
-def _mse_and_slopes(pictures, qtables, factors=None):
+def _mse_and_slopes(images, qtables, factors=None):
     """MSE of a batch and its gradients for `qtables` and, where given, `factors`."""
     # Compiled at the first use, for seconds, and no other loss needs it.
     from training.coded_error import squared_error
 
-    weight = np.float32(1 / pictures.size)
-    own = of_factors = [None] * len(pictures)
+    weight = np.float32(1 / images.size)
+    own = of_factors = [None] * len(images)
     if factors is not None:
-        own = factors.reshape(len(pictures), -1, 64, 2)
+        own = factors.reshape(len(images), -1, 64, 2)
         of_factors = np.empty_like(own)
 
-    def of_picture(*arrays):
-        picture, own, of_own = arrays
-        return squared_error(picture, own, qtables.reshape(64, 2), weight, of_own)
+    def of_image(*arrays):
+        image, own, of_own = arrays
+        return squared_error(image, own, qtables.reshape(64, 2), weight, of_own)
 
     with concurrent.futures.ThreadPoolExecutor(machine.usable_cores()) as executor:
-        results = executor.map(of_picture, pictures, own, of_factors)
+        results = executor.map(of_image, images, own, of_factors)
         errors, of_qtables = zip(*results, strict=True)
     slopes = [sum(of_qtables).reshape(qtables.shape)]
     if factors is not None:
@@ -243,16 +243,12 @@ def _table_slope(settings):
     return image_utils.polynomial_slope if settings.rate_model == "proxy" else 0.0
 
 
-def estimated_bpp(
-    jpeg: Pipeline, dct: list[Tensor], qtables: Tensor, seed: Tensor
-) -> Tensor:
+def estimated_bpp(jpeg: Pipeline, z: list[Tensor], seed: Tensor) -> Tensor:
     """Returns estimated bits per pixel, of an entropy model that is trained along.
 
     Args:
       jpeg: the batch.
-      dct: its (edited) coefficients before rounding.
-      qtables: float32 `[8, 8, 2]`.
-      seed: int32 tensor `[2]` of the noise that stands for rounding.
+      z: its (edited) coefficients in units of their step, see `differentiable.divide`.
+      seed: int32 tensor `[2]` of the noise that stands in for rounding.
     """
-    z = differentiable.divide(dct, qtables)
     return FactorizedRate(jpeg.sampling).bits_per_pixel(z, tf.size(jpeg.x) // 3, seed)

@@ -14,7 +14,7 @@ _INCIDENTAL = ("checkpoint_dir", "command", "device", "preprocess_threads")
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How a model is trained.
+    """The options of a training.
 
     Attributes:
       settings: what defines the model and its loss.

@@ -8,8 +8,9 @@ import numpy as np
 
 import tensorflow_v1 as tf
 from learned_jpeg.common import machine
-from learned_jpeg.jpeg.progressive import band_histogram, coded_bits, zigzag_blocks
+from learned_jpeg.jpeg.progressive import band_histogram
 from learned_jpeg.jpeg.sampling import groups, planes_of
+from learned_jpeg.jpeg.scans import coded_bits, zigzag_blocks
 from learned_jpeg.models.contract import Tensor
 from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.search import passes, trellis
@@ -21,7 +22,7 @@ _RATIO = 1.1  # of steps whose bits are compared
 
 
 def searched_integers(
-    jpeg: Pipeline, dct: list[Tensor], qtables: Tensor, settings: ModelSettings
+    jpeg: Pipeline, z: list[Tensor], qtables: Tensor, settings: ModelSettings
 ) -> tuple[list[Tensor], Tensor]:
     """Returns integers that `--quantization search` finds, in place of rounding.
 
@@ -33,21 +34,20 @@ def searched_integers(
 
     Args:
       jpeg: the batch.
-      dct: its coefficients.
+      z: its coefficients in units of their step, see `differentiable.divide`.
       qtables: float32 `[8, 8, 2]`.
       settings: of the training; its `lmbda` is the bits per pixel that a distortion of
         1 is worth.
 
     Returns:
-      float32 integers, shaped as `dct`, and their bits per pixel, a scalar.
+      float32 integers, shaped as `z`, and their bits per pixel, a scalar.
     """
-    z = differentiable.divide(dct, qtables)
 
-    def search_all(pictures, qtables, *z):
+    def search_all(images, qtables, *z):
         tables = np.moveaxis(qtables, -1, 0)
-        integers, bits = _search_all(pictures, tables, settings)
+        integers, bits = _search_all(images, tables, settings)
         bits_and_slopes = [bits, dc_slopes(z)]
-        num_pixels = pictures.size / 3
+        num_pixels = images.size / 3
         values = [*integers, *(np.divide(v, num_pixels) for v in bits_and_slopes)]
         return [value.astype(np.float32) for value in values]
 
@@ -65,10 +65,10 @@ def searched_integers(
     ], bpp
 
 
-def _search_all(pictures, qtables, settings):
+def _search_all(images, qtables, settings):
     """Integers `[b, rows, cols, 8, 8, c]` of each group of components; their bits."""
     with concurrent.futures.ThreadPoolExecutor(machine.usable_cores()) as executor:
-        results = executor.map(lambda p: searched(p, qtables, settings), pictures)
+        results = executor.map(lambda p: searched(p, qtables, settings), images)
         planes, bits = zip(*results, strict=True)
     integers = [
         np.stack([np.stack([own[c] for c in components], -1) for own in planes])
@@ -77,11 +77,11 @@ def _search_all(pictures, qtables, settings):
     return integers, sum(bits)
 
 
-def searched(picture, qtables, settings):
-    """Integers of one picture, and their bits.
+def searched(image, qtables, settings):
+    """Integers of one image, and their bits.
 
     Args:
-      picture: uint8 `[h, w, 3]`.
+      image: uint8 `[h, w, 3]`.
       qtables: `[2, 8, 8]`, the steps, not only whole ones.
       settings: of the training.
 
@@ -90,13 +90,13 @@ def searched(picture, qtables, settings):
       scans, a float: symbols by their self-information.
     """
     distortion = distortion_of_loss(
-        picture,
+        image,
         settings.lmbda,
         ms_ssim_weight=settings.weights.ms_ssim,
         ssimulacra2_weight=settings.weights.ssimulacra2,
     )
     planes, _ = passes.search(
-        picture,
+        image,
         distortion,
         sampling=settings.subsampling,
         entropy_coding="optimized",

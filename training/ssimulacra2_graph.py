@@ -15,7 +15,7 @@ _LEAST_NORM = 1e-4
 
 
 def weighted_sums(x, x_tilde, weights=ssimulacra2.WEIGHTS):
-    """The sum that the score is a polynomial of: 0 for equal pictures.
+    """Returns the sum that the score is a polynomial of: 0 for equal images.
 
     Its gradient is finite everywhere: 0 in `x_tilde` where that is equal to `x`, and
     not flat where it is bad.
@@ -41,14 +41,14 @@ def weighted_sums(x, x_tilde, weights=ssimulacra2.WEIGHTS):
 
 
 def _linear(planes):
-    """Linear light of sRGB in 0..255."""
+    """Converts sRGB in 0..255 to linear light."""
     planes = tf.clip_by_value(planes / 255.0, 0.0, 1.0)
     powers = ((planes + 0.055) / 1.055) ** 2.4
     return tf.where(planes <= 0.04045, planes / 12.92, powers)
 
 
 def _halve(planes):
-    """Means of 2x2 pixels; an odd side is continued by its last pixel."""
+    """Averages 2x2 pixels; an odd side is continued by its last pixel."""
     height, width = tf.unstack(tf.shape(planes)[2:])
     odd = [[0, 0], [0, 0], [0, height % 2], [0, width % 2]]
     planes = tf.pad(planes, odd, "SYMMETRIC")
@@ -57,7 +57,7 @@ def _halve(planes):
 
 
 def _xyb(linear):
-    """Y, X, B of linear RGB, as `ssimulacra2.to_xyb` has them."""
+    """Converts linear RGB to Y, X, B, as `ssimulacra2.to_xyb` has them."""
     bias_root = float(ssimulacra2.BIAS_ROOT)
     cones = tf.tensordot(ssimulacra2.CONES, linear, 1) + bias_root**3
     long, medium, short = tf.unstack(cones ** (1 / 3) - bias_root)
@@ -66,7 +66,10 @@ def _xyb(linear):
 
 
 def _norms(original, decoded):
-    """Of the SSIM, ringing and blur map the means, then the 4-norms: `[6, n, b]`."""
+    """Returns the means of the SSIM, ringing and blur map, then their 4-norms.
+
+    Shaped `[6, n, b]`.
+    """
     blur = _Blur(original)
     mean, square = tf.unstack(blur(tf.stack([original, original * original])))
     error = decoded - original

@@ -1,4 +1,4 @@
-"""TensorBoard's events of a training: scalars, pictures, rate of real files."""
+"""TensorBoard's events of a training: scalars, images, rate of real files."""
 
 import concurrent.futures
 import io
@@ -43,7 +43,7 @@ class Summaries:
         Args:
           session, feeds: for the measurement.
           step: the global step.
-          losses: of the batches since the last summary; one alone is noisy.
+          losses: of the batches since the last summary; a single one is noisy.
         """
         values = session.run(self._tensors, feeds)
         if losses:
@@ -52,7 +52,7 @@ class Summaries:
         self._pending = self._executor.submit(self._write, values, step)
 
     def _report_failure(self):
-        """Says what went wrong in the thread; a training does not end for it."""
+        """Reports what went wrong in the thread; the training goes on."""
         error = self._pending and self._pending.exception()
         if error:
             logger.warning("a summary was not written: %s", error)
@@ -66,16 +66,16 @@ class Summaries:
         for name, value in scalars.items():
             summary.value.add(tag=name, simple_value=float(value))
         images = dict(values["images"])
-        images["qtables"] = _table_picture(values["qtables"])[np.newaxis]
-        for name, pictures in images.items():
-            for index, picture in enumerate(pictures):
-                summary.value.add(tag=f"{name}/{index}", image=_image_summary(picture))
+        images["qtables"] = _table_image(values["qtables"])[np.newaxis]
+        for name, batch in images.items():
+            for index, image in enumerate(batch):
+                summary.value.add(tag=f"{name}/{index}", image=_image_summary(image))
         self._writer.add_summary(summary, step)
         self._writer.flush()
 
 
 def _psnr_and_bpp(values, sampling):
-    """Mean PSNR [dB] and bits per pixel of real files, standard Huffman tables."""
+    """Returns mean PSNR [dB] and bits per pixel of real files."""
     originals = values["images"]["original"]
     height, width = originals.shape[1:3]
     qtables = values["qtables"].transpose(2, 0, 1)
@@ -90,8 +90,8 @@ def _psnr_and_bpp(values, sampling):
     return np.mean(psnrs), np.mean(rates)
 
 
-def _table_picture(qtables):
-    """Both tables side by side, 16x16 px an entry, [128, 272, 1]."""
+def _table_image(qtables):
+    """Draws both tables side by side, 16x16 px per entry, `[128, 272, 1]`."""
     # Brightest where the largest step is; the numbers stand in the scalars.
     shades = (qtables * (255.0 / qtables.max())).astype(np.uint8)
     tables = np.kron(shades.transpose(2, 0, 1), np.ones([1, 16, 16], np.uint8))
@@ -99,20 +99,20 @@ def _table_picture(qtables):
     return np.concatenate([tables[0], gap, tables[1]], 1)[..., np.newaxis]
 
 
-def _image_summary(picture):
-    """A `tf.Summary.Image` of uint8 `[h, w, 1 or 3]`."""
-    height, width, channels = picture.shape
+def _image_summary(image):
+    """Makes a `tf.Summary.Image` of uint8 `[h, w, 1 or 3]`."""
+    height, width, channels = image.shape
     return tf.Summary.Image(
         height=height,
         width=width,
         colorspace=channels,
-        encoded_image_string=_encode_png(picture),
+        encoded_image_string=_encode_png(image),
     )
 
 
-def _encode_png(picture):
-    """The bytes of a PNG file of uint8 `[h, w, 3]` (RGB) or `[h, w, 1]` (gray)."""
+def _encode_png(image):
+    """Encodes a PNG file of uint8 `[h, w, 3]` (RGB) or `[h, w, 1]` (gray)."""
     buffer = io.BytesIO()
-    pixels = picture[..., 0] if picture.shape[-1] == 1 else picture
+    pixels = image[..., 0] if image.shape[-1] == 1 else image
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

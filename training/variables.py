@@ -1,4 +1,4 @@
-"""Variables of models: which a checkpoint holds, restoring them, pretrained ones."""
+"""The variables of models: saving, restoring, and pretrained values."""
 
 import contextlib
 import re
@@ -19,15 +19,15 @@ _NOT_OF_THE_MODEL = re.compile(r"^global_step$|^rate_model/")
 
 
 def saver(variables, **options):
-    """A Saver whose folders may be moved (paths in them are relative)."""
+    """Makes a Saver whose folders may be moved, since their paths are relative."""
     return tf.train.Saver(variables, save_relative_paths=True, **options)
 
 
 def restore(session, variables, prefix):
     """Restores `variables` from the checkpoint `prefix`.
 
-    The checkpoint may hold more than they only in what belongs to a training alone:
-    attention restored as tables would be another codec.
+    The only other variables that the checkpoint may hold are those of a training:
+    attention that is restored as mere tables would be another codec.
 
     Raises:
       UserError: the checkpoint is damaged, of another model, or not finite.
@@ -92,9 +92,10 @@ def reading(prefix):
         yield
     except (tf.errors.NotFoundError, tf.errors.InvalidArgumentError) as error:
         raise UserError(
-            f"{prefix}: does not hold this model (another script, other --vgg or "
-            "--freeze_vgg, or to be trained further and a copy without the "
-            "optimizer's state?); use the script and the flags that trained it"
+            f"{prefix}: does not hold this model: it may be from another script or "
+            "other --vgg or --freeze_vgg flags, or a copy without the optimizer's "
+            "state, which cannot be trained further; use the script and the flags "
+            "that trained it"
         ) from error
     except (tf.errors.OpError, RuntimeError, IndexError) as error:
         # The reader of single tensors raises the latter two.
@@ -104,7 +105,7 @@ def reading(prefix):
 
 
 def saved_variables(model):
-    """The variables of the default graph that a checkpoint of `model` holds."""
+    """Lists the variables of the default graph that a checkpoint of `model` holds."""
     frozen = {variable.ref() for variable in model.frozen}
     return [v for v in tf.global_variables() if v.ref() not in frozen]
 
@@ -173,7 +174,7 @@ def _saved_tables(prefix, tables_only=False):
 
 
 def pretrained_tables(tables, settings):
-    """Where learned tables start, as an entry of a model's `pretrained`.
+    """Returns where learned tables start, as an entry of a model's `pretrained`.
 
     Args:
       tables: `LearnedTables`.

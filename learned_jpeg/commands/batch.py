@@ -1,4 +1,6 @@
-"""Runs a job for picture after picture, in threads: order, errors, memory."""
+"""Runs a job for one image after another, in threads: order, errors, memory."""
+
+from __future__ import annotations
 
 import collections
 import concurrent.futures
@@ -6,33 +8,38 @@ import contextlib
 import os
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from learned_jpeg.commands.records import FAILED, Record
+from learned_jpeg.commands.records import FAILED, Record, RecordFile
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
 
-_AHEAD = 64  # inputs a worker that are begun before the first of them is done
+_AHEAD = 64  # inputs queued per worker
 
 
 class Done(NamedTuple):
-    """What a job returns: its `Record`, and metrics of the file by their names."""
+    """The result of a job: its `Record`, and the metrics of the file by name."""
 
     record: Record
-    metrics: dict
+    metrics: dict[str, float]
 
 
-def run_batch(job, pairs, workers, record_file=None):
-    """Runs a job for every pair; yields what each gives, in their order.
+def run_batch(
+    job: Callable[[str, str], Done],
+    pairs: Iterable[tuple[str, str]],
+    workers: int,
+    record_file: RecordFile | None = None,
+) -> Iterator[Done]:
+    """Runs a job for every pair; yields the results in the order of the pairs.
 
     Args:
-      job: function (path, output) -> `Done`; may be called from several threads. What
-        a user can mend, the system refuses or does not fit into memory becomes a
-        record of a failure; any other exception ends the batch.
-      pairs: iterable of (path, output), of which no more are taken than are needed
-        to keep the workers busy.
+      job: function (path, output) -> `Done`; is called from several threads. A
+        `UserError`, an `OSError` and lack of memory become the record of a failure; any
+        other exception ends the batch.
+      pairs: (path, output); no more are taken than keep the workers busy.
       workers: number of threads.
-      record_file: `records.RecordFile` that gets each record as soon as there is one,
-        so that a call that is killed has told all that it did; or None.
+      record_file: gets each record at once, so that a call that is killed has recorded
+        all that it did; None to write no records.
     """
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
         waiting = collections.deque()
@@ -67,7 +74,7 @@ def _done(job, path, output):
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        remedy = "lower --workers, or scale the picture down"
+        remedy = "lower --workers, or scale the image down"
         problem = f"{path}: not enough memory; {remedy}"
     seconds = time.perf_counter() - start
     failure = Record(
@@ -76,25 +83,25 @@ def _done(job, path, output):
     return Done(failure, {})
 
 
-def size_of(path):
-    """Bytes of a file, or None where there is none."""
+def size_of(path: str) -> int | None:
+    """Returns the size of a file in bytes, or None where there is no file."""
     with contextlib.suppress(OSError, ValueError):
         return os.stat(path).st_size
     return None
 
 
 class MemoryBudget:
-    """Lets work begin as long as there is memory for it; what is too large, alone."""
+    """Lets work start while there is memory for it; what is too large runs alone."""
 
-    def __init__(self, total):
-        """Takes bytes; None for no limit."""
+    def __init__(self, total: int | None):
+        """Takes the number of bytes; None for no limit."""
         self._total = total
         self._free = total
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def taken(self, amount):
-        """Context of work that needs so many bytes; waits until they are free."""
+    def taken(self, amount: int) -> Iterator[None]:
+        """Waits until so many bytes are free, and holds them within the context."""
         if self._total is None:
             yield
             return

@@ -1,11 +1,11 @@
-"""The input's own bytes, where a result would be larger than the JPEG that came in."""
+"""Keeps the bytes of a JPEG input where the result would be larger."""
 
-import io
+from __future__ import annotations
+
 import os
 import struct
 
-from PIL import Image
-
+from learned_jpeg.jpeg.file import open_jpeg
 from learned_jpeg.jpeg.segments import (
     APP0,
     APP1,
@@ -25,17 +25,16 @@ _JFIF = b"JFIF\0\1\1\0\0\1\0\1\0\0"  # version 1.1, square pixels, no thumbnail
 _SHORT = 3  # a type of TIFF
 
 
-def smaller_original(path, size, strips_metadata):
-    """The bytes of a JPEG input if they are no more than `size`.
+def smaller_original(path: str, size: int, strips_metadata: bool) -> bytes | None:
+    """Returns the bytes of a JPEG input if they are no more than `size`.
 
     Args:
       path: of the input.
       size: bytes of the result.
-      strips_metadata: whether the metadata are to be left out.
+      strips_metadata: whether the metadata, except for the orientation, are left out.
 
     Returns:
-      bytes, without metadata if that is asked for, but for the orientation; None where
-      the input is larger, no JPEG file, or damaged.
+      The bytes; None where the input is larger, no JPEG file, or damaged.
     """
     if os.path.getsize(path) > size and not strips_metadata:
         return None
@@ -53,11 +52,11 @@ def smaller_original(path, size, strips_metadata):
     return data if len(data) <= size and entropy.problem(bare) is None else None
 
 
-def without_metadata(data):
-    """A JPEG file without its metadata and without what follows its end.
+def without_metadata(data: bytes) -> bytes:
+    """Returns a JPEG file without its metadata and without what follows its end.
 
-    The orientation stays, in an EXIF block of its own: the pixels are not turned. So
-    does what says how the colours are coded.
+    The orientation stays, in an EXIF block of its own, because the pixels are not
+    turned. The Adobe segment stays, because it tells the colour space.
 
     Args:
       data: bytes of a JPEG file.
@@ -65,7 +64,7 @@ def without_metadata(data):
     Raises:
       ValueError: it is cut off.
     """
-    with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+    with open_jpeg(data) as image:
         orientation, _ = metadata.upright(metadata.of_jpeg(image))
         head = segment(APP0, _JFIF) if "jfif" in image.info else b""
     if orientation != 1:
@@ -77,7 +76,7 @@ def without_metadata(data):
 
 
 def _exif_of(orientation):
-    """An EXIF block that holds nothing but the orientation."""
+    """Returns an EXIF block that holds only the orientation."""
     entry = struct.pack(">HHIHH", ORIENTATION, _SHORT, 1, orientation, 0)
     header = struct.pack(">2sHIH", b"MM", 42, 8, 1)
     return metadata.EXIF_LABEL + header + entry + bytes(4)

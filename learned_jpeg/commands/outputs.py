@@ -1,16 +1,21 @@
-"""Names of the files that a call writes: no two equal, none an input."""
+"""Names the files that a call writes: no two equal, none an input."""
+
+from __future__ import annotations
 
 import collections
 import contextlib
 import os
 import threading
+from collections.abc import Iterable, Iterator, Sequence
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.pictures.image_files import SUFFIXES
 
 
-def plan_outputs(inputs, output, roots=()):
-    """A .jpg path for each input, no two equal, and none that is itself an input.
+def plan_outputs(
+    inputs: Sequence[str], output: str | None, roots: Sequence[str] = ()
+) -> list[str]:
+    """Returns a .jpg path for each input, no two equal, and none itself an input.
 
     Args:
       inputs: paths of images.
@@ -19,11 +24,11 @@ def plan_outputs(inputs, output, roots=()):
       roots: folders whose tree is kept in the folder `output`.
 
     Returns:
-      A list of paths. An input whose `<stem>.jpg` is not free for it keeps its suffix,
-      `<name>.jpg`, and after that gets a number.
+      The paths. Where `<stem>.jpg` is not free, a result keeps the suffix of its input,
+      `<name>.jpg`, and gets a number if that is not free either.
 
     Raises:
-      UserError: a .jpg for many inputs.
+      UserError: one .jpg file for many inputs.
     """
     is_folder = output is None or os.path.isdir(output)
     if not is_folder and output.lower().endswith((".jpg", ".jpeg")):
@@ -62,7 +67,7 @@ def plan_outputs(inputs, output, roots=()):
 
 
 def _below(folder, roots):
-    """The path of a folder from the one of `roots` that it lies in, "" if in none."""
+    """Returns a folder's path relative to its root in `roots`; "" if it has none."""
     for root in roots:
         inside = os.path.relpath(folder or os.curdir, root)
         if inside.split(os.sep)[0] != os.pardir:
@@ -70,10 +75,12 @@ def _below(folder, roots):
     return ""
 
 
-def without_earlier_outputs(inputs, output, roots):
-    """The inputs but for those in the folder `output` that lies below a root.
+def without_earlier_outputs(
+    inputs: Sequence[str], output: str | None, roots: Sequence[str]
+) -> Sequence[str]:
+    """Leaves out inputs in the folder `output`, where that lies below a root.
 
-    They are results of an earlier call, or will be.
+    They are results of an earlier call, or would be overwritten by this one.
     """
     if output is None:
         return inputs
@@ -93,21 +100,21 @@ def _refuse_input(output, inputs):
 
 
 class OutputGuard:
-    """Keeps a call from replacing one of its inputs, or what it has just written.
+    """Keeps a call from replacing its inputs and its own results.
 
-    Names tell too little where they differ by case only, or through links: files are
-    compared by device and inode, at the moment at which one is to be replaced.
+    Names are not enough, as they may differ in case or lead through links: files are
+    compared by device and inode, at the moment at which one is replaced.
     """
 
-    def __init__(self, inputs):
-        """Takes the paths of the inputs; those that are not there are no matter."""
+    def __init__(self, inputs: Iterable[str]):
+        """Takes the paths of the inputs; missing files are ignored."""
         self._lock = threading.Lock()
         self._inputs = _by_identity(inputs)
         self._written = {}
 
     @contextlib.contextmanager
-    def claim(self, output):
-        """Context in which `output` may be put in place, one at a time.
+    def claim(self, output: str) -> Iterator[None]:
+        """Lets one thread at a time put `output` in place within the context.
 
         Raises:
           UserError: as `check`.
@@ -117,8 +124,8 @@ class OutputGuard:
             yield
             self._written |= _by_identity([output])
 
-    def check(self, output):
-        """Refuses a file of this call.
+    def check(self, output: str) -> None:
+        """Checks that a path is no file of this call.
 
         Raises:
           UserError: it is the same file as an input, or as another output.
@@ -137,7 +144,7 @@ class OutputGuard:
 
 
 def _by_identity(paths):
-    """dict from (device, inode) to the path of each file that is there."""
+    """Returns {(device, inode): path} of the files that exist."""
     found = {}
     for path in paths:
         with contextlib.suppress(OSError, ValueError):

@@ -1,34 +1,40 @@
-"""One JSON line a picture: what became of it, in files that a killed call leaves whole.
+"""Files of JSON lines, one for each input; a killed call leaves them whole.
 
 Names that are not UTF-8 are written with lone surrogates (`\\udcff`), as Python holds
 them, so that a reader gets the same bytes back by `os.fsencode`.
 """
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
 
 from learned_jpeg.common.errors import UserError
 
-# Of a record: a file of ours, the input's own bytes, none since there was one, none.
-COMPRESSED, ORIGINAL, SKIPPED, FAILED = "compressed", "original", "skipped", "failed"
+# Status of a record.
+COMPRESSED = "compressed"
+ORIGINAL = "original"  # The bytes of the input were kept.
+SKIPPED = "skipped"  # There was a result already.
+FAILED = "failed"
 
 
 @dataclasses.dataclass(frozen=True)
 class Record:
-    """What became of one input.
+    """The result of one input.
 
     Attributes:
       path: of the input.
       status: COMPRESSED, ORIGINAL, SKIPPED or FAILED.
-      output: of the file that is there now; None if there is none.
-      bytes_in: size of the input; None if it could not be told.
+      output: path of the result; None if there is none.
+      bytes_in: size of the input; None if it is unknown.
       bytes_out: size of the output.
-      bpp: bits per pixel of the output; None where it was not decoded (SKIPPED).
-      setting: how it was coded, in words; None where nothing was.
-      seconds: that it took.
-      error: one line on why there is no output.
+      bpp: bits per pixel of the output; None for SKIPPED.
+      setting: how the output was encoded, in words; None for SKIPPED and FAILED.
+      seconds: time that the input took.
+      error: one line that says why there is no output.
     """
 
     path: str
@@ -41,21 +47,21 @@ class Record:
     seconds: float = 0.0
     error: str | None = None
 
-    def line(self):
-        """The record as a line of JSON, bytes with the line's end."""
+    def line(self) -> bytes:
+        """Returns the record as a line of JSON with its end."""
         values = dataclasses.asdict(self)
         values["seconds"] = round(self.seconds, 3)
         return json.dumps(values).encode("ascii") + b"\n"
 
 
 class RecordFile:
-    """A file of records that grows by whole lines, by several processes too."""
+    """A file of records to which several processes may append whole lines."""
 
-    def __init__(self, path):
+    def __init__(self, path: str):
         """Opens a file, or makes it.
 
-        A line that an earlier call was killed in is ended, so that it costs nothing
-        but itself.
+        If a previous run died in the middle of a line, that line is terminated so that
+        later records stay readable.
 
         Raises:
           UserError: it cannot be written.
@@ -102,8 +108,8 @@ class RecordFile:
         os.close(self._descriptor)
 
 
-def read_records(path):
-    """Yields the `Record` of each line of a file; lines that are none are left out.
+def read_records(path: str) -> Iterator[Record]:
+    """Yields the `Record` of each line of a file; other lines are ignored.
 
     Raises:
       UserError: the file cannot be read.

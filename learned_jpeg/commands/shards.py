@@ -1,14 +1,17 @@
-"""Work that is shared out among processes which know nothing of each other.
+"""Divides work among processes that know nothing of each other.
 
-A shard of N takes what a hash of its name assigns to it. So nothing is handed out, and
-what is added later changes the place of nothing else.
+A hash of its name assigns each piece of work to one of N shards. So no process hands
+out work, and added work does not move the rest to other shards.
 """
+
+from __future__ import annotations
 
 import contextlib
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from learned_jpeg.common.atomic_files import exclusive, write_atomically
@@ -20,35 +23,35 @@ _CALL_FILE = "call.json"
 
 
 class Shard(NamedTuple):
-    """One of `count` processes, from 0."""
+    """One of `count` processes, counted from 0."""
 
     index: int
     count: int
 
-    def owns(self, name):
-        """Whether the work of this name is this shard's."""
+    def owns(self, name: str) -> bool:
+        """Returns whether the work of a name belongs to this shard."""
         return stable_hash(name) % self.count == self.index
 
     def __str__(self):
-        """As on the command line."""
+        """Returns the shard as the command line has it."""
         return f"{self.index}/{self.count}"
 
 
-def stable_hash(name):
-    """A number of 64 bits that is the same in every process, of any string."""
+def stable_hash(name: str) -> int:
+    """Returns a 64-bit hash of a string that is the same in every process."""
     digest = hashlib.blake2b(os.fsencode(name), digest_size=8).digest()
     return int.from_bytes(digest, "big")
 
 
 class ShardFolder:
-    """What the shards of one call leave for the call that gathers it."""
+    """The folder in which shards leave results for the call that gathers them."""
 
-    def __init__(self, results_folder):
+    def __init__(self, results_folder: str):
         """Takes the folder of the results; makes nothing yet."""
         self.path = os.path.join(results_folder, FOLDER)
 
-    def is_begun(self):
-        """Whether there is something to gather."""
+    def is_begun(self) -> bool:
+        """Returns whether there is something to gather."""
         return os.path.exists(self._call_path)
 
     @property
@@ -56,12 +59,12 @@ class ShardFolder:
         return os.path.join(self.path, _CALL_FILE)
 
     @contextlib.contextmanager
-    def entered(self, shard, call):
-        """Context of one shard's work; makes the folder.
+    def entered(self, shard: Shard, call: dict[str, object]) -> Iterator[None]:
+        """Makes the folder, and keeps it for one shard within the context.
 
         Args:
           shard: `Shard`.
-          call: JSON-able dict of the settings that all shards have to share.
+          call: JSON-able settings that all shards have to share.
 
         Raises:
           UserError: the folder is of other settings or of another number of shards, or
@@ -81,12 +84,12 @@ class ShardFolder:
         with exclusive(os.path.join(self.path, f"{shard.index}.lock"), complaint):
             yield
 
-    def count(self):
-        """Number of the shards."""
+    def count(self) -> int:
+        """Returns the number of shards."""
         return self._call()["shards"]
 
-    def check(self, call):
-        """Refuses what the shards of another call have left.
+    def check(self, call: dict[str, object]) -> None:
+        """Checks that the folder is of a call with the same settings.
 
         Raises:
           UserError: some setting differs.
@@ -111,6 +114,6 @@ class ShardFolder:
             f"{self._call_path}: does not say which call it is of; delete {self.path}"
         )
 
-    def remove(self):
-        """Removes all that the shards have left."""
+    def remove(self) -> None:
+        """Removes the folder."""
         shutil.rmtree(self.path)

@@ -57,10 +57,13 @@ def _cache_of(function):
     folder = _temporary_folder()
     if folder is None:
         return None
-    numba.config.CACHE_DIR = folder
-    with contextlib.suppress(RuntimeError):
+    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
+    try:
         return _Cache(function)
-    return None
+    except RuntimeError:
+        return None
+    finally:
+        numba.config.CACHE_DIR = before
 
 
 @functools.cache

@@ -5,14 +5,21 @@ numpy is loaded. `learned_jpeg` as a library never does.
 """
 
 import gc
+import logging
 import os
 import sys
+import warnings
 
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
 
 # Threads gain nothing in the search's products with 64x64 matrices: they wait for each
 # other in loops, with twice the processor time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# Pillow's warnings are no news to the user: a file is either read, or refused with our
+# own message.
+warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 def _report(kind, value, traceback):

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
+from learned_jpeg.jpeg.standard import STD_CODE_LENGTHS
 
 ZERO_RUN = 0xF0  # the symbol of 16 zeros of AC
 MAX_LENGTH = 16  # bits of the longest code that a JPEG file can define
@@ -43,9 +44,12 @@ def code_lengths(counts):
     return _code_lengths(np.asarray(counts, np.int64))
 
 
-def table(counts):
-    """The `Table` of the codes that `code_lengths` finds for `[256]` counts."""
-    lengths = code_lengths(counts)
+def table(counts: np.ndarray) -> Table:
+    """Returns the `Table` of the codes that `code_lengths` finds for `[256]` counts."""
+    return _table_of(code_lengths(counts))
+
+
+def _table_of(lengths):
     codes = np.zeros_like(lengths)
     code, before = 0, 0
     for symbol in _in_code_order(lengths):  # T.81, C.2
@@ -153,3 +157,23 @@ def _is_before(one, other, depths, weights):
     if depths[one] != depths[other]:
         return depths[one] < depths[other]
     return weights[one] > weights[other]
+
+
+# (DC, AC) of luma and of chroma, as the standard has them.
+STANDARD_TABLES = tuple(
+    tuple(_table_of(lengths) for lengths in pair) for pair in STD_CODE_LENGTHS
+)
+
+
+def standard_code_lengths(table: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the code lengths of the standard's Huffman tables (T.81, annex K.3).
+
+    Args:
+      table: 0 for luma, 1 for chroma.
+
+    Returns:
+      (DC `[16]`, AC `[256]`), int64, the bits of each symbol's code. Symbols that no
+      block of 8-bit samples needs have no code and get 16.
+    """
+    lengths = np.where(STD_CODE_LENGTHS[table], STD_CODE_LENGTHS[table], MAX_LENGTH)
+    return lengths[0, :16], lengths[1]

@@ -15,32 +15,29 @@ a file has not sent are made up by decoders, which smooth over blocks then.
 """
 
 import itertools
-import struct
 from typing import NamedTuple
 
 import numpy as np
 
-from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg import huffman
-from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
-from learned_jpeg.jpeg.sampling import factors
-from learned_jpeg.jpeg.segments import APP0, DHT, DQT, EOI, SOF2, SOI, SOS, segment
-from learned_jpeg.jpeg.standard import ZIGZAG
+from learned_jpeg.jpeg.scans import (
+    AC,
+    DC,
+    band_symbols,
+    coded_bits,
+    codes_for_packing,
+    headers,
+    last_byte,
+    pack,
+    scan_header,
+    zigzag_blocks,
+)
+from learned_jpeg.jpeg.segments import DHT, EOI, SOF2, SOI, segment
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
 BAND_ENDS = (2, 5, 8, 12, 18, 63)  # zigzag positions where a band may end
-LONGEST_RUN = 32767  # blocks of one end-of-band run (T.81, G.1.2.2)
-
-# Bits that follow the code of a symbol. Its low nibble is the size of a value; where
-# that is 0, the high one is the size of an end-of-band run but for its leading bit.
-_EXTRA_BITS = np.arange(256) & 15
-_EXTRA_BITS[0:ZERO_RUN:16] = np.arange(15)
-
 _SCAN_HEADER, _TABLE_HEADER = 10, 21  # bytes of SOS and, without its symbols, of DHT
-_DC, _AC = 0, 1  # classes of Huffman tables
-# JFIF 1.01, density 1:1 without a unit, no thumbnail: the header that libjpeg writes.
-_JFIF_HEADER = b"JFIF\0\1\1\0\0\1\0\1\0\0"
 
 
 class _Scan(NamedTuple):
@@ -83,17 +80,11 @@ def encode_progressive(quantized):
         for band in choose_bands(own)
     ]
     ac_scans.sort(key=lambda scan: scan.start)  # for what a decoder shows early
-    parts = [bytes([0xFF, SOI]), *_headers(quantized)]
-    for table_class, scans in ((_DC, dc_scans), (_AC, ac_scans)):
+    parts = [bytes([0xFF, SOI]), *headers(quantized, SOF2)]
+    for table_class, scans in ((DC, dc_scans), (AC, ac_scans)):
         for group in _groups_of_one_table(scans):
             parts += _coded(group, table_class)
     return b"".join([*parts, bytes([0xFF, EOI])])
-
-
-def zigzag_blocks(plane):
-    """A plane, `[rows, cols, 8, 8]`, as int16 `[blocks, 64]`, row by row, zigzag."""
-    # An index in brackets would lay the array out by positions, which is slower.
-    return np.take(np.asarray(plane, np.int16).reshape(-1, 64), ZIGZAG, axis=1)
 
 
 def choose_bands(blocks):
@@ -131,16 +122,6 @@ def band_histogram(blocks, start, end):
     return _band_scan(0, blocks, start, end).counts
 
 
-def coded_bits(counts, lengths):
-    """Bits of symbols that occur so often, with those that follow their codes.
-
-    Args:
-      counts: `[256]`, how often each occurs.
-      lengths: `[256]`, of their codes.
-    """
-    return np.dot(counts, lengths + _EXTRA_BITS)
-
-
 def _scan_bits(blocks, start, end):
     """Bits of a band's scan with its headers and whole bytes of data."""
     return _bits_with_table(band_histogram(blocks, start, end)) + 8 * _SCAN_HEADER
@@ -166,56 +147,8 @@ def _band_scan(component, blocks, start, end):
     # At most one symbol for every coefficient, and one more for the end of a run.
     longest = blocks.shape[0] * (end - start + 1) + 1
     symbols, extra = np.empty(longest, np.uint8), np.empty(longest, np.uint16)
-    count = _band_symbols(blocks, start, end, symbols, extra)
+    count = band_symbols(blocks, start, end, 0, symbols, extra, 0)
     return _Scan((component,), start, end, symbols[:count].copy(), extra[:count].copy())
-
-
-@njit
-def _band_symbols(blocks, start, end, symbols, extra):
-    """Writes symbols and the bits that follow them (T.81, G.1.2.2); returns how many.
-
-    Args:
-      blocks: int16 `[blocks, 64]`, zigzag.
-      start, end: the band.
-      symbols, extra: to be written, long enough.
-    """
-    count = 0
-    ended = 0  # blocks since the last symbol that end without another coefficient
-    for b in range(blocks.shape[0]):
-        run = 0
-        for k in range(start, end + 1):
-            value = np.int64(blocks[b, k])
-            if value == 0:
-                run += 1
-                continue
-            count = _end_run(ended, symbols, extra, count)
-            ended = 0
-            while run > 15:
-                symbols[count], extra[count] = ZERO_RUN, 0
-                count += 1
-                run -= 16
-            size = size_of(abs(value))
-            symbols[count] = 16 * run + size
-            extra[count] = value if value > 0 else value + (1 << size) - 1
-            count += 1
-            run = 0
-        if run:
-            ended += 1
-        if ended == LONGEST_RUN:
-            count = _end_run(ended, symbols, extra, count)
-            ended = 0
-    return _end_run(ended, symbols, extra, count)
-
-
-@njit
-def _end_run(ended, symbols, extra, count):
-    """Writes the symbol of an end-of-band run, if there is one; returns the count."""
-    if ended == 0:
-        return count
-    size = size_of(ended) - 1
-    symbols[count] = 16 * size
-    extra[count] = ended - (1 << size)
-    return count + 1
 
 
 def _groups_of_one_table(scans):
@@ -242,67 +175,18 @@ def _coded(group, table_class):
     """Yields the segments and the data of scans that share a table."""
     table = huffman.table(sum(scan.counts for scan in group))
     # One number for all tables: each is needed until the next one is defined.
-    number = bytes([16 * table_class])
-    yield segment(DHT, number + table.definition())
+    yield segment(DHT, bytes([16 * table_class]) + table.definition())
     for scan in group:
-        components = [number for c in scan.components for number in (c + 1, 0)]
-        header = [len(scan.components), *components, scan.start, scan.end, 0]
-        yield segment(SOS, bytes(header))
-        yield _entropy_coded(scan, table)
+        tables = dict.fromkeys(scan.components, 0)
+        yield scan_header(tables, start=scan.start, end=scan.end)
+        yield from _data(scan, table)
 
 
-def _entropy_coded(scan, table):
-    """The bytes of a scan's data."""
+def _data(scan, table):
+    """Yields the bytes of a scan's data."""
     bits = coded_bits(scan.counts, table.lengths)
     data = np.empty(2 * -(-bits // 8), np.uint8)  # if each byte is stuffed
-    size = _pack(
-        scan.symbols, scan.extra, table.codes, table.lengths, _EXTRA_BITS, data
-    )
-    return data[:size].tobytes()
-
-
-@njit
-def _pack(symbols, extra, codes, lengths, extra_bits, data):
-    """Writes codes and extra bits into `data`, uint8; returns the number of bytes.
-
-    The last byte is filled with ones; a 0 follows each byte of ones (T.81, F.1.2.3).
-    """
-    size, window, waiting = 0, 0, 0  # the window's lowest bits wait for a whole byte
-    for i in range(symbols.shape[0]):
-        symbol = symbols[i]
-        bits = lengths[symbol] + extra_bits[symbol]
-        coded = (codes[symbol] << extra_bits[symbol]) | extra[i]
-        window = (window << bits) | coded
-        waiting += bits
-        while waiting >= 8:
-            waiting -= 8
-            size = _put_byte(window >> waiting, data, size)
-            window &= (1 << waiting) - 1
-    if waiting:
-        fill = 8 - waiting
-        size = _put_byte((window << fill) | ((1 << fill) - 1), data, size)
-    return size
-
-
-@njit
-def _put_byte(byte, data, size):
-    data[size] = byte
-    if byte == 0xFF:
-        data[size + 1] = 0
-        return size + 2
-    return size + 1
-
-
-def _headers(quantized):
-    """Segments of the JFIF header, the tables and the frame."""
-    tables = np.asarray(quantized.qtables).reshape(2, 64)[:, ZIGZAG].astype(np.uint8)
-    v, h = factors(quantized.sampling)
-    height, width = quantized.height, quantized.width
-    # Precision, size, count; number, factors and table of each component.
-    frame = struct.pack(">BHHB", 8, height, width, 3)
-    frame += bytes([1, 16 * h + v, 0, 2, 0x11, 1, 3, 0x11, 1])
-    return [
-        segment(APP0, _JFIF_HEADER),
-        *(segment(DQT, bytes([i]) + table.tobytes()) for i, table in enumerate(tables)),
-        segment(SOF2, frame),
-    ]
+    codes = codes_for_packing(table)
+    window, waiting, size = pack(scan.symbols, scan.extra, *codes, data, 0, 0)
+    yield data[:size].tobytes()
+    yield last_byte(window, waiting)

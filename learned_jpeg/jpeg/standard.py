@@ -1,4 +1,4 @@
-"""What the standards lay down: blocks, colours, the DCT, quantization tables."""
+"""What the standards define: blocks, colours, the DCT, tables."""
 
 import numpy as np
 
@@ -46,6 +46,36 @@ STD_CHROMA_QTABLE[:4, :4] = [
     [47, 66, 99, 99],
 ]
 STD_QTABLES = np.stack([STD_LUMA_QTABLE, STD_CHROMA_QTABLE])  # [2, 8, 8]
+
+# ITU-T T.81, annex K.3: bits of a code -> the symbols that have such codes (hex).
+_STD_DC_SYMBOLS = (  # tables K.3 (luma) and K.4 (chroma)
+    {2: "00", 3: "0102030405", 4: "06", 5: "07", 6: "08", 7: "09", 8: "0A", 9: "0B"},
+    {2: "000102", 3: "03", 4: "04", 5: "05", 6: "06", 7: "07", 8: "08", 9: "09"}
+    | {10: "0A", 11: "0B"},
+)
+_STD_AC_SYMBOLS = (  # tables K.5 and K.6; all other runs and sizes have 16 bits
+    {2: "0102", 3: "03", 4: "000411", 5: "051221", 6: "3141", 7: "06135161"}
+    | {8: "072271", 9: "14328191A1", 10: "082342B1C1", 11: "1552D1F0", 12: "24336272"}
+    | {15: "82"},
+    {2: "0001", 3: "02", 4: "0311", 5: "04052131", 6: "06124151", 7: "076171"}
+    | {8: "13223281", 9: "08144291A1B1C1", 10: "09233352F0", 11: "156272D1"}
+    | {12: "0A162434", 14: "E1", 15: "25F1"},
+)
+
+
+def _std_code_lengths():
+    lengths = np.zeros((2, 2, 256), np.int64)
+    for size in range(1, 11):
+        lengths[:, 1, size::16] = 16
+    for table, classes in enumerate(zip(_STD_DC_SYMBOLS, _STD_AC_SYMBOLS, strict=True)):
+        for own, symbols_of in zip(lengths[table], classes, strict=True):
+            for bits, symbols in symbols_of.items():
+                own[list(bytes.fromhex(symbols))] = bits
+    return lengths
+
+
+# int64 `[2 (luma, chroma), 2 (DC, AC), 256 (symbol)]`, 0 for a symbol without a code.
+STD_CODE_LENGTHS = _std_code_lengths()
 
 
 def dct_matrix(size=BLOCK):

@@ -77,12 +77,12 @@ class Traits:
 
     @property
     def takes_quality(self) -> bool:
-        """Whether the quantization tables follow from a quality in 1..100."""
+        """True if the quantization tables follow from a quality in 1..100."""
         return self.default_quality is not None
 
     @property
     def has_export(self) -> bool:
-        """Whether the tables alone describe the codec, or are learned."""
+        """True if the model has tables of its own or nothing but tables."""
         return not (self.takes_quality and self.has_network)
 
 
@@ -135,7 +135,7 @@ class Model(Protocol):
     An instance belongs to the default graph at the time of its creation.
 
     Attributes:
-      NAME: name of the script without `.py`, as settings.json tells it.
+      NAME: name of the script without `.py`, as settings.json has it.
       TRAITS: what the command line and the evaluation have to know.
       tables: learned tables, or None.
       pretrained: pairs of variables and a function that loads the arrays that they
@@ -207,7 +207,7 @@ def load_model_class(name: str) -> type[Model]:
       name: a key of `MODELS`.
 
     Raises:
-      UserError: there is no such model, or its script cannot be imported.
+      UserError: the model is unknown, or its script cannot be imported.
     """
     if name not in MODELS:
         raise UserError(f"{name}: no such model; choose one of {', '.join(MODELS)}")

@@ -40,7 +40,7 @@ class LossWeights:
 
     @staticmethod
     def of_record(record: Mapping[str, Any]) -> LossWeights:
-        """Takes the weights out of a record that has all of `WEIGHT_KEYS`."""
+        """Reads the weights from a record that has all of `WEIGHT_KEYS`."""
         return LossWeights(**{name: record[key] for name, key in WEIGHT_KEYS.items()})
 
     def is_mse(self) -> bool:
@@ -54,7 +54,7 @@ WEIGHT_KEYS = {f.name: f"{f.name.replace('_', '')}_weight" for f in fields(LossW
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """What defines a model and its loss.
+    """The settings that define a model and its loss.
 
     The defaults are those of a model that has no such setting, and of a checkpoint
     without a settings.json.
@@ -89,7 +89,7 @@ class ModelSettings:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any]) -> ModelSettings:
-        """Takes the settings out of a record that `check_record` accepts."""
+        """Reads the settings from a record that `check_record` accepts."""
         own = {f.name: record[f.name] for f in fields(cls) if f.name in record}
         if "rate_model" in record:
             own["weights"] = LossWeights.of_record(record)
@@ -97,7 +97,7 @@ class ModelSettings:
 
     @property
     def weighs_bits(self) -> bool:
-        """Whether lambda weighs the distortion against bits per pixel."""
+        """True if lambda weighs the distortion against bits per pixel."""
         return self.rate_model != "proxy"
 
     def file_subsampling(self, is_searched: bool) -> str:
@@ -162,7 +162,7 @@ def check_record(record: Any, path: str) -> None:
       path: of that file, for the message.
 
     Raises:
-      UserError: it is no JSON object, lacks a key, or has a value that no flag accepts.
+      UserError: it is not a JSON object, lacks a key, or has an invalid value.
     """
     if not isinstance(record, dict):
         raise UserError(f"{path}: not a JSON object; restore or delete it")

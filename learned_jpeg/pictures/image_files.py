@@ -14,7 +14,6 @@ import logging
 import os
 import re
 import stat
-import warnings
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -39,14 +38,6 @@ SUFFIXES = (
     ".gif",
     ".ppm",
 )
-
-# Sizes are checked by file, in `sources`. Set for the whole process, as are the two
-# lines below: a change around each call would not be safe with threads.
-Image.MAX_IMAGE_PIXELS = None
-# What Pillow finds odd in a file is no news to the user: either it can be read, or
-# the error says why not.
-warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
-logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 logger = logging.getLogger(__name__)
 
@@ -160,6 +151,10 @@ def _opened(path, max_megapixels, **options):
         raise UserError(
             f"{path}: not a picture in a format that can be read: give a PNG, JPEG, "
             "TIFF, WebP, BMP, GIF or PPM file"
+        ) from None
+    except Image.DecompressionBombError:
+        raise UserError(
+            f"{path}: a GIF image whose first frame is too large: convert it to PNG"
         ) from None
     except MemoryError:
         raise UserError(

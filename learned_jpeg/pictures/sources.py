@@ -10,9 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.pictures import entropy, metadata, png, tiff
-
-# The only formats that are tried: Pillow knows others, of which one runs programs.
-FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
+from learned_jpeg.pictures.opening import open_image
 
 
 @dataclasses.dataclass
@@ -71,7 +69,7 @@ def opened(file, path, max_megapixels, headers_only=False, lenient=False):
 
 
 def _open(stack, stream):
-    return stack.enter_context(Image.open(stream, formats=FORMATS))
+    return stack.enter_context(open_image(stream))
 
 
 def _check_size(width, height, path, max_megapixels):
@@ -151,7 +149,7 @@ def _gif_frame_count(file):
     On an image of its own, which is lost where the counting fails.
     """
     count = 1
-    with contextlib.suppress(Exception), Image.open(file, formats=["GIF"]) as image:
+    with contextlib.suppress(Exception), open_image(file, ["GIF"]) as image:
         count = image.n_frames
     file.seek(0)
     return count

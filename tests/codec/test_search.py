@@ -75,6 +75,7 @@ def squared_error(coded, picture):
     return np.mean((decoded.astype(float) - picture) ** 2)
 
 
+@pytest.mark.slow
 def test_rdoq_of_an_mse_model_lowers_its_own_loss_on_the_file(trained):
     picture = picture_of(72, 88)
     costs = []
@@ -141,6 +142,7 @@ def test_a_model_of_a_rate_is_searched_by_its_own_loss_from_its_tables(trained):
     assert (found.qtables != given).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", ["model", "psnr"])
 def test_a_model_for_ssimulacra2_is_searched_by_it_and_its_squared_error(trained, tune):
     picture = picture_of(168, 176)
@@ -184,6 +186,7 @@ def test_tune_of_a_model_without_a_rate_takes_the_lambda_of_its_tables(trained):
     assert_equal(found, *planes_of(distortion, picture, None))
 
 
+@pytest.mark.slow
 def test_lambda_of_tables_gives_about_their_psnr():
     """Mean over photographs, which took no part in the fit."""
     for quality in (15, 50, 85):

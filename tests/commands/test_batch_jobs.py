@@ -270,6 +270,7 @@ def test_shards_are_even_and_stay_when_paths_are_added():
     assert stable_hash("archive/1/1.jpg") == 13709871151971930318
 
 
+@pytest.mark.slow
 def test_little_is_held_of_a_long_list(photos, monkeypatch):
     paths = [f"{'deep/' * 12}{i}.png" for i in range(20000)]
     write_list(paths)

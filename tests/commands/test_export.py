@@ -89,6 +89,7 @@ def test_exported_json_holds_tables_and_origin(tmp_path, capsys, run_dir):
     }
 
 
+@pytest.mark.slow
 def test_export_of_the_attention_model_gives_its_tables(
     tmp_path, capsys, attention_dir
 ):

@@ -72,6 +72,7 @@ def run(small, output, *flags):
     return run_evaluate(*small, "--output_dir", output, *flags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("images_of_unit", [2, 500])
 def test_shards_give_the_files_of_one_process(
     small, measured, tmp_path, monkeypatch, images_of_unit

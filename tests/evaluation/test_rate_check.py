@@ -36,6 +36,7 @@ def batch(tmp_path_factory):
     return folder / "runs", f"{folder}/*.png"
 
 
+@pytest.mark.slow
 def test_table_holds_estimate_rates_ratio_and_correlation(
     monkeypatch, capsys, batch, tmp_path
 ):

@@ -134,3 +134,38 @@ def test_definitions_are_those_of_libjpeg(quality):
         expected[16 + number] = huffman.table(ac).definition()
     found = [payload for marker, payload in file_segments(data) if marker == 0xC4]
     assert {payload[0]: payload[1:] for payload in found} == expected
+
+
+# Huffman tables of the standard
+
+
+@pytest.mark.parametrize(
+    ("table", "dc", "ac"),
+    [
+        # T.81, tables K.3 and K.5: run in the high nibble, size in the low one.
+        (
+            0,
+            [2, 3, 3, 3, 3, 3, 4, 5, 6, 7, 8, 9],
+            {0x00: 4, 0xF0: 11, 0x01: 2, 0x02: 2, 0x03: 3, 0x04: 4, 0x08: 10}
+            | {0x0A: 16, 0x11: 4, 0x12: 5, 0x21: 5, 0x31: 6, 0x82: 15, 0xFA: 16},
+        ),
+        # Tables K.4 and K.6.
+        (
+            1,
+            [2, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11],
+            {0x00: 2, 0xF0: 10, 0x01: 2, 0x02: 3, 0x03: 4, 0x04: 5, 0x08: 9}
+            | {0x0A: 12, 0x11: 4, 0x12: 6, 0x21: 5, 0x31: 5, 0xE1: 14, 0xFA: 16},
+        ),
+    ],
+)
+def test_code_lengths_are_those_of_annex_k(table, dc, ac):
+    dc_lengths, ac_lengths = huffman.standard_code_lengths(table)
+    assert dc_lengths.tolist() == dc + [16] * 4
+    assert len(ac_lengths) == 256
+    assert {symbol: ac_lengths[symbol] for symbol in ac} == ac
+    coded = [16 * run + size for run in range(16) for size in range(1, 11)]
+    coded += [0x00, 0xF0]
+    # Every code but that of 16 ones, which T.81 reserves.
+    assert sum(2 ** (16 - ac_lengths[symbol]) for symbol in coded) == 2**16 - 1
+    others = {ac_lengths[symbol] for symbol in set(range(256)) - set(coded)}
+    assert others == {16}

@@ -19,6 +19,7 @@ from learned_jpeg.jpeg import SUBSAMPLINGS, huffman, progressive
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.jpeg.sampling import plane_blocks
+from learned_jpeg.jpeg.scans import coded_bits, zigzag_blocks
 from tests.jpeg.helpers import (
     SIZES,
     ZIGZAG,
@@ -252,7 +253,7 @@ def test_scans_code_every_coefficient_once(sampling, quality):
         positions = [k for start, end in bands for k in range(start, end + 1)]
         assert positions == list(range(1, 64))
         plane = quantized.planes[component - 1]
-        chosen = progressive.choose_bands(progressive.zigzag_blocks(plane))
+        chosen = progressive.choose_bands(zigzag_blocks(plane))
         assert chosen == bands
 
 
@@ -269,7 +270,7 @@ def test_alike_components_share_their_tables():
     luma = quantized.planes[0]
     same = QuantizedImage((luma, luma, luma), "4:4:4", TABLES, 120, 160)
     scans = scans_of(progressive.encode_progressive(same))
-    bands = progressive.choose_bands(progressive.zigzag_blocks(luma))
+    bands = progressive.choose_bands(zigzag_blocks(luma))
     ac_tables = [table for scan in scans[2:] for table in scan[3]]
     assert len(ac_tables) <= len(bands)
     assert len(scans) == 2 + 3 * len(bands)
@@ -318,7 +319,7 @@ def assert_histogram(blocks, start, end):
     np.testing.assert_array_equal(counts, expected)
     lengths = np.arange(256)
     bits = sum(symbol + extra for symbol, extra in symbols)
-    assert progressive.coded_bits(counts, lengths) == bits
+    assert coded_bits(counts, lengths) == bits
 
 
 def sparse_blocks(seed, number):
@@ -349,7 +350,7 @@ def test_histograms_of_long_runs_are_those_of_the_standard(number):
 
 def test_blocks_are_in_the_order_of_the_standard():
     plane = np.arange(2 * 3 * 64, dtype=np.int16).reshape(2, 3, 8, 8)
-    blocks = progressive.zigzag_blocks(plane)
+    blocks = zigzag_blocks(plane)
     assert blocks.shape == (6, 64)
     for position, (v, u) in enumerate(ZIGZAG):
         np.testing.assert_array_equal(blocks[:, position], plane[..., v, u].ravel())
@@ -361,7 +362,7 @@ def test_bands_take_the_fewest_bits_of_all_partitions(seed):
 
     def bytes_of(start, end):
         counts = progressive.band_histogram(blocks, start, end)
-        bits = progressive.coded_bits(counts, huffman.code_lengths(counts))
+        bits = coded_bits(counts, huffman.code_lengths(counts))
         # Marker, length, class and 16 counts of DHT with its symbols; SOS.
         return -(-bits // 8) + 21 + np.count_nonzero(counts) + 10
 
@@ -379,7 +380,7 @@ def test_bands_take_the_fewest_bits_of_all_partitions(seed):
 
 def test_bits_of_a_band_are_those_in_the_file():
     quantized = photo_integers(200, 200, "4:4:4", 90)
-    blocks = progressive.zigzag_blocks(quantized.planes[0])
+    blocks = zigzag_blocks(quantized.planes[0])
     scans = scans_of(progressive.encode_progressive(quantized))
     tables = None
     compared = 0
@@ -391,7 +392,7 @@ def test_bits_of_a_band_are_those_in_the_file():
         per_length = np.repeat(np.arange(1, 17), list(tables[1:17]))
         lengths[list(tables[17:])] = per_length
         counts = progressive.band_histogram(blocks, start, end)
-        bits = progressive.coded_bits(counts, lengths)
+        bits = coded_bits(counts, lengths)
         assert len(data.replace(b"\xff\x00", b"\xff")) == -(-bits // 8)
         compared += data.count(b"\xff\x00")
     assert compared  # some bytes are stuffed

@@ -28,6 +28,7 @@ def slopes(original, decoded):
     return found, np.concatenate(parts, 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(176, 208), (161, 187), (203, 166)])
 def test_value_and_gradient_are_tensorflows(size, smooth_picture, session):
     original, decoded = pictures(*size, smooth_picture)

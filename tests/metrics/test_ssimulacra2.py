@@ -90,6 +90,7 @@ def test_scores_of_the_example_images_are_those_of_the_tool(image, quality):
             assert_equals_the_tool(found, value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not GOLDEN.exists(), reason=f"no scores of the tool in {GOLDEN}")
 def test_scores_of_kodak_images_are_those_of_the_tool():
     with open(GOLDEN, newline="") as file:
@@ -114,6 +115,7 @@ def test_scores_of_kodak_images_are_those_of_the_tool():
 
 
 # 113 px are the least with five scales; then four, three, two, one.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "height, width",
     [(8, 8), (9, 200), (15, 14), (16, 17), (31, 33), (57, 75), (113, 130), (201, 331)],
@@ -127,6 +129,7 @@ def test_score_equals_the_tool_in_numpy_for_even_odd_and_small_sizes(
     assert score(x, y) == pytest.approx(wanted, abs=0.002)
 
 
+@pytest.mark.slow
 def test_score_of_jpegs_of_photographs_equals_the_tool_in_numpy():
     original = Image.open(EXAMPLE_IMAGES / "chelsea.png").crop((0, 0, 203, 161))
     x = np.asarray(original)

@@ -555,13 +555,14 @@ def test_size_in_a_webp_header_is_that_of_the_picture(tmp_path, kind):
 def test_lack_of_memory_is_reported(tmp_path, monkeypatch):
     path = saved(tmp_path / "x.png", random_rgb(4, 4))
 
-    def open_image(file, formats):
+    def open_image(file):
         raise MemoryError
 
-    monkeypatch.setattr(Image, "open", open_image)
+    monkeypatch.setattr(sources, "open_image", open_image)
     assert_refused(path, "memory")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from(["PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP"]), st.data())
@@ -586,7 +587,7 @@ def test_damaged_bytes_give_a_picture_or_one_line(tmp_path_factory, kind, data):
         assert pixels.shape == (*size, 3)
 
 
-def test_pillow_warns_nobody(tmp_path):
+def test_pillow_warns_no_user_of_a_command(tmp_path):
     """A subprocess, since pytest sets warning filters of its own."""
     image, _ = palette_image()
     saved(tmp_path / "1.png", image, transparency=bytes(12))
@@ -600,7 +601,8 @@ def test_pillow_warns_nobody(tmp_path):
     written(tmp_path / "6.tif", strange)
     code = f"""
         import glob
-        from learned_jpeg.pictures import image_files, sources
+        import learned_jpeg.common.process  # as every command does
+        from learned_jpeg.pictures import image_files
         from learned_jpeg.common.errors import UserError
         for path in sorted(glob.glob({str(tmp_path)!r} + "/*")):
             for read in (image_files.image_size, image_files.read_image):

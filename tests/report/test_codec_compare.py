@@ -32,6 +32,7 @@ def names_of(descriptions):
     return [name for description in descriptions for name in description]
 
 
+@pytest.mark.slow
 def test_list_names_a_file_for_each_curve(written):
     folder, found, names = written
     assert len(names) == len(found) == 3

@@ -131,6 +131,7 @@ def files_of(page, how):
             )
 
 
+@pytest.mark.slow
 def test_files_of_equal_bytes_are_the_smallest_that_are_no_smaller(page):
     count = 0
     for name, files in files_of(page, "bytes"):

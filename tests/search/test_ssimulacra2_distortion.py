@@ -128,6 +128,7 @@ def test_files_are_smaller_at_equal_score_than_those_of_the_squared_error(coding
     assert size < 0.9 * np.exp(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("height, width", [(8, 8), (9, 31), (65, 17)])
 def test_pictures_of_any_size_from_8_px(height, width):
     picture = example(height, width)

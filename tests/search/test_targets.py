@@ -125,6 +125,7 @@ def test_target_bpp_of_a_search_is_met_to_the_percent(photo, tmp_path):
     assert 0.99 * 1.5 <= 8 * size / (168 * 184) <= 1.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name, value, tolerance",
     [("psnr", 26, 0.05), ("ms_ssim", 0.97, 0.0004), ("ssimulacra2", 60, 0.2)],
@@ -135,6 +136,7 @@ def test_target_qualities_are_met_from_above(photo, tmp_path, name, value, toler
     assert value - 1e-6 <= found <= value + tolerance
 
 
+@pytest.mark.slow
 def test_a_quality_of_plain_tables_is_the_lowest_that_holds(tmp_path):
     """Against all of 1..100."""
     picture, path = photograph(40, 56), save_png(tmp_path / "a.png", 40, 56)
@@ -164,6 +166,7 @@ def test_a_run_is_searched_from_the_checkpoint_of_the_nearest_lambda(
     assert 1 / 2.1 < ratio < 2.1
 
 
+@pytest.mark.slow
 def test_targets_that_cannot_be_reached_are_one_line(photo, tmp_path, capsys):
     for flags in (("--target_bytes", 150), ("--target_psnr", 99)):
         assert run_ljpeg(photo, "-o", tmp_path, *flags) == 1

@@ -5,7 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from learned_jpeg.jpeg.progressive import band_histogram, coded_bits
+from learned_jpeg.jpeg.progressive import band_histogram
+from learned_jpeg.jpeg.scans import coded_bits
 from learned_jpeg.search import trellis
 
 rng_of = np.random.default_rng

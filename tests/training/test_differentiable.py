@@ -216,6 +216,7 @@ def test_blocks_are_scaled_by_the_mean_of_what_they_cover(session):
     np.testing.assert_array_equal(whole, [factors[..., [0, 1, 1]]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", ["4:2:2", "4:2:0"])
 def test_gradient_goes_through_averages_and_filter(session, sampling):
     """By finite differences along random directions."""
@@ -268,6 +269,7 @@ def test_integers_stay_in_the_range_of_jpeg_whatever_the_edit(session):
     np.testing.assert_array_equal(read.integers, integers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("size", [(33, 50), (31, 41)])
 @pytest.mark.parametrize("quality", [1, 49, 90, 100])
@@ -435,6 +437,7 @@ def ljpeg_loss_by_numpy(x, q, z0, rounding):
     return LMBDA * mse + WEIGHT * np.sum(1 / q)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounding", ["straight_through", "polynomial"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_loss_and_gradient_of_the_tables_equal_finite_differences(

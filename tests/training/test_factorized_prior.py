@@ -55,6 +55,7 @@ def x():
     return np.tile(grid[:, np.newaxis], [1, SIZE])
 
 
+@pytest.mark.slow
 def test_it_is_that_of_tensorflow_compression(values, x):
     shapes, expected = log_probs(theirs, values, x)
     own_shapes, found = log_probs(ours, values, x)

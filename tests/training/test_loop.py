@@ -192,6 +192,7 @@ def test_tables_beside_a_checkpoint_are_those_in_it(model, parse, tmp_path):
     np.testing.assert_array_equal(variables.saved_qtables(prefix, model.NAME), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["train", "tr[ai]n", "a*b?", "runs[1]/train"])
 def test_one_checkpoint_is_left_in_a_folder_of_any_name(
     parse, tmp_path, monkeypatch, folder
@@ -299,6 +300,7 @@ def test_published_gradient_goes_on_as_it_was_trained(parse, tmp_path):
     assert variables_in(tmp_path / "train")["global_step"] == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS[:2])
 def test_tables_start_from_those_of_another_training(model, parse, tmp_path):
     loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, "tables", last_step=3, table_init=50))
@@ -338,6 +340,7 @@ def test_resume_with_another_learning_rate_says_so(parse, caplog):
     assert "--lr was 1e-06 until now, goes on with 2e-06" in caplog.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, flags, sampling",
     [
@@ -365,6 +368,7 @@ def test_a_training_at_another_subsampling_makes_such_files(
         loop.train(model, parse(model, last_step=3, **flags | {"subsampling": "4:4:4"}))
 
 
+@pytest.mark.slow
 def test_settings_beside_the_checkpoint_are_the_flags(parse, tmp_path):
     model = ljpeg_attention.LJPEGAttention
     args = parse(
@@ -429,6 +433,7 @@ def first_movements(args):
     return {kind: np.concatenate(distances) for kind, distances in moved.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags, rates",
     [
@@ -459,6 +464,7 @@ def test_table_learning_rate_of_1e_5_moves_an_entry_by_1(parse, tmp_path):
     np.testing.assert_allclose(entries, 53, atol=0.05)
 
 
+@pytest.mark.slow
 def test_stripped_entropy_training_has_lost_all_optimizers(
     parse, tmp_path, smooth_picture
 ):
@@ -479,6 +485,7 @@ def test_stripped_entropy_training_has_lost_all_optimizers(
 # Interruptions
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_saves_and_the_same_command_goes_on(
     number, parse, tmp_path, monkeypatch
@@ -530,6 +537,7 @@ class DivergingLJPEG(ljpeg.LJPEG):
         return graph._replace(loss=graph.loss + nan)
 
 
+@pytest.mark.slow
 def test_nan_loss_stops_and_keeps_the_last_checkpoint(parse, tmp_path):
     loop.train(DivergingLJPEG, parse(ljpeg.LJPEG, last_step=4))
     with pytest.raises(UserError) as caught:
@@ -602,6 +610,7 @@ def loss_terms_and_mse(model, args):
     return loss, terms, mse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "model, rate_model",
     [*((model, "entropy") for model in MODELS[:2]), (ljpeg.LJPEG, "search")],
@@ -616,6 +625,7 @@ def test_loss_with_a_rate_is_distortion_and_bits_per_pixel(model, rate_model, pa
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", MODELS[:2])
 def test_loss_is_the_formula_of_the_paper(model, parse):
     flags = {"lambda": 0.02, "lpips_weight": 300, "total_weight_regularizer": 7}
@@ -645,6 +655,7 @@ def test_loss_of_the_baseline_is_distortion_and_rate(parse):
     assert loss == pytest.approx(0.02 * mse + terms["estimated_bpp"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_baseline_draws_every_quality_from_8_to_25(parse):
     model = google_baseline.GoogleBaseline
     args = parse(model)
@@ -690,6 +701,7 @@ def test_ms_ssim_of_patches_that_are_too_small_is_one_line(parse, tmp_path):
     assert not (tmp_path / "train").exists()
 
 
+@pytest.mark.slow
 def test_moving_averages_of_the_baseline_are_updated_by_the_training(parse, tmp_path):
     model = google_baseline.GoogleBaseline
     loop.train(model, parse(model, last_step=2))
@@ -709,6 +721,7 @@ def cached(parse, tmp_path, folder="train", **flags):
     return parse(ljpeg_attention.LJPEGAttention, folder, **flags)
 
 
+@pytest.mark.slow
 def test_features_of_whole_pictures_give_the_loss_of_whole_pictures(parse, tmp_path):
     # The first image is as large as this crop: it has no surroundings.
     (tmp_path / "whole").mkdir()
@@ -742,6 +755,7 @@ def test_features_of_whole_pictures_give_the_loss_of_whole_pictures(parse, tmp_p
     assert abs(zero - losses[1]) > 0.02 * losses[1]  # The features matter.
 
 
+@pytest.mark.slow
 def test_training_on_cached_features_goes_on_bit_for_bit(parse, tmp_path, caplog):
     model = ljpeg_attention.LJPEGAttention
     for folder, breaks in (("whole", (5,)), ("broken", (2, 5))):
@@ -778,6 +792,7 @@ def edited_by(folder, picture):
         return trained.edit(picture)
 
 
+@pytest.mark.slow
 def test_frozen_trunk_is_left_out_of_the_checkpoint_and_restored_from_its_file(
     parse, tmp_path, monkeypatch, smooth_picture
 ):
@@ -799,6 +814,7 @@ def test_frozen_trunk_is_left_out_of_the_checkpoint_and_restored_from_its_file(
     assert not np.array_equal(edited, edited_by(tmp_path / "train", picture))
 
 
+@pytest.mark.slow
 def test_trained_trunk_is_restored_from_the_checkpoint_alone(
     parse, tmp_path, monkeypatch, smooth_picture
 ):
@@ -829,6 +845,7 @@ def attention_events(parse, tmp_path):
     return args, events(tmp_path / "train")
 
 
+@pytest.mark.slow
 def test_summaries_are_written_at_the_start_and_at_the_end(attention_events):
     _, found = attention_events
     assert set(found) == {0, 3}
@@ -865,6 +882,7 @@ def test_summaries_hold_the_mean_loss_since_the_last_one(parse, tmp_path, monkey
     assert last[4]["mean_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_summaries_hold_pictures_of_four_images_and_of_the_tables(attention_events):
     args, found = attention_events
     for values in found.values():
@@ -950,6 +968,7 @@ def test_failure_of_a_summary_is_said_and_the_training_goes_on(
     assert folders.latest_checkpoint(tmp_path / "train").endswith("-2")
 
 
+@pytest.mark.slow
 def test_data_that_end_save_what_was_trained(parse, monkeypatch, tmp_path):
     def batches(self, start):
         whole = original(self, start)
@@ -970,6 +989,7 @@ def test_settings_without_a_checkpoint_bind_nobody(parse, tmp_path):
     assert loop.train(ljpeg.LJPEG, parse(ljpeg.LJPEG, last_step=1)) == 0
 
 
+@pytest.mark.slow
 def test_resume_of_a_trained_trunk_does_not_load_pretrained_weights(parse, monkeypatch):
     model = ljpeg_attention.LJPEGAttention
     loop.train(model, parse(model, last_step=1))

@@ -95,6 +95,7 @@ def test_bits_are_those_of_the_symbols(smooth_picture, sampling):
     assert bits == pytest.approx(bits_of(planes), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("weights", [{}, {"ms_ssim": 500.0}, {"ssimulacra2": 3.0}])
 def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, weights):
@@ -125,11 +126,8 @@ class Search:
         size = pictures.shape[1:3]
         x, q = tf.constant(self.x), tf.constant(self.q)
         jpeg = differentiable.Pipeline(x, sampling)
-        dct = jpeg.dct(x)
-        z = differentiable.divide(dct, q)
-        integers, bpp = searched_rate.searched_integers(
-            jpeg, dct, q, settings(sampling)
-        )
+        z = differentiable.divide(jpeg.dct(x), q)
+        integers, bpp = searched_rate.searched_integers(jpeg, z, q, settings(sampling))
         assert [i.shape for i in integers] == [own.shape for own in z]
         x_tilde = differentiable.reconstruct(integers, q, *size, sampling)
         loss = LMBDA * losses.mse_255(x, x_tilde) + bpp
@@ -174,6 +172,7 @@ def test_loss_of_the_search_is_lambda_mse_and_bits_per_pixel(search):
     assert search.loss == pytest.approx(wanted, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_gradient_in_ac_entries_is_that_of_the_distortion_of_fixed_integers(search):
     places = [(0, 1, 0), (1, 0, 0), (1, 1, 0), (0, 2, 0), (0, 1, 1), (1, 0, 1)]
     scale = np.abs(search.gradient).max()

@@ -45,6 +45,7 @@ def test_value_and_gradient_are_those_of_the_search(height, width):
         assert np.sqrt(np.square(difference).mean()) < 5 * tolerance
 
 
+@pytest.mark.slow
 def test_equal_pictures_lose_nothing_and_bad_ones_have_a_slope():
     original, _ = coded_example(32, 40)
     black = np.zeros_like(original)
@@ -59,6 +60,7 @@ def test_equal_pictures_lose_nothing_and_bad_ones_have_a_slope():
     assert (slopes[:2] < 1e-3 * slopes[2:].min()).all()
 
 
+@pytest.mark.slow
 def test_scales_below_8_px_are_left_out():
     original, decoded = coded_example(40, 15)  # 8 px wide at the second scale
     first = run([original], [decoded], ALL_WEIGHTS[:2])
