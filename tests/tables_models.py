@@ -5,21 +5,9 @@ import json
 import numpy as np
 
 from learned_jpeg.models import folders
+from tests.records import record_of
 
 STEP = 7
-SETTINGS = {
-    "script": "ljpeg",
-    "lmbda": 0.01,
-    "subsampling": "4:4:4",
-    "rate_model": "proxy",
-    "lpips_weight": 0.0,
-    "msssim_weight": 0.0,
-    "ssimulacra2_weight": 0.0,
-    "total_weight_regularizer": 0.0,
-    "rounding": "straight_through",
-    "table_init": None,
-    "tables_from": None,
-}
 
 
 def asymmetric_tables(scale):
@@ -29,26 +17,25 @@ def asymmetric_tables(scale):
     return np.stack([luma, luma + 3 + v]).astype(np.uint8)
 
 
-def write_tables_model(folder, tables, lmbda=0.01, **settings):
+def write_tables_model(folder, tables, **changes):
     """Writes a model of ljpeg.py with the given tables; returns its folder.
 
-    It can be used only where the tables are read from qtables.json: the files of the
-    checkpoint itself hold nothing.
+    It works where the tables are read from qtables.json: the files of the checkpoint
+    itself hold no variables.
 
     Args:
       folder: Path.
       tables: uint8 `[2, 8 (v), 8 (u)]`.
-      lmbda: of the training.
-      **settings: in place of those in `SETTINGS`.
+      **changes: of the record in settings.json, see `record_of`.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    prefix = folder / f"model.ckpt-{STEP}"
     for suffix in folders.SUFFIXES:
-        (folder / f"model.ckpt-{STEP}{suffix}").write_bytes(str(tables).encode())
-    state = f'model_checkpoint_path: "model.ckpt-{STEP}"\n'
-    (folder / "checkpoint").write_text(state)
-    folders.save_qtables(str(folder / f"model.ckpt-{STEP}"), "ljpeg", tables)
-    if settings.get("rate_model", "proxy") != "proxy":
-        settings = {"rounding": None, **settings}
-    record = {**SETTINGS, "lmbda": lmbda, **settings}
-    (folder / "settings.json").write_text(json.dumps(record))
+        (folder / f"{prefix.name}{suffix}").write_bytes(tables.tobytes())
+    (folder / "checkpoint").write_text(f'model_checkpoint_path: "{prefix.name}"\n')
+    folders.save_qtables(str(prefix), "ljpeg", tables)
+    if changes.get("rate_model", "proxy") != "proxy":
+        changes = {"rounding": None, **changes}
+    record = record_of("ljpeg", **changes)
+    (folder / folders.SETTINGS_FILE).write_text(json.dumps(record))
     return folder

@@ -12,18 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-import arg_parser
 import learned_jpeg as lj
-from learned_jpeg.commands import run as commands
 from learned_jpeg.commands.arguments import parse_compress
 from learned_jpeg.commands.compress import compress
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
-from ljpeg_PIL import StandardJPEG
-from tests.commands.helpers import photograph, save_png
+from tests.commands.helpers import compress_pil, photograph, save_png
 from tests.paths import EXAMPLE_IMAGES, ROOT
 from tests.tables_models import asymmetric_tables, write_tables_model
 
+ENTROPY = {"rate_model": "entropy"}
 ORIENTATION, ARTIST = 274, 315
 HEIGHT, WIDTH = 48, 56
 
@@ -38,7 +36,7 @@ def image():
 def tables_dir(tmp_path_factory):
     """Checkpoint folder of learned tables, for a search of the MSE."""
     folder = tmp_path_factory.mktemp("model") / "lambda_002"
-    return write_tables_model(folder, asymmetric_tables(9), 0.02, rate_model="entropy")
+    return write_tables_model(folder, asymmetric_tables(9), lmbda=0.02, **ENTROPY)
 
 
 def pixels_of(data):
@@ -69,11 +67,11 @@ def pixels_of(data):
             {"model": True, "quantization": "search"},
         ),
         (
-            "--model MODEL --quantization search --tune ssimulacra2 --target_bytes 1590",
+            "--model MODEL --quantization search --tune psnr --target_bytes 1590",
             {
                 "model": True,
                 "quantization": "search",
-                "tune": "ssimulacra2",
+                "tune": "psnr",
                 "target": lj.Bytes(1590),
             },
         ),
@@ -121,8 +119,7 @@ def test_bytes_are_those_of_the_command(tmp_path, tables_dir, image, flags, opti
 )
 def test_plain_jpeg_has_the_bytes_of_its_script(tmp_path, image, flags, options):
     path = save_png(tmp_path / "a.png", HEIGHT, WIDTH)
-    argv = ["compress", str(path), "-o", str(tmp_path / "x.jpg"), *flags.split()]
-    assert commands.run(StandardJPEG, arg_parser.parse_ljpeg_pil(argv)) == 0
+    assert compress_pil(path, "-o", tmp_path / "x.jpg", *flags.split()) == 0
     if "tune" not in options:
         options = {"quantization": "round", **options}
     assert lj.encode(image, **options) == (tmp_path / "x.jpg").read_bytes()
@@ -185,11 +182,10 @@ def modes():
 @pytest.mark.parametrize("kind", modes())
 def test_images_of_any_mode_show_what_they_showed(kind):
     image, shown = modes()[kind]
-    data = lj.encode(image, quantization="round", quality=95)
-    assert np.abs(pixels_of(data) - shown.astype(float)).mean() < 4
+    data = lj.encode(image, quantization="round", quality=95, metadata=False)
     wanted = np.rint(shown).astype(np.uint8)
-    exact = lj.encode(wanted, quantization="round", quality=95)
-    assert abs(len(data) - len(exact)) < 30
+    assert data == lj.encode(wanted, quantization="round", quality=95)
+    assert np.abs(pixels_of(data) - shown.astype(float)).mean() < 4
 
 
 def test_metadata_of_a_pillow_image_are_kept_or_not(tmp_path, image):
@@ -334,10 +330,7 @@ REFUSED = {
     "unreached": (lambda: lj.encode(PIXELS, target=lj.Bytes(9)), "cannot be reached"),
     "metric": (lambda: lj.MetricTarget("bytes", 9), "'bytes': unknown; .*ms-ssim"),
     "decode": (lambda: lj.decode(b"no file"), "not a .jpg file"),
-    "decode cut": (
-        lambda: lj.decode(lj.encode(photograph(8, 8))[:-20]),
-        "not a .jpg file",
-    ),
+    "decode cut": (lambda: lj.decode(lj.encode(PIXELS)[:-2]), "truncated"),
     "decode none": (lambda: lj.decode(None), "type NoneType"),
     "score": (lambda: lj.score(PIXELS, PIXELS, "vmaf"), "'vmaf': unknown; .*psnr"),
     "sizes": (lambda: lj.scores(PIXELS, PIXELS[1:]), "56x48 and 56x47 px"),
@@ -436,7 +429,7 @@ def test_nothing_is_printed_where_notes_are_logged(tmp_path):
 def test_threads_give_the_bytes_of_one(tmp_path, tables_dir):
     """Over images, and models that all threads share."""
     other = tmp_path / "lambda_1"
-    write_tables_model(other, asymmetric_tables(30), 0.005, rate_model="entropy")
+    write_tables_model(other, asymmetric_tables(30), lmbda=0.005, **ENTROPY)
     models = [None, lj.load_model(tables_dir), lj.load_model(other)]
     images = [photograph(32 + 8 * i, 64 - 4 * i, i) for i in range(3)]
     ways = [{"tune": "psnr"}, {"lmbda": 0.01}, {"quantization": "mozjpeg"}]
@@ -468,10 +461,12 @@ def test_threads_of_blas_do_not_change_a_byte():
 
         with Image.open("example_images/coffee.png") as opened:
             pixels = np.asarray(opened.convert("RGB"))[60:340, 90:470]
-        jobs = [(t, pixels[i:, 3 * i :]) for i in (0, 9)
-                for t in ("psnr", "ms-ssim", "mixed", "ssimulacra2")]
+
+        def encode(tune):
+            return lj.encode(pixels, tune=tune, quality=60)
+
         with ThreadPoolExecutor(4) as pool:
-            files = list(pool.map(lambda j: lj.encode(j[1], tune=j[0], quality=60), jobs))
+            files = pool.map(encode, ("psnr", "ms-ssim", "mixed", "ssimulacra2"))
         print([hashlib.sha256(data).hexdigest() for data in files])
     """
     code = f"import os; os.chdir({str(ROOT)!r})\n" + textwrap.dedent(code)
@@ -512,17 +507,18 @@ def test_types_are_those_that_a_checker_sees(tmp_path):
     bad = ["lj.encode(3)", "lj.encode(b'')", "lj.encode('a', quality='3')"]
     bad += ["lj.encode('a', target=3)", "lj.encode('a', qality=3)", "lj.nothing"]
     (tmp_path / "bad.py").write_text("\n".join(["import learned_jpeg as lj", *bad]))
-    config = {"extraPaths": [str(ROOT)], "typeCheckingMode": "standard"}
+    config = {
+        "extraPaths": [str(ROOT)],
+        "pythonVersion": "3.10",
+        "venvPath": os.path.dirname(sys.prefix),
+        "venv": os.path.basename(sys.prefix),
+    }
     (tmp_path / "pyrightconfig.json").write_text(json.dumps(config))
     done = subprocess.run(
-        ["pyright", "--outputjson", "--pythonpath", sys.executable],
+        [sys.executable, "-m", "pyright", "--outputjson"],
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={
-            **os.environ,
-            "PATH": f"{os.path.dirname(sys.executable)}:{os.environ['PATH']}",
-        },
     )
     found = json.loads(done.stdout)["generalDiagnostics"]
     in_good = [d for d in found if d["file"].endswith("good.py")]

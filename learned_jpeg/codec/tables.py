@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from learned_jpeg.codec.optional import needs_tensorflow
 from learned_jpeg.models import folders
 
 
@@ -23,7 +24,7 @@ def learned_qtables(prefix: str, script: str) -> np.ndarray:
     """
     qtables = folders.load_qtables(prefix, script)
     if qtables is None:
-        from training.variables import saved_qtables
-
+        with needs_tensorflow(f"{prefix}: without its own qtables.json"):
+            from training.variables import saved_qtables
         qtables = saved_qtables(prefix, script)
     return qtables

@@ -12,6 +12,7 @@ import numpy as np
 
 from learned_jpeg.codec.codec import Codec
 from learned_jpeg.codec.models import TablesModel
+from learned_jpeg.codec.optional import needs_tensorflow
 from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
 from learned_jpeg.codec.quantizers import MozjpegTrellis, Rounding, Search
 from learned_jpeg.codec.tables import learned_qtables
@@ -210,10 +211,10 @@ class TrainedModel:
                 "--subsampling 4:4:4, or leave it out"
             )
         lmbda = self._checked_lambda()
-        # These import TensorFlow.
-        from learned_jpeg.codec.distortion_gradient import DistortionGradient
+        with needs_tensorflow("--refine_steps"):
+            from learned_jpeg.codec.distortion_gradient import DistortionGradient
+            from training.rate_models import bits_of_checkpoint
         from learned_jpeg.codec.refinement import Refinement
-        from training.rate_models import bits_of_checkpoint
 
         precision = self._networks.precision
         gradient = DistortionGradient(self.settings.weights, precision)

@@ -11,6 +11,7 @@ import sys
 import time
 
 from learned_jpeg.codec.encoder import Encoder
+from learned_jpeg.codec.optional import needs_tensorflow
 from learned_jpeg.codec.trained import Networks, TrainedModel
 from learned_jpeg.commands.arguments import options_of
 from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch, size_of
@@ -111,8 +112,8 @@ def _compress_batch_job(args, script):
 def _select_device(device):
     if device != "auto":
         # Only models with a network compute on it; imported late, with TensorFlow.
-        from training import devices
-
+        with needs_tensorflow(f"--device {device}"):
+            from training import devices
         devices.select_device(device)
 
 

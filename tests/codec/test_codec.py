@@ -1,32 +1,39 @@
-"""Trained models as functions of pictures: strips, odd sizes, wild edits."""
+"""Trained models as codecs: values, strips, sizes, wild edits, wrong checkpoints."""
 
+import dataclasses
 import os
-import types
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
-import arg_parser
 import conv_blocks
 import google_baseline
 import ljpeg
 import ljpeg_attention
-from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import Codecs
-from learned_jpeg.codec.graph import CodecGraph
+from learned_jpeg.codec.options import EncodeOptions
+from learned_jpeg.codec.quantizers import edited_image
+from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.sampling import planes_of
+from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.pictures import strips
-from ljpeg_PIL import StandardJPEG
 from tests.small_networks import use_small_networks
+from tests.tables_models import asymmetric_tables, write_tables_model
 from training import checkpoints, variables
+from training.differentiable import rgb_to_dct
 
-SETTINGS = arg_parser.parse_ljpeg_attention(["train"])
+ROUND = EncodeOptions(quantization="round", entropy_coding="standard")
+SEARCH = EncodeOptions(quantization="search", tune="psnr", lmbda=0.01)
 SIZES = [(1, 1), (64, 17), (33, 50)]
+LEARNED = [ljpeg.LJPEG, ljpeg_attention.LJPEGAttention, google_baseline.GoogleBaseline]
+
+
+def settings_of(model_class, subsampling="4:4:4", **changes):
+    return ModelSettings(model_class.NAME, subsampling=subsampling, **changes)
 
 
 def random_tables(low=1, high=40):
@@ -34,7 +41,7 @@ def random_tables(low=1, high=40):
 
 
 def randomize(session, tables):
-    """Sets tables, and heads and filters that change all over a picture."""
+    """Sets tables, and heads and filters that change all over an image."""
     rng = np.random.default_rng(0)
     for variable in tf.global_variables():
         name, shape = variable.op.name, variable.shape.as_list()
@@ -51,38 +58,43 @@ def randomize(session, tables):
         variable.load(array.astype(np.float32), session)
 
 
-def save_model(folder, model_class, settings=SETTINGS, pretrained=True, change=None):
+def save_model(folder, model_class, settings=None, pretrained=True, tables=None):
     """Writes a checkpoint of a random model; returns its prefix."""
     with tf.Graph().as_default(), tf.Session() as session:
-        model = model_class(settings, tf.float32)
+        model = model_class(settings or settings_of(model_class), tf.float32)
         step = tf.train.get_or_create_global_step()
         session.run(tf.global_variables_initializer())
         if pretrained:
             variables.load_pretrained(session, model, frozen_only=False)
-        randomize(session, random_tables())
-        if change:
-            change(session)
+        randomize(session, random_tables() if tables is None else tables)
         path = os.path.join(folder, checkpoints.CHECKPOINT_NAME)
         saver = variables.saver(tf.global_variables())
         return saver.save(session, path, step, write_meta_graph=False)
 
 
-def restored(model_class, prefix=None, settings=SETTINGS):
-    return Codecs("float32").make(model_class, settings, prefix)
+def restored(model_class, prefix=None, settings=None, networks=None):
+    """Context of a `TrainedModel`."""
+    return TrainedModel(
+        settings or settings_of(model_class),
+        prefix,
+        model_class,
+        networks or Networks("float32"),
+    )
 
 
-def evaluate(model_class, prefix, picture, quality=None, sampling="4:4:4"):
-    """`Coded` of one picture as a whole, at its static size."""
+def evaluate(model_class, prefix, image, quality=None, sampling="4:4:4"):
+    """`Coded` of one image as a whole, at its static size."""
     with tf.Graph().as_default(), tf.Session() as session:
-        model = model_class(at(sampling), tf.float32)
-        x = tf.constant(picture[np.newaxis] / np.float32(255))
+        model = model_class(settings_of(model_class, sampling), tf.float32)
+        x = tf.constant(image[np.newaxis] / np.float32(255))
         coded = model.code(x, quality)
         variables.restore(session, tf.global_variables(), prefix)
         return session.run(coded)
 
 
-def at(sampling):
-    return types.SimpleNamespace(**{**vars(SETTINGS), "subsampling": sampling})
+def in_file(codec, image, quality=0):
+    """The integers that a codec writes."""
+    return jpeg_file.read_coefficients(codec.encode(image, quality))
 
 
 @pytest.fixture
@@ -90,84 +102,79 @@ def small_networks(monkeypatch):
     use_small_networks(monkeypatch, None)
 
 
-MODELS = [ljpeg.LJPEG, ljpeg_attention.LJPEGAttention, google_baseline.GoogleBaseline]
-
-
 # Values
 
 
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
-@pytest.mark.parametrize("model", MODELS)
-def test_codec_equals_the_graph_on_the_whole_picture(
-    model, tmp_path, small_networks, smooth_picture, sampling
+@pytest.mark.parametrize("model_class", LEARNED)
+def test_codec_equals_the_graph_on_the_whole_image(
+    model_class, tmp_path, small_networks, smooth_picture, sampling
 ):
-    prefix = save_model(tmp_path, model, pretrained=False)
-    with restored(model, prefix, at(sampling)) as trained:
+    prefix = save_model(tmp_path, model_class, pretrained=False)
+    settings = settings_of(model_class, sampling)
+    with restored(model_class, prefix, settings) as trained:
+        codec = trained.codec(ROUND)
         for index, size in enumerate(SIZES):
-            picture = smooth_picture(index, *size)
-            quantized = trained.quantize(picture, 35)
-            expected = evaluate(model, prefix, picture, 35, sampling)
-            assert (quantized.height, quantized.width) == size
-            assert quantized.sampling == sampling
+            image = smooth_picture(index, *size)
+            found = in_file(codec, image, 35)
+            expected = evaluate(model_class, prefix, image, 35, sampling)
+            assert (found.height, found.width) == size
+            assert found.sampling == sampling
             planes = planes_of([own[0] for own in expected.integers])
-            for plane, wanted in zip(quantized.planes, planes, strict=True):
-                assert plane.dtype == np.int16
+            for plane, wanted in zip(found.planes, planes, strict=True):
                 np.testing.assert_array_equal(plane, wanted)
             tables = expected.qtables.transpose(2, 0, 1)
-            np.testing.assert_array_equal(quantized.qtables, tables)
-            shown = trained.edit(picture, 35)
-            assert shown.dtype == np.uint8
-            assert shown.shape == (*size, 3)
-            # Tables alone leave chroma whole for what looks at the edited picture.
-            edited = picture if model.TABLES_ALONE else 255 * expected.edited[0]
-            assert np.abs(shown - edited).max() < 0.501
+            np.testing.assert_array_equal(found.qtables, tables)
+            edited = edited_image(codec.model, image, 35)
+            assert edited.dtype == np.uint8
+            assert edited.shape == (*size, 3)
+            # Tables leave the whole chroma to what looks at the edited image.
+            is_edited = model_class.TRAITS.has_network
+            shown = 255 * expected.edited[0] if is_edited else image
+            assert np.abs(edited - shown).max() < 0.501
 
 
 @pytest.mark.parametrize(
-    "method, trained_at, rate_model, asked, wanted",
+    "quantization, trained_at, rate_model, asked, wanted",
     [
         ("round", "4:2:2", "proxy", None, "4:2:2"),
         ("round", "4:2:0", "proxy", "4:4:4", "4:4:4"),
-        ("rdoq", "4:4:4", "entropy", None, "4:2:0"),
-        ("rdoq", "4:2:2", "rdoq", None, "4:2:2"),
-        ("rdoq", "4:2:2", "rdoq", "4:4:4", "4:4:4"),
-        ("round", "4:2:2", "rdoq", None, "4:2:2"),
-        ("round", None, "rdoq", None, "4:4:4"),
-        ("rdoq", None, "rdoq", None, "4:2:0"),
+        ("search", "4:4:4", "entropy", None, "4:2:0"),
+        ("search", "4:2:2", "search", None, "4:2:2"),
+        ("search", "4:2:2", "search", "4:4:4", "4:4:4"),
+        ("round", "4:2:2", "search", None, "4:2:2"),
+        ("mozjpeg", "4:2:2", "search", None, "4:2:2"),
+        ("round", None, "search", None, "4:4:4"),
+        ("search", None, "search", None, "4:2:0"),
     ],
 )
 def test_subsampling_is_that_of_the_training_unless_it_is_named(
-    tmp_path, smooth_picture, method, trained_at, rate_model, asked, wanted
+    tmp_path, smooth_picture, quantization, trained_at, rate_model, asked, wanted
 ):
-    prefix = save_model(tmp_path, ljpeg.LJPEG)
-    settings = at(trained_at)
-    settings.rate_model = rate_model
-    quantization = Quantization(method, sampling=asked)
-    codecs = Codecs("float32", quantization)
-    with codecs.make(ljpeg.LJPEG, settings, prefix) as trained:
-        quantized = trained.quantize(smooth_picture(0, 45, 70))
-    assert quantized.sampling == wanted
-    read = jpeg_file.read_coefficients(jpeg_file.encode(quantized))
-    assert read.sampling == wanted
+    changes = {"subsampling": trained_at, "rate_model": rate_model}
+    folder = write_tables_model(tmp_path, asymmetric_tables(5), **changes)
+    options = EncodeOptions(quantization=quantization, subsampling=asked)
+    with TrainedModel.load(str(folder)) as trained:
+        found = in_file(trained.codec(options), smooth_picture(0, 45, 70))
+    assert found.sampling == wanted
 
 
 def test_a_search_edits_at_the_subsampling_of_the_training(
     tmp_path, small_networks, smooth_picture
 ):
     """Chroma that a model does not edit stays whole until the search."""
-    prefix = save_model(tmp_path, ljpeg_attention.LJPEGAttention, pretrained=False)
-    picture = smooth_picture(0, 48, 64)
+    model_class = ljpeg_attention.LJPEGAttention
+    prefix = save_model(tmp_path, model_class, pretrained=False)
+    image = smooth_picture(0, 48, 64)
     shown = []
-    codecs = Codecs("float32", Quantization("rdoq"))
     for sampling in ("4:4:4", "4:2:0"):
-        make = codecs.make(ljpeg_attention.LJPEGAttention, at(sampling), prefix)
-        with make as trained:
-            assert trained.quantize(picture).sampling == "4:2:0"
-            expected = evaluate(
-                ljpeg_attention.LJPEGAttention, prefix, picture, None, sampling
-            )
+        settings = settings_of(model_class, sampling)
+        with restored(model_class, prefix, settings) as trained:
+            codec = trained.codec(SEARCH)
+            assert in_file(codec, image).sampling == "4:2:0"
+            expected = evaluate(model_class, prefix, image, None, sampling)
             edited = 255 * expected.edited[0]
-            assert np.abs(trained.edit(picture) - edited).max() < 0.501
+            assert np.abs(edited_image(codec.model, image) - edited).max() < 0.501
             shown.append(edited)
     assert np.abs(shown[0] - shown[1]).max() > 2
 
@@ -175,54 +182,114 @@ def test_a_search_edits_at_the_subsampling_of_the_training(
 def test_tables_are_those_of_the_checkpoint_rows_first(tmp_path):
     prefix = save_model(tmp_path, ljpeg.LJPEG)
     with restored(ljpeg.LJPEG, prefix) as trained:
-        tables = trained.qtables()
-    assert tables.dtype == np.uint8
-    np.testing.assert_array_equal(tables, random_tables())
+        for tables in (trained.qtables(), trained.codec(ROUND).qtables()):
+            assert tables.dtype == np.uint8
+            np.testing.assert_array_equal(tables, random_tables())
+        assert not trained.takes_quality
 
 
 def test_tables_of_the_standard_model_are_those_of_the_quality():
-    with restored(StandardJPEG) as standard:
-        for quality in (1, 25, 49, 50, 100):
-            data = jpeg_file.encode_rgb(np.zeros([8, 8, 3], np.uint8), quality)
-            expected = jpeg_file.read_coefficients(data).qtables
-            np.testing.assert_array_equal(standard.qtables(quality), expected)
+    codec = standard_tables().codec(ROUND)
+    for quality in (1, 25, 49, 50, 100):
+        data = jpeg_file.encode_rgb(np.zeros([8, 8, 3], np.uint8), quality)
+        expected = jpeg_file.read_coefficients(data).qtables
+        np.testing.assert_array_equal(codec.qtables(quality), expected)
+        np.testing.assert_array_equal(standard_tables().qtables(quality), expected)
 
 
-def test_file_of_the_codec_decodes_to_nearly_the_picture(tmp_path, smooth_picture):
-    prefix = save_model(tmp_path, ljpeg.LJPEG)
-    picture = smooth_picture(0, 45, 70)
-    with restored(ljpeg.LJPEG, prefix) as trained:
-        decoded = jpeg_file.decode(jpeg_file.encode(trained.quantize(picture)))
-    assert decoded.shape == picture.shape
+@pytest.mark.parametrize("entropy_coding", ["standard", "optimized"])
+def test_file_of_the_codec_decodes_to_nearly_the_image(
+    tmp_path, smooth_picture, entropy_coding
+):
+    write_tables_model(tmp_path, random_tables())
+    image = smooth_picture(0, 45, 70)
+    options = dataclasses.replace(ROUND, entropy_coding=entropy_coding)
+    with TrainedModel.load(str(tmp_path)) as trained:
+        decoded = jpeg_file.decode(trained.codec(options).encode(image))
+    assert decoded.shape == image.shape
     # Rounding alone, to steps of 20 on average in Y, Cb and Cr: some 20^2 / 12 each.
-    assert 10 < np.mean((decoded.astype(float) - picture) ** 2) < 120
+    assert 10 < np.mean((decoded.astype(float) - image) ** 2) < 120
 
 
-def test_one_graph_serves_several_checkpoints(tmp_path):
-    prefixes = []
+def test_one_graph_serves_several_checkpoints(tmp_path, small_networks):
+    model_class, networks = ljpeg_attention.LJPEGAttention, Networks("float32")
+    codecs = []
     for value in (3, 9):
-        folder = tmp_path / str(value)
+        (tmp_path / str(value)).mkdir()
+        tables = np.full([2, 8, 8], value)
+        options = {"pretrained": False, "tables": tables}
+        prefix = save_model(tmp_path / str(value), model_class, **options)
+        codecs.append(restored(model_class, prefix, networks=networks).codec(ROUND))
+    for _ in range(2):
+        for codec, value in zip(codecs, (3, 9), strict=True):
+            assert set(np.unique(codec.qtables())) == {value}
+    settings = settings_of(model_class)
+    network = networks.of_kind(model_class, settings)
+    assert networks.of_kind(model_class, dataclasses.replace(settings)) is network
+    other = dataclasses.replace(settings, vgg="vgg19")
+    assert networks.of_kind(model_class, other) is not network
 
-        def change(session, value=value):
-            [tables] = tf.global_variables("qtables")
-            tables.load(np.full([8, 8, 2], value * 1e-5, np.float32), session)
 
-        prefixes.append(save_model(folder, ljpeg.LJPEG, change=change))
-    graph = CodecGraph(ljpeg.LJPEG, SETTINGS, "float32")
-    with graph.restore(prefixes[0]) as first, graph.restore(prefixes[1]) as second:
-        assert set(np.unique(first.qtables(0))) == {3}
-        assert set(np.unique(second.qtables(0))) == {9}
-        assert set(np.unique(first.qtables(0))) == {3}
+def test_codec_may_be_called_from_several_threads(
+    tmp_path, small_networks, smooth_picture
+):
+    model_class = ljpeg_attention.LJPEGAttention
+    prefix = save_model(tmp_path, model_class, pretrained=False)
+    images = [smooth_picture(i, 20 + i, 60 - i) for i in range(8)]
+    with restored(model_class, prefix) as trained, ThreadPoolExecutor(4) as executor:
+        codec = trained.codec(ROUND)
+        alone = [codec.encode(image) for image in images]
+        assert list(executor.map(codec.encode, images * 3)) == alone * 3
 
 
-def test_codec_may_be_called_from_several_threads(tmp_path, smooth_picture):
-    prefix = save_model(tmp_path, ljpeg.LJPEG)
-    pictures = [smooth_picture(i, 20 + i, 60 - i) for i in range(8)]
-    with restored(ljpeg.LJPEG, prefix) as trained, ThreadPoolExecutor(4) as executor:
-        alone = [trained.quantize(picture).integers for picture in pictures]
-        together = list(executor.map(trained.quantize, pictures * 3))
-    for index, quantized in enumerate(together):
-        np.testing.assert_array_equal(quantized.integers, alone[index % 8])
+def test_codecs_are_made_once_and_closed_with_the_model(tmp_path, small_networks):
+    model_class = google_baseline.GoogleBaseline
+    prefix = save_model(tmp_path, model_class, pretrained=False)
+    image = np.full([16, 16, 3], 99, np.uint8)
+    with restored(model_class, prefix) as trained:
+        codec = trained.codec(ROUND)
+        for rate in ({"quality": 9}, {"quality": 70}):
+            assert trained.codec(dataclasses.replace(ROUND, **rate)) is codec
+        other = dataclasses.replace(ROUND, subsampling="4:2:0")
+        assert trained.codec(other) is not codec
+        codec.encode(image, 25)
+    with pytest.raises(RuntimeError, match="closed"):
+        codec.encode(image, 25)
+
+
+def test_kept_detail_is_one_for_tables_and_less_behind_attention(
+    tmp_path, small_networks, smooth_picture
+):
+    image = smooth_picture(0, 40, 56)
+    image[:8, :8] = 7
+    kept = standard_tables().codec(ROUND).kept_detail(image)
+    np.testing.assert_array_equal(kept, np.ones((5, 7)))
+    model_class = ljpeg_attention.LJPEGAttention
+    prefix = save_model(tmp_path, model_class, pretrained=False)
+    for sampling in ("4:4:4", "4:2:0"):
+        settings = settings_of(model_class, sampling)
+        with restored(model_class, prefix, settings) as trained:
+            kept = trained.codec(ROUND).kept_detail(image)
+        after, before = (
+            dct[0, ..., 0]
+            for dct in (
+                evaluate(model_class, prefix, image, None, sampling).dct[0],
+                plain_dct(image)[np.newaxis],
+            )
+        )
+        sums = [
+            np.abs(dct).sum((2, 3)) - np.abs(dct[..., 0, 0]) for dct in (after, before)
+        ]
+        assert kept[0, 0] == 1
+        wanted = np.divide(*sums, where=sums[1] > 1, out=np.ones_like(sums[0]))
+        np.testing.assert_allclose(kept, wanted, rtol=1e-4)
+        assert 0.1 < kept.mean() < 0.95
+
+
+def plain_dct(image):
+    with tf.Graph().as_default(), tf.Session() as session:
+        x = tf.constant(image[np.newaxis] / np.float32(255))
+        return session.run(rgb_to_dct(x))[0]  # the components that go together
 
 
 # Strips
@@ -235,34 +302,27 @@ def assert_nearly_equal(strips, whole):
     assert np.count_nonzero(difference) <= difference.size // 10000
 
 
-def assert_strips_make_no_difference(model, prefix, picture, monkeypatch):
-    with restored(model, prefix) as trained:
-        whole, edited = trained.quantize(picture, 40), trained.edit(picture, 40)
+@pytest.mark.parametrize("model_class", LEARNED[1:])
+def test_strips_are_those_of_the_whole_image(
+    model_class, tmp_path, monkeypatch, smooth_picture
+):
+    if model_class is google_baseline.GoogleBaseline:
+        use_small_networks(monkeypatch, None)
+    prefix = save_model(tmp_path, model_class)
+    image = smooth_picture(0, 203, 30)
+    with restored(model_class, prefix) as trained:
+        codec = trained.codec(ROUND)
+        whole, edited = in_file(codec, image, 40), edited_image(codec.model, image, 40)
         monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
-        cut, cut_edited = trained.quantize(picture, 40), trained.edit(picture, 40)
+        cut, cut_edited = (
+            in_file(codec, image, 40),
+            edited_image(codec.model, image, 40),
+        )
     assert_nearly_equal(cut.integers, whole.integers)
     assert_nearly_equal(cut_edited, edited)
-    # The network does change the picture, from place to place.
+    # The network does change the image, from place to place.
     assert edited.std() > 5
-    assert np.abs(edited.astype(int) - picture).max() > 5
-
-
-def test_strips_of_vgg_attention_are_those_of_the_whole_picture(
-    tmp_path, monkeypatch, smooth_picture
-):
-    model = ljpeg_attention.LJPEGAttention
-    prefix = save_model(tmp_path, model)
-    picture = smooth_picture(0, 203, 30)
-    assert_strips_make_no_difference(model, prefix, picture, monkeypatch)
-
-
-def test_strips_of_the_baseline_are_those_of_the_whole_picture(
-    tmp_path, monkeypatch, small_networks, smooth_picture
-):
-    model = google_baseline.GoogleBaseline
-    prefix = save_model(tmp_path, model)
-    picture = smooth_picture(0, 203, 30)
-    assert_strips_make_no_difference(model, prefix, picture, monkeypatch)
+    assert np.abs(edited.astype(int) - image).max() > 5
 
 
 def test_halo_is_wider_than_what_the_networks_see(session):
@@ -287,20 +347,17 @@ def test_halo_is_wider_than_what_the_networks_see(session):
         assert reach <= strips.HALO
 
 
-@pytest.mark.parametrize(
-    "height, width", [(1, 1), (64, 9), (65, 9), (1000, 777), (203, 10**7)]
-)
-@pytest.mark.parametrize("pixels", [1, 1 << 17, 1 << 20])
-def test_strips_cover_a_picture_once_from_block_to_block(
-    height, width, pixels, monkeypatch
-):
-    monkeypatch.setattr(strips, "STRIP_PIXELS", pixels)
-    bounds = strips.strip_bounds(height, width)
-    assert bounds[0][0] == 0 and bounds[-1][1] == height
-    for (_, bottom), (top, _) in zip(bounds, bounds[1:], strict=False):
-        assert bottom == top and top % 8 == 0
-    for top, bottom in bounds:
-        assert 0 < bottom - top <= max(64, pixels // width)
+def test_strips_cover_an_image_once_from_block_to_block(monkeypatch):
+    sizes = [(1, 1), (64, 9), (65, 9), (1000, 777), (203, 10**7)]
+    for pixels in (1, 1 << 17, 1 << 20):
+        monkeypatch.setattr(strips, "STRIP_PIXELS", pixels)
+        for height, width in sizes:
+            bounds = strips.strip_bounds(height, width)
+            assert bounds[0][0] == 0 and bounds[-1][1] == height
+            for (_, bottom), (top, _) in zip(bounds, bounds[1:], strict=False):
+                assert bottom == top and top % 16 == 0
+            for top, bottom in bounds:
+                assert 0 < bottom - top <= max(64, pixels // width)
 
 
 # Range
@@ -319,51 +376,54 @@ class Amplifier:
 def test_integers_of_wild_edits_can_be_written(monkeypatch):
     monkeypatch.setattr(google_baseline, "ResConvLayer", Amplifier)
     rng = np.random.default_rng(0)
-    picture = rng.choice(np.array([0, 255], np.uint8), (20, 30, 3))
+    image = rng.choice(np.array([0, 255], np.uint8), (20, 30, 3))
     with restored(google_baseline.GoogleBaseline) as wild:
-        quantized = wild.quantize(picture, 100)
-        edited = wild.edit(picture, 100)
-    assert np.abs(quantized.integers).max() == 1023
-    data = jpeg_file.encode(quantized)
-    read = jpeg_file.read_coefficients(data)
-    np.testing.assert_array_equal(read.integers, quantized.integers)
-    np.testing.assert_array_equal(edited, picture)
+        codec = wild.codec(ROUND)
+        found = in_file(codec, image, 100)
+        edited = edited_image(codec.model, image, 100)
+    assert np.abs(found.integers).max() == 1023
+    np.testing.assert_array_equal(edited, image)
 
 
 @pytest.mark.parametrize("value", [0, 255])
 def test_black_and_white_can_be_written_at_quality_100(value):
-    picture = np.full([9, 9, 3], value, np.uint8)
-    with restored(StandardJPEG) as standard:
-        decoded = jpeg_file.decode(jpeg_file.encode(standard.quantize(picture, 100)))
-    np.testing.assert_array_equal(decoded, picture)
+    image = np.full([9, 9, 3], value, np.uint8)
+    decoded = jpeg_file.decode(standard_tables().codec(ROUND).encode(image, 100))
+    np.testing.assert_array_equal(decoded, image)
 
 
 # Checkpoints of other models
 
 
-def assert_refused(model, prefix, settings=SETTINGS):
-    with pytest.raises(UserError) as caught, restored(model, prefix, settings):
-        pass
+def assert_refused(model_class, prefix, settings=None):
+    with (
+        restored(model_class, prefix, settings) as trained,
+        pytest.raises(UserError) as caught,
+    ):
+        trained.codec(ROUND)
     message = str(caught.value)
     assert prefix in message and "\n" not in message
 
 
 def test_checkpoint_of_another_script_is_a_user_error(tmp_path, small_networks):
-    prefix = save_model(tmp_path, ljpeg.LJPEG)
-    assert_refused(google_baseline.GoogleBaseline, prefix)
-    assert_refused(ljpeg_attention.LJPEGAttention, prefix)
+    prefixes = {}
+    for model_class in LEARNED:
+        (tmp_path / model_class.NAME).mkdir()
+        folder = tmp_path / model_class.NAME
+        prefixes[model_class] = save_model(folder, model_class, pretrained=False)
+    for model_class in LEARNED:
+        for other in LEARNED:
+            if other is not model_class:
+                assert_refused(model_class, prefixes[other])
 
 
 @pytest.mark.parametrize("trained, asked", [("vgg16", "vgg19"), ("vgg19", "vgg16")])
 def test_checkpoint_of_another_vgg_is_a_user_error(
     trained, asked, tmp_path, small_networks
 ):
-    model = ljpeg_attention.LJPEGAttention
-
-    def settings(vgg):
-        return types.SimpleNamespace(**{**vars(SETTINGS), "vgg": vgg})
-
-    prefix = save_model(tmp_path, model, settings(trained), pretrained=False)
-    with restored(model, prefix, settings(trained)):
-        pass
-    assert_refused(model, prefix, settings(asked))
+    model_class = ljpeg_attention.LJPEGAttention
+    own, other = (settings_of(model_class, vgg=vgg) for vgg in (trained, asked))
+    prefix = save_model(tmp_path, model_class, own, pretrained=False)
+    with restored(model_class, prefix, own) as model:
+        assert model.codec(ROUND).model.sampling == "4:4:4"
+    assert_refused(model_class, prefix, other)
