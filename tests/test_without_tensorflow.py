@@ -8,11 +8,11 @@ import sys
 
 import numpy as np
 import pytest
+from learned_jpeg.codec.codecs import Codecs
 from PIL import Image
 
 from learned_jpeg.codec import file_coding
 from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.models import folders
 from ljpeg import LJPEG

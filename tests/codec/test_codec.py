@@ -7,6 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.codec.graph import CodecGraph
 
 import arg_parser
 import conv_blocks
@@ -14,8 +16,6 @@ import google_baseline
 import ljpeg
 import ljpeg_attention
 from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import Codecs
-from learned_jpeg.codec.graph import CodecGraph
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.jpeg import file as jpeg_file
