@@ -7,6 +7,7 @@ import io
 import os
 
 import numpy as np
+from learned_jpeg.codec.codecs import PLAIN, Codecs
 from PIL import Image
 
 import tensorflow_v1 as tf
@@ -22,7 +23,6 @@ from benchmarks.training_speed import CASES
 from evaluation.dots import plan_dots
 from evaluation.evaluator import Evaluator, TestImages, find_test_images
 from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import PLAIN, Codecs
 from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables

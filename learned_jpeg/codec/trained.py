@@ -15,7 +15,6 @@ from learned_jpeg.codec.models import TablesModel
 from learned_jpeg.codec.optional import needs_tensorflow
 from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
 from learned_jpeg.codec.quantizers import MozjpegTrellis, Rounding, Search
-from learned_jpeg.codec.tables import learned_qtables
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.models import folders
@@ -244,7 +243,12 @@ class TrainedModel:
         """Returns the function from a quality to the tables of the model."""
         if self._prefix is None:
             return lambda quality: ijg_qtables(quality).astype(np.uint8)
-        qtables = learned_qtables(self._prefix, self.settings.script)
+        qtables = folders.load_qtables(self._prefix, self.settings.script)
+        if qtables is None:
+            with needs_tensorflow(self._prefix):  # reads the checkpoint itself
+                from training.variables import saved_qtables
+
+            qtables = saved_qtables(self._prefix, self.settings.script)
         return lambda quality: qtables
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from learned_jpeg.codec.codecs import PLAIN, Codecs
 from PIL import Image
 from scipy.fft import dctn
 
 import arg_parser
 import ljpeg
 from learned_jpeg.codec import codec
-from learned_jpeg.codec.codecs import PLAIN, Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file

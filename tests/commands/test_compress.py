@@ -12,11 +12,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
+from learned_jpeg.codec.codecs import Codecs
 from PIL import Image, ImageCms
 
 import arg_parser
 from learned_jpeg.codec import file_coding
-from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.commands import run as commands
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
