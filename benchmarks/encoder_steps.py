@@ -7,8 +7,8 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.progressive import encode_progressive
 from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.passes import search
-from learned_jpeg.search.planes import CodedImage
 from learned_jpeg.search.squared_error import SquaredError
 from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 
