@@ -112,7 +112,7 @@ class Chunks:
         return (1 if unit == 1 else 0, x, y)
 
     def texts(self):
-        """dict from keywords to the bytes of their texts, the first of each."""
+        """Dict from keywords to the bytes of their texts, the first of each."""
         found = {}
         for chunk in self._chunks:
             if chunk.name in _TEXTS:

@@ -140,7 +140,7 @@ def is_raw(block, path):
 
 
 def _numbers_by_tag(entries):
-    """dict from tags to their whole numbers, the first of each tag."""
+    """Dict from tags to their whole numbers, the first of each tag."""
     found = {}
     for entry in entries:
         found.setdefault(entry.tag, entry.numbers or (0,))
