@@ -1,6 +1,7 @@
 """Trained models as codecs: values, strips, sizes, wild edits, wrong checkpoints."""
 
 import dataclasses
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -349,7 +350,7 @@ def test_strips_cover_an_image_once_from_block_to_block(monkeypatch):
         for height, width in sizes:
             bounds = strips.strip_bounds(height, width)
             assert bounds[0][0] == 0 and bounds[-1][1] == height
-            for (_, bottom), (top, _) in zip(bounds, bounds[1:], strict=False):
+            for (_, bottom), (top, _) in itertools.pairwise(bounds):
                 assert bottom == top and top % 16 == 0
             for top, bottom in bounds:
                 assert 0 < bottom - top <= max(64, pixels // width)
