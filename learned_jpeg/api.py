@@ -24,6 +24,7 @@ from learned_jpeg.metrics.metric import Metric
 from learned_jpeg.pictures import pillow_images
 from learned_jpeg.pictures.image_files import read_image
 from learned_jpeg.pictures.metadata import Metadata, embed
+from learned_jpeg.pictures.opening import open_image
 from learned_jpeg.search.targets import Target
 
 # A path, an opened Pillow image, or uint8 [h, w, 3] (RGB), [h, w] (gray).
@@ -164,8 +165,8 @@ def decode(file: bytes | bytearray | str | os.PathLike[str]) -> np.ndarray:
             "a path"
         )
     try:
-        image = Image.open(io.BytesIO(file), formats=["JPEG"])
-    except (OSError, SyntaxError):
+        image = open_image(io.BytesIO(file), ["JPEG"])
+    except Exception:  # Pillow may raise nearly anything
         raise UserError("the bytes to decode: not a .jpg file") from None
     return _pixels_and_metadata(image)[0]
 

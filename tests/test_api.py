@@ -390,22 +390,6 @@ def test_import_loads_and_changes_nothing():
     assert python(code).stdout == ""
 
 
-def test_import_leaves_pillow_and_warnings_alone():
-    code = """
-        import logging, warnings
-        import numba, numpy, PIL.Image
-        limit = PIL.Image.MAX_IMAGE_PIXELS
-        filters = list(warnings.filters)
-        import learned_jpeg as lj
-        for name in lj.__all__:
-            getattr(lj, name)
-        assert warnings.filters == filters
-        assert PIL.Image.MAX_IMAGE_PIXELS == limit
-        assert logging.getLogger("PIL").level == logging.NOTSET
-    """
-    python(code)
-
-
 def test_nothing_is_printed_where_notes_are_logged(tmp_path):
     """A blank page is far inside of its target, and the file has odd metadata."""
     Image.new("RGB", (40, 40), (90, 90, 90)).save(tmp_path / "a.png")

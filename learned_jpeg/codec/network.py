@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 
 import numpy as np
@@ -39,9 +38,8 @@ class Network:
             self._variables = variables.saved_variables(self._model)
         self.sampling = settings.subsampling
 
-    @contextlib.contextmanager
-    def restored(self, prefix: str | None = None):
-        """Yields a `NetworkModel` with the weights of a checkpoint.
+    def restored(self, prefix: str | None = None) -> NetworkModel:
+        """Returns a `NetworkModel` with the weights of a checkpoint.
 
         Args:
           prefix: path prefix of the checkpoint; None for a model without variables.
@@ -55,9 +53,10 @@ class Network:
                 # Together these set every variable, so that none is initialised before.
                 variables.load_pretrained(session, self._model, frozen_only=True)
                 variables.restore(session, self._variables, prefix)
-            yield NetworkModel(self, session)
-        finally:
+        except BaseException:
             session.close()
+            raise
+        return NetworkModel(self, session)
 
     def run(self, session, names, image, quality):
         """Computes outputs of the graph, a dict from names to arrays."""
@@ -66,7 +65,7 @@ class Network:
 
 
 class NetworkModel:
-    """A restored network, see `models.CodecModel`."""
+    """A restored network, see `models.CodecModel`; close it when it is done."""
 
     is_identity = False
 
@@ -75,6 +74,10 @@ class NetworkModel:
         self._network = network
         self._session = session
         self.sampling = network.sampling
+
+    def close(self) -> None:
+        """Closes the session."""
+        self._session.close()
 
     def code(self, image, quality, edited):
         """Computes the coefficients, see `CodecModel.code`."""

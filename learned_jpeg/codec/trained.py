@@ -65,7 +65,8 @@ class Networks:
 class TrainedModel:
     """A model, as codecs for any options; use it as a context, or close it.
 
-    Networks stay in memory until then. Several threads may use one object.
+    Networks stay in memory until then, or as long as a codec of them. Several threads
+    may use one object.
     """
 
     def __init__(
@@ -237,7 +238,9 @@ class TrainedModel:
         if options.quantization != "search":
             settings = dataclasses.replace(settings, subsampling=sampling)
         network = self._networks.of_kind(self._own_class(), settings)
-        return self._open.enter_context(network.restored(self._prefix))
+        model = network.restored(self._prefix)
+        self._open.callback(model.close)
+        return model
 
     def _tables(self) -> Callable[[int], np.ndarray]:
         """Returns the function from a quality to the tables of the model."""

@@ -1,6 +1,7 @@
 """Trained models as codecs: values, strips, sizes, wild edits, wrong checkpoints."""
 
 import dataclasses
+import itertools
 import os
 from concurrent.futures import ThreadPoolExecutor
 
@@ -270,15 +271,10 @@ def test_kept_detail_is_one_for_tables_and_less_behind_attention(
         settings = settings_of(model_class, sampling)
         with restored(model_class, prefix, settings) as trained:
             kept = trained.codec(ROUND).kept_detail(image)
-        after, before = (
-            dct[0, ..., 0]
-            for dct in (
-                evaluate(model_class, prefix, image, None, sampling).dct[0],
-                plain_dct(image)[np.newaxis],
-            )
-        )
+        edited = evaluate(model_class, prefix, image, None, sampling).dct[0]
         sums = [
-            np.abs(dct).sum((2, 3)) - np.abs(dct[..., 0, 0]) for dct in (after, before)
+            np.abs(dct[0, ..., 0]).sum((2, 3)) - np.abs(dct[0, ..., 0, 0, 0])
+            for dct in (edited, plain_dct(image))
         ]
         assert kept[0, 0] == 1
         wanted = np.divide(*sums, where=sums[1] > 1, out=np.ones_like(sums[0]))
@@ -354,7 +350,7 @@ def test_strips_cover_an_image_once_from_block_to_block(monkeypatch):
         for height, width in sizes:
             bounds = strips.strip_bounds(height, width)
             assert bounds[0][0] == 0 and bounds[-1][1] == height
-            for (_, bottom), (top, _) in zip(bounds, bounds[1:], strict=False):
+            for (_, bottom), (top, _) in itertools.pairwise(bounds):
                 assert bottom == top and top % 16 == 0
             for top, bottom in bounds:
                 assert 0 < bottom - top <= max(64, pixels // width)
