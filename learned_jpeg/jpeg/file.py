@@ -131,7 +131,6 @@ def encode_rgb(
     """
     _check_coding(entropy_coding)
     rgb = _checked_rgb(rgb)
-    check_size(*rgb.shape[:2])
     data = _pillow_jpeg(rgb, _checked_quality(quality), sampling)
     if entropy_coding == "optimized":
         return _optimized(data, read_coefficients(data))
@@ -158,7 +157,6 @@ def encode_mozjpeg(
     from learned_jpeg.jpeg import libjpeg  # takes a third of a second
 
     rgb = _checked_rgb(rgb)
-    check_size(*rgb.shape[:2])
     return libjpeg.mozjpeg(rgb, _checked_qtables(qtables), sampling)
 
 
@@ -181,7 +179,6 @@ def encode_mozjpeg_quality(
     from learned_jpeg.jpeg import libjpeg  # takes a third of a second
 
     rgb = _checked_rgb(rgb)
-    check_size(*rgb.shape[:2])
     return libjpeg.mozjpeg(rgb, _checked_quality(quality), sampling)
 
 
@@ -316,6 +313,7 @@ def _checked_rgb(rgb: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"RGB pixels must be uint8 [h, w, 3], not {rgb.dtype} {list(rgb.shape)}"
         )
+    check_size(rgb.shape[0], rgb.shape[1])
     return np.ascontiguousarray(rgb)
 
 

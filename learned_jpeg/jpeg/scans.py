@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
-from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
+from learned_jpeg.jpeg.huffman import ZERO_RUN, Table, size_of
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.segments import APP0, DQT, SOS, segment
 from learned_jpeg.jpeg.standard import ZIGZAG
@@ -149,10 +149,11 @@ def coded_bits(counts: np.ndarray, lengths: np.ndarray) -> np.number:
     return np.dot(counts, lengths + _EXTRA_BITS)
 
 
-def codes_for_packing(table):
-    """Returns the codes of a `huffman.Table` and their bits, with room for the extra.
+def codes_for_packing(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `pack` needs of a Huffman table, two arrays int64 `[256]`.
 
-    Both are int64 `[256]`, for `pack`.
+    They are the codes, shifted to make room for the bits that follow, and the number
+    of all bits.
     """
     return table.codes << _EXTRA_BITS, table.lengths + _EXTRA_BITS
 

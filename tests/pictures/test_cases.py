@@ -145,7 +145,7 @@ def test_jfif_in_a_folder():
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("eps.png", "not a picture in a format that can be read"),
+        ("eps.png", "not an image in a format that can be read"),
         ("declared_31000.jpg", "31000x31000 px are 961.0 megapixels, more than 200"),
     ],
 )

@@ -453,7 +453,7 @@ def test_empty_file_is_refused(tmp_path):
 
 @pytest.mark.parametrize("content", [b"hello", b"x" * 10_000, b"\x89PNG", b"\0" * 99])
 def test_other_content_with_a_picture_suffix_is_refused(tmp_path, content):
-    assert_refused(written(tmp_path / "x.png", content), "not a picture")
+    assert_refused(written(tmp_path / "x.png", content), "not an image")
 
 
 @pytest.mark.parametrize("name", ["a" * 300 + ".png", "x\0.png"])
@@ -468,7 +468,7 @@ def test_truncated_file_is_refused(tmp_path, suffix, part):
     with open(whole, "rb") as file:
         data = file.read()
     path = written(tmp_path / f"x.{suffix}", data[: int(part * len(data))])
-    with pytest.raises(UserError, match=rf"^{path}: (damaged|not a picture)") as caught:
+    with pytest.raises(UserError, match=rf"^{path}: (damaged|not an image)") as caught:
         read_image(path)
     assert "\n" not in str(caught.value)
 
@@ -760,5 +760,5 @@ def test_pattern_without_a_match_is_repeated_in_the_error(
 
 def test_folder_without_pictures_is_an_error(tmp_path):
     touch(tmp_path, "x.txt", "sub/a.png")
-    with pytest.raises(UserError, match="no pictures in this folder"):
+    with pytest.raises(UserError, match="no images in this folder"):
         find_images([tmp_path])

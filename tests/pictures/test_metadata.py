@@ -365,7 +365,7 @@ def test_density_that_jpeg_cannot_hold_is_left_out(tmp_path):
     [
         (XMP_LABEL + b'<x hdrgm:Version="1.0"/>', 0xE1, "gain map (HDR) is lost"),
         (b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4), 0xE2, "gain map (HDR) is lost"),
-        (b"MPF\0II*\0\x08\0\0\0\0\0\0\0\0\0", 0xE2, "further pictures (MPF"),
+        (b"MPF\0II*\0\x08\0\0\0\0\0\0\0\0\0", 0xE2, "further images (MPF"),
     ],
 )
 def test_what_cannot_survive_is_named_once(tmp_path, caplog, payload, marker, words):
@@ -383,7 +383,7 @@ def test_pictures_of_an_mpo_file_are_named_as_lost(tmp_path, caplog):
     frames[0].save(path, "MPO", save_all=True, append_images=frames[1:], quality=95)
     pixels, _ = read_image_and_metadata(path)
     assert np.abs(pixels.astype(int) - RGB).mean() < 4
-    assert len(caplog.records) == 1 and "further pictures (MPF" in caplog.text
+    assert len(caplog.records) == 1 and "further images (MPF" in caplog.text
 
 
 # Gray profiles
