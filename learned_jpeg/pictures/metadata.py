@@ -56,8 +56,8 @@ class Metadata:
       icc_profile: bytes of the ICC profile of an RGB image, else None: gray and CMYK
         images are converted, so that their own profile would no longer fit.
       exif: the EXIF block of the file with orientation 1, or None. It begins with
-        b"Exif\\0\\0", as in the APP1 segment of a JPEG file. The tags of a TIFF file
-        are not copied: most of them describe the layout of that file.
+        `EXIF_LABEL`, as in the APP1 segment of a JPEG file. The tags of a TIFF file are
+        not copied: most of them describe the layout of that file.
       xmp: the XMP packet with tiff:Orientation 1, or None.
       segments: (marker, payload) of further segments of a JPEG file: extended XMP,
         IPTC (in APP13), comments.

@@ -151,7 +151,7 @@ def test_exif_of_png_and_webp_is_kept_byte_for_byte(tmp_path, suffix, label):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    "old, new",
     [
         (b'tiff:Orientation="6"', b'tiff:Orientation="1"'),
         (b"tiff:Orientation='6'", b"tiff:Orientation='1'"),
@@ -190,7 +190,7 @@ def test_all_kinds_of_metadata_come_out_of_every_writer(tmp_path, writer):
     ]
     path = written(tmp_path / "x.jpg", jpeg_with(*parts))
     kept = through(path, WRITERS[writer])
-    assert [marker for marker, _ in kept][0] == 0xE0
+    assert next(marker for marker, _ in kept) == 0xE0
     assert all(part in kept for part in parts)
     assert len([m for m, _ in kept if m > 0xE0]) == len(parts)
 
@@ -361,7 +361,7 @@ def test_density_that_jpeg_cannot_hold_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("payload", "marker", "words"),
+    "payload, marker, words",
     [
         (XMP_LABEL + b'<x hdrgm:Version="1.0"/>', 0xE1, "gain map (HDR) is lost"),
         (b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4), 0xE2, "gain map (HDR) is lost"),
