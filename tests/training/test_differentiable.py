@@ -57,7 +57,7 @@ def picture_by_scipy(coefficients):
     blocks = scipy.fft.idctn(coefficients, axes=(3, 4), norm="ortho")
     batch, rows, cols = blocks.shape[:3]
     ycbcr = blocks.swapaxes(2, 3).reshape(batch, 8 * rows, 8 * cols, 3)
-    return (ycbcr + [128, 0, 0]) @ np.linalg.inv(TO_YCBCR).T / 255
+    return (ycbcr + np.array([128, 0, 0])) @ np.linalg.inv(TO_YCBCR).T / 255
 
 
 # Both ways
