@@ -4,6 +4,8 @@ Plain TensorFlow variables and ops, NHWC. Variables are float32; with
 `dtype=tf.bfloat16` the convolutions, and only they, run in bfloat16.
 """
 
+from __future__ import annotations
+
 import concurrent.futures
 import os
 
@@ -247,7 +249,7 @@ class VGGTrunk:
         self.channels = channels
 
     @property
-    def variables(self):
+    def variables(self) -> list[tf.Variable]:
         """Kernel and bias of each convolution, in order."""
         convs = [conv for block in self._blocks for conv in block]
         return [v for conv in convs for v in (conv.kernel, conv.bias)]
@@ -298,17 +300,17 @@ class VGGAttention:
         """
         return self.of_features(self.features(x))
 
-    def features(self, x):
+    def features(self, x: tf.Tensor) -> tf.Tensor:
         """The trunk's features of a padded image, `[b, rows, cols, channels]`."""
         features = self.trunk(x)
         return tf.stop_gradient(features) if self._freeze else features
 
-    def of_features(self, features):
+    def of_features(self, features: tf.Tensor) -> tf.Tensor:
         """Returns the attention of `features`, as a call does of images."""
         return split_last_axis(tf.sigmoid(self._head(features)), [8, 8, 2])
 
 
-def imagenet_weights(trunk):
+def imagenet_weights(trunk: str) -> list[np.ndarray]:
     """ImageNet weights of a trunk, as VGGTrunk normalises and orders its input (RGB).
 
     Args:

@@ -4,6 +4,8 @@ Conventions: images are NHWC float32 RGB in [0, 1] unless a docstring says other
 blocks are `[batch, rows, cols, 8 (v), 8 (u), channels]`, v vertical and u horizontal.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 import tensorflow_v1 as tf
@@ -17,17 +19,19 @@ from learned_jpeg.jpeg.standard import (
 )
 
 
-def rgb_to_ycbcr(x):
-    """RGB to full-range YCbCr (JFIF), both on the 0..255 scale, channels last."""
+def rgb_to_ycbcr(x: tf.Tensor) -> tf.Tensor:
+    """Converts RGB to full-range YCbCr (JFIF), both in 0..255, channels last."""
     return tf.tensordot(x, _constant(RGB_TO_YCBCR.T), 1) + [0.0, 128.0, 128.0]
 
 
-def ycbcr_to_rgb(x):
-    """Full-range YCbCr (JFIF) to RGB, both on the 0..255 scale, channels last."""
+def ycbcr_to_rgb(x: tf.Tensor) -> tf.Tensor:
+    """Converts full-range YCbCr (JFIF) to RGB, both in 0..255, channels last."""
     return tf.tensordot(x - [0.0, 128.0, 128.0], _constant(YCBCR_TO_RGB.T), 1)
 
 
-def pad_to_blocks(x, multiples=(BLOCK, BLOCK)):
+def pad_to_blocks(
+    x: tf.Tensor, multiples: tuple[int, int] = (BLOCK, BLOCK)
+) -> tf.Tensor:
     """Replicates the bottom and right edge of `[b, h, w, c]` up to multiples of 8.
 
     Args:
@@ -45,7 +49,7 @@ def pad_to_blocks(x, multiples=(BLOCK, BLOCK)):
     return x
 
 
-def image_to_patches(x):
+def image_to_patches(x: tf.Tensor) -> tf.Tensor:
     """Cuts `[b, h, w, c]` of any size into blocks `[b, rows, cols, 8, 8, c]`.
 
     Sides that are no multiple of 8 are padded by edge replication.
@@ -60,7 +64,9 @@ def image_to_patches(x):
     return split_last_axis(rows, [BLOCK, channels])
 
 
-def patches_to_image(patches, height, width):
+def patches_to_image(
+    patches: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor
+) -> tf.Tensor:
     """Puts blocks `[b, rows, cols, 8, 8, c]` together, cropped to `[b, h, w, c]`."""
     batch, rows, cols = tf.unstack(tf.shape(patches)[:3])
     x = tf.transpose(merge_last_axes(patches, 2), [0, 1, 3, 2, 4])
@@ -75,28 +81,30 @@ def _is_multiple_of_block(size):
     return isinstance(size, int) and size % BLOCK == 0
 
 
-def split_last_axis(x, sizes):
+def split_last_axis(x: tf.Tensor, sizes: list[int]) -> tf.Tensor:
     """Reshapes `[..., prod(sizes)]` to `[..., *sizes]`."""
     return tf.reshape(x, tf.concat([tf.shape(x)[:-1], sizes], 0))
 
 
-def merge_last_axes(x, count):
+def merge_last_axes(x: tf.Tensor, count: int) -> tf.Tensor:
     """Reshapes the last `count` axes, whose sizes are static, into one."""
     size = int(np.prod(x.shape.as_list()[-count:]))
     return tf.reshape(x, tf.concat([tf.shape(x)[:-count], [size]], 0))
 
 
-def dct_2D(patches):
-    """Orthonormal 2-D DCT-II of each block of `[..., 8 (v), 8 (u), c]`."""
+def dct_2D(patches: tf.Tensor) -> tf.Tensor:
+    """Computes the orthonormal 2-D DCT-II of each block of `[..., 8 (v), 8 (u), c]`."""
     return apply_to_blocks(patches, _block_operator(dct_matrix(), patches))
 
 
-def idct_2D(coefficients):
-    """Inverse of `dct_2D`: `[..., 8 (v), 8 (u), c]` to samples of the same shape."""
+def idct_2D(coefficients: tf.Tensor) -> tf.Tensor:
+    """Inverts `dct_2D`: `[..., 8 (v), 8 (u), c]` to samples of the same shape."""
     return apply_to_blocks(coefficients, _block_operator(dct_matrix().T, coefficients))
 
 
-def apply_to_blocks(blocks, operator, bias=None):
+def apply_to_blocks(
+    blocks: tf.Tensor, operator: np.ndarray, bias: np.ndarray | None = None
+) -> tf.Tensor:
     """Multiplies every block `[..., 8, 8, c]`, as a vector of 64 c, by one matrix.
 
     Args:
@@ -126,7 +134,7 @@ def _constant(array):
     return tf.constant(array, tf.float32)
 
 
-def differentiable_round(z):
+def differentiable_round(z: tf.Tensor) -> tf.Tensor:
     """Rounds to the nearest integer, with a gradient that is not zero.
 
     The gradient is that of round(z) + (z - round(z))**3, so 3 (z - round(z))**2
@@ -140,12 +148,12 @@ def differentiable_round(z):
     return tf.custom_gradient(rounded_and_gradient)(z)
 
 
-def polynomial_slope(z):
-    """The gradient of `differentiable_round`: 3 (z - round(z))**2."""
+def polynomial_slope(z: tf.Tensor) -> tf.Tensor:
+    """Returns the gradient of `differentiable_round`: 3 (z - round(z))**2."""
     return 3.0 * tf.square(z - tf.round(z))
 
 
-def clip_to_unit(x):
+def clip_to_unit(x: tf.Tensor) -> tf.Tensor:
     """Clips to [0, 1]; the gradient passes where nothing was clipped.
 
     Several times faster than the gradient of tf.clip_by_value.
@@ -159,8 +167,8 @@ def clip_to_unit(x):
     return tf.custom_gradient(clipped_and_gradient)(x)
 
 
-def get_std_jpeg_qtable(quality):
-    """The IJG quantization tables of a quality 1..100, integers as in libjpeg.
+def get_std_jpeg_qtable(quality: int | tf.Tensor) -> np.ndarray | tf.Tensor:
+    """Returns the IJG tables of a quality 1..100, integers as in libjpeg.
 
     Args:
       quality: int, or an integer scalar tensor (a sampled quality).
@@ -182,7 +190,7 @@ def get_std_jpeg_qtable(quality):
     return tf.clip_by_value((tables * scale + 50) // 100, 1, 255)
 
 
-def add_gaussian_noise(x, max_stddev, seed):
+def add_gaussian_noise(x: tf.Tensor, max_stddev: float, seed: tf.Tensor) -> tf.Tensor:
     """Adds Gaussian noise of a standard deviation drawn from U[0, `max_stddev`].
 
     Args:

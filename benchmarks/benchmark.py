@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import arg_parser
 from benchmarks import (
     coding_speed,
     encoder_steps,
@@ -23,6 +22,7 @@ from benchmarks import (
     start_up,
     training_speed,
 )
+from learned_jpeg.commands.arguments import PRECISIONS
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.process import run_main
 from training import devices
@@ -45,9 +45,9 @@ MEASUREMENTS = {
     "start_up": start_up.start_up,
 }
 
-# Synthetic pictures, where no real ones are named: count, height, width in px.
-_TRAIN_PICTURES = (32, 512, 512)
-_TEST_PICTURES = (4, 512, 768)
+# Synthetic images, where no real ones are named: count, height, width in px.
+_TRAIN_IMAGES = (32, 512, 512)
+_TEST_IMAGES = (4, 512, 768)
 
 
 def main():
@@ -82,26 +82,32 @@ def parse_args(argv=None):
         help=f"measurements to make (default: all): {', '.join(MEASUREMENTS)}",
     )
     parser.add_argument(
-        "--repeats", type=int, default=5, help="of each timing (default: 5)"
+        "--repeats", type=int, default=5, help="repeats of each timing (default: 5)"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="one short repeat, to see that all runs"
+        "--quick",
+        action="store_true",
+        help="make one short repeat, to see that everything runs",
     )
     parser.add_argument(
         "--precision",
-        choices=arg_parser.PRECISIONS,
+        choices=PRECISIONS,
         default=devices.choose_precision()[0],
         help="of the convolutions (default: bfloat16 if the machine has units for it)",
     )
     parser.add_argument(
         "--train_glob",
         metavar="GLOB",
-        help="training images, instead of synthetic ones",
+        help="training images that replace the synthetic ones",
     )
     parser.add_argument(
-        "--kodak_glob", metavar="GLOB", help="test images, instead of synthetic ones"
+        "--kodak_glob",
+        metavar="GLOB",
+        help="test images that replace the synthetic ones",
     )
-    parser.add_argument("--json", metavar="FILE", help="where to write the numbers")
+    parser.add_argument(
+        "--json", metavar="FILE", help="file that the numbers are written to"
+    )
     args = parser.parse_args(argv)
     if args.repeats < 1:
         parser.error("--repeats: at least 1")
@@ -113,15 +119,15 @@ def parse_args(argv=None):
 def _options(args, folder):
     def images(pattern, name, shape):
         target = os.path.join(folder, name)
-        return pattern or measuring.write_pictures(target, *shape)
+        return pattern or measuring.write_images(target, *shape)
 
     return measuring.Options(
         repeats=args.repeats,
         quick=args.quick,
         precision=args.precision,
         folder=folder,
-        train_images=images(args.train_glob, "train_images", _TRAIN_PICTURES),
-        test_images=images(args.kodak_glob, "test_images", _TEST_PICTURES),
+        train_images=images(args.train_glob, "train_images", _TRAIN_IMAGES),
+        test_images=images(args.kodak_glob, "test_images", _TEST_IMAGES),
     )
 
 
@@ -137,7 +143,7 @@ def _measure(name, options, report):
         return
     seconds = time.monotonic() - start
     report["results"][name] = {"rows": rows, "notes": notes, "seconds": seconds}
-    title = f"## {function.__doc__} (`{name}`)"
+    title = f"## {function.__doc__.rstrip('.')} (`{name}`)"
     print(f"\n{title}\n\n{markdown_table(rows)}", flush=True)
     for note in notes:
         print(f"\n{note}.", flush=True)

@@ -2,13 +2,13 @@
 
 import functools
 
-from benchmarks.measuring import interleave, test_picture
+from benchmarks.measuring import interleave, sample_image
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.progressive import encode_progressive
 from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.passes import search
-from learned_jpeg.search.planes import CodedImage
 from learned_jpeg.search.squared_error import SquaredError
 from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 
@@ -19,12 +19,12 @@ _LAMBDA = 0.01
 
 
 def encoder_steps(options):
-    """Steps of the encoder, an image of 768x512 at 4:2:0"""
-    picture = test_picture(options)
+    """Steps of the encoder, an image of 768x512 at 4:2:0."""
+    image = sample_image(options)
     classes = {"MSE": SquaredError, "seen": Ssimulacra2Distortion}
     searches = {
         f"{name}, {passes or 'no'} pass{'es' * (passes != 1)}": functools.partial(
-            _searched, picture, _stopped(distortion_class, passes)
+            _searched, image, _stopped(distortion_class, passes)
         )
         for name, distortion_class in classes.items()
         for passes in range(distortion_class.passes + 1)
@@ -32,13 +32,13 @@ def encoder_steps(options):
     quantized = {name: make() for name, make in searches.items()}
     coded = quantized[f"seen, {Ssimulacra2Distortion.passes} passes"]
     functions = {
-        "chroma fitted to the decoder's filter": lambda: CodedImage(picture, _SAMPLING),
+        "chroma fitted to the decoder's filter": lambda: CodedImage(image, _SAMPLING),
         **searches,
         "scans of our own": lambda: encode_progressive(coded),
         "and the lossless pass": lambda: jpeg_file.encode(coded, "optimized"),
     }
     timings = interleave(functions, options, "steps")
-    scales = ssimulacra2.reference_scales(picture)
+    scales = ssimulacra2.reference_scales(image)
 
     def facts(name):
         if name not in quantized:
@@ -46,8 +46,8 @@ def encoder_steps(options):
         data = jpeg_file.encode(quantized[name], "optimized")
         decoded = jpeg_file.decode(data)
         return {
-            "bpp": bits_per_pixel(len(data), *picture.shape[:2]),
-            "PSNR": psnr(mean_squared_error(picture, decoded)),
+            "bpp": bits_per_pixel(len(data), *image.shape[:2]),
+            "PSNR": psnr(mean_squared_error(image, decoded)),
             "SSIMULACRA2": ssimulacra2.score(scales, decoded),
         }
 
@@ -63,11 +63,11 @@ def _stopped(distortion_class, passes):
     return type(distortion_class.__name__, (distortion_class,), {"passes": passes})
 
 
-def _searched(picture, distortion_class):
+def _searched(image, distortion_class):
     """`QuantizedImage` of the search from the formula's tables."""
-    arguments = () if issubclass(distortion_class, SquaredError) else (picture,)
+    arguments = () if issubclass(distortion_class, SquaredError) else (image,)
     distortion = distortion_class(*arguments, _LAMBDA)
     planes, qtables = search(
-        picture, distortion, sampling=_SAMPLING, entropy_coding="optimized"
+        image, distortion, sampling=_SAMPLING, entropy_coding="optimized"
     )
-    return jpeg_file.QuantizedImage(planes, _SAMPLING, qtables, *picture.shape[:2])
+    return jpeg_file.QuantizedImage(planes, _SAMPLING, qtables, *image.shape[:2])

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: interleaved timing, processes of their own, pictures."""
+"""How the benchmarks measure: interleaved timing, processes of their own, images."""
 
 import concurrent.futures
 import dataclasses
@@ -28,19 +28,19 @@ _PACKAGES = ("tensorflow", "tensorflow-compression", "numpy", "pillow", "jpeglib
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What every measurement needs to know."""
+    """The options of every measurement."""
 
     repeats: int
     quick: bool  # one short repeat, to see that everything runs
     precision: str  # of the convolutions
-    folder: str  # temporary, for pictures and checkpoints
+    folder: str  # temporary, for images and checkpoints
     train_images: str  # glob
     test_images: str  # glob
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds a call, and processor seconds (of all threads), one for each repeat."""
+    """Seconds and processor seconds (of all threads) of a call, one for each repeat."""
 
     seconds: tuple
     processor_seconds: tuple
@@ -57,7 +57,7 @@ class Timing:
 
     @property
     def checks(self):
-        """The columns that tell how far to trust the median."""
+        """The columns that show how far to trust the median."""
         pairs = zip(self.processor_seconds, self.seconds, strict=True)
         return {
             "spread": max(self.seconds) / self.median,
@@ -66,7 +66,7 @@ class Timing:
 
 
 def interleave(functions, options, label):
-    """Times functions in turn, so that what else the machine does meets all alike.
+    """Times functions in turn, so that other work on the machine slows all alike.
 
     Args:
       functions: `{name: callable without arguments}`.
@@ -103,7 +103,7 @@ def _warm_up(function, options):
 
 
 def _time(function, calls):
-    """(seconds, processor seconds) a call."""
+    """Returns (seconds, processor seconds) of a call."""
     cpu, start = time.process_time(), time.perf_counter()
     for _ in range(calls):
         function()
@@ -112,7 +112,7 @@ def _time(function, calls):
 
 
 def ratio(timing, base):
-    """Median over the repeats of the ratio of two timings that were interleaved."""
+    """Returns the median over the repeats of the ratio of two interleaved timings."""
     pairs = zip(timing.seconds, base.seconds, strict=True)
     return statistics.median(a / b for a, b in pairs)
 
@@ -134,7 +134,7 @@ def _with_peak(function, args):
 
 
 def peak_megabytes():
-    """Peak resident memory of this process so far, in MB (10^6 bytes).
+    """Returns the peak resident memory of this process so far, in MB (10^6 bytes).
 
     Not from `getrusage`, whose peak a new process inherits from its parent.
     """
@@ -142,7 +142,7 @@ def peak_megabytes():
 
 
 def memory_gigabytes():
-    """(all memory, memory that is available now) of the machine, in GB."""
+    """Returns (all memory, memory that is available now) of the machine, in GB."""
     keys = ("MemTotal", "MemAvailable")
     return tuple(_kilobytes("/proc/meminfo", key) * 1024 / 1e9 for key in keys)
 
@@ -154,7 +154,7 @@ def _kilobytes(path, key):
 
 
 def machine():
-    """What the numbers depend on, as a JSON-able dict."""
+    """Returns what the numbers depend on, as a JSON-able dict."""
     return {
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)),
@@ -173,7 +173,7 @@ def _cpu_model():
 
 
 def photograph_like(seed, height, width):
-    """A synthetic picture, uint8 `[height, width, 3]`.
+    """Returns a synthetic image, uint8 `[height, width, 3]`.
 
     As in photographs, amplitudes fall with the frequency, chroma is weaker than luma,
     and there are edges and plain areas. At quality 50 it takes about as many bits as
@@ -188,7 +188,7 @@ def photograph_like(seed, height, width):
 
 
 def _falling_noise(rng, height, width):
-    """Noise whose amplitude falls with the frequency, variance 1."""
+    """Returns noise whose amplitude falls with the frequency, variance 1."""
     vertical = np.fft.fftfreq(height)[:, np.newaxis]
     frequency = np.hypot(vertical, np.fft.rfftfreq(width))
     frequency[0, 0] = np.inf
@@ -198,22 +198,22 @@ def _falling_noise(rng, height, width):
     return noise / noise.std()
 
 
-def write_pictures(folder, count, height, width):
-    """Writes `count` synthetic pictures as PNG files; returns a glob for them."""
+def write_images(folder, count, height, width):
+    """Writes `count` synthetic images as PNG files; returns a glob for them."""
     os.makedirs(folder, exist_ok=True)
     for seed in range(count):
-        picture = Image.fromarray(photograph_like(seed, height, width))
-        picture.save(os.path.join(folder, f"picture{seed:02d}.png"))
+        image = Image.fromarray(photograph_like(seed, height, width))
+        image.save(os.path.join(folder, f"image{seed:02d}.png"))
     return os.path.join(glob.escape(folder), "*.png")
 
 
-def test_picture(options, height=512, width=768):
-    """The first test image, uint8, cut or repeated to `[height, width, 3]`.
+def sample_image(options, height=512, width=768):
+    """Returns the first test image, uint8, cut or repeated to `[height, width, 3]`.
 
-    An image that stands upright is turned.
+    An image that is higher than wide is turned.
     """
-    picture = image_files.read_image(image_files.find_images(options.test_images)[0])
-    if picture.shape[0] > picture.shape[1]:
-        picture = picture.transpose(1, 0, 2)
-    repeats = [-(-height // picture.shape[0]), -(-width // picture.shape[1]), 1]
-    return np.ascontiguousarray(np.tile(picture, repeats)[:height, :width])
+    image = image_files.read_image(image_files.find_images(options.test_images)[0])
+    if image.shape[0] > image.shape[1]:
+        image = image.transpose(1, 0, 2)
+    repeats = [-(-height // image.shape[0]), -(-width // image.shape[1]), 1]
+    return np.ascontiguousarray(np.tile(image, repeats)[:height, :width])

@@ -10,30 +10,30 @@ from PIL import Image
 from benchmarks.measuring import (
     interleave,
     ratio,
-    test_picture,
-    write_pictures,
+    sample_image,
+    write_images,
 )
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = ROOT / "example_experiments"
-# What every start is compared with.
+# Every start is compared with this one.
 _TENSORFLOW = "import tensorflow"
-_RDOQ = ("--quantization", "rdoq")
+_SEARCH = ("--quantization", "search")
 
 
 def start_up(options):
-    """Start-up, whole commands"""
+    """Start-up, whole commands."""
     folder = os.path.join(options.folder, "start_up")
-    tiny = write_pictures(os.path.join(folder, "train"), 4, 64, 64)
-    picture = os.path.join(folder, "picture.png")
-    Image.fromarray(test_picture(options)).save(picture)
+    tiny = write_images(os.path.join(folder, "train"), 4, 64, 64)
+    image = os.path.join(folder, "image.png")
+    Image.fromarray(sample_image(options)).save(image)
 
     def compress(script, checkpoint_dir=None, *flags):
         words = (
             ["--checkpoint_dir", EXAMPLES / checkpoint_dir] if checkpoint_dir else []
         )
-        output = os.path.join(folder, "picture.jpg")
-        words += ["compress", "--force", picture, "-o", output, *flags]
+        output = os.path.join(folder, "image.jpg")
+        words += ["compress", "--force", image, "-o", output, *flags]
         return lambda: _run(ROOT / script, *words)
 
     def train_one_step():
@@ -53,7 +53,7 @@ def start_up(options):
         "evaluate.py --help": lambda: _run(ROOT / "evaluate.py", "--help"),
         "ljpeg_PIL.py compress": compress("ljpeg_PIL.py"),
         "ljpeg.py compress": compress("ljpeg.py", tables),
-        "ljpeg.py compress, rdoq": compress("ljpeg.py", tables, *_RDOQ),
+        "ljpeg.py compress, search": compress("ljpeg.py", tables, *_SEARCH),
         "ljpeg_attention.py compress": compress("ljpeg_attention.py", attention),
         "ljpeg_attention.py train, one step of 64 px": train_one_step,
     }

@@ -7,10 +7,11 @@ import os
 import time
 
 import tensorflow_v1 as tf
-from arg_parser import PRECISIONS, parse_model
+from arg_parser import parse_model
 from benchmarks.measuring import in_own_process, interleave, memory_gigabytes, ratio
 from conv_blocks import ResConvLayer, VGGTrunk, imagenet_weights
 from google_baseline import GoogleBaseline
+from learned_jpeg.commands.arguments import PRECISIONS
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from lpips_tensorflow import lpips
@@ -69,7 +70,7 @@ CASES = {
 
 
 def step(options):
-    """Training steps"""
+    """Training steps."""
     parts = _parts(options.precision)
     with contextlib.ExitStack() as stack:
         batch = _first_batch(options)
@@ -119,7 +120,7 @@ def _batchsize():
 
 
 def _first_batch(options, **changes):
-    """A batch of real crops, `[b, 256, 256, 3]`, uint8."""
+    """Returns a batch of real crops, `[b, 256, 256, 3]`, uint8."""
     with contextlib.closing(_dataset(options, **changes).batches()) as batches:
         return next(batches)
 
@@ -148,7 +149,7 @@ def _step(args, case, batch):
 
 
 def _parts(precision):
-    """Networks and losses alone: `{name: function of a batch}`, see `_part`."""
+    """Returns networks and losses alone: `{name: function of a batch}`, see `_part`."""
     dtype = tf.as_dtype(precision)
 
     def trunk(x, trainable):
@@ -175,7 +176,7 @@ def _parts(precision):
 def _part(build, batch):
     """Yields a function that runs a part: forward, and a step of Adam if it can learn.
 
-    `build` maps a picture to an output and (variables, their pretrained weights).
+    `build` maps a batch of images to an output and (variables, pretrained weights).
     """
     with tf.Graph().as_default() as graph:
         pixels = tf.placeholder(tf.uint8, batch.shape)
@@ -199,7 +200,7 @@ class _WatchedDataset:
         self.asked, self.given = [], []
 
     def batches(self, start):
-        """The batches of the dataset."""
+        """Yields the batches of the dataset."""
         with contextlib.closing(self._dataset.batches(start)) as batches:
             while True:
                 self.asked.append(time.perf_counter())
@@ -233,7 +234,7 @@ def _loop(case, options, step_seconds):
 
 
 def input_pipeline(options):
-    """Input pipeline alone, 256 px crops"""
+    """Input pipeline alone, 256 px crops."""
     dataset = _dataset(options)
     pool = VISITS_PER_POOL * CROPS_PER_VISIT
     size = _batchsize()
@@ -260,7 +261,7 @@ def input_pipeline(options):
 
 
 def frozen_trunk(options):
-    """Frozen trunk: run in every step, or features of whole pictures computed once"""
+    """Frozen trunk: run in every step, or features of whole images computed once."""
     case = CASES["ljpeg_attention, frozen VGG"]
     cache = os.path.join(options.folder, "features")
     with contextlib.ExitStack() as stack:
@@ -291,7 +292,7 @@ def frozen_trunk(options):
     ]
     size = sum(entry.stat().st_size for entry in os.scandir(cache))
     return rows, [
-        f"Features of {len(os.listdir(cache))} pictures and mirror images: "
+        f"Features of {len(os.listdir(cache))} images and mirror images: "
         f"{size / 1e6:.0f} MB, computed in {first:.1f} s before the first batch"
     ]
 
@@ -311,7 +312,7 @@ class _FrozenTraining:
             self.initialize()
 
     def initialize(self):
-        """Back to the start of the training."""
+        """Returns to the start of the training."""
         self.trainer.initialize(self.session, None)
 
     def step(self, batch):
@@ -321,7 +322,7 @@ class _FrozenTraining:
 
 
 def _losses_of(plain, known, batches, steps):
-    """Mean losses of the second half of two trainings on the same crops."""
+    """Returns mean losses of the second half of two trainings on the same crops."""
     for training in (plain, known):
         with training.session.graph.as_default():
             training.initialize()
@@ -334,7 +335,7 @@ def _losses_of(plain, known, batches, steps):
 
 
 def precision(options):
-    """Precision of the convolutions, step of ljpeg_attention"""
+    """Precision of the convolutions, step of ljpeg_attention."""
     case = CASES["ljpeg_attention"]
     batch = _first_batch(options)
     with contextlib.ExitStack() as stack:
@@ -358,7 +359,7 @@ def precision(options):
 
 
 def batch_size(options):
-    """Batch size, step of ljpeg_attention"""
+    """Batch size, step of ljpeg_attention."""
     rows, notes = [], []
     limit = min(BATCH_MEMORY_GB, memory_gigabytes()[1])
     for size in BATCH_SIZES[: 2 if options.quick else None]:
@@ -383,7 +384,7 @@ def batch_size(options):
 
 
 def _predicted_gb(rows):
-    """Peak memory of twice the batch: linear through the last two peaks."""
+    """Predicts the peak memory of twice the batch, linear through the last two."""
     peaks = [row["peak MB"] / 1000 for row in rows[-2:]]
     growth = peaks[-1] if len(peaks) == 1 else 2 * (peaks[1] - peaks[0])
     return peaks[-1] + growth

@@ -122,7 +122,8 @@ def encode(
     if isinstance(image, str | os.PathLike):
         return encode_file(encoder, os.fspath(image), keeps_metadata=metadata).data
     pixels, found = _pixels_and_metadata(image)
-    check_size(*pixels.shape[:2], _NAME)
+    height, width = pixels.shape[:2]
+    check_size(height, width, _NAME)
     found = found if metadata else Metadata()
     return encoder.encode(pixels, functools.partial(embed, metadata=found)).data
 

@@ -7,6 +7,8 @@ graph imported from a file it can be read, is differentiable with respect to bot
 images, and takes images of any size.
 """
 
+from __future__ import annotations
+
 import tensorflow_v1 as tf
 import weights
 
@@ -28,7 +30,13 @@ _CONVOLUTIONS = (
 _COLLECTION = "lpips_weights"  # of the graph, and the scope of its tensors
 
 
-def lpips(input0, input1, model="net-lin", net="alex", dtype="float32"):
+def lpips(
+    input0: tf.Tensor,
+    input1: tf.Tensor,
+    model: str = "net-lin",
+    net: str = "alex",
+    dtype: str | tf.DType = "float32",
+) -> tf.Tensor:
     """LPIPS distance of two batches of images.
 
     Args:
@@ -51,7 +59,7 @@ def lpips(input0, input1, model="net-lin", net="alex", dtype="float32"):
         return distance(features(input0, dtype), features(input1, dtype))
 
 
-def features(x, dtype="float32"):
+def features(x: tf.Tensor, dtype: str | tf.DType = "float32") -> list[tf.Tensor]:
     """Activations of AlexNet's five convolutions, normalised at each position.
 
     Args:
@@ -73,7 +81,7 @@ def features(x, dtype="float32"):
     return outputs
 
 
-def distance(features0, features1):
+def distance(features0: list[tf.Tensor], features1: list[tf.Tensor]) -> tf.Tensor:
     """LPIPS distance of images whose `features` are known.
 
     Args:

@@ -1,4 +1,4 @@
-"""Commands of tables alone, of reports and of help, where there is no TensorFlow."""
+"""Commands that need no TensorFlow, where there is none."""
 
 import json
 import os
@@ -10,13 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from learned_jpeg.codec import file_coding
-from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import Codecs
-from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
+from learned_jpeg.codec.trained import TrainedModel, standard_tables
 from learned_jpeg.models import folders
-from ljpeg import LJPEG
-from ljpeg_PIL import StandardJPEG
 from tests.paths import EXAMPLE_IMAGES, ROOT
 
 EXAMPLES = ROOT / "example_experiments"
@@ -58,7 +54,7 @@ def photo(tmp_path):
     "words",
     [
         *([f"{name}.py"] for name in ("ljpeg", "ljpeg_attention", "ljpeg_PIL")),
-        *([f"{name}.py"] for name in ("google_baseline", "evaluate")),
+        *([f"{name}.py"] for name in ("google_baseline", "compress", "evaluate")),
         *(["-m", f"evaluation.{name}"] for name in ("rate_check", "loss_curves")),
         *(["-m", f"report.{name}"] for name in ("compare", "crops")),
         ["ljpeg_attention.py", "train"],
@@ -71,8 +67,8 @@ def test_help(run, words):
     assert done.stdout.startswith("usage:")
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized"])
-@pytest.mark.parametrize("quantization", ["round", "rdoq"])
+@pytest.mark.parametrize("coding", ["standard", "optimized"])
+@pytest.mark.parametrize("quantization", ["round", "search"])
 def test_files_of_learned_tables_equal_those_of_the_codec(
     run, photo, tmp_path, coding, quantization
 ):
@@ -81,11 +77,11 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
     words += ["--entropy_coding", coding, "--quantization", quantization]
     done = run("ljpeg.py", "--checkpoint_dir", TABLES, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    how = Codecs("float32", Quantization(quantization, coding))
-    prefix = folders.find_checkpoint(str(TABLES))
-    with how.restore(prefix, {"ljpeg": LJPEG}) as codec:
-        picture = np.asarray(Image.open(photo))
-        expected = jpeg_file.encode(codec.quantize(picture), file_coding(coding))
+    options = EncodeOptions(
+        quantization=quantization, tune=OWN_LOSS, entropy_coding=coding
+    )
+    with TrainedModel.load(TABLES) as model:
+        expected = model.codec(options).encode(np.asarray(Image.open(photo)))
     assert (tmp_path / "x.jpg").read_bytes() == expected
 
 
@@ -93,10 +89,10 @@ def test_files_of_standard_tables_equal_those_of_the_codec(run, photo, tmp_path)
     words = ["--quality", 40, "-o", tmp_path, "--strip_metadata"]
     done = run("ljpeg_PIL.py", "compress", photo, *words)
     assert (done.returncode, done.stderr) == (0, "")
-    with Codecs().make(StandardJPEG) as codec:
-        quantized = codec.quantize(np.asarray(Image.open(photo)), 40)
-    written = (tmp_path / "photo.jpg").read_bytes()
-    assert written == jpeg_file.encode(quantized, "optimized")
+    with standard_tables() as model:
+        codec = model.codec(EncodeOptions(quantization="round"))
+        expected = codec.encode(np.asarray(Image.open(photo)), quality=40)
+    assert (tmp_path / "photo.jpg").read_bytes() == expected
 
 
 @pytest.mark.parametrize(

@@ -4,11 +4,14 @@ The n-th batch is a function of only the files, the sizes and the seed, so that 
 resumed training sees what it would have seen without the break.
 """
 
+from __future__ import annotations
+
 import collections
 import concurrent.futures
 import logging
 import queue
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -34,7 +37,9 @@ class CropDataset:
     part of the image's features; every second one is of the mirrored image.
     """
 
-    def __init__(self, pattern, batchsize, patchsize, threads, seed):
+    def __init__(
+        self, pattern: str, batchsize: int, patchsize: int, threads: int, seed: int
+    ):
         """Lists the images and reads their headers.
 
         Args:
@@ -88,7 +93,7 @@ class CropDataset:
             self._reported.add(path)
             logger.warning("training image left out: %s", error)
 
-    def batches(self, start=0):
+    def batches(self, start: int = 0) -> Iterator:
         """Yields the batches `start`, `start + 1`, ... without end.
 
         Each is a uint8 array `[batchsize, patchsize, patchsize, 3]`; with `features` a

@@ -1,5 +1,7 @@
 """The device that TensorFlow computes on, and the precision of its convolutions."""
 
+from __future__ import annotations
+
 import glob
 import os
 import sys
@@ -9,7 +11,7 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.machine import read_text
 
 
-def choose_precision(requested=None):
+def choose_precision(requested: str | None = None) -> tuple[str, str]:
     """Chooses the precision of the convolutions; returns it with the reason.
 
     Args:
@@ -34,7 +36,7 @@ def choose_precision(requested=None):
     return "float32", "CPU without bfloat16 units"
 
 
-def gpus_in_use():
+def gpus_in_use() -> list:
     """Lists TensorFlow's GPUs; empty where it has none or was restricted to a CPU."""
     return tf.config.list_physical_devices("GPU") if _may_have_gpu() else []
 
@@ -54,7 +56,7 @@ def _cpu_flags():
     return set(lines[0].split()) if lines else set()
 
 
-def select_device(device):
+def select_device(device: str) -> None:
     """Restricts this process to one device; before the first session.
 
     Args:
@@ -75,7 +77,7 @@ def select_device(device):
         )
 
 
-def session_config():
+def session_config() -> tf.ConfigProto:
     """Returns the configuration of a session, whose GPU memory grows as needed."""
     config = tf.ConfigProto(allow_soft_placement=True)
     config.gpu_options.allow_growth = True

@@ -14,6 +14,8 @@ together without subsampling, else Y, and Cb with Cr.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 import image_utils
@@ -41,7 +43,7 @@ class Pipeline:
         """
         self.x = x
         self.sampling = sampling
-        self._size = image_size(x)
+        self.size = image_size(x)
 
     def dct(self, image: Tensor) -> list[Tensor]:
         """Returns the coefficients of the batch or of an edited one, see `rgb_to_dct`.
@@ -62,7 +64,7 @@ class Pipeline:
           integers: quantized coefficients, float32, list as from `rgb_to_dct`.
           qtables: float32 `[8, 8, 2]`.
         """
-        return reconstruct(integers, qtables, *self._size, self.sampling)
+        return reconstruct(integers, qtables, *self.size, self.sampling)
 
     def code(self, dct: list[Tensor], qtables: Tensor) -> Coded:
         """Quantizes coefficients as a file will hold them.
@@ -71,7 +73,7 @@ class Pipeline:
           dct: (edited) coefficients, list as from `rgb_to_dct`.
           qtables: float32 `[8, 8, 2]`, integers in 1..255.
         """
-        return code(dct, qtables, *self._size, self.sampling)
+        return code(dct, qtables, *self.size, self.sampling)
 
 
 def standard_tables(quality: int | Tensor) -> Tensor:
@@ -79,13 +81,13 @@ def standard_tables(quality: int | Tensor) -> Tensor:
     return tf.cast(image_utils.get_std_jpeg_qtable(quality), tf.float32)
 
 
-def image_size(x):
+def image_size(x: Tensor) -> list:
     """Returns height and width of `[b, h, w, c]`: ints if static, else tensors."""
     static, dynamic = x.shape.as_list(), tf.shape(x)
     return [static[axis] or dynamic[axis] for axis in (1, 2)]
 
 
-def rgb_to_dct(x, sampling="4:4:4"):
+def rgb_to_dct(x: Tensor, sampling: str = "4:4:4") -> list[Tensor]:
     """Computes the DCT coefficients of a batch.
 
     Args:
@@ -114,7 +116,9 @@ def _cell_means(x, own_factors):
     return tf.nn.avg_pool2d(x, own_factors, own_factors, "VALID")
 
 
-def dct_to_rgb(coefficients, height, width, sampling="4:4:4"):
+def dct_to_rgb(
+    coefficients: list[Tensor], height: Tensor, width: Tensor, sampling: str = "4:4:4"
+) -> Tensor:
     """The image `[b, height, width, 3]`, RGB clipped to [0, 1], of DCT coefficients.
 
     Inverse of `rgb_to_dct`, as far as there is one; `height` and `width` are the true
@@ -153,7 +157,7 @@ def _doubled(x, axis, nearest):
     return tf.reshape(tf.stack(pair, axis + 1), tf.shape(x) * doubling)
 
 
-def per_component(values, coefficients):
+def per_component(values: Tensor, coefficients: list[Tensor]) -> list[Tensor]:
     """Repeats values of luma and chroma for the components of coefficients.
 
     Args:
@@ -182,7 +186,7 @@ def _repeated(values):
     return tf.custom_gradient(repeated_and_gradient)(values)
 
 
-def scale_blocks(dct, factors, sampling):
+def scale_blocks(dct: list[Tensor], factors: Tensor, sampling: str) -> list[Tensor]:
     """Multiplies coefficients by factors that a network gives each 8x8 px.
 
     Args:
@@ -206,7 +210,7 @@ def scale_blocks(dct, factors, sampling):
     return scaled
 
 
-def divide(dct, qtables):
+def divide(dct: list[Tensor], qtables: Tensor) -> list[Tensor]:
     """Divides coefficients by their quantization steps, for training.
 
     Args:
@@ -218,7 +222,7 @@ def divide(dct, qtables):
     return [own * inverse for own, inverse in zip(dct, inverses, strict=True)]
 
 
-def straight_through_dc(z):
+def straight_through_dc(z: Tensor) -> Tensor:
     """Returns 0, with the gradient of the identity for DC and none for AC.
 
     Added to integers held fixed, it makes `qtables * integers` change with a DC step as
@@ -230,7 +234,11 @@ def straight_through_dc(z):
     return (z - tf.stop_gradient(z)) * _DC_MASK
 
 
-def round_with_slopes(dct, qtables, table_slope):
+def round_with_slopes(
+    dct: list[Tensor],
+    qtables: Tensor,
+    table_slope: float | Callable[[Tensor], Tensor],
+) -> list[Tensor]:
     """Rounds coefficients, with the gradients that suit an estimated rate.
 
     To the (edited) coefficients the gradient goes straight through: 1 is the mean slope
@@ -279,7 +287,13 @@ def _sum_of_blocks(values):
     return tf.reduce_sum(values, [0, 1, 2])
 
 
-def reconstruct(integers, qtables, height, width, sampling="4:4:4"):
+def reconstruct(
+    integers: list[Tensor],
+    qtables: Tensor,
+    height: Tensor,
+    width: Tensor,
+    sampling: str = "4:4:4",
+) -> Tensor:
     """Decodes quantized coefficients.
 
     Args:
@@ -296,7 +310,13 @@ def reconstruct(integers, qtables, height, width, sampling="4:4:4"):
     return dct_to_rgb(dct, height, width, sampling)
 
 
-def code(dct, qtables, height, width, sampling="4:4:4"):
+def code(
+    dct: list[Tensor],
+    qtables: Tensor,
+    height: Tensor,
+    width: Tensor,
+    sampling: str = "4:4:4",
+) -> Coded:
     """Quantizes DCT coefficients as a file will hold them.
 
     Args:
@@ -328,7 +348,7 @@ class LearnedTables:
     NAME = "qtables"  # of the variable
     SCALE = 1e-5
 
-    def __init__(self, initial=None):
+    def __init__(self, initial: float | None = None):
         """Creates the variable, `[8 (v), 8 (u), 2 (luma, chroma)]`.
 
         Args:
@@ -348,27 +368,27 @@ class LearnedTables:
         )
 
     @property
-    def variable(self):
-        """The entries times `SCALE`."""
+    def variable(self) -> Tensor:
+        """Returns the entries times `SCALE`."""
         return self._scaled
 
     @property
-    def entries(self):
-        """float32 `[8, 8, 2]` in [1, 255], differentiable."""
+    def entries(self) -> Tensor:
+        """Returns the entries, float32 `[8, 8, 2]` in [1, 255], differentiable."""
         return self._scaled / self.SCALE
 
     @property
-    def integers(self):
-        """float32 `[8, 8, 2]`, the entries that a file holds: integers in 1..255."""
+    def integers(self) -> Tensor:
+        """Returns the integers 1..255 that a file holds, float32 `[8, 8, 2]`."""
         return tf.clip_by_value(tf.round(self.entries), 1.0, 255.0)
 
     @property
-    def regularizer(self):
-        """Sum of 1/q over the 128 entries: it pushes the steps up."""
+    def regularizer(self) -> Tensor:
+        """Returns the sum of 1/q over the 128 entries: it pushes the steps up."""
         return tf.reduce_sum(1.0 / self.entries)
 
     @classmethod
-    def integers_of(cls, saved):
-        """`integers` of the variable's value as tables of a file, uint8 `[2, 8, 8]`."""
+    def integers_of(cls, saved: np.ndarray) -> np.ndarray:
+        """Converts a value of the variable to tables of a file, uint8 `[2, 8, 8]`."""
         entries = np.asarray(saved, np.float32) / np.float32(cls.SCALE)
         return np.moveaxis(np.rint(entries).clip(1, 255).astype(np.uint8), -1, 0)

@@ -6,6 +6,8 @@ Ballé et al., "Variational Image Compression with a Scale Hyperprior", 2018 (ar
 other; that package ends with TensorFlow 2.14.
 """
 
+from __future__ import annotations
+
 import itertools
 
 import numpy as np
@@ -24,7 +26,7 @@ class NoisyDeepFactorized:
     grows from 0 to 1.
     """
 
-    def __init__(self, size):
+    def __init__(self, size: int):
         """Creates the variables of `size` densities, all trainable."""
         self._layers = []
         last = len(WIDTHS) - 2
@@ -43,7 +45,7 @@ class NoisyDeepFactorized:
                 )
             )
 
-    def log_prob(self, x):
+    def log_prob(self, x: tf.Tensor) -> tf.Tensor:
         """Log density at x, in nats; both float32 `[n, size]`."""
         x = tf.transpose(x)[:, tf.newaxis]
         above, below = self._logits(x + 0.5), self._logits(x - 0.5)

@@ -4,12 +4,15 @@ A file for each image: half precision, NumPy's format, memory-mapped, so that pa
 which are not in use cost no memory; behind the array a CRC-32 of its bytes.
 """
 
+from __future__ import annotations
+
 import contextlib
 import hashlib
 import logging
 import os
 import threading
 import zlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,7 +28,13 @@ _CRC_BYTES = 4
 class FeatureCache:
     """Features by image; may be asked by several threads."""
 
-    def __init__(self, folder, compute, version, limit_gb=LIMIT_GB):
+    def __init__(
+        self,
+        folder: str,
+        compute: Callable[[np.ndarray], np.ndarray],
+        version: bytes,
+        limit_gb: float = LIMIT_GB,
+    ):
         """Makes the folder; reads nothing yet.
 
         Args:
@@ -49,7 +58,7 @@ class FeatureCache:
         except OSError as error:
             self._stop_writing(error.strerror)
 
-    def of(self, image):
+    def of(self, image: np.ndarray) -> np.ndarray:
         """Returns the features of an image, computed where no sound file has them.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import hashlib
 import logging
@@ -17,7 +18,7 @@ import conv_blocks
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.models import folders
-from learned_jpeg.models.contract import TrainedModel, TrunkModel
+from learned_jpeg.models.contract import Tensor, TrainedModel, TrunkModel
 from learned_jpeg.models.settings import WEIGHT_KEYS
 from learned_jpeg.pictures.strips import in_strips
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
@@ -38,7 +39,7 @@ SUMMARY_STEPS = 100
 SUMMARY_IMAGES = 4
 
 
-def train(model_class, args):
+def train(model_class: type[TrainedModel], args: argparse.Namespace) -> int:
     """Trains a model up to `--last_step`, or goes on where a training stopped.
 
     Args:
@@ -144,7 +145,7 @@ class Trainer:
         with tf.control_dependencies(updates):
             return tf.assign_add(step, 1)
 
-    def initialize(self, session, prefix):
+    def initialize(self, session: tf.Session, prefix: str | None) -> None:
         """Sets every variable: from the checkpoint `prefix`, or anew if it is None."""
         session.run(tf.global_variables_initializer())
         variables.load_pretrained(session, self._model, frozen_only=bool(prefix))
@@ -152,19 +153,19 @@ class Trainer:
             variables.restore(session, self._variables, prefix)
             self._last_prefix = prefix  # To be replaced as well.
 
-    def feeds(self, batch):
+    def feeds(self, batch) -> dict:
         """Returns the values that a session is fed with for a batch of the dataset."""
         if self._features is None:
             return {self.pixels: batch}
         pixels, features = batch
         return {self.pixels: pixels, self._features.fed: features}
 
-    def prepare(self, dataset, session):
+    def prepare(self, dataset: CropDataset, session: tf.Session) -> None:
         """Gives a dataset the features that the graph needs with the crops."""
         if self._features:
             dataset.features = self._features.cache(session).of
 
-    def run(self, dataset, prefix):
+    def run(self, dataset: CropDataset, prefix: str | None) -> int:
         """Trains; returns the exit status."""
         options = self._options
         config = devices.session_config()
@@ -311,7 +312,7 @@ class CachedFeatures:
         self.fed = tf.placeholder(tf.float16, shape)
         self.batch = tf.cast(self.fed, tf.float32)
 
-    def cache(self, session):
+    def cache(self, session: tf.Session) -> FeatureCache:
         """Returns the `FeatureCache` of an initialized session."""
 
         def compute(image):
@@ -337,7 +338,7 @@ def _kind(variable):
     return "rate_model" if variable.op.name.startswith("rate_model/") else "network"
 
 
-def learning_rate(initial, options, step):
+def learning_rate(initial: float, options: TrainOptions, step: Tensor) -> Tensor:
     """Returns the learning rate at a global step, so that a resume keeps it.
 
     `initial * lr_decay ** (step // 10000)`, or with `--lr_schedule cosine` half a

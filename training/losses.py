@@ -22,8 +22,8 @@ from training.differentiable import Pipeline
 from training.rate_models import FactorizedRate
 
 
-def mse_255(x, x_tilde):
-    """Mean squared error of two images in [0, 1], on the 0..255 scale."""
+def mse_255(x: Tensor, x_tilde: Tensor) -> Tensor:
+    """Returns the mean squared error of RGB in [0, 1], on the 0..255 scale."""
     # l2_loss (half the sum of squares) has a gradient without a tiled tensor.
     scale = 2 * 255.0**2 / tf.cast(tf.size(x), tf.float32)
     return scale * tf.nn.l2_loss(x - x_tilde)
@@ -210,8 +210,10 @@ def distortion(
     return total, terms
 
 
-def rounded(dct, qtables, settings):
-    """Integers of coefficients, with the gradients that suit a loss.
+def rounded(
+    dct: list[Tensor], qtables: Tensor, settings: ModelSettings
+) -> list[Tensor]:
+    """Rounds coefficients, with the gradients that suit a loss.
 
     To the coefficients the gradient goes straight through, and to the DC steps, see
     `differentiable.round_with_slopes`; to the AC steps as `_table_slope` says. A DC

@@ -1,11 +1,14 @@
 """Estimated rate of quantized coefficients, by a density for each of them."""
 
+from __future__ import annotations
+
 import numpy as np
 
 import image_utils
 import tensorflow_v1 as tf
 from learned_jpeg.jpeg.sampling import groups
 from learned_jpeg.jpeg.standard import BLOCK
+from learned_jpeg.models.contract import Tensor
 from training import factorized_prior, variables
 
 
@@ -17,7 +20,7 @@ class FactorizedRate:
     and component models DCT statistics far better than one a colour channel.
     """
 
-    def __init__(self, sampling="4:4:4"):
+    def __init__(self, sampling: str = "4:4:4"):
         """Creates the priors' variables, all trainable; `sampling` of the files."""
         self._components = [components for components, _ in groups(sampling)]
         # The scope by which variables.py knows what only a training needs.
@@ -27,8 +30,10 @@ class FactorizedRate:
                 for components in self._components
             ]
 
-    def bits_per_pixel(self, z, num_pixels, seed):
-        """Estimated rate of coefficients with additive uniform noise for rounding.
+    def bits_per_pixel(
+        self, z: list[Tensor], num_pixels: Tensor, seed: Tensor
+    ) -> Tensor:
+        """Estimates the rate of coefficients, with uniform noise in place of rounding.
 
         Args:
           z: coefficients in units of their quantization step, before rounding, list as
@@ -49,8 +54,8 @@ class FactorizedRate:
             nats -= tf.reduce_sum(prior.log_prob(own + noise))
         return nats / (np.log(2) * tf.cast(num_pixels, tf.float32))
 
-    def bits_of_integers(self, limit):
-        """Bits of the integers -limit..limit, float32 `[192, 2 * limit + 1]`."""
+    def bits_of_integers(self, limit: int) -> Tensor:
+        """Returns the bits of -limit..limit, float32 `[192, 2 * limit + 1]`."""
         values = tf.range(-limit, limit + 1, dtype=tf.float32)[:, tf.newaxis]
         bits = []
         for components, prior in zip(self._components, self._priors, strict=True):
@@ -71,8 +76,8 @@ def _noisy_deep_factorized(size):
     return tfc.NoisyDeepFactorized(batch_shape=(size,))
 
 
-def bits_of_checkpoint(prefix, limit, sampling="4:4:4"):
-    """Bits of integers, of the entropy model that a checkpoint was trained with.
+def bits_of_checkpoint(prefix: str, limit: int, sampling: str = "4:4:4") -> np.ndarray:
+    """Reads the bits of integers from the entropy model in a checkpoint.
 
     Args:
       prefix: as from `checkpoints.find_checkpoint`, of a model of

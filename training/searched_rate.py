@@ -77,8 +77,10 @@ def _search_all(images, qtables, settings):
     return integers, sum(bits)
 
 
-def searched(image, qtables, settings):
-    """Integers of one image, and their bits.
+def searched(
+    image: np.ndarray, qtables: np.ndarray, settings: ModelSettings
+) -> tuple[list[np.ndarray], float]:
+    """Searches the integers of one image.
 
     Args:
       image: uint8 `[h, w, 3]`.
@@ -122,8 +124,8 @@ def _entropy(counts):
     return float(-(present * np.log2(present / present.sum())).sum())
 
 
-def dc_slopes(z):
-    """Change of the bits of DC for a change of the logarithm of its step.
+def dc_slopes(z: list[np.ndarray]) -> np.ndarray:
+    """Estimates how the bits of DC change with the logarithm of its step.
 
     Args:
       z: coefficients in units of their step, a list as from

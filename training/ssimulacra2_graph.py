@@ -4,6 +4,8 @@ The numbers of metrics/ssimulacra2.py and of the gradient in ssimulacra2_slopes.
 a batch of crops and a loss. Planes are `[n, b, h, w]`.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 import tensorflow_v1 as tf
@@ -14,7 +16,9 @@ from learned_jpeg.metrics.ssimulacra2 import window as ssimulacra2_window
 _LEAST_NORM = 1e-4
 
 
-def weighted_sums(x, x_tilde, weights=ssimulacra2.WEIGHTS):
+def weighted_sums(
+    x: tf.Tensor, x_tilde: tf.Tensor, weights=ssimulacra2.WEIGHTS
+) -> tf.Tensor:
     """Returns the sum that the score is a polynomial of: 0 for equal images.
 
     Its gradient is finite everywhere: 0 in `x_tilde` where that is equal to `x`, and

@@ -3,6 +3,8 @@
 `python3 -m training.strip SOURCE_DIR TARGET_DIR`
 """
 
+from __future__ import annotations
+
 import argparse
 import os
 import sys
@@ -15,7 +17,7 @@ from training import checkpoints, variables
 from training.differentiable import LearnedTables
 
 
-def strip(source, target):
+def strip(source: str, target: str) -> str:
     """Copies the newest checkpoint of `source` without the optimizer's state.
 
     Args:
@@ -58,7 +60,7 @@ def strip(source, target):
     return path
 
 
-def main():
+def main() -> None:
     """Copies a checkpoint without the optimizer's state."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("source", metavar="SOURCE_DIR", help="of the checkpoint")

@@ -1,5 +1,7 @@
 """TensorBoard's events of a training: scalars, images, rate of real files."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import io
 import logging
@@ -19,7 +21,7 @@ logger = logging.getLogger(__name__)
 class Summaries:
     """Writes TensorBoard's events; files are coded and written in another thread."""
 
-    def __init__(self, folder, tensors, sampling):
+    def __init__(self, folder: str, tensors: dict, sampling: str):
         """Writes into `folder` the values of `tensors`, see `Trainer`."""
         # Names hold seconds: a training that goes on at once would write into the same.
         suffix = f".{time.time_ns()}"
@@ -37,7 +39,7 @@ class Summaries:
         self._report_failure()
         self._writer.close()
 
-    def add(self, session, feeds, step, losses):
+    def add(self, session: tf.Session, feeds: dict, step: int, losses: list) -> None:
         """Measures one batch now, and writes the summary of `step` later.
 
         Args:

@@ -1,14 +1,18 @@
 """The variables of models: saving, restoring, and pretrained values."""
 
+from __future__ import annotations
+
 import contextlib
 import re
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.models import folders
-from learned_jpeg.models.contract import MODELS
+from learned_jpeg.models.contract import MODELS, Model, Tensor
+from learned_jpeg.models.settings import ModelSettings
 from training import checkpoints
 from training.differentiable import LearnedTables
 
@@ -18,12 +22,14 @@ OPTIMIZER = re.compile(r"/Adam(_1)?$|^beta[12]_power(_\d)?$")
 _NOT_OF_THE_MODEL = re.compile(r"^global_step$|^rate_model/")
 
 
-def saver(variables, **options):
+def saver(variables: Sequence[Tensor], **options) -> tf.train.Saver:
     """Makes a Saver whose folders may be moved, since their paths are relative."""
     return tf.train.Saver(variables, save_relative_paths=True, **options)
 
 
-def restore(session, variables, prefix):
+def restore(
+    session: tf.Session, variables: Sequence[Tensor], prefix: str | None
+) -> None:
     """Restores `variables` from the checkpoint `prefix`.
 
     The only other variables that the checkpoint may hold are those of a training:
@@ -48,7 +54,7 @@ def _refuse_unknown(names):
         raise tf.errors.NotFoundError(None, None, f"unknown variables: {unknown}")
 
 
-def restore_some(session, variables, prefix):
+def restore_some(session: tf.Session, variables: Sequence[Tensor], prefix: str) -> None:
     """Restores `variables` from a checkpoint that may hold any others.
 
     Raises:
@@ -72,7 +78,7 @@ def _restore(session, variables, prefix):
     return saved
 
 
-def check_finite(name, value, prefix):
+def check_finite(name: str, value: np.ndarray, prefix: str) -> None:
     """Refuses a variable of a training that has failed.
 
     Raises:
@@ -86,7 +92,7 @@ def check_finite(name, value, prefix):
 
 
 @contextlib.contextmanager
-def reading(prefix):
+def reading(prefix: str) -> Iterator[None]:
     """Turns what TensorFlow raises on a bad checkpoint into a `UserError`."""
     try:
         yield
@@ -104,13 +110,13 @@ def reading(prefix):
         ) from error
 
 
-def saved_variables(model):
+def saved_variables(model: Model) -> list[Tensor]:
     """Lists the variables of the default graph that a checkpoint of `model` holds."""
     frozen = {variable.ref() for variable in model.frozen}
     return [v for v in tf.global_variables() if v.ref() not in frozen]
 
 
-def load_pretrained(session, model, frozen_only):
+def load_pretrained(session: tf.Session, model: Model, frozen_only: bool) -> None:
     """Gives a model's variables the pretrained weights that they start from.
 
     Args:
@@ -128,7 +134,9 @@ def load_pretrained(session, model, frozen_only):
             assign(session, variables, load())
 
 
-def assign(session, variables, arrays):
+def assign(
+    session: tf.Session, variables: Sequence[Tensor], arrays: Sequence[np.ndarray]
+) -> None:
     """Sets variables to numpy arrays, without constants in the graph.
 
     Raises:
@@ -144,7 +152,7 @@ def assign(session, variables, arrays):
         session.run(initializer, {initializer.inputs[1]: array})
 
 
-def saved_qtables(prefix, script):
+def saved_qtables(prefix: str, script: str) -> np.ndarray:
     """Reads the integer tables in a checkpoint by TensorFlow.
 
     Args:
@@ -173,7 +181,7 @@ def _saved_tables(prefix, tables_only=False):
     return saved
 
 
-def pretrained_tables(tables, settings):
+def pretrained_tables(tables: LearnedTables, settings: ModelSettings) -> list:
     """Returns where learned tables start, as an entry of a model's `pretrained`.
 
     Args:

@@ -1,5 +1,7 @@
 """Pretrained weights that the project ships; see README.md for their origin."""
 
+from __future__ import annotations
+
 import hashlib
 import io
 from pathlib import Path
@@ -19,12 +21,12 @@ SHA256 = {
 VGG_BLOCKS = {"vgg16": (2, 2, 3), "vgg19": (2, 2, 4)}
 
 
-def path_of(name):
-    """Path of the file that holds `name`, a key of `SHA256`."""
+def path_of(name: str) -> Path:
+    """Returns the path of the file that holds `name`, a key of `SHA256`."""
     return Path(__file__).resolve().parent / f"{name}.npz"
 
 
-def load(name):
+def load(name: str) -> dict[str, np.ndarray]:
     """Reads one set of weights.
 
     Args:

@@ -54,10 +54,6 @@ class Codec:
         """
         return self._quantizer.for_image(self.model, image, quality)
 
-    def usual_lambda(self, quality: int = 0) -> float:
-        """Returns the lambda that a search takes unless it is told another one."""
-        return self.search.usual_lambda(self.qtables(quality))
-
     def qtables(self, quality: int = 0) -> np.ndarray:
         """Returns the model's tables, uint8 `[2 (luma, chroma), 8 (v), 8 (u)]`."""
         return self.model.qtables(quality)

@@ -11,6 +11,7 @@ import numpy as np
 
 from learned_jpeg.codec.codec import Codec
 from learned_jpeg.codec.options import EncodeOptions
+from learned_jpeg.codec.quantizers import Search
 from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.metrics import registry
@@ -47,9 +48,15 @@ class Candidate(NamedTuple):
     quality: int = 0
 
     @property
+    def search(self) -> Search:
+        """The search of the codec, which is known to be one."""
+        assert self.codec.search is not None
+        return self.codec.search
+
+    @property
     def lmbda(self) -> float:
-        """The lambda that the candidate is made for."""
-        return self.codec.usual_lambda(self.quality)
+        """The lambda that the search takes unless it is told another one."""
+        return self.search.usual_lambda(self.codec.qtables(self.quality))
 
 
 class Encoder:
@@ -122,10 +129,10 @@ class Encoder:
 
     def _is_continuous(self):
         """Whether the candidates differ only in the lambda of a search."""
-        searches = [candidate.codec.search for candidate in self._candidates]
-        if None in searches:
+        if any(candidate.codec.search is None for candidate in self._candidates):
             return False
-        return len(searches) == 1 or not any(s.weighs_by_steps for s in searches)
+        by_steps = any(c.search.weighs_by_steps for c in self._candidates)
+        return len(self._candidates) == 1 or not by_steps
 
     def _closest(self, goal, image, embed):
         """Returns the `Tried` of the lambda that comes closest to a goal."""
@@ -139,7 +146,7 @@ class Encoder:
             return embed(encoders[candidate](lmbda))
 
         middle = self._candidates[len(self._candidates) // 2]
-        tune = middle.codec.search.tune_for(image)
+        tune = middle.search.tune_for(image)
         start, slope = calibration.start(tune, goal, image.shape[:2])
         return closest_lambda(encode, goal, start or middle.lmbda, slope)
 

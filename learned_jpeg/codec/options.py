@@ -105,7 +105,7 @@ class EncodeOptions:
 
 
 def _is_positive(value):
-    return isinstance(value, numbers.Real) and 0 < value < math.inf
+    return isinstance(value, numbers.Real) and 0 < float(value) < math.inf
 
 
 def _check_word(name, value, words):

@@ -157,7 +157,8 @@ class Search:
             return None
         if self._tune == OWN_LOSS:
             return self._tune_of_loss()
-        return tunes.tune_for(image.shape[:2], self._tune)
+        height, width = image.shape[:2]
+        return tunes.tune_for((height, width), self._tune)
 
     def usual_lambda(self, qtables: np.ndarray) -> float:
         """Returns the weight of the distortion that the model was made for.
@@ -170,10 +171,10 @@ class Search:
                 return _LPIPS_BITS_PER_SQUARED_STEP
             return _BITS_PER_SQUARED_STEP
         if self._tune == OWN_LOSS:
-            return self._settings.lmbda
+            return self._own_lambda
         lmbda = tunes.lambda_of_tables(qtables)
         if self._settings.weighs_bits:
-            lmbda = self._settings.lmbda * self._squared_error_worth()
+            lmbda = self._own_lambda * self._squared_error_worth()
         return lmbda * tunes.TUNES[self._tune or tunes.DEFAULT_TUNE].equal_rate
 
     def for_image(self, model, image, quality):
@@ -219,7 +220,14 @@ class Search:
                 ms_ssim_weight=weights.ms_ssim,
                 ssimulacra2_weight=weights.ssimulacra2,
             )
-        return tunes.distortion(self.tune_for(image), image, lmbda)
+        height, width = image.shape[:2]
+        tune = tunes.tune_for((height, width), self._tune)
+        return tunes.distortion(tune, image, lmbda)
+
+    @property
+    def _own_lambda(self) -> float:
+        assert self._settings.lmbda is not None, "see needs_lambda"
+        return self._settings.lmbda
 
     def _tune_of_loss(self):
         weights = self._settings.weights
@@ -243,7 +251,11 @@ def edited_image(model: CodecModel, image: np.ndarray, quality: int = 0) -> np.n
     if model.is_identity:
         return image
     heights = [8 * v for _, (v, _) in groups(model.sampling)]
-    return in_strips(lambda s: model.code(s, quality, edited=True), image, heights)[1]
+    _, edited = in_strips(
+        lambda strip: model.code(strip, quality, edited=True), image, heights
+    )
+    assert edited is not None
+    return edited
 
 
 def _quantized(planes, qtables, sampling, image):

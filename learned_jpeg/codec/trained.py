@@ -15,7 +15,6 @@ from learned_jpeg.codec.models import TablesModel
 from learned_jpeg.codec.optional import needs_tensorflow
 from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
 from learned_jpeg.codec.quantizers import MozjpegTrellis, Rounding, Search
-from learned_jpeg.codec.tables import learned_qtables
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.models import folders
@@ -194,7 +193,7 @@ class TrainedModel:
                 self.settings, options.tune, sampling, options.entropy_coding
             )
             if search.needs_lambda:
-                self._check_lambda()
+                self._checked_lambda()
             return search
         refine = self._refinement(options, sampling) if options.refine_steps else None
         return Rounding(options.entropy_coding, refine)
@@ -211,7 +210,7 @@ class TrainedModel:
                 f"--refine_steps: works at full chroma only, not {sampling}; pass "
                 "--subsampling 4:4:4, or leave it out"
             )
-        self._check_lambda()
+        lmbda = self._checked_lambda()
         with needs_tensorflow("--refine_steps"):
             from learned_jpeg.codec.distortion_gradient import DistortionGradient
             from training.rate_models import bits_of_checkpoint
@@ -220,15 +219,16 @@ class TrainedModel:
         precision = self._networks.precision
         gradient = DistortionGradient(self.settings.weights, precision)
         bits = bits_of_checkpoint(self._prefix, _BITS_LIMIT)
-        return Refinement(options.refine_steps, self.settings.lmbda, gradient, bits)
+        return Refinement(options.refine_steps, lmbda, gradient, bits)
 
-    def _check_lambda(self):
+    def _checked_lambda(self) -> float:
         if self.settings.lmbda is None:
             raise UserError(
                 f"{os.path.dirname(self._prefix or '')}: its settings.json has no "
                 "lambda, which this encoding needs to weigh bits; restore the file, or "
                 "round"
             )
+        return self.settings.lmbda
 
     def _model(self, options, sampling):
         if self._is_tables and not options.refine_steps:
@@ -246,7 +246,12 @@ class TrainedModel:
         """Returns the function from a quality to the tables of the model."""
         if self._prefix is None:
             return lambda quality: ijg_qtables(quality).astype(np.uint8)
-        qtables = learned_qtables(self._prefix, self.settings.script)
+        qtables = folders.load_qtables(self._prefix, self.settings.script)
+        if qtables is None:
+            with needs_tensorflow(self._prefix):  # reads the checkpoint itself
+                from training.variables import saved_qtables
+
+            qtables = saved_qtables(self._prefix, self.settings.script)
         return lambda quality: qtables
 
 

@@ -208,9 +208,10 @@ def _target_flags():
         "bpp": (positive, "BPP", "from below, in bits per pixel"),
         "bytes": (num_bytes, "N", "from below, in bytes, such as 200k or 1.5M"),
     }
-    for metric in registry.targets():
-        target = metric.target
-        flags[metric.word] = (_between(*target.allowed), target.metavar, target.help)
+    for metric in registry.METRICS.values():
+        if target := metric.target:
+            accept = _between(*target.allowed)
+            flags[metric.word] = (accept, target.metavar, target.help)
     return flags
 
 

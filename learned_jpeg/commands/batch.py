@@ -8,7 +8,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 from learned_jpeg.commands.records import FAILED, Record, RecordFile
@@ -29,7 +29,7 @@ def run_batch(
     pairs: Iterable[tuple[str, str]],
     workers: int,
     record_file: RecordFile | None = None,
-) -> Iterator[Done]:
+) -> Generator[Done, None, None]:
     """Runs a job for every pair; yields the results in the order of the pairs.
 
     Args:
@@ -96,7 +96,7 @@ class MemoryBudget:
     def __init__(self, total: int | None):
         """Takes the number of bytes; None for no limit."""
         self._total = total
-        self._free = total
+        self._free = total or 0
         self._changed = threading.Condition()
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,7 +32,8 @@ _INCIDENTAL = frozenset(
 )
 
 
-class BatchJob(NamedTuple):
+@dataclass(frozen=True)
+class BatchJob:
     """The work of one process.
 
     Attributes:

@@ -57,7 +57,8 @@ def encode_file(
     image, metadata = read_image_and_metadata(path, lenient, max_megapixels)
     if not keeps_metadata:
         metadata = Metadata()
-    jpeg_file.check_size(*image.shape[:2], path)
+    height, width = image.shape[:2]
+    jpeg_file.check_size(height, width, path)
     encoded = encoder.encode(
         image, embed=functools.partial(embed, metadata=metadata), name=path
     )

@@ -30,17 +30,17 @@ def plan_outputs(
     Raises:
       UserError: one .jpg file for many inputs.
     """
-    is_folder = output is None or os.path.isdir(output)
-    if not is_folder and output.lower().endswith((".jpg", ".jpeg")):
-        if len(inputs) > 1:
-            raise UserError(
-                f"--output {output}: one file for {len(inputs)} inputs; name a folder"
-            )
-        _refuse_input(output, inputs)
-        return [output]
-
-    if not is_folder and (os.path.exists(output) or output.lower().endswith(SUFFIXES)):
-        raise UserError(f"--output {output}: name a folder, or a .jpg file")
+    if output is not None and not os.path.isdir(output):
+        if output.lower().endswith((".jpg", ".jpeg")):
+            if len(inputs) > 1:
+                raise UserError(
+                    f"--output {output}: one file for {len(inputs)} inputs; name a "
+                    "folder"
+                )
+            _refuse_input(output, inputs)
+            return [output]
+        if os.path.exists(output) or output.lower().endswith(SUFFIXES):
+            raise UserError(f"--output {output}: name a folder, or a .jpg file")
 
     def target(path, name):
         folder = os.path.dirname(path)
@@ -87,11 +87,11 @@ def without_earlier_outputs(
     folder = os.path.realpath(output)
     if folder in map(os.path.realpath, roots):
         return inputs
-    places = {os.path.dirname(path): None for path in inputs}
-    for place in places:
+    is_outside = {}
+    for place in {os.path.dirname(path) for path in inputs}:
         real = os.path.realpath(place)
-        places[place] = os.path.commonpath([real, folder]) != folder
-    return [path for path in inputs if places[os.path.dirname(path)]]
+        is_outside[place] = os.path.commonpath([real, folder]) != folder
+    return [path for path in inputs if is_outside[os.path.dirname(path)]]
 
 
 def _refuse_input(output, inputs):

@@ -1,6 +1,6 @@
-"""Files of JSON lines, one for each input; a killed call leaves them whole.
+r"""Files of JSON lines, one for each input; a killed call leaves them whole.
 
-Names that are not UTF-8 are written with lone surrogates (`\\udcff`), as Python holds
+Names that are not UTF-8 are written with lone surrogates (`\udcff`), as Python holds
 them, so that a reader gets the same bytes back by `os.fsencode`.
 """
 

@@ -44,8 +44,8 @@ class BatchCounts:
         """Counts a `records.Record`."""
         self._counts[record.status] += 1
         if record.status not in (FAILED, SKIPPED):
-            self._bytes_in += record.bytes_in
-            self._bytes_out += record.bytes_out
+            self._bytes_in += record.bytes_in or 0
+            self._bytes_out += record.bytes_out or 0
 
     def report(self, manifest: str) -> int:
         """Prints the summary; returns the exit status, as `report`."""

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from learned_jpeg.common.atomic_files import exclusive, write_atomically
 from learned_jpeg.common.errors import UserError
@@ -22,7 +22,8 @@ FOLDER = "_shards"  # in the folder of the results
 _CALL_FILE = "call.json"
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """One of `count` processes, counted from 0."""
 
     index: int

@@ -139,8 +139,8 @@ class _CheckedFiles(IndexDataCacheFile):
     def _load_index(self):
         try:
             version, stamp, overloads = self._read(self._index_path)
-        except (OSError, ValueError, TypeError):
-            return {}
+        except (OSError, ValueError, TypeError, AttributeError, ImportError):
+            return {}  # damaged, or of another version that had other classes
         is_current = (version, stamp) == (self._version, self._source_stamp)
         return overloads if is_current else {}
 

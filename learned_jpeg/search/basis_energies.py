@@ -1,9 +1,11 @@
-"""What local energies a block's coefficients have at each scale of a metric.
+"""Local energies of a block's basis functions at each scale of a metric.
 
-A coefficient's basis function, as a decoder shows it, is halved from scale to scale and
-blurred by the metric's window. All of that works on one axis at a time, so that sums of
+The basis function of a coefficient, as decoded, is halved from scale to scale and
+blurred by the metric's window. All of this works on one axis at a time, so that sums of
 products of two basis functions are products of one factor an axis.
 """
+
+from __future__ import annotations
 
 import functools
 from typing import NamedTuple
@@ -16,12 +18,12 @@ SCALES = 5
 
 
 class Grams(NamedTuple):
-    """Sums over px of the products of two basis functions: `[SCALES, 64, 64]`, zigzag.
+    """Sums over px of products of two basis functions: `[SCALES, 64, 64]`, zigzag.
 
     Attributes:
-      plain: of the functions x as they are.
-      mean: of their blurs G x.
-      detail: of x - G x.
+      plain: products of the functions x.
+      mean: products of their blurs G x.
+      detail: products of x - G x.
     """
 
     plain: np.ndarray
@@ -30,16 +32,15 @@ class Grams(NamedTuple):
 
 
 @functools.cache
-def grams(factors, taps):
-    """The `Grams` of a component, means over where a block may lie on the scales' grid.
+def grams(factors: tuple[int, int], taps: tuple[float, ...]) -> Grams:
+    """Returns the `Grams` of a component, float64.
+
+    They are means over the places that a block may have on the scales' grid.
 
     Args:
-      factors: (v, h), px of the picture for a sample of the component: 1 or 2 each,
-        where 2 stands for the decoder's triangle filter.
-      taps: tuple, the window along one axis.
-
-    Returns:
-      `Grams`, float64.
+      factors: (v, h), px of the image for a sample of the component: 1 or 2 each, where
+        2 stands for the decoder's triangle filter.
+      taps: the window along one axis.
     """
     order = np.ix_(ZIGZAG, ZIGZAG)
     vertical, horizontal = (_axis_grams(f, taps) for f in factors)
@@ -51,8 +52,11 @@ def grams(factors, taps):
     return Grams(plain, blurred, detail)
 
 
-def _axis_grams(factor, taps):
-    """Along one axis: plain, plain with blurred, blurred, each `[SCALES, 8, 8]`."""
+def _axis_grams(factor: int, taps: tuple[float, ...]) -> np.ndarray:
+    """Returns the products along one axis, `[3, SCALES, 8, 8]`.
+
+    They are those of plain functions, of plain with blurred ones, of blurred ones.
+    """
     span = 1 << (SCALES - 1)  # px that a sample of the coarsest scale covers
     shifts = range(0, span, BLOCK * factor)  # of a block against that grid
     middle = 16 * span
@@ -73,8 +77,8 @@ def _axis_grams(factor, taps):
     return sums / len(shifts)
 
 
-def _filtered(signals):
-    """`[..., n]` to `[..., 2 n]` by the decoder's triangle filter; the ends are 0."""
+def _filtered(signals: np.ndarray) -> np.ndarray:
+    """Returns `[..., 2 n]` by the decoder's triangle filter; the ends are 0."""
     out = np.zeros((*signals.shape[:-1], 2 * signals.shape[-1]))
     out[..., ::2] = 0.75 * signals + 0.25 * np.roll(signals, 1, -1)
     out[..., 1::2] = 0.75 * signals + 0.25 * np.roll(signals, -1, -1)

@@ -107,7 +107,7 @@ def interleaved_order(height: int, width: int, sampling: str) -> np.ndarray:
 def _standard_lengths(table: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns (DC `[16]`, AC `[256]`): code lengths of the standard's, float32."""
     dc, ac = standard_code_lengths(table)
-    return np.float32(dc), np.float32(ac)
+    return np.array(dc, np.float32), np.array(ac, np.float32)
 
 
 def _scan_band(first: int, last: int, counts: np.ndarray) -> trellis.Band:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from learned_jpeg.search.planes import CodedImage
+    from learned_jpeg.search.coded_image import CodedImage
 
 
 class QuadraticModel(NamedTuple):

@@ -10,7 +10,7 @@ from learned_jpeg.jpeg.standard import ZIGZAG
 from learned_jpeg.search.distortion import QuadraticModel
 
 if TYPE_CHECKING:
-    from learned_jpeg.search.planes import CodedImage
+    from learned_jpeg.search.coded_image import CodedImage
 
 TUNES = ()  # a model's tables choose it, not `--tune`
 

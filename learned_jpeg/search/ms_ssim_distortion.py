@@ -14,7 +14,7 @@ from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
 from learned_jpeg.search.squared_error import SquaredError
 
 if TYPE_CHECKING:
-    from learned_jpeg.search.planes import CodedImage
+    from learned_jpeg.search.coded_image import CodedImage, Gradient
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -49,17 +49,16 @@ class MsSsimDistortion:
         self._image = image
         self._squared = SquaredError(mse_lmbda) if mse_lmbda else None
         self._mse_lmbda = mse_lmbda
-        self._slopes = None
-        self._gradients = {}  # `planes.Gradient` of the components that come next
+        self._slopes: ms_ssim.Slopes | None = None
+        self._gradients: dict[int, Gradient] = {}  # of the components that come next
 
     def weights(self, coded: CodedImage, component: int) -> np.ndarray:
         """Returns weights of the coefficients without damping, `[blocks, 64]`."""
-        if self._slopes is None:
-            self._linearise(coded, ())
+        slopes = self._slopes or self._linearise(coded, ())
         energies = np.float32(YCBCR_TO_RGB[:, component] ** 2)
         own_factors = coded.factors(component)
         responses = _responses(own_factors)
-        maps = [*self._slopes.contrast, self._slopes.luminance]
+        maps = [*slopes.contrast, slopes.luminance]
         columns = [
             _block_cells(np.tensordot(energies, m, 1), own_factors).ravel()
             for m in maps
@@ -85,8 +84,10 @@ class MsSsimDistortion:
         slope *= np.float32(0.5)
         return QuadraticModel(coded.moved(component, slope), weights)
 
-    def _linearise(self, coded: CodedImage, components: tuple[int, ...]) -> None:
-        """Finds the weights, and the gradients of components, near the coded image."""
+    def _linearise(
+        self, coded: CodedImage, components: tuple[int, ...]
+    ) -> ms_ssim.Slopes:
+        """Sets and returns the slopes near the coded image; sets gradients as well."""
         width = self._image.shape[1]
         self._gradients = {c: coded.new_gradient(c) for c in components}
 
@@ -98,6 +99,7 @@ class MsSsimDistortion:
         self._slopes = ms_ssim.slopes(
             self._image, coded.decoded_rgb, take if components else None
         )
+        return self._slopes
 
 
 def _block_cells(means: np.ndarray, own_factors: tuple[int, int]) -> np.ndarray:

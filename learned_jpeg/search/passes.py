@@ -20,8 +20,9 @@ from learned_jpeg.search.bit_costs import (
     SequentialCosts,
     bit_costs,
 )
+from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.distortion import Distortion
-from learned_jpeg.search.planes import CodedImage, to_natural
+from learned_jpeg.search.planes import to_natural
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py; also of squared_error.py
 
@@ -74,7 +75,8 @@ def search(
     """
     moves_tables = moves_tables and distortion.moves_tables
     coded = CodedImage(image, sampling)
-    costs = bit_costs(entropy_coding, *image.shape[:2], sampling)
+    height, width = image.shape[:2]
+    costs = bit_costs(entropy_coding, height, width, sampling)
     state = PassState(coded, distortion, costs)
     state.round_original(qtables)
     for number in range(distortion.warm_up_rounds):

@@ -11,7 +11,7 @@ from learned_jpeg.metrics import psnr
 from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
 
 if TYPE_CHECKING:
-    from learned_jpeg.search.planes import CodedImage
+    from learned_jpeg.search.coded_image import CodedImage
 
 # Mean squared error in RGB of an error of 1 in Y, Cb, Cr.
 _ENERGIES = (YCBCR_TO_RGB**2).mean(0)

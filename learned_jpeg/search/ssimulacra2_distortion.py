@@ -15,7 +15,7 @@ from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
 from learned_jpeg.search.squared_error import SquaredError
 
 if TYPE_CHECKING:
-    from learned_jpeg.search.planes import CodedImage
+    from learned_jpeg.search.coded_image import CodedImage, Gradient
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
@@ -62,9 +62,9 @@ class Ssimulacra2Distortion:
         # Bits that a unit of the metric's weighted sum is worth.
         self._scale, self._first_scale = POINTS * factor, _FIRST_POINTS * factor
         self._original = Original(image, WEIGHTS)
-        self._gradients = {}
-        self._curvatures = {}
-        self._log_weights = [None] * 3
+        self._gradients: dict[int, Gradient] = {}
+        self._curvatures: dict[int, np.ndarray] = {}
+        self._log_weights: dict[int, np.ndarray] = {}  # of the last pass
 
     def weights(self, coded: CodedImage, component: int) -> np.ndarray:
         """Returns weights of the coefficients without correlations, `[blocks, 64]`."""
@@ -92,7 +92,7 @@ class Ssimulacra2Distortion:
         """Returns the geometric mean of these weights and those of the last pass."""
         weights = self._weights(coded, component)
         logs = np.log(weights, out=weights)
-        if self._log_weights[component] is not None:
+        if component in self._log_weights:
             logs += self._log_weights[component]
             logs /= 2
         self._log_weights[component] = logs.astype(np.float16)  # within 1 %
@@ -107,7 +107,7 @@ class Ssimulacra2Distortion:
         """Finds gradients and curvatures of components near the coded image."""
         from learned_jpeg.metrics.ssimulacra2.slopes import Direction, slopes
 
-        is_original = not coded.is_replaced
+        is_original = coded.is_original
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
         directions = []
         for component in components:

@@ -39,7 +39,7 @@ class Kind(NamedTuple):
       scale: function to a scale on which it is about linear in log(lambda).
       text: format of a value.
       slope: by log(lambda) on the scale, where nothing better is known.
-      metric: key of the metric that measures it; None for a rate.
+      metric: key of the metric that measures it; empty for a rate.
       allowed: (low, high), both exclusive, of the values that may be asked for.
     """
 
@@ -48,7 +48,7 @@ class Kind(NamedTuple):
     scale: Callable[[float], float]
     text: str
     slope: float
-    metric: str | None = None
+    metric: str = ""
     allowed: tuple[float, float] = (0.0, math.inf)
 
 
@@ -303,8 +303,8 @@ def _next(found, goal, slope):
     points = [(math.log(t.setting), sign * _bounded(t.slack - aim)) for t in found]
     below = [point for point in points if point[1] < 0]
     above = [point for point in points if point[1] >= 0]
-    low = max(below, default=(_LOG_LAMBDAS[0], None))
-    high = min(above, default=(_LOG_LAMBDAS[1], None))
+    low = max(below, default=(_LOG_LAMBDAS[0], -math.inf))
+    high = min(above, default=(_LOG_LAMBDAS[1], math.inf))
     nearest = sorted(points, key=lambda point: abs(point[1]))[:2]
     if below and above:
         nearest = [low, high]

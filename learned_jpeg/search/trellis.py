@@ -1,12 +1,12 @@
-"""Integers of one component that trade their error against JPEG's bits, by Viterbi.
+"""The choice of one component's integers, by error and JPEG's bits: Viterbi searches.
 
-Compiled searches over the coefficients of a component, `[blocks, 64]` in zigzag order,
-for code lengths that are given: over the AC coefficients of a band of every block
-(Crouse and Ramchandran, "Joint thresholding and quantizer selection for transform image
-coding", 1997, with the size of the levels added as in mozjpeg), over which blocks of a
-progressive scan are empty, and over the DC coefficients in the order of their scan.
-Costs are in bits; `weights` are the bits of a squared error of one step, `[blocks or 1,
-64]`.
+These compiled functions work on the coefficients of a component, `[blocks, 64]` in
+zigzag order, and on code lengths that are given. `search_ac` chooses the AC integers of
+a band in every block (Crouse and Ramchandran, "Joint thresholding and quantizer
+selection for transform image coding", 1997, with the size of the levels added as in
+mozjpeg), and which blocks of a progressive scan are empty. `search_dc` chooses the DC
+integers in the order of their scan. Costs are in bits; `weights` are the bits of a
+squared error of one step, `[blocks or 1, 64]`.
 """
 
 from typing import NamedTuple
@@ -18,10 +18,10 @@ from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
 from learned_jpeg.jpeg.transform import MAX_INTEGER
 
 MAX_DC = 1020  # differences of it have to fit into 11 bits, with any neighbour
-RUN_CLASSES = 15  # of its length, by size in bits
+RUN_CLASSES = 15  # of an end-of-band run, by the size of its length in bits
+LEAST = np.float32(0.5)  # steps: smaller AC coefficients become zero
 _DC_CANDIDATES = 5
 _INFINITE = np.float32(1e30)
-LEAST = np.float32(0.5)  # steps: smaller AC coefficients become zero
 
 
 class Band(NamedTuple):
@@ -43,6 +43,26 @@ class Band(NamedTuple):
     end: np.float32
 
 
+class _Path(NamedTuple):
+    """Work space for the paths through one block, `[65]` each.
+
+    Node 0 is the band's start; the others are its coefficients that may be coded.
+
+    Attributes:
+      places: int64, zigzag position of each node.
+      costs: float32, cost of the best path that ends in the node, over that of zeros.
+      origins: int64, the node before on that path.
+      values: int64, the absolute value that the node has on that path.
+      zeros: float32, cost of zeros from the band's start to each of its positions.
+    """
+
+    places: np.ndarray
+    costs: np.ndarray
+    origins: np.ndarray
+    values: np.ndarray
+    zeros: np.ndarray
+
+
 @njit
 def count_dc(integers, order, counts):
     """Adds the size categories of the DC differences to `counts` `[16]`.
@@ -52,7 +72,7 @@ def count_dc(integers, order, counts):
       order: indices of the blocks in the order of the scan.
 
     Returns:
-      Number of the bits that follow the symbols.
+      The number of bits that follow the symbols.
     """
     extra, before = 0, 0
     for place in order:
@@ -73,7 +93,7 @@ def search_dc(z, weights, order, lengths, integers):
       weights: float32 `[blocks or 1, 64]`.
       order: indices of the blocks in the order of the scan.
       lengths: float32 `[16]`, code lengths of the size categories.
-      integers: int16 `[blocks, 64]`, of which the DC are set.
+      integers: int16 `[blocks, 64]`, whose DC are set.
     """
     blocks = z.shape[0]
     alike = weights.shape[0] == 1
@@ -119,91 +139,128 @@ def search_ac(z, weights, band, integers):
       z: float32 `[blocks, 64]`, coefficients in units of their step.
       weights: float32 `[blocks or 1, 64]`.
       band: `Band`.
-      integers: int16 `[blocks, 64]`, of which the band is set.
+      integers: int16 `[blocks, 64]`, whose band is set.
     """
-    first, last, lengths, run_lengths, end = band
+    first, last, run_lengths = band.first, band.last, band.run_lengths
     blocks = z.shape[0]
     alike = weights.shape[0] == 1
-    base = first - 1
-    places = np.zeros(65, np.int64)
-    costs = np.zeros(65, np.float32)
-    origins = np.zeros(65, np.int64)
-    values = np.zeros(65, np.int64)
-    zeros = np.zeros(65, np.float32)  # cost of zeros from the band's start
+    path = _Path(
+        np.zeros(65, np.int64),
+        np.zeros(65, np.float32),
+        np.zeros(65, np.int64),
+        np.zeros(65, np.int64),
+        np.zeros(65, np.float32),
+    )
     # Of the best path of each block with a coefficient: its cost over that of zeros,
     # and whether it ends before the band does.
     gains = np.zeros(blocks, np.float32)
     is_open = np.zeros(blocks, np.int8)
     is_empty = np.ones(blocks, np.bool_)
     for block in range(blocks):
-        row = 0 if alike else block
-        count = 1
-        places[0] = base
-        for k in range(first, last + 1):
-            magnitude = abs(z[block, k])
-            zeros[k - base] = zeros[k - base - 1] + weights[row, k] * magnitude**2
-            integers[block, k] = 0
-            if magnitude > LEAST:
-                places[count] = k
-                count += 1
-        best, tail = _INFINITE, 0
-        for i in range(1, count):
-            k = places[i]
-            magnitude = min(abs(z[block, k]), np.float32(MAX_INTEGER))
-            near = int(magnitude + np.float32(0.5))
-            costs[i] = _INFINITE
-            for value in range(max(near, 1), max(near - 2, 1) - 1, -1):
-                size = size_of(value)
-                own = weights[row, k] * (magnitude - value) ** 2
-                own += zeros[k - base - 1] + size
-                for j in range(i - 1, -1, -1):
-                    run = k - places[j] - 1
-                    total = costs[j] - zeros[places[j] - base] + own
-                    total += lengths[16 * (run % 16) + size]
-                    total += lengths[ZERO_RUN] * (run // 16)
-                    if total < costs[i]:
-                        costs[i] = total
-                        origins[i] = j
-                        values[i] = value
-            total = costs[i] + zeros[last - base] - zeros[k - base]
-            if k < last:
-                total += end
-            if total < best:
-                best, tail = total, i
+        own_weights = weights[0 if alike else block]
+        count = _list_candidates(z[block], own_weights, first, last, path)
+        tail, cost = _find_path(z[block], own_weights, band, count, path)
+        integers[block, first : last + 1] = 0
         if tail:
             is_empty[block] = False
-            is_open[block] = places[tail] < last
-            gains[block] = best - zeros[last - base]
+            is_open[block] = path.places[tail] < last
+            gains[block] = cost - path.zeros[last - first + 1]
             if is_open[block] and run_lengths.size:
-                gains[block] -= end  # runs have their exact costs below
-            while tail:
-                k = places[tail]
-                sign = 1 if z[block, k] > 0 else -1
-                integers[block, k] = sign * values[tail]
-                tail = origins[tail]
+                gains[block] -= band.end  # runs have their exact costs below
+            _write_path(z[block], tail, path, integers[block])
     if run_lengths.size:
         _choose_empty(gains, is_open, is_empty, run_lengths)
     else:
         for block in range(blocks):
-            is_empty[block] |= gains[block] >= end
+            is_empty[block] |= gains[block] >= band.end
     for block in range(blocks):
         if is_empty[block]:
             integers[block, first : last + 1] = 0
 
 
 @njit
+def _list_candidates(z, weights, first, last, path):
+    """Sets `places` and `zeros` of a block's `_Path`; returns the number of nodes."""
+    base = first - 1
+    count = 1
+    path.places[0] = base
+    for k in range(first, last + 1):
+        magnitude = abs(z[k])
+        path.zeros[k - base] = path.zeros[k - base - 1] + weights[k] * magnitude**2
+        if magnitude > LEAST:
+            path.places[count] = k
+            count += 1
+    return count
+
+
+@njit
+def _find_path(z, weights, band, count, path):
+    """Finds the best path with a coefficient; returns its last node and its cost.
+
+    Args:
+      z, weights: float32 `[64]`, of one block.
+      band: `Band`.
+      count: number of nodes.
+      path: `_Path` with its `places` and `zeros`; the other attributes are set.
+
+    Returns:
+      (node, bits); the node is 0 if there is no candidate.
+    """
+    places, costs, origins, values, zeros = path
+    lengths, last = band.lengths, band.last
+    base = band.first - 1
+    best, tail = _INFINITE, 0
+    for i in range(1, count):
+        k = places[i]
+        magnitude = min(abs(z[k]), np.float32(MAX_INTEGER))
+        near = int(magnitude + np.float32(0.5))
+        costs[i] = _INFINITE
+        for value in range(max(near, 1), max(near - 2, 1) - 1, -1):
+            size = size_of(value)
+            own = weights[k] * (magnitude - value) ** 2
+            own += zeros[k - base - 1] + size
+            for j in range(i - 1, -1, -1):
+                run = k - places[j] - 1
+                total = costs[j] - zeros[places[j] - base] + own
+                total += lengths[16 * (run % 16) + size]
+                total += lengths[ZERO_RUN] * (run // 16)
+                if total < costs[i]:
+                    costs[i] = total
+                    origins[i] = j
+                    values[i] = value
+        total = costs[i] + zeros[last - base] - zeros[k - base]
+        if k < last:
+            total += band.end
+        if total < best:
+            best, tail = total, i
+    return tail, best
+
+
+@njit
+def _write_path(z, tail, path, integers):
+    """Writes the integers of the path that ends in node `tail`."""
+    while tail:
+        k = path.places[tail]
+        sign = 1 if z[k] > 0 else -1
+        integers[k] = sign * path.values[tail]
+        tail = path.origins[tail]
+
+
+@njit
 def _choose_empty(gains, is_open, is_empty, run_lengths):
-    """Which blocks of a progressive scan to leave empty, exactly by the cost of runs.
+    """Chooses which blocks of a progressive scan are empty, by the exact cost of runs.
 
     A run of ends covers the end of an open block and the empty ones after it. The best
     cost up to a block is the least over the last block before it that is not empty: for
     each size of the run's length the least over a window, kept in a monotone queue.
 
     Args:
-      gains: of each block, what its coefficients cost over zeros, without its end.
-      is_open: whether it needs an end.
-      is_empty: of blocks that have no coefficients; others are set as chosen.
-      run_lengths: as for `search_ac`.
+      gains: float32 `[blocks]`, cost of each block's coefficients over zeros, without
+        its end; negative where they are worth their bits.
+      is_open: int8 `[blocks]`, whether a block needs an end.
+      is_empty: bool `[blocks]`, true for blocks without coefficients; the others are
+        set.
+      run_lengths: as in `Band`.
     """
     blocks = gains.size
     # Candidates for the last block that is not empty; the first stands for none. A run
@@ -264,17 +321,18 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
 
 
 def coupled_targets(z, weights, coupling, integers, count=64):
-    """Coefficients, moved by what the errors of others in their block are worth.
+    """Returns targets that account for the errors of higher frequencies.
 
     Args:
       z: float32 `[blocks, 64]`, coefficients in units of their step.
       weights: float32 `[blocks, 64]`.
-      coupling: float32 `[64, 64]`, see `search.Form`.
+      coupling: float32 `[64, 64]`, see `distortion.QuadraticModel`.
       integers: int16 `[blocks, 64]`.
-      count: of the coefficients that are wanted, the first ones.
+      count: number of coefficients that are wanted, from the first one.
 
     Returns:
-      float32 `[blocks, count]`: where each error, alone, would be least.
+      float32 `[blocks, count]`: for each coefficient the value of least error, if the
+      errors of the others stay.
     """
     moved = np.empty((len(z), count), np.float32)
     strict = np.ascontiguousarray((coupling - np.eye(64, dtype=np.float32)).T)
@@ -303,7 +361,7 @@ def _couple(z, weights, strict, integers, moved):
 
 @njit
 def regression(z, weights, integers):
-    """Sums over the blocks, `[3, 64]`: w v z, w v v, and how many v are not 0.
+    """Returns sums over the blocks, `[3, 64]`: w v z, w v v, and how many v are not 0.
 
     For integers v and coefficients z in units of a step, `sum(w v z) / sum(w v v)` is
     the factor on the step that leaves the least weighted error.

@@ -84,6 +84,31 @@ def test_a_change_of_what_is_called_is_noticed(package):
     assert run(package)[0] == 10
 
 
+def test_a_class_of_an_argument_that_is_gone_is_noticed(package):
+    """Files of the cache name the class, and are made again by another program."""
+    source = """
+from typing import NamedTuple
+from learned_jpeg.common.compiled import njit
+
+class Pair(NamedTuple):
+    one: int
+
+@njit
+def of_pair(pair):
+    return pair.one + 7
+
+def f(x):
+    return of_pair(Pair(x))
+
+f.stats = of_pair.stats
+"""
+    (package / "source.py").write_text(source)
+    assert run(package) == (8, 1)
+    assert run(package) == (8, 0)
+    (package / "source.py").write_text(source.replace("Pair", "Couple"))
+    assert run(package) == (8, 1)
+
+
 def test_another_place_is_found_where_neither_source_nor_home_can_be_written_to(
     package, tmp_path
 ):

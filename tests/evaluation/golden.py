@@ -25,8 +25,9 @@ from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.metrics.image_metrics import measure
 from learned_jpeg.pictures import image_files
 from learned_jpeg.search import ms_ssim_distortion as distortions
-from learned_jpeg.search import passes, planes
+from learned_jpeg.search import passes
 from learned_jpeg.search import ssimulacra2_distortion as perceptual
+from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.squared_error import SquaredError
 
 PATH = Path(__file__).with_name("golden.json")
@@ -145,7 +146,7 @@ def integers(folder):
 
 def forms(folder):
     """Weights and targets of MS-SSIM."""
-    coded = planes.CodedImage(picture(), "4:2:0")
+    coded = CodedImage(picture(), "4:2:0")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
     distortion = distortions.MsSsimDistortion(picture(), 30.0, 0.005)
     numbers = []
@@ -159,7 +160,7 @@ def forms(folder):
 def perceptual_forms(folder):
     """Weights, targets and correlations of SSIMULACRA2."""
     distortion = perceptual.Ssimulacra2Distortion(picture(), 0.05)
-    coded = planes.CodedImage(picture(), "4:2:0")
+    coded = CodedImage(picture(), "4:2:0")
     numbers = [float(np.log(distortion.weights(coded, c)).mean()) for c in range(3)]
     for component in range(3):
         steps = np.full(64, 20, np.float32)
@@ -177,7 +178,7 @@ def subsampled(folder):
     """Chroma of a picture at 4:2:0 and 4:2:2, and what is shown of it."""
     numbers = []
     for sampling in ("4:2:0", "4:2:2"):
-        coded = planes.CodedImage(picture(), sampling)
+        coded = CodedImage(picture(), sampling)
         numbers += [float(np.abs(coded.originals[1]).mean())]
         numbers += [float(coded.decoded_rgb().std())]
     return numbers

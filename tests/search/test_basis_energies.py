@@ -1,4 +1,4 @@
-"""Energies of basis functions against brute force in two dimensions, float64."""
+"""Tests of basis_energies: against brute force in two dimensions, float64."""
 
 import numpy as np
 import pytest
@@ -14,8 +14,8 @@ from learned_jpeg.search.basis_energies import SCALES, grams
 COEFFICIENTS = (0, 1, 2, 9, 40, 63)
 
 
-def shown_functions(sampling, offset):
-    """Some basis functions as a decoder shows them, float64 `[n, 256, 256]`."""
+def decoded_functions(sampling, offset):
+    """Some basis functions as a decoder filters them, float64 `[n, 256, 256]`."""
     v, h = factors(sampling)
     y, x = (128 + offset[0]) // v, (128 + offset[1]) // h
     found = []
@@ -30,12 +30,12 @@ def shown_functions(sampling, offset):
 
 def brute_force(sampling, window, offset):
     """Products of the functions, of their blurs, and of the rest, at every scale."""
-    shown, sums = shown_functions(sampling, offset), []
+    decoded, sums = decoded_functions(sampling, offset), []
     for scale in range(SCALES):
         if scale:
-            side = shown.shape[1] // 2
-            shown = shown.reshape(-1, side, 2, side, 2).mean((2, 4))
-        blurred = np.pad(shown, [(0, 0), (8, 8), (8, 8)])
+            side = decoded.shape[1] // 2
+            decoded = decoded.reshape(-1, side, 2, side, 2).mean((2, 4))
+        blurred = np.pad(decoded, [(0, 0), (8, 8), (8, 8)])
         plain = blurred
         for axis in (1, 2):
             blurred = ndimage.convolve1d(blurred, window, axis, mode="constant")
@@ -46,7 +46,7 @@ def brute_force(sampling, window, offset):
 
 @pytest.mark.parametrize("window", [ms_ssim.window(), ssimulacra2_window.window()])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
-def test_grams_are_sums_of_products_of_shown_basis_functions(sampling, window):
+def test_grams_are_sums_of_products_of_decoded_basis_functions(sampling, window):
     shifts = [range(0, 16, 8 * f) for f in factors(sampling)]
     offsets = [(y, x) for y in shifts[0] for x in shifts[1]]
     wanted = np.mean([brute_force(sampling, window, o) for o in offsets], 0)

@@ -1,4 +1,4 @@
-"""Tests of distortions: forms against the metric itself."""
+"""Tests of ms_ssim_distortion: its quadratic model against the metric itself."""
 
 import numpy as np
 import pytest
@@ -8,32 +8,33 @@ from learned_jpeg.jpeg.progressive import band_histogram, choose_bands
 from learned_jpeg.jpeg.scans import coded_bits
 from learned_jpeg.jpeg.standard import ZIGZAG
 from learned_jpeg.metrics import ms_ssim
-from learned_jpeg.search import passes, planes
+from learned_jpeg.search import passes
+from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.ms_ssim_distortion import MsSsimDistortion
 from learned_jpeg.search.squared_error import SquaredError
 
 
-def value_of(picture, coded):
-    return ms_ssim.slopes(picture, coded.decoded_rgb).value
+def value_of(image, coded):
+    return ms_ssim.slopes(image, coded.decoded_rgb).value
 
 
 @pytest.mark.parametrize("component", [0, 1])
 @pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0"])
-def test_form_has_the_slope_and_the_curvature_of_the_metric(
+def test_model_has_the_slope_and_the_curvature_of_the_metric(
     sampling, component, smooth_picture
 ):
-    picture = smooth_picture(0, 208, 192)
+    image = smooth_picture(0, 208, 192)
     lmbda = 10.0
-    distortion = MsSsimDistortion(picture, lmbda)
-    coded = planes.CodedImage(picture, sampling)
+    distortion = MsSsimDistortion(image, lmbda)
+    coded = CodedImage(image, sampling)
     start = np.rint(coded.originals[component] / 12) * 12
     coded.replace(component, start.astype(np.float32))
 
     def loss(coefficients):
         coded.replace(component, coefficients.astype(np.float32))
-        value = value_of(picture, coded)
+        value = value_of(image, coded)
         coded.replace(component, start.astype(np.float32))
-        return lmbda * (1 - value) * picture.shape[0] * picture.shape[1]
+        return lmbda * (1 - value) * image.shape[0] * image.shape[1]
 
     target, weights, _ = distortion.quadratic_model(coded, component, 0)
     predicted_slope = 2 * weights * (start - target)
@@ -51,22 +52,22 @@ def scan_bits(counts):
 
 
 def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
-    picture = smooth_picture(5, 176, 184)
+    image = smooth_picture(5, 176, 184)
 
     def loss_and_bits(distortion):
         found, tables = passes.search(
-            picture, distortion, sampling="4:2:0", entropy_coding="optimized"
+            image, distortion, sampling="4:2:0", entropy_coding="optimized"
         )
-        coded = planes.CodedImage(picture, "4:2:0")
+        coded = CodedImage(image, "4:2:0")
         bits = 0
         for component, plane in enumerate(found):
             steps = tables[min(component, 1)].ravel()[ZIGZAG]
             own = np.ascontiguousarray(plane.reshape(-1, 64)[:, ZIGZAG])
             coded.replace(component, (own * steps).astype(np.float32))
             bits += sum(scan_bits(band_histogram(own, *b)) for b in choose_bands(own))
-        return 1 - value_of(picture, coded), bits
+        return 1 - value_of(image, coded), bits
 
-    loss, bits = loss_and_bits(MsSsimDistortion(picture, 30.0))
+    loss, bits = loss_and_bits(MsSsimDistortion(image, 30.0))
     curve = [loss_and_bits(SquaredError(lm)) for lm in (0.002, 0.005, 0.02, 0.1)]
     others = np.interp(
         np.log(bits), *zip(*[(np.log(b), x) for x, b in curve], strict=True)
@@ -75,11 +76,11 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
 
 
 def test_mixed_distortion_adds_the_squared_error(smooth_picture):
-    picture = smooth_picture(0, 176, 176)
-    coded = planes.CodedImage(picture, "4:2:0")
+    image = smooth_picture(0, 176, 176)
+    coded = CodedImage(image, "4:2:0")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
-    plain = MsSsimDistortion(picture, 5.0).quadratic_model(coded, 0, 0)
-    mixed = MsSsimDistortion(picture, 5.0, 0.001).quadratic_model(coded, 0, 0)
+    plain = MsSsimDistortion(image, 5.0).quadratic_model(coded, 0, 0)
+    mixed = MsSsimDistortion(image, 5.0, 0.001).quadratic_model(coded, 0, 0)
     squared = SquaredError(0.001).quadratic_model(coded, 0, 0)
     np.testing.assert_allclose(
         mixed.weights, plain.weights + squared.weights, rtol=1e-5
@@ -90,10 +91,10 @@ def test_mixed_distortion_adds_the_squared_error(smooth_picture):
 
 
 def test_later_passes_move_less_far(smooth_picture):
-    picture = smooth_picture(0, 176, 176)
-    coded = planes.CodedImage(picture, "4:4:4")
+    image = smooth_picture(0, 176, 176)
+    coded = CodedImage(image, "4:4:4")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
-    distortion = MsSsimDistortion(picture, 5.0)
+    distortion = MsSsimDistortion(image, 5.0)
     first, last = (distortion.quadratic_model(coded, 0, n) for n in (0, 4))
     np.testing.assert_allclose(last.weights, 4 * first.weights, rtol=1e-5)
     here = coded.coefficients(0)

@@ -1,4 +1,4 @@
-"""Tests of search: the cost of real files, every sampling, size and coding."""
+"""Tests of passes: the cost of real files, every sampling, size and coding."""
 
 import numpy as np
 import pytest
@@ -9,8 +9,9 @@ from learned_jpeg.jpeg.progressive import band_histogram, choose_bands
 from learned_jpeg.jpeg.sampling import blocks_of, plane_sizes
 from learned_jpeg.jpeg.scans import coded_bits
 from learned_jpeg.jpeg.standard import ZIGZAG, ijg_qtables
-from learned_jpeg.search import bit_costs, planes, trellis
+from learned_jpeg.search import bit_costs, trellis
 from learned_jpeg.search.bit_costs import interleaved_order
+from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.fixed_step_error import FixedStepError
 from learned_jpeg.search.passes import first_steps, search
 from learned_jpeg.search.squared_error import SquaredError
@@ -18,32 +19,32 @@ from learned_jpeg.search.squared_error import SquaredError
 LMBDA = 0.01
 
 
-def picture_of(height, width, seed=0):
+def image_of(height, width, seed=0):
     """uint8 RGB, smooth and with some noise."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] / 12
     waves = [np.sin(y * a + x * b + c) for a, b, c in rng.uniform(0.2, 3, (6, 3))]
     mixed = np.tensordot(rng.normal(0, 25, (3, 6)), waves, 1)
-    picture = 128 + np.moveaxis(mixed, 0, -1) + rng.normal(0, 4, (height, width, 3))
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    image = 128 + np.moveaxis(mixed, 0, -1) + rng.normal(0, 4, (height, width, 3))
+    return np.clip(np.rint(image), 0, 255).astype(np.uint8)
 
 
 def zigzag(plane):
     return plane.reshape(-1, 64)[:, ZIGZAG]
 
 
-def shown(picture, sampling, found, tables):
+def decoded_of(image, sampling, found, tables):
     """RGB of integers and tables, float64 `[h, w, 3]`."""
-    coded = planes.CodedImage(picture, sampling)
+    coded = CodedImage(image, sampling)
     for component, plane in enumerate(found):
         steps = tables[min(component, 1)].ravel()[ZIGZAG]
         coded.replace(component, (zigzag(plane) * steps).astype(np.float32))
     return np.moveaxis(coded.decoded_rgb(), 0, -1).astype(float) + 128
 
 
-def bits_of(found, sampling, picture, coding):
+def bits_of(found, sampling, image, coding):
     """Bits of the scans, with the codes that the coding takes."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     dc, total = np.zeros((2, 16), np.int64), 0.0
     for component, plane in enumerate(found):
         own, table = np.ascontiguousarray(zigzag(plane)), min(component, 1)
@@ -67,13 +68,13 @@ def bits_of(found, sampling, picture, coding):
     return float(total)
 
 
-def cost_of(picture, sampling, coding, found, tables):
-    error = np.square(shown(picture, sampling, found, tables) - picture).sum() / 3
-    return LMBDA * error + bits_of(found, sampling, picture, coding)
+def cost_of(image, sampling, coding, found, tables):
+    error = np.square(decoded_of(image, sampling, found, tables) - image).sum() / 3
+    return LMBDA * error + bits_of(found, sampling, image, coding)
 
 
-def rounded(picture, sampling, tables):
-    coded = planes.CodedImage(picture, sampling)
+def rounded(image, sampling, tables):
+    coded = CodedImage(image, sampling)
     found = []
     for component, own in enumerate(coded.originals):
         steps = tables[min(component, 1)].ravel()[ZIGZAG]
@@ -88,27 +89,27 @@ def rounded(picture, sampling, tables):
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_cost_is_far_below_that_of_rounding(sampling, coding):
     """By any tables of a quality; the files at equal lambda."""
-    picture = picture_of(120, 136)
+    image = image_of(120, 136)
     found, tables = search(
-        picture, SquaredError(LMBDA), sampling=sampling, entropy_coding=coding
+        image, SquaredError(LMBDA), sampling=sampling, entropy_coding=coding
     )
-    cost = cost_of(picture, sampling, coding, found, tables)
+    cost = cost_of(image, sampling, coding, found, tables)
     plain = []
     for quality in range(20, 96, 5):
         given = ijg_qtables(quality)
-        integers = rounded(picture, sampling, given)
-        plain.append(cost_of(picture, sampling, coding, integers, given))
+        integers = rounded(image, sampling, given)
+        plain.append(cost_of(image, sampling, coding, integers, given))
     assert cost < 0.92 * min(plain)
 
 
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_hardly_any_single_change_lowers_the_cost(sampling):
     """The search is a local one: what is left in single steps is little."""
-    picture = picture_of(48, 64, seed=1)
+    image = image_of(48, 64, seed=1)
     found, tables = search(
-        picture, SquaredError(LMBDA), sampling=sampling, entropy_coding="standard"
+        image, SquaredError(LMBDA), sampling=sampling, entropy_coding="standard"
     )
-    cost = cost_of(picture, sampling, "standard", found, tables)
+    cost = cost_of(image, sampling, "standard", found, tables)
     rng = np.random.default_rng(0)
     better = 0
     for _ in range(150):
@@ -117,7 +118,7 @@ def test_hardly_any_single_change_lowers_the_cost(sampling):
         place += divmod(int(ZIGZAG[rng.integers(12)]), 8)
         kept = plane[place]
         plane[place] += rng.choice([-1, 1])
-        better += cost_of(picture, sampling, "standard", found, tables) < cost - 0.5
+        better += cost_of(image, sampling, "standard", found, tables) < cost - 0.5
         plane[place] = kept
     assert better <= 3
 
@@ -126,9 +127,9 @@ def test_hardly_any_single_change_lowers_the_cost(sampling):
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("size", [(1, 1), (7, 9), (17, 16), (100, 3), (3, 100)])
 def test_every_size_can_be_searched(size, sampling, coding):
-    picture = picture_of(*size)
+    image = image_of(*size)
     found, tables = search(
-        picture, SquaredError(0.1), sampling=sampling, entropy_coding=coding
+        image, SquaredError(0.1), sampling=sampling, entropy_coding=coding
     )
     for component, plane in enumerate(found):
         size_of = plane_sizes(*size, sampling)[component]
@@ -136,19 +137,19 @@ def test_every_size_can_be_searched(size, sampling, coding):
         assert plane.dtype == np.int16
         assert np.abs(plane).max() <= 1023
     assert tables.dtype == np.uint8 and tables.min() >= 1
-    error = shown(picture, sampling, found, tables) - picture
+    error = decoded_of(image, sampling, found, tables) - image
     assert np.sqrt(np.mean(error**2)) < (12 if sampling == "4:4:4" else 25)
 
 
 def test_more_lambda_gives_less_error_and_more_bits():
-    picture = picture_of(96, 96)
+    image = image_of(96, 96)
     last = np.inf, 0
     for lmbda in (0.001, 0.004, 0.016, 0.064):
         found, tables = search(
-            picture, SquaredError(lmbda), sampling="4:2:0", entropy_coding="optimized"
+            image, SquaredError(lmbda), sampling="4:2:0", entropy_coding="optimized"
         )
-        error = np.square(shown(picture, "4:2:0", found, tables) - picture).mean()
-        bits = bits_of(found, "4:2:0", picture, "optimized")
+        error = np.square(decoded_of(image, "4:2:0", found, tables) - image).mean()
+        bits = bits_of(found, "4:2:0", image, "optimized")
         assert error < last[0] and bits > last[1]
         last = error, bits
 
@@ -168,7 +169,7 @@ def test_given_tables_are_kept_where_they_may_not_move(
     given = np.random.default_rng(0).integers(5, 60, (2, 8, 8))
     arguments = (given, 6.0) if distortion is FixedStepError else (LMBDA,)
     _, tables = search(
-        picture_of(40, 40),
+        image_of(40, 40),
         distortion(*arguments),
         sampling="4:4:4",
         entropy_coding="optimized",
@@ -178,24 +179,30 @@ def test_given_tables_are_kept_where_they_may_not_move(
     assert (tables == given).all() == are_kept
 
 
+def test_a_distortion_without_first_steps_needs_tables():
+    distortion = FixedStepError(ijg_qtables(50), 6.0)
+    with pytest.raises(ValueError, match="FixedStepError needs qtables"):
+        search(image_of(9, 9), distortion, sampling="4:4:4", entropy_coding="optimized")
+
+
 def test_integers_of_fixed_steps_are_at_most_two_steps_from_rounding():
-    picture = picture_of(64, 72)
+    image = image_of(64, 72)
     given = np.random.default_rng(0).integers(5, 60, (2, 8, 8))
     found, _ = search(
-        picture,
+        image,
         FixedStepError(given, 6.0),
         sampling="4:4:4",
         entropy_coding="standard",
         qtables=given,
     )
-    plain = rounded(picture, "4:4:4", given)
+    plain = rounded(image, "4:4:4", given)
     for own, nearest in zip(found, plain, strict=True):
         assert (np.abs(own[..., 1:]) <= np.abs(nearest[..., 1:])).all()
         assert (own != nearest).any()
 
 
 def test_first_steps_follow_from_the_weights():
-    coded = planes.CodedImage(picture_of(16, 16), "4:2:0")
+    coded = CodedImage(image_of(16, 16), "4:2:0")
     steps = first_steps(coded, SquaredError(0.004))
     energy = (1 + 0.71414**2 + 1.402**2) / 3  # not of Y
     luma = 1 / np.sqrt(0.004 * 1.0)
@@ -204,13 +211,3 @@ def test_first_steps_follow_from_the_weights():
     assert steps[0, 1] == np.rint(3.6 * (1 + 0.4 / 14) * luma)
     assert steps[0, 63] == np.rint(3.6 * 1.4 * luma)
     assert steps[1, 0] < steps[0, 0]
-
-
-def test_blocks_of_luma_come_in_units_of_the_interleaved_scan():
-    """Of 2x2 blocks at 4:2:0; the units of a picture of 3x3 blocks are cut."""
-    order = interleaved_order(24, 24, "4:2:0")
-    assert order.tolist() == [0, 1, 3, 4, 2, 5, 6, 7, 8]
-    order = interleaved_order(16, 24, "4:2:2")
-    assert order.tolist() == [0, 1, 2, 3, 4, 5]
-    order = interleaved_order(16, 16, "4:4:4")
-    assert order.tolist() == [0, 1, 2, 3]

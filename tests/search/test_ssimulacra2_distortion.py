@@ -1,4 +1,4 @@
-"""Tests of the search for SSIMULACRA2: its form against the metric, files by score."""
+"""Tests of ssimulacra2_distortion: its model against the metric, files by score."""
 
 import io
 
@@ -10,8 +10,9 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2.loss import WEIGHTS
-from learned_jpeg.search import passes, planes
+from learned_jpeg.search import passes
 from learned_jpeg.search import ssimulacra2_distortion as perceptual
+from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.squared_error import SquaredError
 from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 from tests.paths import EXAMPLE_IMAGES
@@ -24,9 +25,9 @@ def example(height, width):
         return np.array(image.convert("RGB"))[:height, 100 : 100 + width]
 
 
-def coded_example(picture, sampling, step=24):
+def coded_example(image, sampling, step=24):
     """With all coefficients as whole multiples of one step."""
-    coded = planes.CodedImage(picture, sampling)
+    coded = CodedImage(image, sampling)
     for component, coefficients in enumerate(coded.originals):
         steps = np.full(64, step, np.float32)
         coded.replace(component, np.rint(coefficients / steps).astype(np.int16), steps)
@@ -35,15 +36,15 @@ def coded_example(picture, sampling, step=24):
 
 @pytest.mark.parametrize("component", [0, 1, 2])
 @pytest.mark.parametrize("sampling, mse_lmbda", [("4:4:4", 0.0), ("4:2:0", 0.01)])
-def test_form_has_the_slope_of_the_weighted_sum(
+def test_model_has_the_slope_of_the_weighted_sum(
     sampling, mse_lmbda, component, monkeypatch
 ):
     monkeypatch.setattr(perceptual, "_REACH", 1e9)
     monkeypatch.setattr(perceptual, "_CHROMA_REACH", 1.0)
-    picture = example(130, 150)
-    coded = coded_example(picture, sampling)
-    original = ssimulacra2_slopes.Original(picture, WEIGHTS)
-    distortion = Ssimulacra2Distortion(picture, LMBDA, mse_lmbda)
+    image = example(130, 150)
+    coded = coded_example(image, sampling)
+    original = ssimulacra2_slopes.Original(image, WEIGHTS)
+    distortion = Ssimulacra2Distortion(image, LMBDA, mse_lmbda)
     if component == 2:
         distortion.quadratic_model(coded, 1, 1)
     target, weights, coupling = distortion.quadratic_model(coded, component, 1)
@@ -53,16 +54,14 @@ def test_form_has_the_slope_of_the_weighted_sum(
     slope = 2 * roots * (errors @ coupling)
 
     def loss(coefficients):
-        moved = coded_example(picture, sampling)
+        moved = coded_example(image, sampling)
         moved.replace(component, coefficients.astype(np.float32))
 
-        def shown(rows, cols):
-            return moved.decoded_rgb(rows, cols)
-
-        lost = 5 * LMBDA * ssimulacra2_slopes.slopes(original, shown, ()).value
+        slopes = ssimulacra2_slopes.slopes(original, moved.decoded_rgb, ())
+        lost = 5 * LMBDA * slopes.value
         rgb = moved.decoded_rgb().astype(float) + 128
-        mse = np.square(rgb - np.moveaxis(picture, -1, 0)).mean()
-        return (lost + mse_lmbda * mse) * picture.shape[0] * picture.shape[1]
+        mse = np.square(rgb - np.moveaxis(image, -1, 0)).mean()
+        return (lost + mse_lmbda * mse) * image.shape[0] * image.shape[1]
 
     way = np.sign(slope) * np.random.default_rng(0).random(slope.shape) / roots
     way *= 0.2 * np.sqrt(np.median(weights)) / 4
@@ -71,9 +70,9 @@ def test_form_has_the_slope_of_the_weighted_sum(
 
 
 def test_targets_stay_near_the_original():
-    picture = example(96, 112)
-    coded = coded_example(picture, "4:2:0")
-    distortion = Ssimulacra2Distortion(picture, LMBDA)
+    image = example(96, 112)
+    coded = coded_example(image, "4:2:0")
+    distortion = Ssimulacra2Distortion(image, LMBDA)
     for component in (1, 2, 0):
         target = distortion.quadratic_model(coded, component, 0).target
         moved = target - coded.originals[component]
@@ -82,34 +81,34 @@ def test_targets_stay_near_the_original():
 
 
 def test_weights_of_passes_are_averaged_by_their_logarithms():
-    picture = example(96, 112)
+    image = example(96, 112)
     rough, fine = (
-        coded_example(picture, "4:2:0", 40),
-        coded_example(picture, "4:2:0", 9),
+        coded_example(image, "4:2:0", 40),
+        coded_example(image, "4:2:0", 9),
     )
-    one, other = (Ssimulacra2Distortion(picture, LMBDA) for _ in range(2))
+    one, other = (Ssimulacra2Distortion(image, LMBDA) for _ in range(2))
     models = one.quadratic_model(rough, 0, 0), other.quadratic_model(fine, 0, 0)
     separate = [model.weights for model in models]
     both = one.quadratic_model(fine, 0, 0).weights
     means = np.sqrt(separate[0].astype(float) * separate[1])
-    # But for the correlations, which are those of the picture at hand.
+    # But for the correlations, which are those of the image at hand.
     ratios = both / means
     assert np.median(ratios) == pytest.approx(1, rel=0.2)
     np.testing.assert_allclose(ratios / ratios[:1], 1, rtol=0.01)
 
 
-def files(picture, distortions, sampling="4:2:0", coding="optimized"):
+def files(image, distortions, sampling="4:2:0", coding="optimized"):
     """(bytes, score) of the files of several distortions."""
-    scales = ssimulacra2.reference_scales(picture)
+    scales = ssimulacra2.reference_scales(image)
     for distortion in distortions:
         found, tables = passes.search(
-            picture,
+            image,
             distortion,
             sampling=sampling,
-            entropy_coding="standard" if coding == "default" else coding,
+            entropy_coding=coding,
         )
         coded = jpeg_file.QuantizedImage(
-            *(tuple(found), sampling, tables), *picture.shape[:2]
+            *(tuple(found), sampling, tables), *image.shape[:2]
         )
         data = jpeg_file.encode(coded, coding)
         decoded = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -118,11 +117,11 @@ def files(picture, distortions, sampling="4:2:0", coding="optimized"):
 
 @pytest.mark.parametrize("coding", ["optimized", "standard"])
 def test_files_are_smaller_at_equal_score_than_those_of_the_squared_error(coding):
-    picture = example(200, 240)
-    sizes = dict(files(picture, [Ssimulacra2Distortion(picture, 0.05)], coding=coding))
+    image = example(200, 240)
+    sizes = dict(files(image, [Ssimulacra2Distortion(image, 0.05)], coding=coding))
     ((size, score),) = sizes.items()
     squared = [SquaredError(lm) for lm in (0.004, 0.012, 0.04, 0.12)]
-    others = sorted(files(picture, squared, coding=coding), key=lambda f: f[1])
+    others = sorted(files(image, squared, coding=coding), key=lambda f: f[1])
     wanted = np.interp(score, [s for _, s in others], [np.log(n) for n, _ in others])
     assert others[0][1] < score < others[-1][1]
     assert size < 0.9 * np.exp(wanted)
@@ -130,17 +129,17 @@ def test_files_are_smaller_at_equal_score_than_those_of_the_squared_error(coding
 
 @pytest.mark.slow
 @pytest.mark.parametrize("height, width", [(8, 8), (9, 31), (65, 17)])
-def test_pictures_of_any_size_from_8_px(height, width):
-    picture = example(height, width)
+def test_images_of_any_size_from_8_px(height, width):
+    image = example(height, width)
     for sampling in ("4:4:4", "4:2:2", "4:2:0"):
-        distortion = Ssimulacra2Distortion(picture, 0.1)
-        ((size, score),) = files(picture, [distortion], sampling)
+        distortion = Ssimulacra2Distortion(image, 0.1)
+        ((size, score),) = files(image, [distortion], sampling)
         assert size > 100
         assert score > 30
 
 
-def test_an_even_picture_takes_hardly_a_byte():
-    picture = np.full((64, 80, 3), 137, np.uint8)
-    (size, score), _ = files(picture, [Ssimulacra2Distortion(picture, 0.1)] * 2)
+def test_an_even_image_takes_hardly_a_byte():
+    image = np.full((64, 80, 3), 137, np.uint8)
+    (size, score), _ = files(image, [Ssimulacra2Distortion(image, 0.1)] * 2)
     assert score > 90
     assert size < 400

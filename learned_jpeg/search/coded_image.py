@@ -1,0 +1,254 @@
+"""The coded image: what a decoder makes of the integers that the search has chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learned_jpeg.common.compiled import njit
+from learned_jpeg.jpeg.sampling import factors, nearest_weight, plane_sizes
+from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
+from learned_jpeg.search import planes
+from learned_jpeg.search.chunks import chunks
+
+_CHUNK = 4096  # blocks
+_ROWS = 64  # rows of pixels that an error is measured in at a time
+
+_ALL = slice(None)
+
+
+class CodedImage:
+    """An image and its coefficients while they are searched for.
+
+    Attributes:
+      image: uint8 RGB `[height, width, 3]`, the original.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+      sizes: (height, width) in samples of each component.
+      originals: coefficients of the original, float32 `[blocks, 64]` (zigzag) of each
+        component. Those of subsampled chroma are the ones that come closest to it.
+    """
+
+    def __init__(self, image: np.ndarray, sampling: str):
+        """Starts with the original's own coefficients."""
+        self.image = image
+        self.sampling = sampling
+        height, width = image.shape[:2]
+        self.sizes = plane_sizes(height, width, sampling)
+        self.originals: list[np.ndarray] = []
+        # (integers, steps) of each component, once they are chosen.
+        self._coded: list[tuple[np.ndarray, np.ndarray] | None] = [None] * 3
+        self._samples: list[np.ndarray] = []  # decoded; chroma at its own size
+        for component in range(3):
+            samples = planes.ycbcr_plane(image, component)
+            if component:
+                samples = planes.subsample(samples, sampling)
+            self.originals.append(planes.to_coefficients(samples))
+            self._samples.append(samples)
+
+    @property
+    def is_original(self) -> bool:
+        """Whether no integers are chosen yet."""
+        return all(coded is None for coded in self._coded)
+
+    def factors(self, component: int) -> tuple[int, int]:
+        """Returns (v, h): px of the image for a sample of a component, 1 or 2 each."""
+        return factors(self._sampling_of(component))
+
+    def filter_energies(self, component: int) -> np.ndarray:
+        """Returns `planes.filter_energies` of a component; they are 1 for luma."""
+        width = self.sizes[component][1]
+        return planes.filter_energies(self._sampling_of(component), width)
+
+    def _sampling_of(self, component: int) -> str:
+        return self.sampling if component else "4:4:4"
+
+    def replace(
+        self, component: int, integers: np.ndarray, steps: np.ndarray | float = 1.0
+    ) -> None:
+        """Sets the integers and steps of a component, and decodes it.
+
+        Args:
+          component: 0, 1 or 2.
+          integers: `[blocks, 64]`, zigzag. They are kept, not copied: they take half of
+            the memory of coefficients.
+          steps: quantization steps, float32 `[64]`, zigzag, or a number for all.
+        """
+        self._coded[component] = integers, np.copy(steps)
+        self._samples[component] = planes.samples_of(
+            lambda blocks: self.coefficients(component, blocks), *self.sizes[component]
+        )
+
+    def steps(self, component: int) -> np.ndarray:
+        """Returns the quantization steps of a component, float32 `[64]`, zigzag."""
+        coded = self._coded[component]
+        assert coded is not None, "no integers are chosen yet"
+        return coded[1]
+
+    def coefficients(self, component: int, blocks: slice = _ALL) -> np.ndarray:
+        """Returns the coded coefficients of a component, `[n, 64]`, not to be changed.
+
+        Args:
+          component: 0, 1 or 2.
+          blocks: a slice, for some of the blocks.
+        """
+        coded = self._coded[component]
+        if coded is None:
+            return self.originals[component][blocks]
+        integers, steps = coded
+        return integers[blocks] * steps
+
+    def moved(self, component: int, way: np.ndarray) -> np.ndarray:
+        """Returns `coefficients` minus `way`, float32 `[blocks, 64]`, overwritten."""
+        for chunk in chunks(len(way), _CHUNK):
+            coefficients = self.coefficients(component, chunk)
+            np.subtract(coefficients, way[chunk], out=way[chunk])
+        return way
+
+    def decoded(
+        self, rows: slice = _ALL, cols: slice = _ALL
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns the decoded components at full size.
+
+        Args:
+          rows, cols: slices of the image, for a region of it.
+
+        Returns:
+          Three float32 planes `[h, w]`: Y minus 128, Cb, Cr.
+        """
+        height, width = self.image.shape[:2]
+        rows, cols = slice(*rows.indices(height)[:2]), slice(*cols.indices(width)[:2])
+        if self.sampling == "4:4:4":
+            luma, cb, cr = (samples[rows, cols] for samples in self._samples)
+            return luma, cb, cr
+        luma, cb, cr = self._samples
+        return (
+            luma[rows, cols],
+            planes.upsample_region(cb, self.sampling, rows, cols),
+            planes.upsample_region(cr, self.sampling, rows, cols),
+        )
+
+    def decoded_rgb(self, rows: slice = _ALL, cols: slice = _ALL) -> np.ndarray:
+        """Returns the decoded image: RGB minus 128, clipped, float32 `[3, h, w]`.
+
+        Args:
+          rows, cols: slices of the image, for a region of it.
+        """
+        luma, cb, cr = self.decoded(rows, cols)
+        return _decoded_rgb(luma, cb, cr, YCBCR_TO_RGB.astype(np.float32))
+
+    def error_slope(self, component: int, rows: slice = _ALL) -> np.ndarray:
+        """Returns half the slope of the mean squared error, times the pixels.
+
+        The error is that of the decoded RGB, clipped to 0..255: where it is clipped, a
+        further error costs nothing.
+
+        Args:
+          component: 0, 1 or 2, in whose decoded full-size samples it is the slope.
+          rows: a slice of the image, for some of its rows.
+
+        Returns:
+          float32 `[height, width]`.
+        """
+        luma, cb, cr = self.decoded(rows)
+        matrix = YCBCR_TO_RGB.astype(np.float32)
+        return _error_slope(self.image[rows], luma, cb, cr, matrix, component)
+
+    def add_error_slope(
+        self, gradient: Gradient, component: int, factor: float
+    ) -> None:
+        """Adds `error_slope`, times a factor, to a gradient of the component."""
+        height, width = self.image.shape[:2]
+        for rows in chunks(height, _ROWS):
+            slope = self.error_slope(component, rows)
+            slope *= np.float32(factor)
+            gradient.add(rows, slice(0, width), slope)
+
+    def new_gradient(self, component: int) -> Gradient:
+        """Returns a `Gradient` of a component, zero so far."""
+        sampling = self._sampling_of(component)
+        return Gradient(sampling, self.image.shape[:2], self.sizes[component])
+
+
+class Gradient:
+    """A gradient in a component's coefficients that is given region by region."""
+
+    def __init__(
+        self, sampling: str, image_size: tuple[int, ...], size: tuple[int, int]
+    ):
+        """Starts with zeros.
+
+        Args:
+          sampling: one of `jpeg.SUBSAMPLINGS`; "4:4:4" for luma.
+          image_size: (height, width) of the image, in px.
+          size: (height, width) of the component, in samples.
+        """
+        self._factors = factors(sampling)
+        self._image_size = image_size
+        self._weight = nearest_weight(size[1])
+        self._samples = np.zeros(size, np.float32)
+
+    def add(self, rows: slice, cols: slice, gradient: np.ndarray) -> None:
+        """Adds the gradient in a region of the decoded component at full size.
+
+        Args:
+          rows, cols: slices of the image that start at even numbers.
+          gradient: float32 `[h, w]`.
+        """
+        if self._factors == (1, 1):
+            self._samples[rows, cols] += gradient
+            return
+        # Two px more on each side, which the filter mixes with those of the region.
+        margins = [
+            (min(2, region.start), min(2, side - region.stop))
+            for region, side in zip((rows, cols), self._image_size, strict=True)
+        ]
+        padded = np.pad(gradient, margins)
+        places = [
+            slice(
+                (region.start - before) // factor,
+                -(-(region.stop + after) // factor),
+            )
+            for region, (before, after), factor in zip(
+                (rows, cols), margins, self._factors, strict=True
+            )
+        ]
+        own = self._samples[tuple(places)]
+        planes.add_adjoint(padded, self._factors, self._weight, own)
+
+    def coefficients(self) -> np.ndarray:
+        """Returns the gradient, float32 `[blocks, 64]`, zigzag, and frees its memory.
+
+        Nothing can be added afterwards.
+        """
+        samples = self._samples
+        del self._samples
+        return planes.gradient_to_coefficients(samples)
+
+
+@njit
+def _decoded_rgb(luma, cb, cr, matrix):
+    height, width = luma.shape
+    out = np.empty((3, height, width), np.float32)
+    for channel in range(3):
+        row = matrix[channel]
+        for y in range(height):
+            for x in range(width):
+                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
+                out[channel, y, x] = min(max(value, np.float32(-128)), np.float32(127))
+    return out
+
+
+@njit
+def _error_slope(image, luma, cb, cr, matrix, component):
+    height, width = luma.shape
+    out = np.empty((height, width), np.float32)
+    for y in range(height):
+        for x in range(width):
+            slope = np.float32(0)
+            for channel in range(3):
+                row = matrix[channel]
+                value = row[0] * (luma[y, x] + np.float32(128))
+                value += row[1] * cb[y, x] + row[2] * cr[y, x]
+                value = min(max(value, np.float32(0)), np.float32(255))
+                slope += row[component] * (value - image[y, x, channel])
+            out[y, x] = slope / np.float32(3)
+    return out

@@ -1,0 +1,3 @@
+"""A checkpoint as a training leaves it."""
+
+from tests.training.conftest import checkpoint, folder  # noqa: F401
