@@ -23,13 +23,13 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from ljpeg_attention import LJPEGAttention
 from tests.commands.helpers import (
-    asymmetric_tables,
     compress_ljpeg,
     compress_pil,
     photograph,
     save_png,
 )
 from tests.paths import ROOT
+from tests.tables_models import asymmetric_tables
 from training.differentiable import rgb_to_dct
 
 ORIENTATION = 274

@@ -16,12 +16,12 @@ from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
 from tests.commands.helpers import (
-    asymmetric_tables,
     compress_ljpeg,
     photograph,
     save_png,
 )
 from tests.records import record_of
+from tests.tables_models import asymmetric_tables
 
 
 def export(model_class, *argv):
