@@ -7,7 +7,10 @@ import re
 import pytest
 
 import arg_parser
+from learned_jpeg.codec.options import EncodeOptions
+from learned_jpeg.commands import arguments
 from learned_jpeg.models import contract
+from learned_jpeg.search.targets import Target
 
 TRAIN = {
     "train_glob": "images/*.png",
@@ -61,21 +64,21 @@ COMPRESS = {
     "verbose": False,
     "device": "auto",
     "workers": None,
+    "quality": None,
+    "lmbda": None,
+    "refine_steps": 0,
+    "precision": None,
 }
-# Of ljpeg.py without a checkpoint.
-WITHOUT_MODEL = {
-    "quality": 75,
-    "quantization": "rdoq",
-    "tune": None,
-    "subsampling": None,
-}
-EXPORT = {"output": None, "force": False, "format": "cjpeg"}
+# Of ljpeg.py and compress.py without a checkpoint.
+WITHOUT_MODEL = {"quantization": "search", "tune": None, "checkpoint_dir": None}
+EXPORT = {"output": None, "force": False, "format": "cjpeg", "quality": None}
 PARSERS = {
     **{
         name: functools.partial(arg_parser.parse_model, contract.load_model_class(name))
         for name in contract.MODELS
     },
     "evaluate": arg_parser.parse_evaluate,
+    "compress": arguments.parse_compress,
 }
 COMMANDS = {
     "ljpeg": {"train": [], "compress": ["a.png"], "export": []},
@@ -131,16 +134,10 @@ def test_defaults_of_train_are_those_of_the_specification(script, own):
 @pytest.mark.parametrize(
     "script, own",
     [
-        ("ljpeg", {"checkpoint_dir": None, "refine_steps": 0, **WITHOUT_MODEL}),
-        (
-            "ljpeg_attention",
-            {"checkpoint_dir": "train", "refine_steps": 0, "precision": None},
-        ),
+        ("ljpeg", WITHOUT_MODEL),
+        ("ljpeg_attention", {"checkpoint_dir": "train"}),
         ("ljpeg_PIL", {"checkpoint_dir": None, "quality": 75}),
-        (
-            "google_baseline",
-            {"checkpoint_dir": "train", "quality": 25, "precision": None},
-        ),
+        ("google_baseline", {"checkpoint_dir": "train", "quality": 25}),
     ],
 )
 def test_defaults_of_compress(script, own):
@@ -168,7 +165,7 @@ def test_defaults_of_evaluate():
         "runs": None,
         "google_dir": None,
         "test_image_glob": ["images/*.png"],
-        "entropy_coding": "default",
+        "entropy_coding": "standard",
         "quantization": "round",
         "tune": "model",
         "subsampling": None,
@@ -274,7 +271,6 @@ def test_output_dir_of_evaluate_overrides_the_batch_dir():
 # --- Refusals ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("script", ["ljpeg", "ljpeg_attention", "google_baseline"])
 @pytest.mark.parametrize(
     "flag, value",
     [
@@ -295,10 +291,11 @@ def test_output_dir_of_evaluate_overrides_the_batch_dir():
         ("--precision", "float16"),
     ],
 )
-def test_wrong_values_of_train_are_refused_by_name(capsys, script, flag, value):
-    line = refusal(capsys, PARSERS[script], ["train", flag, value])
-    assert f"argument {flag}:" in line
-    assert value in line
+def test_wrong_values_of_train_are_refused_by_name(capsys, flag, value):
+    for script in ("ljpeg", "ljpeg_attention", "google_baseline"):
+        line = refusal(capsys, PARSERS[script], ["train", flag, value])
+        assert f"argument {flag}:" in line
+        assert value in line
 
 
 @pytest.mark.parametrize(
@@ -419,9 +416,11 @@ def test_flags_of_train_that_go_together_are_taken(script, flags):
         ("--workers", "0"),
     ],
 )
-@pytest.mark.parametrize("script", ["ljpeg_PIL", "google_baseline"])
-def test_wrong_values_of_compress_are_refused(capsys, script, flag, value):
-    line = refusal(capsys, PARSERS[script], ["compress", "a.png", flag, value])
+def test_wrong_values_of_compress_are_refused(capsys, flag, value):
+    for script in ("ljpeg_PIL", "google_baseline"):
+        line = refusal(capsys, PARSERS[script], ["compress", "a.png", flag, value])
+        assert f"argument {flag}:" in line
+    line = refusal(capsys, arguments.parse_compress, ["a.png", flag, value])
     assert f"argument {flag}:" in line
 
 
@@ -441,23 +440,111 @@ def test_wrong_values_of_evaluate_are_refused(capsys, argv, flag):
     assert flag in line
 
 
+CODING_COMMANDS = {
+    "ljpeg": ["--checkpoint_dir", "d", "compress", "a.png"],
+    **{script: ["compress", "a.png"] for script in [*COMMANDS][1:]},
+    "evaluate": ["--batch_dir", "b"],
+}
+
+
+@pytest.mark.parametrize("script", CODING_COMMANDS)
+def test_old_words_are_understood(script):
+    argv, parse = CODING_COMMANDS[script], PARSERS[script]
+    args = parse([*argv, "--quantization", "rdoq"])
+    assert args.quantization == "search"
+    args = parse([*argv, "--entropy_coding", "default"])
+    assert (args.quantization, args.entropy_coding) == ("round", "standard")
+    for flags in ("--entropy_coding trellis", "--quantization mozjpeg"):
+        args = parse([*argv, *flags.split()])
+        assert (args.quantization, args.entropy_coding) == ("mozjpeg", "optimized")
+
+
+def test_old_words_of_the_search_without_a_model():
+    for parse, argv in (
+        (PARSERS["ljpeg"], ["compress", "a.png"]),
+        (arguments.parse_compress, ["a.png"]),
+    ):
+        args = parse([*argv, "--quantization", "rdoq", "--entropy_coding", "default"])
+        assert (args.quantization, args.entropy_coding) == ("search", "standard")
+
+
+@pytest.mark.parametrize("script", CODING_COMMANDS)
+def test_trellis_takes_no_other_quantization(capsys, script):
+    argv, parse = CODING_COMMANDS[script], PARSERS[script]
+    flags = [["--quantization", "search"], ["--quantization", "rdoq"]]
+    # The tables of the other two are not learned, there is no loss to go on with.
+    if script not in ("ljpeg_PIL", "google_baseline"):
+        flags.append(["--refine_steps", "3"])
+    for flag in flags:
+        assert parse([*argv, *flag])
+        line = refusal(capsys, parse, [*argv, "--entropy_coding", "trellis", *flag])
+        assert "--entropy_coding trellis" in line and flag[0] in line
+
+
 @pytest.mark.parametrize(
-    "script, argv",
+    "flags, words",
     [
-        ("ljpeg", ["--checkpoint_dir", "d", "compress", "a.png"]),
-        *((script, ["compress", "a.png"]) for script in [*COMMANDS][1:]),
-        ("evaluate", ["--batch_dir", "b"]),
+        ("--tune psnr", ("--tune psnr", "--quantization search")),
+        ("--quantization mozjpeg --tune psnr", ("--tune psnr", "--quantization")),
+        ("--quantization mozjpeg --entropy_coding standard", ("standard", "mozjpeg")),
+        ("--quantization mozjpeg --refine_steps 1", ("--refine_steps", "mozjpeg")),
+        ("--quantization search --refine_steps 1", ("--refine_steps", "search")),
+        ("--refine_steps 1 --subsampling 4:2:0", ("--refine_steps", "--subsampling")),
     ],
 )
-def test_trellis_coding_takes_no_other_quantization(capsys, script, argv):
-    trellis = [*argv, "--entropy_coding", "trellis"]
-    assert PARSERS[script](trellis).entropy_coding == "trellis"
-    flags = [["--quantization", "rdoq"], ["--refine_steps", "3"]]
-    # The tables of these two are not learned, there is no loss to go on with.
-    for flag in flags[: 1 if script in ("ljpeg_PIL", "google_baseline") else None]:
-        assert PARSERS[script]([*argv, *flag])
-        line = refusal(capsys, PARSERS[script], [*trellis, *flag])
-        assert "--entropy_coding trellis" in line and flag[0] in line
+def test_flags_of_an_encoding_without_effect_are_refused(capsys, flags, words):
+    for script in ("ljpeg", "ljpeg_attention", "evaluate"):
+        argv = [*CODING_COMMANDS[script], *flags.split()]
+        line = refusal(capsys, PARSERS[script], argv)
+        assert all(word in line for word in words)
+
+
+def test_lambda_is_for_a_search(capsys):
+    for script in COMMANDS:
+        argv = [*CODING_COMMANDS[script], "--lambda", "0.01"]
+        line = refusal(capsys, PARSERS[script], argv)
+        assert "--lambda has no effect without --quantization search" in line
+        args = PARSERS[script]([*argv, "--quantization", "search"])
+        assert args.lmbda == 0.01
+    for value in ("0", "-1", "nan", "inf", "x"):
+        line = refusal(capsys, arguments.parse_compress, ["a.png", "--lambda", value])
+        assert "argument --lambda:" in line
+
+
+@pytest.mark.parametrize(
+    "flags, options",
+    [
+        ("", EncodeOptions()),
+        ("--quality 40", EncodeOptions(quality=40)),
+        ("--lambda 0.1 --tune psnr", EncodeOptions(lmbda=0.1, tune="psnr")),
+        ("--target_bytes 2k", EncodeOptions(target=Target("bytes", 2000))),
+        ("--target_ms_ssim 0.9", EncodeOptions(target=Target("ms_ssim", 0.9))),
+        (
+            "--model d --quantization mozjpeg --subsampling 4:2:2",
+            EncodeOptions(quantization="mozjpeg", subsampling="4:2:2", tune="model"),
+        ),
+        (
+            "--model d --refine_steps 3 --entropy_coding standard",
+            EncodeOptions(
+                quantization="round",
+                tune="model",
+                refine_steps=3,
+                entropy_coding="standard",
+            ),
+        ),
+    ],
+)
+def test_flags_become_options(flags, options):
+    args = arguments.parse_compress(["a.png", *flags.split()])
+    assert arguments.options_of(args) == options
+
+
+def test_a_target_stands_in_for_the_default_quality():
+    args = PARSERS["ljpeg_PIL"](["compress", "a.png", "--target_psnr", "30"])
+    found = arguments.options_of(args)
+    assert (found.quality, found.target) == (None, Target("psnr", 30))
+    args = PARSERS["ljpeg_PIL"](["compress", "a.png"])
+    assert arguments.options_of(args).quality == 75
 
 
 @pytest.mark.parametrize("steps", ["-1", "2.5"])
@@ -478,18 +565,26 @@ def test_baseline_cannot_be_refined(capsys):
 
 
 def test_defaults_of_compress_with_a_checkpoint_of_ljpeg():
-    """As of the other models."""
+    """The same as with other models."""
     argv = ["--checkpoint_dir", "d", "compress", "a.png"]
-    own = {"checkpoint_dir": "d", "refine_steps": 0, "quality": None}
-    wanted = {"command": "compress", **COMPRESS, **own}
+    wanted = {"command": "compress", **COMPRESS, "checkpoint_dir": "d"}
     assert vars(PARSERS["ljpeg"](argv)) == wanted
+
+
+def test_defaults_of_compress_py():
+    assert vars(arguments.parse_compress(["a.png"])) == {**COMPRESS, **WITHOUT_MODEL}
+    found = vars(arguments.parse_compress(["a.png", "--model", "d"]))
+    assert found == {**COMPRESS, "checkpoint_dir": "d"}
 
 
 @pytest.mark.parametrize(
     "words, named",
     [
         ("--checkpoint_dir d compress a.png --quality 5", "--quality"),
-        ("compress a.png --quantization round", "--quantization round"),
+        ("compress a.png --quantization round", "leave out --quantization"),
+        ("compress a.png --quantization mozjpeg", "leave out --quantization"),
+        ("compress a.png --quality 5 --lambda 1", "--lambda"),
+        ("compress a.png --lambda 1 --target_bytes 9k", "--target_bytes"),
         ("compress a.png --tune model", "--tune model"),
         ("compress a.png --entropy_coding trellis", "trellis"),
         ("compress a.png --refine_steps 3", "--refine_steps"),

@@ -330,8 +330,8 @@ def finish_compress(parser, args, *, has_model: bool) -> None:
     if not has_model and (args.quantization != "search" or args.tune == OWN_LOSS):
         parser.error(
             "without a checkpoint there is no model, and only --quantization search "
-            f"works: leave out --quantization and --tune {OWN_LOSS}, or use "
-            "ljpeg_PIL.py"
+            f"works: leave out --quantization, --entropy_coding {_TRELLIS} and --tune "
+            f"{OWN_LOSS}, or use ljpeg_PIL.py"
         )
     check_encoding(parser, args)
     if args.lmbda is not None and args.quantization != "search":

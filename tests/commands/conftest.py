@@ -4,7 +4,8 @@ import pytest
 
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
-from tests.commands.helpers import asymmetric_tables, train, write_checkpoint
+from tests.commands.helpers import train, write_checkpoint
+from tests.tables_models import asymmetric_tables
 
 
 @pytest.fixture(scope="module")

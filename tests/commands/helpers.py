@@ -34,13 +34,6 @@ def save_png(path, height=40, width=56, seed=0):
     return path
 
 
-def asymmetric_tables(scale):
-    """uint8 `[2, 8 (v), 8 (u)]`, no entry equal to that of the transposed table."""
-    v, u = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
-    luma = scale + 2 * v + 5 * u
-    return np.stack([luma, luma + 3 + v]).astype(np.uint8)
-
-
 def write_checkpoint(folder, tables, lmbda=0.01, step=7):
     """A checkpoint of ljpeg.py with the given tables, as training leaves it."""
     folder.mkdir(parents=True)

@@ -10,8 +10,8 @@ import tracemalloc
 import pytest
 
 import arg_parser
+from learned_jpeg.commands import batch_jobs
 from learned_jpeg.commands import run as commands
-from learned_jpeg.commands import shares
 from learned_jpeg.commands.records import RecordFile, read_records
 from learned_jpeg.commands.shards import Shard, stable_hash
 from learned_jpeg.common.errors import UserError
@@ -214,7 +214,7 @@ def test_two_of_one_stem_keep_their_suffixes_in_whatever_shard(photos, tmp_path)
     ],
 )
 def test_results_stay_below_their_folder(path, wanted):
-    assert shares.output_of(path, "out") == wanted
+    assert batch_jobs.output_of(path, "out") == wanted
 
 
 def test_folders_are_shared_out_as_well(photos, capsys):
@@ -230,9 +230,9 @@ def test_calls_that_do_not_fit_are_refused_and_lose_nothing(photos):
     before = (results(), recorded(0))
     with pytest.raises(UserError, match="begun as 3 shards"):
         share(0, 4)
-    with pytest.raises(UserError, match="entropy_coding optimized -> default"):
+    with pytest.raises(UserError, match="entropy_coding optimized -> standard"):
         share(1, 3, "--entropy_coding", "default")
-    folder = shares.ShardFolder("out")
+    folder = batch_jobs.ShardFolder("out")
     with open("out/_shards/call.json") as file:
         call = json.load(file)["call"]
     with (
@@ -248,8 +248,8 @@ def test_calls_that_do_not_fit_are_refused_and_lose_nothing(photos):
 @pytest.mark.parametrize(
     "flags, word",
     [
-        ("", "name images"),
-        ("a.png --files_from list -o out", "name images"),
+        ("", "name the images"),
+        ("a.png --files_from list -o out", "name the images"),
         ("a.png --shard 0/2", "by -o"),
         ("--files_from list -o a.jpg", "by -o"),
         ("--files_from list -o out --force", "--force"),
@@ -281,7 +281,7 @@ def test_little_is_held_of_a_long_list(photos, monkeypatch):
     )
     tracemalloc.start()
     try:
-        with shares.opened_share(args, None) as work:
+        with batch_jobs.opened_batch_job(args, None) as work:
             count = sum(1 for _ in work.pairs)
         peak = tracemalloc.get_traced_memory()[1]
     finally:

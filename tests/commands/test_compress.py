@@ -12,27 +12,24 @@ import sys
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from learned_jpeg.codec.codecs import Codecs
 from PIL import Image, ImageCms
 
 import arg_parser
-from learned_jpeg.codec import file_coding
+from learned_jpeg.codec.options import EncodeOptions
+from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.commands import run as commands
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
-from learned_jpeg.models import folders
-from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
-from ljpeg_PIL import StandardJPEG
 from tests.commands.helpers import (
-    asymmetric_tables,
     compress_ljpeg,
     compress_pil,
     photograph,
     save_png,
 )
 from tests.paths import ROOT
+from tests.tables_models import asymmetric_tables
 from training.differentiable import rgb_to_dct
 
 ORIENTATION = 274
@@ -190,60 +187,52 @@ def test_output_that_is_the_input_itself_is_refused(tmp_path, monkeypatch, spell
     assert (tmp_path / "a.jpg").read_bytes() == data
 
 
-def restored(model_class, folder):
-    """Context of a `Codec` made from a checkpoint without `compression`."""
-    prefix = folders.find_checkpoint(str(folder))
-    settings = folders.load_settings(str(folder), model_class.NAME)
-    return Codecs("float32").make(model_class, settings, prefix)
+def coded(folder, image, **options):
+    """The bytes of an image by a checkpoint without the command."""
+    networks = Networks("float32")
+    with TrainedModel.load(str(folder), networks=networks) as model:
+        return model.codec(EncodeOptions(**options)).encode(image)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("coding", ["default", "optimized"])
-def test_integers_in_the_file_are_those_of_the_model(
-    tmp_path, tables_dir, run_dir, coding
-):
+@pytest.mark.parametrize("coding", ["standard", "optimized"])
+def test_files_are_those_of_the_model(tmp_path, tables_dir, run_dir, coding):
     for folder in (tables_dir, run_dir / "lambda_05" / "train"):
         path = save_png(tmp_path / "a.png", 43, 61)
         flags = ["--entropy_coding", coding, "-f"]
         assert compress_ljpeg(folder, path, *flags) == 0
-        found = jpeg_file.read_coefficients((tmp_path / "a.jpg").read_bytes())
-        with restored(LJPEG, folder) as model:
-            wanted = model.quantize(photograph(43, 61))
-        np.testing.assert_array_equal(found.integers, wanted.integers)
-        np.testing.assert_array_equal(found.qtables, wanted.qtables)
-        assert (found.height, found.width) == (43, 61)
+        wanted = coded(
+            folder, photograph(43, 61), quantization="round", entropy_coding=coding
+        )
+        assert (tmp_path / "a.jpg").read_bytes() == wanted
 
 
-@pytest.mark.slow
-def test_integers_of_the_attention_model_are_in_the_file(tmp_path, attention_dir):
+def test_files_of_the_attention_model_are_its(tmp_path, attention_dir):
     path = save_png(tmp_path / "a.png", 43, 61)
     argv = f"--checkpoint_dir {attention_dir} compress {path} --precision float32"
     args = arg_parser.parse_model(LJPEGAttention, argv.split())
     assert commands.run(LJPEGAttention, args) == 0
-    found = jpeg_file.read_coefficients((tmp_path / "a.jpg").read_bytes())
-    with restored(LJPEGAttention, attention_dir) as model:
-        wanted = model.quantize(photograph(43, 61))
-    np.testing.assert_array_equal(found.integers, wanted.integers)
-    np.testing.assert_array_equal(found.qtables, wanted.qtables)
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert data == coded(attention_dir, photograph(43, 61), quantization="round")
+    found = jpeg_file.read_coefficients(data)
     # Attention lies in (0, 1), so it must have taken energy away.
     with tf.Graph().as_default(), tf.Session() as session:
         x = tf.constant(photograph(43, 61)[None] / np.float32(255))
         dct = session.run(rgb_to_dct(x))[0]
-    without = np.round(dct / wanted.qtables.transpose(1, 2, 0)[..., [0, 1, 1]])
-    energy = np.square(wanted.integers[:, :, 1:], dtype=np.int64).sum()
+    without = np.round(dct / found.qtables.transpose(1, 2, 0)[..., [0, 1, 1]])
+    energy = np.square(found.integers[:, :, 1:], dtype=np.int64).sum()
     assert energy < np.square(without[:, :, 1:]).sum()
 
 
-def test_optimized_shows_the_same_pixels_in_fewer_bytes_than_default(tmp_path, run_dir):
+def test_optimized_shows_the_same_pixels_in_fewer_bytes(tmp_path, run_dir):
     path = save_png(tmp_path / "a.png", 64, 96)
     folder = run_dir / "lambda_005"
-    for coding in ("default", "optimized"):
+    for coding in ("standard", "optimized"):
         output = tmp_path / f"{coding}.jpg"
         flags = ["-o", output, "--entropy_coding", coding]
         assert compress_ljpeg(folder, path, *flags) == 0
-    default, optimized = tmp_path / "default.jpg", tmp_path / "optimized.jpg"
-    np.testing.assert_array_equal(decode(default), decode(optimized))
-    assert optimized.stat().st_size < 0.95 * default.stat().st_size
+    standard, optimized = tmp_path / "standard.jpg", tmp_path / "optimized.jpg"
+    np.testing.assert_array_equal(decode(standard), decode(optimized))
+    assert optimized.stat().st_size < 0.95 * standard.stat().st_size
 
 
 def test_optimized_is_the_coding_without_a_flag(tmp_path):
@@ -254,17 +243,38 @@ def test_optimized_is_the_coding_without_a_flag(tmp_path):
     assert (tmp_path / "a.jpg").read_bytes() == (tmp_path / "b.jpg").read_bytes()
 
 
-def test_trellis_writes_the_tables_of_the_model(tmp_path, run_dir):
+def test_mozjpeg_writes_the_tables_of_the_model(tmp_path, run_dir):
     path = save_png(tmp_path / "a.png", 64, 96)
-    mse = {}
-    for coding in ("default", "trellis"):
-        flags = ["--entropy_coding", coding, "--force"]
-        assert compress_ljpeg(run_dir / "lambda_05", path, *flags) == 0
-        found = jpeg_file.read_coefficients((tmp_path / "a.jpg").read_bytes())
+    mse, files = {}, {}
+    for flags in (
+        "--quantization round",
+        "--quantization mozjpeg",
+        "--entropy_coding trellis",  # its name in older versions
+    ):
+        argv = [path, *flags.split(), "--force"]
+        assert compress_ljpeg(run_dir / "lambda_05", *argv) == 0
+        files[flags] = (tmp_path / "a.jpg").read_bytes()
+        found = jpeg_file.read_coefficients(files[flags])
         np.testing.assert_array_equal(found.qtables, asymmetric_tables(30))
         error = decode(tmp_path / "a.jpg") - photograph(64, 96).astype(float)
-        mse[coding] = np.mean(error**2)
-    assert mse["default"] < mse["trellis"] < 3 * mse["default"]
+        mse[flags] = np.mean(error**2)
+    plain, mozjpeg, _ = mse.values()
+    assert plain < mozjpeg < 3 * plain
+    assert files["--quantization mozjpeg"] == files["--entropy_coding trellis"]
+
+
+def test_old_words_write_the_files_of_the_new_ones(tmp_path):
+    path = save_png(tmp_path / "a.png", 40, 56)
+    pairs = {
+        "--entropy_coding default": "--entropy_coding standard",
+        "--quantization rdoq --tune psnr": "--quantization search --tune psnr",
+    }
+    for words in pairs.items():
+        files = []
+        for flags in words:
+            assert compress_pil(path, *flags.split(), "--force") == 0
+            files.append((tmp_path / "a.jpg").read_bytes())
+        assert files[0] == files[1]
 
 
 def test_number_of_workers_does_not_change_a_byte(tmp_path, run_dir):
@@ -279,10 +289,10 @@ def test_number_of_workers_does_not_change_a_byte(tmp_path, run_dir):
 
 
 @pytest.mark.parametrize("quality", [10, 50, 90])
-def test_standard_tables_with_default_coding_are_close_to_pillow(tmp_path, quality):
+def test_standard_tables_and_coding_are_close_to_pillow(tmp_path, quality):
     picture = photograph(192, 256)
     path = save_png(tmp_path / "a.png", 192, 256)
-    assert compress_pil(path, "--entropy_coding", "default", "--quality", quality) == 0
+    assert compress_pil(path, "--entropy_coding", "standard", "--quality", quality) == 0
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
     ours, pillow = (tmp_path / "a.jpg").stat().st_size, len(buffer.getvalue())
@@ -301,9 +311,10 @@ def independent_psnr(original, decoded):
 def printed(text):
     """The numbers of a line of --verbose by their names."""
     found = re.fullmatch(
-        r"(?P<path>.*): (?P<bytes>\d+) bytes, (?P<bpp>\S+) bpp, MSE (?P<mse>\S+), "
+        r"(?P<path>.*): (?P<bytes>\d+) bytes, (?P<bpp>\S+) bpp, "
         r"PSNR (?P<psnr>\S+) dB, MS-SSIM (?P<ms_ssim>\S+) \((?P<db>\S+) dB\), "
-        r"LPIPS (?P<lpips>\S+), SSIMULACRA2 (?P<score>\S+)(?: \((?P<label>.*)\))?",
+        r"LPIPS (?P<lpips>\S+), MSE (?P<mse>\S+), SSIMULACRA2 (?P<score>\S+)"
+        r"(?: \((?P<label>.*)\))?",
         text,
     )
     assert found, text
@@ -542,17 +553,13 @@ def test_upper_case_suffixes_are_found_in_a_folder(tmp_path):
     assert names(tmp_path / "out") == ["A.jpg"]
 
 
-@pytest.mark.parametrize("coding", ["default", "optimized"])
+@pytest.mark.parametrize("coding", ["standard", "optimized"])
 def test_target_bpp_takes_the_largest_quality_that_fits(tmp_path, coding):
     """Against all of 1..100."""
     path = save_png(tmp_path / "a.png", 40, 56)
-    with Codecs().make(StandardJPEG) as model:
-        files = [
-            jpeg_file.encode(
-                model.quantize(photograph(40, 56), quality), file_coding(coding)
-            )
-            for quality in range(1, 101)
-        ]
+    options = EncodeOptions(quantization="round", entropy_coding=coding)
+    codec = standard_tables().codec(options)
+    files = [codec.encode(photograph(40, 56), q) for q in range(1, 101)]
     sizes = [len(data) for data in files]
     for size in np.linspace(sizes[0] + 0.01, sizes[-1] + 9, 9):
         target = f"{8 * size / (40 * 56):.9f}"

@@ -16,11 +16,12 @@ from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
 from tests.commands.helpers import (
-    asymmetric_tables,
     compress_ljpeg,
     photograph,
     save_png,
 )
+from tests.records import record_of
+from tests.tables_models import asymmetric_tables
 
 
 def export(model_class, *argv):
@@ -139,19 +140,24 @@ def test_cjpeg_takes_the_exported_tables(tmp_path, run_dir):
 
 
 @pytest.mark.parametrize(
-    "settings",
-    [{"script": "ljpeg", "lmbda": "x"}, {"script": 1}, {"script": "ljpeg", "vgg": 3}],
+    "record, words",
+    [
+        (record_of("ljpeg", lmbda="x"), '--lambda "x" is no value'),
+        (record_of("ljpeg") | {"script": 1}, "--script 1 is no value"),
+        (record_of("ljpeg", vgg=3), "--vgg 3 is no value"),
+        ({"script": "ljpeg"}, "lacks --lambda"),
+    ],
 )
 def test_absurd_settings_are_one_line_in_export_and_compress(
-    tmp_path, run_dir, settings
+    tmp_path, run_dir, record, words
 ):
     folder = tmp_path / "copy"
     shutil.copytree(run_dir / "lambda_05", folder)
     path = folder / "train" / "settings.json"
-    path.write_text(json.dumps(settings))
+    path.write_text(json.dumps(record))
     picture = save_png(tmp_path / "a.png")
     for call in (export_ljpeg, lambda f: compress_ljpeg(f, picture)):
-        with pytest.raises(UserError, match="is no value of this program") as caught:
+        with pytest.raises(UserError, match=words) as caught:
             call(folder)
         assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
     assert not (tmp_path / "a.jpg").exists()

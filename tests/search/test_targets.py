@@ -119,7 +119,7 @@ def test_target_bytes(photo, tmp_path, value, most):
 
 
 def test_target_bpp_of_a_search_is_met_to_the_percent(photo, tmp_path):
-    argv = ("-o", tmp_path, "--quantization", "rdoq", "--tune", "psnr")
+    argv = ("-o", tmp_path, "--quantization", "search", "--tune", "psnr")
     assert compress_pil(photo, *argv, "--target_bpp", 1.5) == 0
     size = (tmp_path / "a.jpg").stat().st_size
     assert 0.99 * 1.5 <= 8 * size / (168 * 184) <= 1.5
@@ -156,7 +156,7 @@ def test_a_quality_of_plain_tables_is_the_lowest_that_holds(tmp_path):
 def test_a_run_is_searched_from_the_checkpoint_of_the_nearest_lambda(
     photo, tmp_path, capsys
 ):
-    argv = ("-o", tmp_path, "--quantization", "rdoq", "--target_bpp", 1.2, "--json")
+    argv = ("-o", tmp_path, "--quantization", "search", "--target_bpp", 1.2, "--json")
     run = "example_experiments/tables_rdoq_mse"
     assert compress_ljpeg(run, photo, *argv, tmp_path / "x.jsonl") == 0
     record = json.loads((tmp_path / "x.jsonl").read_text())
