@@ -18,11 +18,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from learned_jpeg.jpeg import huffman
+from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.scans import (
     AC,
     DC,
@@ -36,9 +37,6 @@ from learned_jpeg.jpeg.scans import (
     zigzag_blocks,
 )
 from learned_jpeg.jpeg.segments import DHT, EOI, SOF2, SOI, segment
-
-if TYPE_CHECKING:
-    from learned_jpeg.jpeg.file import QuantizedImage
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 

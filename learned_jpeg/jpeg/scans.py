@@ -7,18 +7,15 @@ bits that follow the code (ITU-T T.81, F.1.2 and G.1.2).
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.huffman import ZERO_RUN, Table, size_of
+from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.segments import APP0, DQT, SOS, segment
 from learned_jpeg.jpeg.standard import ZIGZAG
-
-if TYPE_CHECKING:
-    from learned_jpeg.jpeg.file import QuantizedImage
 
 DC, AC = 0, 1  # classes of Huffman tables
 LONGEST_RUN = 32767  # blocks of one end-of-band run (T.81, G.1.2.2)

@@ -1,4 +1,4 @@
-"""The registry of what the search can be tuned for, behind `--tune`, and its lambdas."""
+"""The registry of what the search can be tuned for (`--tune`), and its lambdas."""
 
 from __future__ import annotations
 
