@@ -160,13 +160,13 @@ def _passing_initializer(shape, dtype="float32", **_):
 
 
 class ResConvLayer:
-    """The pre-editing network of Talebi et al., "Better Compression with Deep
-    Pre-Editing", 2020 (arXiv 2002.00113): RGB to RGB, all convolutions `same`.
+    """A network that edits images, RGB to RGB, all convolutions `same`.
 
-    It starts as the identity, for pixels that are not negative: RGB passes every layer
-    in three channels of its own, and the residual branch is scaled by 0. From random
-    weights it would first have to learn to show an image at all, for which learning
-    rates of 1e-5 are far too slow.
+    After Talebi et al., "Better Compression with Deep Pre-Editing", 2020 (arXiv
+    2002.00113). It starts as the identity, for pixels that are not negative: RGB passes
+    every layer in three channels of its own, and the residual branch is scaled by 0.
+    From random weights it would first have to learn to reproduce an image, for which
+    learning rates of 1e-5 are far too low.
     """
 
     def __init__(self, name, filters=(64, 64, 64, 64, 128, 128, 3), dtype="float32"):

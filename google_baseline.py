@@ -58,7 +58,7 @@ class GoogleBaseline:
         low, high = TRAINING_QUALITIES
         quality = tf.random.stateless_uniform([], seed, low, high + 1, tf.int32)
         qtables = standard_tables(quality)
-        noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, seed + [0, 1])
+        noisy = add_gaussian_noise(x, MAX_NOISE_STDDEV, tf.add(seed, [0, 1]))
         dct = jpeg.dct(self._edit(noisy, training=True))
         z = divide(dct, qtables)
         # The mean slope of rounding is 1. That of a polynomial, 1/4, would tell the
@@ -66,7 +66,7 @@ class GoogleBaseline:
         integers = round_with_slopes(dct, qtables, table_slope=0.0)
         x_tilde = jpeg.reconstruct(integers, qtables)
 
-        rate = losses.estimated_bpp(jpeg, z, seed + [0, 3])
+        rate = losses.estimated_bpp(jpeg, z, tf.add(seed, [0, 3]))
         terms = {"mse": losses.mse_255(x, x_tilde), "estimated_bpp": rate}
         loss = self._settings.lmbda * terms["mse"] + rate
         return TrainingGraph(loss, terms, x_tilde, self.code(x, quality), maps={})

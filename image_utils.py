@@ -18,15 +18,17 @@ from learned_jpeg.jpeg.standard import (
     ijg_qtables,
 )
 
+_CHROMA_OFFSET = np.array([0, 128, 128], np.float32)
+
 
 def rgb_to_ycbcr(x: tf.Tensor) -> tf.Tensor:
     """Converts RGB to full-range YCbCr (JFIF), both in 0..255, channels last."""
-    return tf.tensordot(x, _constant(RGB_TO_YCBCR.T), 1) + [0.0, 128.0, 128.0]
+    return tf.tensordot(x, _constant(RGB_TO_YCBCR.T), 1) + _CHROMA_OFFSET
 
 
 def ycbcr_to_rgb(x: tf.Tensor) -> tf.Tensor:
     """Converts full-range YCbCr (JFIF) to RGB, both in 0..255, channels last."""
-    return tf.tensordot(x - [0.0, 128.0, 128.0], _constant(YCBCR_TO_RGB.T), 1)
+    return tf.tensordot(x - _CHROMA_OFFSET, _constant(YCBCR_TO_RGB.T), 1)
 
 
 def pad_to_blocks(
@@ -201,4 +203,4 @@ def add_gaussian_noise(x: tf.Tensor, max_stddev: float, seed: tf.Tensor) -> tf.T
     """
     shape = tf.shape(x)
     stddev = tf.random.stateless_uniform([shape[0], 1, 1, 1], seed, 0.0, max_stddev)
-    return x + stddev * tf.random.stateless_normal(shape, seed + [0, 1])
+    return x + stddev * tf.random.stateless_normal(shape, tf.add(seed, [0, 1]))

@@ -15,12 +15,12 @@ import threading
 
 import numpy as np
 import tqdm
-from learned_jpeg.codec.codecs import Codecs
 from PIL import Image
 
 from evaluation import curves, fingerprint, results
 from evaluation.dots import MODELS, encode_plain, quantization_of
 from learned_jpeg.codec import file_coding
+from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.commands.outputs import plan_outputs
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError

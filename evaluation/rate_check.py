@@ -11,11 +11,11 @@ import os
 
 import numpy as np
 import tqdm
-from learned_jpeg.codec.codecs import Codecs
 
 import arg_parser
 from evaluation import tables
 from evaluation.dots import MODELS, find_lambda_dirs
+from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main

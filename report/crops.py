@@ -13,12 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 import tqdm
-from learned_jpeg.codec.codecs import Codecs
 
 import arg_parser
 from evaluation.dots import MODELS, find_lambda_dirs
 from evaluation.plots import new_figure, save_figure
 from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
 from learned_jpeg.jpeg import file as jpeg_file

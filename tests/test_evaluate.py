@@ -17,7 +17,6 @@ import time
 import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
-from learned_jpeg.codec.codecs import Codecs
 from PIL import Image
 
 import arg_parser
@@ -26,6 +25,7 @@ import google_baseline
 import lpips_tensorflow
 from evaluation import dots, evaluator, plots, results
 from learned_jpeg.codec.codec import Quantization
+from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common import process
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file

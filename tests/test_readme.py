@@ -1,4 +1,4 @@
-"""Every command of the README runs; what the demo's needs is there."""
+"""Every command and every line of Python of the documentation runs."""
 
 import os
 import re
@@ -11,28 +11,33 @@ from PIL import Image
 
 import arg_parser
 from evaluation.dots import find_lambda_dirs
+from tests import synthetic
 from tests.paths import ROOT
 
 # A training of the README takes minutes.
 SHORTER = {"STEPS=800": "STEPS=2", '"0.001 0.004 0.016 0.08"': "0.016"}
 
 
-def blocks():
-    text = (ROOT / "README.md").read_text("utf-8")
-    return re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+def blocks(page, language):
+    """The code blocks of a page."""
+    text = (ROOT / page).read_text("utf-8")
+    pattern = rf"^```{language}\n(.*?)^```"
+    return re.findall(pattern, text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.slow
-def test_every_command_runs(tmp_path, smooth_picture):
+def test_every_command_runs(tmp_path):
     for path in ROOT.iterdir():
         if path.suffix in (".py", ".sh"):
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / "photos").mkdir()
     for seed in range(2):
-        picture = smooth_picture(seed, 136, 150 + seed)
-        Image.fromarray(picture).save(tmp_path / "photos" / f"{seed}.png")
-    demo, *commands = blocks()
-    assert demo == "make demo\n" and len(commands) == 2
+        image = Image.fromarray(synthetic.smooth_image(seed, 136, 150 + seed))
+        image.save(tmp_path / "photos" / f"{seed}.png")
+    fresh_clone, installation, *commands = blocks("README.md", "sh")
+    assert fresh_clone == "make demo\nmake test\n" and len(commands) == 2
+    # tests/test_wheel.py installs the package and calls the command.
+    assert re.fullmatch(r"pip install \.\nlearned-jpeg \S+ -o \w+\n", installation)
     folder = os.path.dirname(sys.executable)
     environment = {**os.environ, "PYTHON": sys.executable}
     environment["PATH"] = f"{folder}:{environment['PATH']}"
@@ -50,6 +55,23 @@ def test_every_command_runs(tmp_path, smooth_picture):
     names = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*")}
     assert {"smaller/0.jpg", "smaller/1.jpg", "runs/report.html"} <= names
     assert "runs/_output/mine-lambda_0016.csv" in names
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["README.md", "docs/python.md"])
+def test_every_python_block_runs(page, tmp_path):
+    for name in ("example_images", "example_experiments"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks(page, "python"))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    with Image.open(tmp_path / "coffee.jpg") as written:
+        assert written.format == "JPEG"
 
 
 def test_demo_measures_what_the_readme_says():

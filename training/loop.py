@@ -355,9 +355,11 @@ class StopSignals:
     """Turns Ctrl-C and SIGTERM into a flag, so that a step ends and is saved."""
 
     def __init__(self):
-        self.signal = None
+        """Catches nothing yet."""
+        self.signal: int | None = None
 
     def __enter__(self):
+        """Starts to catch signals."""
         signals = (signal.SIGINT, signal.SIGTERM)
         self._previous = {s: signal.signal(s, self._handle) for s in signals}
         return self
@@ -369,5 +371,6 @@ class StopSignals:
         signal.signal(number, self._previous[number])
 
     def __exit__(self, *error):
+        """Leaves signals to whoever had them before."""
         for number, handler in self._previous.items():
             signal.signal(number, handler)

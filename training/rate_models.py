@@ -49,7 +49,7 @@ class FactorizedRate:
             own = image_utils.merge_last_axes(own, 3)
             own = tf.reshape(own, [-1, own.shape.as_list()[-1]])
             noise = tf.random.stateless_uniform(
-                tf.shape(own), seed + [0, index], -0.5, 0.5
+                tf.shape(own), tf.add(seed, [0, index]), -0.5, 0.5
             )
             nats -= tf.reduce_sum(prior.log_prob(own + noise))
         return nats / (np.log(2) * tf.cast(num_pixels, tf.float32))
@@ -80,7 +80,7 @@ def bits_of_checkpoint(prefix: str, limit: int, sampling: str = "4:4:4") -> np.n
     """Reads the bits of integers from the entropy model in a checkpoint.
 
     Args:
-      prefix: as from `checkpoints.find_checkpoint`, of a model of
+      prefix: as from `folders.find_checkpoint`, of a model of
         `--rate_model entropy`.
       limit: the largest integer.
       sampling: that it was trained at.

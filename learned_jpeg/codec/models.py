@@ -32,7 +32,7 @@ class CodecModel(Protocol):
           edited: whether the edited image is wanted.
 
         Returns:
-          A list as from `transform.picture_to_dct`, and the edited image, uint8
+          A list as from `transform.image_to_dct`, and the edited image, uint8
           `[h, w, 3]`, or None.
         """
         ...
@@ -55,7 +55,7 @@ class TablesModel:
     def code(self, image, quality, edited):
         """Computes the coefficients, see `CodecModel.code`."""
         del quality
-        dct = transform.picture_to_dct(image, self.sampling)
+        dct = transform.image_to_dct(image, self.sampling)
         return dct, image if edited else None
 
     def qtables(self, quality):

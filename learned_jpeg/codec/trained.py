@@ -211,6 +211,7 @@ class TrainedModel:
                 "--subsampling 4:4:4, or leave it out"
             )
         lmbda = self._checked_lambda()
+        assert self._prefix is not None, "only checkpoints have an entropy model"
         with needs_tensorflow("--refine_steps"):
             from learned_jpeg.codec.distortion_gradient import DistortionGradient
             from training.rate_models import bits_of_checkpoint

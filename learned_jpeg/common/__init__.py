@@ -1,4 +1,4 @@
-"""What every room shares: errors of one line, files written whole, the machine.
+"""Tools that all rooms share: errors of one line, atomic files, cores and memory.
 
-Nothing here knows of JPEG or of images.
+Nothing here depends on JPEG or on images.
 """

@@ -1,4 +1,6 @@
-"""Writes files so that none is ever half-written, or by two at once."""
+"""Writes files so that none is ever half-written, or written by two processes."""
+
+from __future__ import annotations
 
 import contextlib
 import errno
@@ -8,16 +10,24 @@ import secrets
 import shutil
 import stat
 import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.paths import PathLike
 
 _OWN_NAME = re.compile(r"\.tmp-[0-9a-f]{16}(\.[^.]*)?")
 _STALE_SECONDS = 24 * 3600
-_tidied = set()  # folders that this process has looked through
+_tidied: set[str] = set()  # folders from which this process has removed stale files
 
 
-def write_atomically(path, data: bytes, replace=True, guard=None):
-    """Writes a file that is there in whole or not at all; see `atomic_path`.
+def write_atomically(
+    path: PathLike,
+    data: bytes,
+    replace: bool = True,
+    guard: AbstractContextManager | None = None,
+) -> None:
+    """Writes a file completely or not at all; see `atomic_path` for the arguments.
 
     Raises:
       OSError: with `path` as its filename; an older file there is untouched.
@@ -30,24 +40,25 @@ def write_atomically(path, data: bytes, replace=True, guard=None):
 
 
 @contextlib.contextmanager
-def atomic_path(path, replace=True, guard=None):
-    """Yields a temporary path to write to, which then takes the place of `path`.
+def atomic_path(
+    path: PathLike, replace: bool = True, guard: AbstractContextManager | None = None
+) -> Iterator[str]:
+    """Yields a temporary path to write to; the file is renamed to `path` at the end.
 
-    The temporary file lies in the same folder, is hidden, and has the same suffix,
-    for libraries that go by it. It is removed if anything fails; what killed runs
-    have left there is removed once it is a day old. The file has the permissions
-    that open() would give it, a link is followed as open() would, and a device such
-    as /dev/null is written directly.
+    The temporary file is hidden, lies in the same folder and has the same suffix,
+    because some libraries choose a format by it. It is removed if anything fails. Files
+    that killed runs have left there are removed when they are a day old. The file gets
+    the permissions that open() would give it, a link is followed as open() would, and a
+    device such as /dev/null is written directly.
 
     Args:
-      path: of the file.
-      replace: whether an older file may be replaced; if not, `path` is made in one
-        step with finding that it is free, so that two processes cannot both make it.
-      guard: a context that is entered for the moment at which the file takes its
-        place, and may raise to keep it from that.
+      path: path of the file.
+      replace: whether an older file may be replaced. If not, checking that `path` is
+        free and creating it are one step, so that two processes cannot both create it.
+      guard: a context around the renaming; it may raise to prevent that.
 
     Raises:
-      FileExistsError: something is at `path`, and `replace` is false.
+      FileExistsError: `path` exists, and `replace` is false.
       OSError: with `path` as its filename; an older file there is untouched.
     """
     path = os.fspath(path)
@@ -74,13 +85,15 @@ def atomic_path(path, replace=True, guard=None):
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(temporary)
-        if getattr(error, "errno", None) and error.filename in (None, temporary):
-            raise OSError(error.errno, error.strerror, path) from error
-        raise
+        if not isinstance(error, OSError) or not error.errno:
+            raise
+        if error.filename not in (None, temporary):
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
 
 
-def _sync(path):
-    """Returns once the bytes of a file are on the disk."""
+def _sync(path: str) -> None:
+    """Waits until the bytes of a file are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -88,7 +101,7 @@ def _sync(path):
         os.close(descriptor)
 
 
-def _put_in_place(temporary, target, replace):
+def _put_in_place(temporary: str, target: str, replace: bool) -> None:
     if not replace:
         _move_to_free_name(temporary, target)
         return
@@ -97,8 +110,8 @@ def _put_in_place(temporary, target, replace):
     os.replace(temporary, target)
 
 
-def _move_to_free_name(temporary, target):
-    """Renames a file; raises FileExistsError if anything has the name."""
+def _move_to_free_name(temporary: str, target: str) -> None:
+    """Renames a file; raises FileExistsError if the name is taken."""
     try:
         os.link(temporary, target)
     except FileExistsError:
@@ -114,8 +127,8 @@ def _move_to_free_name(temporary, target):
         os.remove(temporary)
 
 
-def _remove_stale_files(folder):
-    """Removes what killed runs left behind, once for each folder of a process."""
+def _remove_stale_files(folder: str) -> None:
+    """Removes what killed runs have left, once for each folder of a process."""
     if folder in _tidied:
         return
     _tidied.add(folder)
@@ -126,7 +139,7 @@ def _remove_stale_files(folder):
                     os.remove(entry.path)
 
 
-def _is_stale(entry):
+def _is_stale(entry: os.DirEntry[str]) -> bool:
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:
@@ -136,13 +149,17 @@ def _is_stale(entry):
 
 
 @contextlib.contextmanager
-def exclusive(path, complaint):
-    """Context that one process at a time is in, for each lock file `path`.
+def exclusive(path: PathLike, complaint: str) -> Iterator[None]:
+    """Holds a lock file, so that one process at a time is inside the context.
+
+    Args:
+      path: path of the lock file.
+      complaint: text of the error if another process holds it.
 
     Raises:
-      UserError: another one is; its text is `complaint`.
+      UserError: another process holds the lock.
     """
-    import filelock  # which few commands need
+    import filelock  # few commands need it
 
     lock = filelock.FileLock(path)
     try:

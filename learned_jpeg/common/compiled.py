@@ -1,9 +1,11 @@
-"""numba's compiler, with a cache on the disk that is right or not used.
+"""Compiles functions by numba, with a cache on the disk that is right or not used.
 
-numba ends with an error where it finds no place to write to, and where a file of its
-cache is damaged; and it takes no notice where a function that another one calls has
-changed in a file of its own. All three are seen to here.
+numba's own cache has three faults, which are mended here: it raises an error where it
+finds no place to write to, and where a file of the cache is damaged; and it does not
+notice that a function which another one calls has changed in another file.
 """
+
+from __future__ import annotations
 
 import contextlib
 import functools
@@ -15,8 +17,11 @@ import pickle
 import stat
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numba
+import numba.core.config
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
@@ -24,25 +29,30 @@ from numba.extending import intrinsic
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
-def njit(function, **options):
-    """Compiles a function at its first call, without the GIL.
+def njit(function: Callable, **options) -> Callable:
+    """Returns a function that is compiled at its first call and runs without the GIL.
 
-    The code is kept in `__pycache__` beside the source, else in the user's folder for
-    caches, else in a folder of the user's own among the temporary ones; where none of
-    them can be written to, it is compiled by every process. `options` are numba's.
+    The code is kept in `__pycache__` next to the source, else in the user's folder for
+    caches, else in a temporary folder that belongs to the user. Where none of them can
+    be written to, every process compiles it.
+
+    Args:
+      function: the function to compile.
+      options: numba's options.
     """
     compiled = numba.njit(nogil=True, **options)(function)
     cache = _cache_of(function)
     if cache is not None:
-        compiled._cache = cache  # as its enable_caching() does
+        # As its enable_caching() does.
+        compiled._cache = cache  # pyright: ignore[reportAttributeAccessIssue]
     return compiled
 
 
 @intrinsic
 def fma(context, factor, other, summand):
-    """`factor * other + summand`, rounded once: an instruction of processors.
+    """Returns `factor * other + summand`, rounded once, by the processor's instruction.
 
-    For floats of one type, in compiled code.
+    It works in compiled code only, for floats of one type.
     """
 
     def generate(context, builder, signature, arguments):
@@ -51,24 +61,31 @@ def fma(context, factor, other, summand):
     return factor(factor, other, summand), generate
 
 
-def _cache_of(function):
+def _cache_of(function: Callable) -> _Cache | None:
     with contextlib.suppress(RuntimeError):  # no place
         return _Cache(function)
     folder = _temporary_folder()
     if folder is None:
         return None
-    before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, folder
-    try:
+    with contextlib.suppress(RuntimeError), _cache_folder(folder):
         return _Cache(function)
-    except RuntimeError:
-        return None
+    return None
+
+
+@contextlib.contextmanager
+def _cache_folder(folder: str) -> Iterator[None]:
+    """Sets the folder of numba's caches, a setting of the process, for a moment."""
+    config: Any = numba.core.config
+    before, config.CACHE_DIR = config.CACHE_DIR, folder
+    try:
+        yield
     finally:
-        numba.config.CACHE_DIR = before
+        config.CACHE_DIR = before
 
 
 @functools.cache
-def _temporary_folder():
-    """A folder that nobody else can write to, or None: code is loaded from there."""
+def _temporary_folder() -> str | None:
+    """Returns a folder that nobody else can write to, since code is loaded from it."""
     if not hasattr(os, "getuid"):
         return None
     folder = os.path.join(tempfile.gettempdir(), f"learned-jpeg-{os.getuid()}")
@@ -82,14 +99,15 @@ def _temporary_folder():
     return None
 
 
-def _load_array_functions():
-    """Spares numba the import of scipy, a fifth of the start of a program.
+def _load_array_functions() -> None:
+    """Loads numba's array functions without scipy, a fifth of a program's start.
 
-    It looks for a BLAS for products of matrices, which no compiled function has here.
+    numba looks there for a BLAS for matrix products, which no function here computes.
     """
     blas = "scipy.linalg.cython_blas"
     if blas not in sys.modules:
-        sys.modules[blas] = None  # taken for a module that is not there
+        # An entry of None makes Python say that there is no such module.
+        sys.modules[blas] = None  # pyright: ignore[reportArgumentType]
         try:
             importlib.import_module("numba.np.arraymath")
         finally:
@@ -99,7 +117,7 @@ def _load_array_functions():
 class _Cache(FunctionCache):
     """A cache of one function whose files are checked."""
 
-    def __init__(self, function):
+    def __init__(self, function: Callable):
         super().__init__(function)
         self._cache_file = _CheckedFiles(
             self._cache_path,
@@ -108,19 +126,19 @@ class _Cache(FunctionCache):
         )
 
     def load_overload(self, sig, target_context):
-        """Loads compiled code, and before it what numba knows of arrays."""
+        """Loads numba's array functions, then the compiled code."""
         _load_array_functions()
         return super().load_overload(sig, target_context)
 
     def save_overload(self, sig, data):
-        """Saves compiled code; a full disk is no reason not to use it."""
+        """Saves compiled code; on a full disk the code is used without a cache."""
         with contextlib.suppress(OSError):
             super().save_overload(sig, data)
 
 
 @functools.cache
-def _stamp(folder):
-    """Hash of the compiled sources of a package and of this one, which others call."""
+def _stamp(folder: str) -> bytes:
+    """Returns a hash of the compiled sources in a folder and in this package."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     digest = hashlib.sha256()
     for root in sorted({folder, package}):
@@ -134,7 +152,7 @@ def _stamp(folder):
 
 
 class _CheckedFiles(IndexDataCacheFile):
-    """numba's files of an index and of data, each with the SHA-256 of its content."""
+    """The index and data files of numba, each with the SHA-256 of its content."""
 
     def _load_index(self):
         try:
@@ -159,7 +177,7 @@ class _CheckedFiles(IndexDataCacheFile):
             file.write(hashlib.sha256(data).digest() + data)
 
     def _read(self, path):
-        """Content of a file; OSError if it is damaged, for which numba compiles."""
+        """Returns the content of a file; OSError makes numba compile anew."""
         with open(path, "rb") as file:
             digest, data = file.read(_DIGEST_SIZE), file.read()
         if digest != hashlib.sha256(data).digest():

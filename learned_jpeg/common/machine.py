@@ -1,37 +1,41 @@
-"""How many cores and how much memory this process may use."""
+"""Tells how many cores and how much memory this process may use."""
+
+from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 
 _PROCESS, _CGROUPS = "/proc/self", "/sys/fs/cgroup"
-# Limit and use of a cgroup's memory, of version 2 and 1.
+# Limit and use of a cgroup's memory, in version 2 and 1.
 _MEMORY_FILES = (
     ("memory.max", "memory.current"),
     ("memory.limit_in_bytes", "memory.usage_in_bytes"),
 )
 
 
-def usable_cores():
-    """Number of cores that this process may use, by its affinity and its cgroup."""
+def usable_cores() -> int:
+    """Returns how many cores this process may use, by its affinity and its cgroup."""
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
     else:  # neither macOS nor Windows has it
         count = os.cpu_count() or 1
-    shares = [count]
+    limits = [float(count)]
     for folder in _cgroup_folders("cpu"):
-        # Microseconds of every period, of version 2 and 1; "max" or -1 for no limit.
+        # Microseconds in every period, in version 2 and 1; "max" or -1 for no limit.
         quota = _words(folder, "cpu.max") or (
             _words(folder, "cpu.cfs_quota_us") + _words(folder, "cpu.cfs_period_us")
         )
         if len(quota) == 2 and quota[0].isdigit():
-            shares.append(int(quota[0]) / int(quota[1]))
-    return max(1, math.ceil(min(shares)))
+            limits.append(int(quota[0]) / int(quota[1]))
+    return max(1, math.ceil(min(limits)))
 
 
-def available_memory():
-    """Bytes that this process may still take, by the system and by its cgroup.
+def available_memory() -> int | None:
+    """Returns how many bytes this process may still allocate.
 
-    None where the system does not tell.
+    It is the least of what the system and the cgroups allow, or None where the system
+    does not tell.
     """
     found = []
     words = _words("/proc", "meminfo")
@@ -46,15 +50,15 @@ def available_memory():
     return min(found, default=None)
 
 
-def _reclaimable(folder):
-    """Bytes of a cgroup's cached files, which count as used until they are wanted."""
+def _reclaimable(folder: str) -> int:
+    """Returns the bytes of a cgroup's cached files, which count as used memory."""
     words = _words(folder, "memory.stat")
     values = dict(zip(words[::2], words[1::2], strict=False))
     return int(values.get("total_inactive_file", values.get("inactive_file", 0)))
 
 
-def _cgroup_folders(controller):
-    """Folders of this process' cgroup and of those that it lies in."""
+def _cgroup_folders(controller: str) -> Iterator[str]:
+    """Yields the folders of this process' cgroup and of the groups around it."""
     for line in read_text(_PROCESS, "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:  # version 2
@@ -69,12 +73,12 @@ def _cgroup_folders(controller):
             folder = os.path.dirname(folder)
 
 
-def _words(folder, name):
+def _words(folder: str, name: str) -> list[str]:
     return read_text(folder, name).split()
 
 
-def read_text(folder, name):
-    """The text of a small file of the system, "" where there is none."""
+def read_text(folder: str, name: str) -> str:
+    """Returns the text of a small file of the system, "" where there is none."""
     try:
         with open(os.path.join(folder, name), encoding="utf-8") as file:
             return file.read()

@@ -1,29 +1,34 @@
-"""The process of a command: BLAS threads, Ctrl-C, and errors as one line.
+"""Sets up the process of a command: BLAS threads, Ctrl-C, errors as one line.
 
-Importing this module changes the whole process, so only the commands import it, before
-numpy is loaded. `learned_jpeg` as a library never does.
+Importing this module changes the whole process. Only the commands import it, before
+numpy is loaded; `learned_jpeg` as a library never does.
 """
 
+from __future__ import annotations
+
 import gc
+import io
 import logging
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from typing import NoReturn, TextIO
 
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
 
-# Threads gain nothing in the search's products with 64x64 matrices: they wait for each
-# other in loops, with twice the processor time.
+# More threads gain nothing in the search's products with 64x64 matrices: they wait for
+# each other in busy loops, which doubles the processor time.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-# Pillow's warnings are no news to the user: a file is either read, or refused with our
-# own message.
+# Pillow's warnings do not help the user: a file is either read, or refused with a
+# message of ours.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
-def _report(kind, value, traceback):
-    """Ctrl-C while a script still loads, before `run_main`, shows no traceback."""
+def _report(kind, value, traceback) -> None:
+    """Shows no traceback for Ctrl-C while a script still loads, before `run_main`."""
     if issubclass(kind, KeyboardInterrupt):
         print("interrupted", file=sys.stderr)
     else:
@@ -32,22 +37,21 @@ def _report(kind, value, traceback):
 
 sys.excepthook = _report
 
-
 _CLOSED_PIPE = 128 + 13  # as for a process that SIGPIPE ends
 
 
-def run_main(main):
+def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Runs `main()` and exits with its status; turns user errors into one line.
 
-    Args:
-      main: callable without arguments, returns an exit status or None (0).
+    The status is 1 for a `UserError`, an `OSError` (full disk, missing permission) or
+    too little memory, 130 for Ctrl-C, and 141 if the reader of the output has gone.
 
-    Exit status: that of `main`; 1 for a `UserError`, an `OSError` (full disk, missing
-    permission) or too little memory, 130 for Ctrl-C, 141 if nobody reads the output.
+    Args:
+      main: returns an exit status, or None for 0.
     """
     script = os.path.basename(sys.argv[0])
-    # A start makes very many objects that stay; to look for garbage among them 700 at a
-    # time, as Python does, takes a tenth of it.
+    # Imports create very many objects that stay. Python looks for garbage among them
+    # after every 700, which takes a tenth of the start.
     gc.set_threshold(100_000)
     _accept_any_name(sys.stdout)
     try:
@@ -74,19 +78,22 @@ def run_main(main):
     sys.exit(_flushed(status))
 
 
-def _accept_any_name(stream):
-    """Lets names of files be printed that are not UTF-8: as the bytes they are."""
-    if hasattr(stream, "reconfigure"):
+def _accept_any_name(stream: TextIO) -> None:
+    """Lets a stream print names of files that are not UTF-8, as the bytes they are."""
+    if isinstance(stream, io.TextIOWrapper):  # not where a test has replaced it
         is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
         stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
 
 
-def _flushed(status):
-    """Writes what is left; a reader that has gone (`| head -1`) is no error."""
+def _flushed(status: int | str | None) -> int | str | None:
+    """Writes what is left in stdout; a reader that has gone (`| head -1`) is no error.
+
+    Returns the exit status.
+    """
     try:
         sys.stdout.flush()
     except BrokenPipeError:
         status = status or _CLOSED_PIPE
-        # Python would try again at its end, and complain.
+        # Python would try again when it ends, and print an error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return status

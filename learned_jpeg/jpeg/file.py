@@ -28,6 +28,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.sampling import factors, plane_blocks, with_factors
 from learned_jpeg.jpeg.segments import APP1, APP14, APP15, COM, without_segments
 
@@ -36,51 +37,6 @@ if TYPE_CHECKING:
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class QuantizedImage:
-    """An image as the integers that a JPEG file holds.
-
-    Attributes:
-      planes: int16 `[rows, cols, 8 (v), 8 (u)]` of Y, Cb and Cr, quantized DCT
-        coefficients; rows and cols are those of `sampling.plane_blocks`. DC in
-        [-1024, 1023], AC in [-1023, 1023].
-      sampling: one of `jpeg.SUBSAMPLINGS`.
-      qtables: uint8 or uint16 `[2 (luma, chroma), 8 (v), 8 (u)]`, 1..255.
-      height: true height in px.
-      width: true width in px.
-    """
-
-    planes: tuple[np.ndarray, np.ndarray, np.ndarray]
-    sampling: str
-    qtables: np.ndarray
-    height: int
-    width: int
-
-    @classmethod
-    def of_integers(
-        cls, integers: np.ndarray, qtables: np.ndarray, height: int, width: int
-    ) -> QuantizedImage:
-        """Returns an image without subsampling.
-
-        Args:
-          integers: `[rows, cols, 8 (v), 8 (u), 3 (Y, Cb, Cr)]`.
-          qtables, height, width: the attributes.
-        """
-        y, cb, cr = np.moveaxis(integers, -1, 0)
-        return cls((y, cb, cr), "4:4:4", qtables, height, width)
-
-    @property
-    def integers(self) -> np.ndarray:
-        """`[rows, cols, 8 (v), 8 (u), 3 (Y, Cb, Cr)]`, only of 4:4:4.
-
-        Raises:
-          ValueError: chroma is subsampled.
-        """
-        if self.sampling != "4:4:4":
-            raise ValueError(f"the planes of {self.sampling} are of different sizes")
-        return np.stack(self.planes, axis=-1)
 
 
 # Writing
@@ -131,7 +87,6 @@ def encode_rgb(
     """
     _check_coding(entropy_coding)
     rgb = _checked_rgb(rgb)
-    check_size(*rgb.shape[:2])
     data = _pillow_jpeg(rgb, _checked_quality(quality), sampling)
     if entropy_coding == "optimized":
         return _optimized(data, read_coefficients(data))
@@ -158,7 +113,6 @@ def encode_mozjpeg(
     from learned_jpeg.jpeg import libjpeg  # takes a third of a second
 
     rgb = _checked_rgb(rgb)
-    check_size(*rgb.shape[:2])
     return libjpeg.mozjpeg(rgb, _checked_qtables(qtables), sampling)
 
 
@@ -181,7 +135,6 @@ def encode_mozjpeg_quality(
     from learned_jpeg.jpeg import libjpeg  # takes a third of a second
 
     rgb = _checked_rgb(rgb)
-    check_size(*rgb.shape[:2])
     return libjpeg.mozjpeg(rgb, _checked_quality(quality), sampling)
 
 
@@ -316,6 +269,7 @@ def _checked_rgb(rgb: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"RGB pixels must be uint8 [h, w, 3], not {rgb.dtype} {list(rgb.shape)}"
         )
+    check_size(rgb.shape[0], rgb.shape[1])
     return np.ascontiguousarray(rgb)
 
 

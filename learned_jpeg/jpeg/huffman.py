@@ -1,4 +1,9 @@
-"""Huffman codes made for the symbols of a scan (ITU-T T.81, annexes C and K.2)."""
+"""Huffman codes, built for the symbols of a scan or given by the standard.
+
+ITU-T T.81, annexes C, K.2 and K.3.
+"""
+
+from __future__ import annotations
 
 from typing import NamedTuple
 
@@ -7,36 +12,36 @@ import numpy as np
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.standard import STD_CODE_LENGTHS
 
-ZERO_RUN = 0xF0  # the symbol of 16 zeros of AC
+ZERO_RUN = 0xF0  # the symbol of 16 zeros in AC
 MAX_LENGTH = 16  # bits of the longest code that a JPEG file can define
 
 
 class Table(NamedTuple):
-    """The code of each symbol.
+    """A Huffman table: the code of each symbol.
 
     Attributes:
-      lengths: int64 `[256]`, bits; 0 for a symbol that has no code.
+      lengths: int64 `[256]`, bits of the codes; 0 for a symbol that has no code.
       codes: int64 `[256]`.
     """
 
     lengths: np.ndarray
     codes: np.ndarray
 
-    def definition(self):
-        """What a DHT segment says of the table after its class and number."""
+    def definition(self) -> bytes:
+        """Returns what a DHT segment holds after the table's class and number."""
         counts = np.bincount(self.lengths, minlength=MAX_LENGTH + 1)[1:]
         return bytes(counts.tolist() + _in_code_order(self.lengths).tolist())
 
 
-def code_lengths(counts):
-    """Lengths of the best codes of at most 16 bits for symbols that occur so often.
+def code_lengths(counts: np.ndarray) -> np.ndarray:
+    """Returns the lengths of the best codes of at most 16 bits for some symbols.
 
-    The procedure of T.81, K.2, as libjpeg has it: Huffman's algorithm with one more
-    symbol, so that no code consists of ones alone, and then shorter codes for the
-    longest at the expense of others.
+    This is the procedure of T.81, K.2, as in libjpeg: Huffman's algorithm with one more
+    symbol, so that no code consists only of ones; then the longest codes are shortened
+    at the expense of others.
 
     Args:
-      counts: `[n]`, n up to 256, of the symbols 0..n - 1.
+      counts: `[n]`, n up to 256, how often each of the symbols 0..n - 1 occurs.
 
     Returns:
       int64 `[n]`, bits; 0 for symbols that do not occur.
@@ -45,11 +50,11 @@ def code_lengths(counts):
 
 
 def table(counts: np.ndarray) -> Table:
-    """Returns the `Table` of the codes that `code_lengths` finds for `[256]` counts."""
+    """Returns the table of the best codes for symbols that occur `[256]` counts."""
     return _table_of(code_lengths(counts))
 
 
-def _table_of(lengths):
+def _table_of(lengths: np.ndarray) -> Table:
     codes = np.zeros_like(lengths)
     code, before = 0, 0
     for symbol in _in_code_order(lengths):  # T.81, C.2
@@ -61,7 +66,7 @@ def _table_of(lengths):
 
 @njit
 def size_of(magnitude):
-    """Number of bits of a magnitude: its category in T.81, tables F.1 and F.2."""
+    """Returns the bits of a magnitude: its category in T.81, tables F.1 and F.2."""
     size = 0
     while magnitude:
         magnitude >>= 1
@@ -69,20 +74,23 @@ def size_of(magnitude):
     return size
 
 
-def _in_code_order(lengths):
-    """Symbols that have a code, from the shortest; equal ones in rising order."""
+def _in_code_order(lengths: np.ndarray) -> np.ndarray:
+    """Returns the symbols that have a code, by its length and then by their number."""
     return np.argsort(lengths, kind="stable")[np.count_nonzero(lengths == 0) :]
 
 
 @njit
 def _tree_depths(counts):
-    """Depths in Huffman's tree of symbols that occur so often, int64 `[n]`, all > 0.
+    """Returns the depth of each symbol in Huffman's tree.
 
-    Of equal counts the later one is joined first, as T.81 asks: then the last symbol,
-    if its count is 1, is as deep as any.
+    Of equal counts the later one is joined first, as T.81 asks. Then no symbol is
+    deeper than the last one, if its count is 1.
+
+    Args:
+      counts: int64 `[n]`, how often each symbol occurs; all above 0.
     """
     weights = counts.copy()
-    tree = np.arange(counts.size)  # of each symbol, named by one of its symbols
+    tree = np.arange(counts.size)  # each symbol's tree, named by one of its symbols
     depths = np.zeros(counts.size, np.int64)
     for _ in range(counts.size - 1):
         least = second = -1
@@ -104,10 +112,11 @@ def _tree_depths(counts):
 
 @njit
 def _limited(depths):
-    """How many codes there are of 0..16 bits, without that of ones alone.
+    """Returns how many codes have 0..16 bits, without the code that is only ones.
 
     T.81, figure K.3: of two codes that are too long, one takes the place of their
-    common beginning; the other shares that of a shorter code, which grows by a bit.
+    common prefix. The other one shares the place of a shorter code, which grows by a
+    bit.
     """
     numbers = np.zeros(max(depths.max(), MAX_LENGTH) + 1, np.int64)
     for depth in depths:
@@ -130,12 +139,12 @@ def _limited(depths):
 
 @njit
 def _code_lengths(counts):
-    """`code_lengths` of int64 `[n]`."""
+    """Returns `code_lengths` of int64 `[n]`."""
     present = np.nonzero(counts)[0]
     weights = np.ones(present.size + 1, np.int64)
     weights[:-1] = counts[present]
     depths = _tree_depths(weights)
-    # The deepest last; of those equally deep, the limit hits the rarest.
+    # Deepest last; of equally deep symbols the rarest last, which the limit hits.
     order = np.arange(present.size)
     for end in range(1, order.size):
         own, place = order[end], end

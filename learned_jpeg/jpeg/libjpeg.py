@@ -50,7 +50,8 @@ def mozjpeg(rgb: np.ndarray, qtables: np.ndarray | int, sampling: str) -> bytes:
       OSError: the temporary file could not be written, e.g. a full disk.
     """
     jpeg = jpeglib.from_spatial(rgb)
-    jpeg.samp_factor = factors(sampling), (1, 1), (1, 1)  # (v, h) of each component
+    # (v, h) of each component.
+    jpeg.samp_factor = np.array([factors(sampling), (1, 1), (1, 1)])
     try:
         with _library(_TRELLIS_LIBRARY) as folder:
             path = os.path.join(folder, "coded.jpg")

@@ -1,25 +1,29 @@
-"""Progressive JPEG: which scans a picture's integers take, and the bits of each.
+"""Progressive JPEG: chooses the scans of an image's integers by their bits.
 
-Spectral selection alone, without successive approximation (ITU-T T.81, annex G): every
+Only spectral selection is used, no successive approximation (ITU-T T.81, annex G): each
 coefficient is coded once, in one of these scans:
 
-- DC of Y, block row by block row: not interleaved, since in the order of interleaved
-  MCUs a subsampled picture's blocks differ more from the ones before them;
-- DC of Cb and Cr, interleaved;
-- AC of each component in bands of zigzag positions, which are chosen by the bits that
-  they take. In a band, runs of blocks without a coefficient cost but a few bits.
+- DC of Y, one row of blocks after the other. It is not interleaved, because in the
+  order of the MCUs of a subsampled image neighbouring blocks differ more.
+- DC of Cb and Cr, interleaved.
+- AC of each component, in bands of zigzag positions that are chosen by their bits. A
+  run of blocks that have no coefficient in the band costs only a few bits.
 
-Each scan has the Huffman codes that suit it best; scans share them where that is
-smaller. All positions are coded, also those of bands that are empty: coefficients that
-a file has not sent are made up by decoders, which smooth over blocks then.
+Each scan has the best Huffman codes for it; scans share codes where that is smaller.
+All positions are coded, even if a band is empty: decoders invent the coefficients that
+a file has not sent, by smoothing across blocks.
 """
 
+from __future__ import annotations
+
 import itertools
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from learned_jpeg.jpeg import huffman
+from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.scans import (
     AC,
     DC,
@@ -41,7 +45,7 @@ _SCAN_HEADER, _TABLE_HEADER = 10, 21  # bytes of SOS and, without its symbols, o
 
 
 class _Scan(NamedTuple):
-    """What one scan codes.
+    """The symbols of one scan.
 
     Attributes:
       components: numbers of the components, 0 to 2.
@@ -57,17 +61,17 @@ class _Scan(NamedTuple):
     extra: np.ndarray
 
     @property
-    def counts(self):
+    def counts(self) -> np.ndarray:
         """How often each symbol occurs, int64 `[256]`."""
         return np.bincount(self.symbols, minlength=256)
 
 
-def encode_progressive(quantized):
+def encode_progressive(quantized: QuantizedImage) -> bytes:
     """Writes quantized coefficients as a progressive JPEG file.
 
     Args:
-      quantized: `jpeg.file.QuantizedImage` whose planes and tables are in the range of
-        8-bit JPEG, as `jpeg.file.encode` checks them.
+      quantized: an image whose planes and tables are in the range of 8-bit JPEG, as
+        `jpeg.file.encode` checks them.
 
     Returns:
       The bytes, from SOI to EOI.
@@ -87,8 +91,8 @@ def encode_progressive(quantized):
     return b"".join([*parts, bytes([0xFF, EOI])])
 
 
-def choose_bands(blocks):
-    """The bands of a component's AC scans that take the fewest bits.
+def choose_bands(blocks: np.ndarray) -> list[tuple[int, int]]:
+    """Returns the bands of a component's AC scans that take the fewest bits.
 
     Args:
       blocks: int16 `[blocks, 64]`, zigzag.
@@ -108,8 +112,8 @@ def choose_bands(blocks):
     return best[-1][1]
 
 
-def band_histogram(blocks, start, end):
-    """How often each symbol occurs in the scan of a band.
+def band_histogram(blocks: np.ndarray, start: int, end: int) -> np.ndarray:
+    """Counts how often each symbol occurs in the scan of a band.
 
     Args:
       blocks: int16 `[blocks, 64]`, zigzag.
@@ -122,19 +126,19 @@ def band_histogram(blocks, start, end):
     return _band_scan(0, blocks, start, end).counts
 
 
-def _scan_bits(blocks, start, end):
-    """Bits of a band's scan with its headers and whole bytes of data."""
+def _scan_bits(blocks: np.ndarray, start: int, end: int) -> np.number:
+    """Returns the bits of a band's scan, with its headers and whole bytes of data."""
     return _bits_with_table(band_histogram(blocks, start, end)) + 8 * _SCAN_HEADER
 
 
-def _bits_with_table(counts):
-    """Bits of data in whole bytes, and of the DHT segment of its code."""
+def _bits_with_table(counts: np.ndarray) -> np.number:
+    """Returns the bits of data in whole bytes, with the DHT segment of its code."""
     data_bytes = -(-coded_bits(counts, huffman.code_lengths(counts)) // 8)
     return 8 * (data_bytes + _TABLE_HEADER + np.count_nonzero(counts))
 
 
-def _dc_scan(components, blocks):
-    """The scan of DC of components, one block of each in an MCU."""
+def _dc_scan(components: tuple[int, ...], blocks: list[np.ndarray]) -> _Scan:
+    """Returns the scan of the DC of components, one block of each in an MCU."""
     dc = np.stack([blocks[component][:, 0] for component in components], axis=-1)
     differences = np.diff(dc.astype(np.int32), axis=0, prepend=0).ravel()
     sizes = np.frexp(np.abs(differences))[1]
@@ -142,26 +146,27 @@ def _dc_scan(components, blocks):
     return _Scan(components, 0, 0, sizes.astype(np.uint8), extra.astype(np.uint16))
 
 
-def _band_scan(component, blocks, start, end):
-    """The scan of a band of one component, `[blocks, 64]`."""
-    # At most one symbol for every coefficient, and one more for the end of a run.
+def _band_scan(component: int, blocks: np.ndarray, start: int, end: int) -> _Scan:
+    """Returns the scan of a band of one component, `[blocks, 64]`."""
+    # At most one symbol for each coefficient, and one for the end of the last run.
     longest = blocks.shape[0] * (end - start + 1) + 1
     symbols, extra = np.empty(longest, np.uint8), np.empty(longest, np.uint16)
     count = band_symbols(blocks, start, end, 0, symbols, extra, 0)
     return _Scan((component,), start, end, symbols[:count].copy(), extra[:count].copy())
 
 
-def _groups_of_one_table(scans):
-    """Scans in groups that share a Huffman table, so that they take the fewest bits.
+def _groups_of_one_table(scans: list[_Scan]) -> list[list[_Scan]]:
+    """Returns the scans in groups that share a Huffman table, by the fewest bits.
 
-    Greedy: as long as one table for two groups is smaller than two, those two are
-    joined for which it saves the most.
+    The search is greedy: it joins the two groups for which one table saves the most,
+    as long as it saves anything.
     """
+    groups: dict[tuple[int, ...], np.ndarray]
     groups = {(i,): scan.counts for i, scan in enumerate(scans)}
 
     def saving(one, other):
         both = groups[one], groups[other]
-        return sum(map(_bits_with_table, both)) - _bits_with_table(sum(both))
+        return sum(map(_bits_with_table, both)) - _bits_with_table(np.add(*both))
 
     while len(groups) > 1:
         pair = max(itertools.combinations(groups, 2), key=lambda pair: saving(*pair))
@@ -171,10 +176,10 @@ def _groups_of_one_table(scans):
     return [[scans[i] for i in sorted(group)] for group in sorted(groups, key=min)]
 
 
-def _coded(group, table_class):
+def _coded(group: list[_Scan], table_class: int) -> Iterator[bytes]:
     """Yields the segments and the data of scans that share a table."""
-    table = huffman.table(sum(scan.counts for scan in group))
-    # One number for all tables: each is needed until the next one is defined.
+    table = huffman.table(np.sum([scan.counts for scan in group], axis=0))
+    # All tables have one number: none is needed after the next one is defined.
     yield segment(DHT, bytes([16 * table_class]) + table.definition())
     for scan in group:
         tables = dict.fromkeys(scan.components, 0)
@@ -182,7 +187,7 @@ def _coded(group, table_class):
         yield from _data(scan, table)
 
 
-def _data(scan, table):
+def _data(scan: _Scan, table: huffman.Table) -> Iterator[bytes]:
     """Yields the bytes of a scan's data."""
     bits = coded_bits(scan.counts, table.lengths)
     data = np.empty(2 * -(-bits // 8), np.uint8)  # if each byte is stuffed

@@ -1,10 +1,14 @@
-"""Chroma subsampling: how large the planes of a JPEG file are, and their samples.
+"""Chroma subsampling: the sizes of the planes of a JPEG file, and their samples.
 
-A component of a file covers the picture with fewer samples and whole blocks of its own
-(ITU-T T.81, A.1.1 and A.2.4). Where a scan interleaves components, the encoder repeats
-the DC coefficient of the last block up to a whole MCU, and a decoder leaves such blocks
-out: no plane holds them.
+Each component of a file covers the image with its own number of samples, in whole
+blocks (ITU-T T.81, A.1.1 and A.2.4). Where a scan interleaves components, the encoder
+repeats the DC coefficient of the last block up to a whole MCU. Decoders drop these
+blocks, and no plane here holds them.
 """
+
+from __future__ import annotations
+
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -12,107 +16,113 @@ from learned_jpeg.jpeg.standard import BLOCK
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
-# (rows, columns) of luma samples for one chroma sample.
+# Luma samples for one chroma sample: (down, across).
 _FACTORS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}
-# libjpeg leaves the decoder's filter out for components of at most this width.
+# libjpeg's decoder does not filter components of at most this width.
 UNFILTERED_WIDTH = 2
-NEAREST_WEIGHT = 0.75  # of the filter
+NEAREST_WEIGHT = 0.75  # of the nearest sample in the filter
 
 
-def nearest_weight(width):
-    """Weight of the nearest sample in the decoder's filter, of a component's width."""
+def nearest_weight(width: int) -> np.float32:
+    """Returns the weight of the nearest sample when a decoder enlarges a component.
+
+    Args:
+      width: width of the component in samples.
+    """
     return np.float32(1.0 if width <= UNFILTERED_WIDTH else NEAREST_WEIGHT)
 
 
-def factors(sampling):
-    """(v, h): how many luma samples a chroma sample stands for, down and across.
+def factors(sampling: str) -> tuple[int, int]:
+    """Returns (v, h): the luma samples of one chroma sample, down and across.
 
     Args:
       sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Raises:
-      ValueError: another one.
+      ValueError: an unknown sampling.
     """
     if sampling not in _FACTORS:
         raise ValueError(f"sampling must be one of {[*_FACTORS]}, not {sampling!r}")
     return _FACTORS[sampling]
 
 
-def with_factors(v, h):
-    """The sampling of these factors, or None where it is none of ours."""
+def with_factors(v: float, h: float) -> str | None:
+    """Returns the sampling that has these factors, None where there is none."""
     return next((name for name in _FACTORS if _FACTORS[name] == (v, h)), None)
 
 
-def plane_sizes(height, width, sampling):
-    """Sizes in samples of Y, Cb and Cr: three pairs (height, width).
+def plane_sizes(height: int, width: int, sampling: str) -> tuple[tuple[int, int], ...]:
+    """Returns the sizes of Y, Cb and Cr in samples: three pairs (height, width).
 
     Args:
-      height, width: of the picture, in px.
+      height, width: size of the image in px.
       sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Raises:
-      ValueError: another sampling.
+      ValueError: an unknown sampling.
     """
     v, h = factors(sampling)
     chroma = -(-height // v), -(-width // h)
     return (height, width), chroma, chroma
 
 
-def blocks_of(height, width):
-    """(rows, cols) of the blocks that cover a plane of so many samples."""
+def blocks_of(height: int, width: int) -> tuple[int, int]:
+    """Returns (rows, cols) of the blocks that cover a plane of a size in samples."""
     return -(-height // BLOCK), -(-width // BLOCK)
 
 
-def plane_blocks(height, width, sampling):
-    """Sizes in blocks of Y, Cb and Cr, (rows, cols); arguments as `plane_sizes`."""
+def plane_blocks(height: int, width: int, sampling: str) -> tuple[tuple[int, int], ...]:
+    """Returns the sizes of Y, Cb and Cr in blocks: three pairs (rows, cols).
+
+    The arguments are those of `plane_sizes`.
+    """
     return tuple(blocks_of(*size) for size in plane_sizes(height, width, sampling))
 
 
-def groups(sampling):
-    """Components whose planes are of one size, together.
+def groups(sampling: str) -> list[tuple[list[int], tuple[int, int]]]:
+    """Returns the groups of components whose planes have one size.
 
     Args:
       sampling: one of `jpeg.SUBSAMPLINGS`.
 
     Returns:
-      A list of (components, factors): of 0 (Y), 1 (Cb), 2 (Cr), and as `factors`.
+      A list of (components, factors): components are 0 (Y), 1 (Cb) and 2 (Cr), factors
+      are those that `factors` returns.
 
     Raises:
-      ValueError: another sampling.
+      ValueError: an unknown sampling.
     """
     if sampling == "4:4:4":
         return [([0, 1, 2], (1, 1))]
     return [([0], (1, 1)), ([1, 2], factors(sampling))]
 
 
-def planes_of(arrays):
-    """Planes of Y, Cb and Cr.
+def planes_of(arrays: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """Returns the planes of Y, Cb and Cr: three arrays `[...]`.
 
     Args:
-      arrays: for each of `groups` an array `[..., components]`.
-
-    Returns:
-      Three arrays `[...]`.
+      arrays: for each of the `groups` an array `[..., components]`.
     """
     return [plane for array in arrays for plane in np.moveaxis(array, -1, 0)]
 
 
-def cell_means(picture, own_factors):
-    """Means over the pixels of each sample, of whole blocks of samples.
+def cell_means(image: np.ndarray, own_factors: tuple[int, int]) -> np.ndarray:
+    """Returns the mean of the pixels of each sample, up to whole blocks of samples.
 
-    With libjpeg's continuation beyond the edges: columns of pixels are repeated up to
-    whole blocks, rows of pixels up to whole samples, then rows of samples. libjpeg
-    rounds the means of whole YCbCr, by turns up and down; these are not rounded.
+    The image is continued beyond its edges as in libjpeg: columns of pixels are
+    repeated up to whole blocks, rows of pixels up to whole samples, then rows of
+    samples. libjpeg rounds means of YCbCr alternately up and down; these means are not
+    rounded.
 
     Args:
-      picture: uint8 `[h, w, c]`.
-      own_factors: (v, h) as from `factors`.
+      image: uint8 `[h, w, c]`.
+      own_factors: (v, h), as `factors` returns them.
 
     Returns:
-      `[8 rows, 8 cols, c]`: the pixels, or float64.
+      `[8 rows, 8 cols, c]`, uint8 for factors of 1, else float64.
     """
     v, h = own_factors
-    samples = _continued(picture, v, BLOCK * h)
+    samples = _continued(image, v, BLOCK * h)
     if own_factors != (1, 1):
         height, width, channels = samples.shape
         cells = samples.reshape(height // v, v, width // h, h, channels)
@@ -120,8 +130,8 @@ def cell_means(picture, own_factors):
     return _continued(samples, BLOCK, 1)
 
 
-def _continued(picture, rows, cols):
+def _continued(image: np.ndarray, rows: int, cols: int) -> np.ndarray:
     """Repeats the bottom and right edge up to multiples of `rows` and `cols`."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     padding = [(0, -height % rows), (0, -width % cols), (0, 0)]
-    return np.pad(picture, padding, mode="edge")
+    return np.pad(image, padding, mode="edge")

@@ -7,18 +7,15 @@ bits that follow the code (ITU-T T.81, F.1.2 and G.1.2).
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
-from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
+from learned_jpeg.jpeg.huffman import ZERO_RUN, Table, size_of
+from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.segments import APP0, DQT, SOS, segment
 from learned_jpeg.jpeg.standard import ZIGZAG
-
-if TYPE_CHECKING:
-    from learned_jpeg.jpeg.file import QuantizedImage
 
 DC, AC = 0, 1  # classes of Huffman tables
 LONGEST_RUN = 32767  # blocks of one end-of-band run (T.81, G.1.2.2)
@@ -149,10 +146,11 @@ def coded_bits(counts: np.ndarray, lengths: np.ndarray) -> np.number:
     return np.dot(counts, lengths + _EXTRA_BITS)
 
 
-def codes_for_packing(table):
-    """Returns the codes of a `huffman.Table` and their bits, with room for the extra.
+def codes_for_packing(table: Table) -> tuple[np.ndarray, np.ndarray]:
+    """Returns what `pack` needs of a Huffman table, two arrays int64 `[256]`.
 
-    Both are int64 `[256]`, for `pack`.
+    They are the codes, shifted to make room for the bits that follow, and the number
+    of all bits.
     """
     return table.codes << _EXTRA_BITS, table.lengths + _EXTRA_BITS
 

@@ -1,6 +1,9 @@
-"""Segments of a JPEG file: from SOI to EOI, marker by marker (ITU-T T.81, annex B)."""
+"""Segments of a JPEG file, from SOI to EOI (ITU-T T.81, annex B)."""
+
+from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 
 SOF0, SOF1, SOF2 = 0xC0, 0xC1, 0xC2  # baseline, extended sequential, progressive
 DHT, SOI, EOI, SOS, DQT = 0xC4, 0xD8, 0xD9, 0xDA, 0xDB
@@ -15,19 +18,19 @@ _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
 
 class IncompleteError(ValueError):
-    """Bytes that are not a JPEG file from SOI to EOI."""
+    """Bytes that are not a whole JPEG file."""
 
 
-def segment(marker, payload):
-    """The bytes of a segment, of at most `MAX_PAYLOAD` bytes of content."""
+def segment(marker: int, payload: bytes) -> bytes:
+    """Returns the bytes of a segment; the payload has at most `MAX_PAYLOAD` bytes."""
     return bytes([0xFF, marker]) + (len(payload) + 2).to_bytes(2, "big") + payload
 
 
-def segments(data):
+def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yields (marker, start, end) of every segment from SOI to EOI.
 
-    data[start:end] is the whole segment with its marker, for SOS without the
-    entropy-coded data that follows.
+    data[start:end] is the whole segment with its marker. That of SOS does not include
+    the entropy-coded data behind it.
 
     Raises:
       IncompleteError: not a JPEG file, or cut off.
@@ -52,8 +55,8 @@ def segments(data):
         position = end
 
 
-def without_segments(data, markers):
-    """The file without the segments of these marker codes."""
+def without_segments(data: bytes, markers: Collection[int]) -> bytes:
+    """Returns the file without the segments of these markers."""
     kept, copied = [], 0
     for marker, start, end in segments(data):
         if marker in markers:

@@ -7,12 +7,12 @@ libjpeg writes for the same integers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.huffman import STANDARD_TABLES
+from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.scans import (
     AC,
@@ -27,9 +27,6 @@ from learned_jpeg.jpeg.scans import (
     zigzag_blocks,
 )
 from learned_jpeg.jpeg.segments import DHT, EOI, SOF0, SOI, segment
-
-if TYPE_CHECKING:
-    from learned_jpeg.jpeg.file import QuantizedImage
 
 _BLOCKS_AT_ONCE = 1 << 13  # so that memory is small, and calls are few
 # A symbol names its table as well: 256 * (2 * number of the table + class) + symbol.

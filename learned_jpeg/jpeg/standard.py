@@ -1,10 +1,12 @@
 """What the standards define: blocks, colours, the DCT, tables."""
 
+from __future__ import annotations
+
 import numpy as np
 
-BLOCK = 8
+BLOCK = 8  # samples of a block's side
 
-# ITU-T T.81, figure A.6: zigzag position -> place in the block, row by row.
+# ITU-T T.81, figure A.6: zigzag position -> index in the block, row by row.
 _DIAGONALS = [[(i, d - i) for i in range(8) if 0 <= d - i < 8] for d in range(15)]
 ZIGZAG = np.array(
     [
@@ -63,7 +65,7 @@ _STD_AC_SYMBOLS = (  # tables K.5 and K.6; all other runs and sizes have 16 bits
 )
 
 
-def _std_code_lengths():
+def _std_code_lengths() -> np.ndarray:
     lengths = np.zeros((2, 2, 256), np.int64)
     for size in range(1, 11):
         lengths[:, 1, size::16] = 16
@@ -78,16 +80,16 @@ def _std_code_lengths():
 STD_CODE_LENGTHS = _std_code_lengths()
 
 
-def dct_matrix(size=BLOCK):
-    """The orthonormal DCT-II, a float64 matrix `[size (frequency), size (sample)]`."""
+def dct_matrix(size: int = BLOCK) -> np.ndarray:
+    """Returns the orthonormal DCT-II, float64 `[size (frequency), size (sample)]`."""
     k, n = np.mgrid[:size, :size]
     matrix = np.sqrt(2.0 / size) * np.cos(np.pi * (2 * n + 1) * k / (2 * size))
     matrix[0] /= np.sqrt(2.0)
     return matrix
 
 
-def ijg_qtables(quality):
-    """The IJG quantization tables of a quality 1..100, integers as in libjpeg.
+def ijg_qtables(quality: int) -> np.ndarray:
+    """Returns the quantization tables that libjpeg (IJG) has for a quality 1..100.
 
     Returns:
       int32 `[2 (luma, chroma), 8 (v), 8 (u)]`, values 1..255.

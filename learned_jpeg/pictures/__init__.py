@@ -1,3 +1,3 @@
 """Reads images of many formats as RGB, with their metadata."""
 
-MAX_MEGAPIXELS = 200  # Larger images are decoded only if the user asks for it.
+MAX_MEGAPIXELS = 200  # larger images are decoded only if the user asks for it

@@ -1,9 +1,11 @@
-"""Whether the entropy-coded data of a JPEG file are whole.
+"""Checks whether the entropy-coded data of a JPEG file are whole.
 
-libjpeg shows a picture of whatever it finds and counts warnings, which Pillow does not
-pass on. libjpeg-turbo's own interface does; it is reached through simplejpeg 1.9.0, at
-an eighth of the size, which takes little more than the Huffman decoding.
+libjpeg decodes whatever it finds and counts warnings, which Pillow does not pass on.
+libjpeg-turbo's own interface does. It is reached through simplejpeg 1.9.0, at an eighth
+of the size, which takes little more time than the Huffman decoding.
 """
+
+from __future__ import annotations
 
 import contextlib
 
@@ -23,15 +25,11 @@ from learned_jpeg.jpeg.segments import (
 END = bytes([0xFF, EOI])
 
 
-def problem(data):
-    """What libjpeg has to complain about the pixels of a JPEG file.
+def problem(data: bytes) -> str | None:
+    """Returns libjpeg's complaint about the pixels of a JPEG file.
 
-    Args:
-      data: bytes of the file.
-
-    Returns:
-      libjpeg's words; None if there is nothing, or if the file cannot be decoded at
-      all, for which Pillow has its own words.
+    It is None if there is none, or if the file cannot be decoded at all: then Pillow
+    has its own message.
     """
     data = _without_application_data(data)
     try:
@@ -43,13 +41,16 @@ def problem(data):
     return None
 
 
-def _decode(data, strict):
+def _decode(data: bytes, strict: bool) -> None:
     # A height of 1 asks for the smallest scale.
     simplejpeg.decode_jpeg(data, "GRAY", min_height=1, min_width=1, strict=strict)
 
 
-def _without_application_data(data):
-    """Bytes without the segments that say nothing about pixels, odd as they may be."""
+def _without_application_data(data: bytes) -> bytes:
+    """Returns the file without the segments that do not matter for the pixels.
+
+    They may be damaged without any harm.
+    """
     kept, copied = [], 0
     with contextlib.suppress(IncompleteError):
         for marker, start, end in segments(data):

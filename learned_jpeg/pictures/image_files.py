@@ -1,10 +1,12 @@
-"""Finds and reads picture files.
+"""Finds and reads image files.
 
-Whatever a photographer's folder holds is turned into uint8 RGB, or refused with one
-line that names the file. Pixel values are taken as they are, the ICC profile of an
-RGB picture travels beside them; gray with a gray profile is converted to sRGB, since
-that profile would not fit the three components of the result.
+Every file is converted to uint8 RGB, or refused with one line that names it. Pixel
+values are not colour-managed: the ICC profile of an RGB image is kept with them. Only
+gray with a gray profile is converted to sRGB, since its profile would not fit the three
+components of the result.
 """
+
+from __future__ import annotations
 
 import collections
 import contextlib
@@ -14,11 +16,14 @@ import logging
 import os
 import re
 import stat
+from collections.abc import Iterable, Iterator, Sequence
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.paths import PathLike
 from learned_jpeg.pictures import MAX_MEGAPIXELS, metadata, sources
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.pixels import rgb_pixels
@@ -44,7 +49,7 @@ logger = logging.getLogger(__name__)
 _SEPARATORS = re.escape(os.sep + (os.altsep or ""))
 _TWO_STARS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
 
-# What turns a picture of EXIF orientation 2..8 upright (EXIF 2.3, section 4.6.4).
+# What turns an image of EXIF orientation 2..8 upright (EXIF 2.3, section 4.6.4).
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -59,35 +64,35 @@ UPRIGHT = {
 # Reading
 
 
-def read_image(path) -> np.ndarray:
-    """Reads a picture file as RGB, turned upright by its EXIF orientation.
+def read_image(path: PathLike) -> np.ndarray:
+    """Reads an image file as RGB, turned upright by its EXIF orientation.
 
-    Gray of more than 8 bits is scaled to 8, transparency blended over white, CMYK
-    converted without its profile; of pages or an animation the first one is taken.
+    Gray of more than 8 bits is scaled to 8 bits, transparency is blended over white,
+    and CMYK is converted without its profile. Only the first page or frame is read.
 
     Returns:
       uint8 `[h, w, 3]`.
 
     Raises:
-      UserError: one line with the file's name and why it cannot be read.
+      UserError: the file cannot be read; the text names it and says why.
     """
     return _read(path, MAX_MEGAPIXELS, lenient=False)[0]
 
 
 def read_image_and_metadata(
-    path, lenient=False, max_megapixels=MAX_MEGAPIXELS
+    path: PathLike, lenient: bool = False, max_megapixels: float = MAX_MEGAPIXELS
 ) -> tuple[np.ndarray, Metadata]:
-    """Reads a picture as `read_image` does, and its `Metadata`.
+    """Reads an image as `read_image` does, and its metadata.
 
-    What of the file is lost, or damaged beside its pixels, is logged as a warning.
+    A warning is logged for what is lost of the file, or damaged besides its pixels.
 
     Args:
-      path: of the file.
-      lenient: takes what there is of a JPEG file whose pixels are damaged.
-      max_megapixels: size up to which a picture is decoded.
+      path: path of the file.
+      lenient: whether to read what is left of a JPEG file with damaged pixels.
+      max_megapixels: largest size of an image that is decoded.
 
     Returns:
-      (uint8 `[h, w, 3]`, `Metadata`).
+      (uint8 `[h, w, 3]`, metadata).
 
     Raises:
       UserError: as `read_image`.
@@ -98,15 +103,19 @@ def read_image_and_metadata(
     return pixels, found
 
 
-def image_size(path, max_megapixels=MAX_MEGAPIXELS) -> tuple[int, int]:
-    """(height, width) in px as `read_image` returns them, from the header alone.
+def image_size(
+    path: PathLike, max_megapixels: float = MAX_MEGAPIXELS
+) -> tuple[int, int]:
+    """Returns (height, width) in px of the image that `read_image` would return.
+
+    Only the header is read.
 
     Args:
-      path: of the file.
+      path: path of the file.
       max_megapixels: as for `read_image_and_metadata`.
 
     Raises:
-      UserError: as `read_image`, for all that the header can tell.
+      UserError: as for `read_image`, as far as the header shows it.
     """
     with _opened(path, max_megapixels, headers_only=True) as source:
         orientation, _ = metadata.upright(source.metadata())
@@ -116,8 +125,10 @@ def image_size(path, max_megapixels=MAX_MEGAPIXELS) -> tuple[int, int]:
         return height, width
 
 
-def _read(path, max_megapixels, lenient):
-    """(pixels, `Metadata`, what the user should know of the file, in words)."""
+def _read(
+    path: PathLike, max_megapixels: float, lenient: bool
+) -> tuple[np.ndarray, Metadata, list[str]]:
+    """Returns (pixels, metadata, notes to the user on the file)."""
     with _opened(path, max_megapixels, lenient=lenient) as source:
         image = source.image
         image.load()
@@ -137,19 +148,30 @@ def _read(path, max_megapixels, lenient):
 
 
 @contextlib.contextmanager
-def _opened(path, max_megapixels, **options):
+def _opened(
+    path: PathLike,
+    max_megapixels: float,
+    headers_only: bool = False,
+    lenient: bool = False,
+) -> Iterator[sources.Source]:
     """Yields a `sources.Source`; any failure inside comes out as a UserError."""
     try:
         with (
             _open_regular_file(path) as file,
-            sources.opened(file, path, max_megapixels, **options) as source,
+            sources.opened(
+                file,
+                path,
+                max_megapixels,
+                headers_only=headers_only,
+                lenient=lenient,
+            ) as source,
         ):
             yield source
     except UserError:
         raise
     except UnidentifiedImageError:
         raise UserError(
-            f"{path}: not a picture in a format that can be read: give a PNG, JPEG, "
+            f"{path}: not an image in a format that can be read: give a PNG, JPEG, "
             "TIFF, WebP, BMP, GIF or PPM file"
         ) from None
     except Image.DecompressionBombError:
@@ -158,24 +180,24 @@ def _opened(path, max_megapixels, **options):
         ) from None
     except MemoryError:
         raise UserError(
-            f"{path}: not enough memory for a picture of this size: scale it down"
+            f"{path}: not enough memory for an image of this size: scale it down"
         ) from None
     except Exception as error:  # on a damaged file Pillow may raise nearly anything
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(
-            f"{path}: damaged or incomplete picture file ({reason}): "
+            f"{path}: damaged or incomplete image file ({reason}): "
             "replace it by a good copy"
         ) from error
 
 
-def _open_regular_file(path):
-    """Opens a file that has something in it, or raises UserError."""
+def _open_regular_file(path: PathLike) -> BinaryIO:
+    """Opens a file that is not empty, or raises UserError."""
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
-            raise UserError(f"{path}: is a folder, not a picture: name a file in it")
+            raise UserError(f"{path}: is a folder, not an image: name a file in it")
         if not stat.S_ISREG(status.st_mode):
-            raise UserError(f"{path}: is not a regular file: name a picture file")
+            raise UserError(f"{path}: is not a regular file: name an image file")
         if status.st_size == 0:
             raise UserError(f"{path}: the file is empty: replace it by a good copy")
         return open(path, "rb")
@@ -183,7 +205,7 @@ def _open_regular_file(path):
         if os.path.islink(path):
             raise UserError(
                 f"{path}: the link points to {os.readlink(path)}, which does not "
-                "exist: mend or remove the link"
+                "exist: correct or remove the link"
             ) from None
         raise UserError(f"{path}: no such file: check the name") from None
     except PermissionError:
@@ -191,46 +213,50 @@ def _open_regular_file(path):
             f"{path}: no permission to read it: change it with chmod"
         ) from None
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name
-        reason = getattr(error, "strerror", None) or error
+        reason = error.strerror if isinstance(error, OSError) else error
         raise UserError(f"{path}: cannot be opened ({reason}): check it") from None
 
 
 # Finding
 
 
-def find_images(patterns, suffixes=SUFFIXES, recursive=False) -> list[str]:
-    """Lists the picture files that the user's words stand for.
+def find_images(
+    patterns: PathLike | Sequence[PathLike],
+    suffixes: Sequence[str] = SUFFIXES,
+    recursive: bool = False,
+) -> list[str]:
+    """Lists the image files that the user's patterns name.
 
-    Each pattern is, in this order: an existing file, taken whatever its name; a
-    folder, for the pictures in it (by suffix in any case, no hidden files); or a glob
-    pattern, `**` for any depth. A glob is taken at its word, so that folders and
-    dangling links among its matches are reported when they are read; only one that
-    ends in `**` is restricted to the suffixes.
+    Each pattern is one of these, in this order: an existing file of any name; a folder,
+    which stands for the images in it (by suffix in any case, without hidden files); or
+    a glob pattern, with `**` for any depth. All matches of a glob pattern are listed,
+    so that folders and dangling links among them are reported when they are read. Only
+    a pattern that ends in `**` is restricted to the suffixes.
 
     Args:
-      patterns: a list of patterns, or one.
-      suffixes: lower-case suffixes of pictures in a folder.
-      recursive: whether a folder stands for the pictures in its subfolders, too.
+      patterns: a list of patterns, or one pattern.
+      suffixes: lower-case suffixes of images in a folder.
+      recursive: whether a folder also stands for the images in its subfolders.
 
     Returns:
       Sorted list of paths, each file once.
 
     Raises:
-      UserError: a pattern stands for nothing, or a folder cannot be read.
+      UserError: a pattern matches nothing, or a folder cannot be read.
     """
     if isinstance(patterns, (str, os.PathLike)):
         patterns = [patterns]
-    found = {}
+    found: dict[str, str] = {}
     for pattern in patterns:
         for path in _matches(os.fspath(pattern), suffixes, recursive):
             found.setdefault(_location(path), path)
     return sorted(found.values())
 
 
-def _matches(pattern, suffixes, recursive):
-    """Paths of one pattern, at least one."""
+def _matches(pattern: str, suffixes: Sequence[str], recursive: bool) -> list[str]:
+    """Returns the paths of one pattern, at least one."""
     if not os.path.lexists(pattern):
-        pattern = os.path.expanduser(pattern)  # the shell leaves a quoted ~ alone
+        pattern = os.path.expanduser(pattern)  # the shell does not expand a quoted ~
     if os.path.isdir(pattern):
         if recursive:
             return _images_below(pattern, suffixes)
@@ -248,10 +274,10 @@ def _matches(pattern, suffixes, recursive):
     return paths
 
 
-def _glob(pattern):
-    """What a pattern matches; `**` enters each folder once, by links too.
+def _glob(pattern: str) -> list[str]:
+    """Returns what a pattern matches; `**` enters each folder once, also through links.
 
-    `glob` would go round a loop of links until the path is too long.
+    `glob` would follow a loop of links until the path is too long.
     """
     stars = _TWO_STARS.search(pattern)
     if not stars:
@@ -263,8 +289,8 @@ def _glob(pattern):
     return [path for pattern in patterns for path in _glob(pattern)]
 
 
-def _folders_below(top):
-    """`top` and the folders at any depth below it, each once, no hidden ones."""
+def _folders_below(top: str) -> Iterator[str]:
+    """Yields `top` and the folders at any depth below it, each once, no hidden ones."""
     seen, pending = set(), collections.deque([top])
     while pending:
         folder = pending.popleft()
@@ -278,47 +304,47 @@ def _folders_below(top):
         seen.add((status.st_dev, status.st_ino))
         yield folder
         below = [os.path.join(folder, name) for name in names if name[0] != "."]
-        # Links last: a folder goes by its own name where it has one.
+        # Links last, so that a folder is listed by its own name where possible.
         pending.extend(sorted(below, key=lambda path: (os.path.islink(path), path)))
 
 
-def _images_in_folder(folder, suffixes):
+def _images_in_folder(folder: str, suffixes: Sequence[str]) -> list[str]:
     try:
         paths = _images_of([folder], suffixes)
     except OSError as error:
         raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
     if not paths:
         if os.path.splitext(folder)[1].lower() in suffixes:
-            return [folder]  # One bad file of a batch, reported when it is read.
+            return [folder]  # one bad file of a batch, reported when it is read
         raise UserError(
-            f"{folder}: no pictures in this folder ({' '.join(suffixes)}): name "
+            f"{folder}: no images in this folder ({' '.join(suffixes)}): name "
             f'another, or give a pattern such as "{os.path.join(folder, "**")}"'
         )
     return paths
 
 
-def _images_below(top, suffixes):
+def _images_below(top: str, suffixes: Sequence[str]) -> list[str]:
     paths = _images_of(_folders_below(top), suffixes)
     if not paths:
         raise UserError(
-            f"{top}: no pictures in this folder or below it ({' '.join(suffixes)}): "
+            f"{top}: no images in this folder or below it ({' '.join(suffixes)}): "
             "name another"
         )
     return paths
 
 
-def _images_of(folders, suffixes):
-    """Paths of the pictures in folders, but for hidden ones."""
+def _images_of(folders: Iterable[str], suffixes: Sequence[str]) -> list[str]:
+    """Returns the paths of the images in folders, without hidden ones."""
     paths = [os.path.join(f, n) for f in folders for n in os.listdir(f) if n[0] != "."]
     return [path for path in paths if _is_image(path, suffixes)]
 
 
-def _is_image(path, suffixes):
+def _is_image(path: str, suffixes: Sequence[str]) -> bool:
     suffix = os.path.splitext(path)[1].lower()
     return suffix in suffixes and not os.path.isdir(path)
 
 
-def _location(path):
-    """Key that is the same for `x.png` and `./x.png`; a link is a file of its own."""
+def _location(path: str) -> str:
+    """Returns a key that is the same for `x.png` and `./x.png`, but not for a link."""
     folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder), name)

@@ -1,13 +1,20 @@
-"""What a picture file holds beside its pixels, and how a JPEG file keeps it.
+"""Metadata of image files, and how a JPEG file keeps them.
 
-Blocks are carried over byte for byte. Only the orientation, which is applied to the
-pixels, is set to 1 (upright) in its place.
+Blocks are copied byte for byte. Only the orientation is set to 1 (upright), since it is
+applied to the pixels.
 """
+
+from __future__ import annotations
 
 import dataclasses
 import logging
 import re
 import struct
+from typing import Any
+
+from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 from learned_jpeg.jpeg.segments import (
     APP0,
@@ -23,6 +30,8 @@ from learned_jpeg.jpeg.segments import (
 from learned_jpeg.pictures import png, tiff
 
 logger = logging.getLogger(__name__)
+
+Density = tuple[int, int, int]  # (unit, x, y) of a JFIF header
 
 EXIF_LABEL = b"Exif\0\0"
 ICC_LABEL = b"ICC_PROFILE\0"
@@ -41,33 +50,33 @@ _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([0-9])"
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a picture file holds beside its pixels and ought to keep.
+    """What an image file holds in addition to its pixels, and a JPEG file can keep.
 
     Attributes:
-      icc_profile: bytes of the ICC profile of an RGB picture, else None (gray and
-        CMYK pictures are converted, their own profile would no longer fit).
-      exif: the EXIF block of the file with orientation 1; begins with b"Exif\\0\\0",
-        as in the APP1 segment of a JPEG file. None if there is none. The tags of a
-        TIFF file are not taken over: most describe how that file is laid out.
+      icc_profile: bytes of the ICC profile of an RGB image, else None: gray and CMYK
+        images are converted, so that their own profile would no longer fit.
+      exif: the EXIF block of the file with orientation 1, or None. It begins with
+        `EXIF_LABEL`, as in the APP1 segment of a JPEG file. The tags of a TIFF file are
+        not copied: most of them describe the layout of that file.
       xmp: the XMP packet with tiff:Orientation 1, or None.
       segments: (marker, payload) of further segments of a JPEG file: extended XMP,
         IPTC (in APP13), comments.
-      density: (unit, x, y) of a JFIF header, or None. Unit: 0 for an aspect ratio,
-        1 for dots an inch, 2 for dots a cm.
+      density: (unit, x, y) of a JFIF header, or None. The unit is 0 for an aspect
+        ratio, 1 for dots per inch, 2 for dots per cm.
     """
 
     icc_profile: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     segments: tuple[tuple[int, bytes], ...] = ()
-    density: tuple[int, int, int] | None = None
+    density: Density | None = None
 
 
 # Reading
 
 
-def of_jpeg(image):
-    """`Metadata` of an opened Pillow image of a JPEG file, as it stands there."""
+def of_jpeg(image: JpegImageFile) -> Metadata:
+    """Returns the metadata of a JPEG file, as they stand there."""
     exif, xmp, others = None, None, []
     for name, payload in image.applist:
         if name == "APP1" and payload.startswith(XMP_LABEL) and xmp is None:
@@ -92,8 +101,8 @@ def of_jpeg(image):
     )
 
 
-def of_png(chunks):
-    """`Metadata` of `png.Chunks`, as it stands there."""
+def of_png(chunks: png.Chunks) -> Metadata:
+    """Returns the metadata of a PNG file, as they stand there."""
     texts = chunks.texts()
     exif = chunks.first(b"eXIf")
     for kind in (b"exif", b"APP1"):  # written by ImageMagick
@@ -110,14 +119,14 @@ def of_png(chunks):
     )
 
 
-def of_tiff(image):
-    """`Metadata` of an opened Pillow image of a TIFF file; the tags are left."""
+def of_tiff(image: TiffImageFile) -> Metadata:
+    """Returns the metadata of a TIFF file, without the tags themselves."""
     tags = image.tag_v2
     density = None
     if tiff.X_RESOLUTION in tags and tiff.Y_RESOLUTION in tags:
-        unit = {1: 0, 3: 2}.get(tags.get(tiff.RESOLUTION_UNIT), 1)
-        sides = (tags[tiff.X_RESOLUTION], tags[tiff.Y_RESOLUTION])
-        density = (unit, *(_whole(side) for side in sides))
+        unit = {1: 0, 3: 2}.get(tags.get(tiff.RESOLUTION_UNIT, 2), 1)
+        x, y = tags[tiff.X_RESOLUTION], tags[tiff.Y_RESOLUTION]
+        density = (unit, _whole(x), _whole(y))
     return Metadata(
         image.info.get("icc_profile"),
         None,
@@ -127,8 +136,8 @@ def of_tiff(image):
     )
 
 
-def of_other(image):
-    """`Metadata` of an opened Pillow image of another format."""
+def of_other(image: Image.Image) -> Metadata:
+    """Returns the metadata of an image of another format."""
     info = image.info
     return Metadata(
         info.get("icc_profile"),
@@ -137,44 +146,44 @@ def of_other(image):
     )
 
 
-def what_is_lost(image):
-    """What of an opened JPEG file has no place in the result, in words, or None."""
+def lost_images(image: JpegImageFile) -> str | None:
+    """Returns a note on the further images of a JPEG file, which are lost, or None."""
     labels = [payload for _, payload in image.applist]
     if any(p.startswith(_GAIN_MAP_LABEL) or _GAIN_MAP_IN_XMP in p for p in labels):
-        return "its gain map (HDR) is lost, the picture itself is kept"
+        return "its gain map (HDR) is lost, the image itself is kept"
     if any(payload.startswith(b"MPF\0") for payload in labels):
         return (
-            "its further pictures (MPF: gain map, depth or preview) are lost, the "
+            "its further images (MPF: gain map, depth or preview) are lost, the "
             "first one is kept"
         )
     return None
 
 
-def exif_block(data):
-    """An EXIF block with its label; None without a TIFF header in it."""
+def exif_block(data: bytes | None) -> bytes | None:
+    """Returns an EXIF block with its label; None if it has no TIFF header."""
     block = (data or b"").removeprefix(EXIF_LABEL)
     return EXIF_LABEL + block if tiff.first_directory(block) else None
 
 
-def _photoshop_segments(resources):
+def _photoshop_segments(resources: bytes | None) -> tuple[tuple[int, bytes], ...]:
     return ((APP13, _PHOTOSHOP_LABEL + resources),) if resources else ()
 
 
-def _bytes_or_none(value):
+def _bytes_or_none(value: Any) -> bytes | None:
     if isinstance(value, tuple) and len(value) == 1:  # some tags of a TIFF file
         (value,) = value
     return value if isinstance(value, bytes) and value else None
 
 
-def _whole(value):
+def _whole(value: Any) -> int:
     try:
         return round(value)
     except (ArithmeticError, ValueError, TypeError):
         return 0
 
 
-def _checked_density(density):
-    """None for a density that says nothing or has no place in a JFIF header."""
+def _checked_density(density: Density | None) -> Density | None:
+    """Returns None for a density without meaning, or without room in a JFIF header."""
     if density is None or not 0 <= density[0] <= 2:
         return None
     if density == (0, 1, 1) or not all(0 < n <= _MAX_DENSITY for n in density[1:]):
@@ -185,11 +194,11 @@ def _checked_density(density):
 # Orientation
 
 
-def upright(metadata):
+def upright(metadata: Metadata) -> tuple[int, Metadata]:
     """Takes the orientation out of metadata.
 
     Returns:
-      (orientation 1..8 as in EXIF, `Metadata` of the picture turned upright).
+      (orientation 1..8 as in EXIF, metadata of the image turned upright).
     """
     exif, orientation = _reset_exif(metadata.exif)
     xmp, orientation_in_xmp = metadata.xmp, 1
@@ -206,30 +215,32 @@ def upright(metadata):
     )
 
 
-def _reset_exif(exif):
-    """(the block with orientation 1, the orientation that stood there or None)."""
-    if exif is None:
-        return None, None
-    block, found = bytearray(exif[len(EXIF_LABEL) :]), None
-    form, offset = tiff.first_directory(block)
-    for entry in tiff.directory(block, form, offset)[0]:
+def _reset_exif(exif: bytes | None) -> tuple[bytes | None, int | None]:
+    """Returns (the block with orientation 1, the orientation before that or None)."""
+    block, found = bytearray((exif or b"")[len(EXIF_LABEL) :]), None
+    first = tiff.first_directory(block)
+    if first is None:
+        return exif, None
+    layout, offset = first
+    for entry in tiff.directory(block, layout, offset)[0]:
         if entry.tag == tiff.ORIENTATION and len(entry.numbers) == 1:
             found = entry.numbers[0] if found is None else found
-            code = form.order + tiff.INTEGERS[entry.kind]
+            code = layout.order + tiff.INTEGERS[entry.kind]
             struct.pack_into(code, block, entry.position, 1)
-    return EXIF_LABEL + block, found
+    return EXIF_LABEL + bytes(block), found
 
 
 # Writing
 
 
-def fitting(metadata):
+def fitting(metadata: Metadata) -> tuple[Metadata, list[str]]:
     """Leaves out what JPEG has no room for.
 
     Returns:
-      (`Metadata`, names of what was left out).
+      (metadata, names of what was left out).
     """
-    changes, names = {}, []
+    changes: dict[str, Any] = {}
+    names: list[str] = []
     for name, label in (("exif", b""), ("xmp", XMP_LABEL)):
         value = getattr(metadata, name)
         if value and len(label) + len(value) > MAX_PAYLOAD:
@@ -267,8 +278,8 @@ def embed(data: bytes, metadata: Metadata) -> bytes:
     return data[:position] + added + data[position:]
 
 
-def _with_density(data, density):
-    """Writes the density into the JFIF header that our codings all begin with."""
+def _with_density(data: bytes, density: Density | None) -> bytes:
+    """Writes the density into the JFIF header, which all of our files have."""
     if density is None:
         return data
     start = next(start for marker, start, _ in segments(data) if marker == APP0)
@@ -276,8 +287,8 @@ def _with_density(data, density):
     return data[:at] + struct.pack(">BHH", *density) + data[at + 5 :]
 
 
-def _icc_segments(profile):
-    """Segments of an ICC profile, numbered from 1 (ICC.1:2010, annex B.4)."""
+def _icc_segments(profile: bytes | None) -> list[tuple[int, bytes]]:
+    """Returns the segments of an ICC profile, numbered from 1 (ICC.1:2010, B.4)."""
     if not profile:
         return []
     starts = range(0, len(profile), _ICC_STEP)

@@ -1,35 +1,59 @@
-"""Turns the pixels of a Pillow image of any mode into uint8 RGB."""
+"""Converts the pixels of a Pillow image of any mode to uint8 RGB."""
+
+from __future__ import annotations
 
 import io
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.paths import PathLike
 
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _RGB_MODES = ("RGB", "RGBA", "RGBa", "P", "PA", "RGBX")
 
 
-def rgb_pixels(image, path, profile=None, gray_scale=(65535, False)):
+class GrayScale(NamedTuple):
+    """The meaning of gray values of more than 8 bits.
+
+    Attributes:
+      brightest: the largest value.
+      is_inverted: whether 0 is white.
+    """
+
+    brightest: int = 65535
+    is_inverted: bool = False
+
+
+FULL_GRAY = GrayScale()
+
+
+def rgb_pixels(
+    image: Image.Image,
+    path: PathLike,
+    profile: bytes | None = None,
+    gray_scale: GrayScale = FULL_GRAY,
+) -> tuple[np.ndarray, bytes | None, str | None]:
     """Converts a loaded image.
 
     Args:
       image: Pillow image, upright.
-      path: of the file, for the error.
-      profile: bytes of the ICC profile that stands in the file, or None.
-      gray_scale: (brightest value, whether 0 is white) of gray in more than 8 bits.
+      path: path of the file, for the error.
+      profile: bytes of the ICC profile of the file, or None.
+      gray_scale: what gray values of more than 8 bits mean.
 
     Returns:
-      (uint8 `[h, w, 3]`, ICC profile that they are to be shown with or None, what the
-      user should know of the profile or None).
+      (uint8 `[h, w, 3]`, their ICC profile or None, a note to the user about the
+      profile or None).
 
     Raises:
-      UserError: pixels of a kind that has no place in 8 bits.
+      UserError: the pixels are of a kind that has no place in 8 bits.
     """
     is_gray = image.mode in _GRAY_MODES
     space = (profile or b"")[16:20]
-    if is_gray and space == b"GRAY":
+    if profile and is_gray and space == b"GRAY":
         table = _srgb_of_gray(profile)
         if table is not None:
             return _converted(image, path, gray_scale, table), None, None
@@ -38,15 +62,18 @@ def rgb_pixels(image, path, profile=None, gray_scale=(65535, False)):
     pixels = _converted(image, path, gray_scale)
     if not profile:
         return pixels, None, None
-    # Equal components with an RGB profile are what gray with that profile is.
+    # Gray with an RGB profile is the same as equal components with that profile.
     if space == b"RGB " and (is_gray or image.mode in _RGB_MODES):
         return pixels, profile, None
     return pixels, None, "its ICC profile does not fit RGB pixels: left out"
 
 
-def _srgb_of_gray(profile):
-    """uint8 `[256, 3]`, sRGB of 8-bit gray with an ICC profile; None if damaged."""
-    from PIL import ImageCms  # loads Little CMS, which few pictures need
+def _srgb_of_gray(profile: bytes) -> np.ndarray | None:
+    """Returns the sRGB of 8-bit gray with an ICC profile, uint8 `[256, 3]`.
+
+    None if the profile is damaged.
+    """
+    from PIL import ImageCms  # loads Little CMS, which few images need
 
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
     try:
@@ -56,7 +83,7 @@ def _srgb_of_gray(profile):
             ImageCms.createProfile("sRGB"),
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode="RGB",
-            # Not by a coarse table, which is off by 3 in the shadows.
+            # Without a coarse table, which is off by 3 in the shadows.
             flags=ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE,
         )
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
@@ -64,10 +91,15 @@ def _srgb_of_gray(profile):
     return np.asarray(converted)[0]
 
 
-def _converted(image, path, gray_scale, table=None):
-    """uint8 `[h, w, 3]`; `table` turns 8-bit gray into RGB."""
+def _converted(
+    image: Image.Image,
+    path: PathLike,
+    gray_scale: GrayScale,
+    table: np.ndarray | None = None,
+) -> np.ndarray:
+    """Returns uint8 `[h, w, 3]`; `table` turns 8-bit gray into RGB."""
     if image.mode.startswith("I"):
-        return _rgb_of_wide_gray(image, path, *gray_scale, table)
+        return _rgb_of_wide_gray(image, path, gray_scale, table)
     if image.mode in ("F", "LAB"):
         kind = "floating-point" if image.mode == "F" else "Lab"
         raise UserError(
@@ -83,26 +115,31 @@ def _converted(image, path, gray_scale, table=None):
     return np.array(image.convert("RGB"))
 
 
-def _rgb_of_wide_gray(image, path, white, is_inverted, table):
-    """Gray in 0..`white` to 8-bit RGB. Pillow itself would clip at 255."""
+def _rgb_of_wide_gray(
+    image: Image.Image,
+    path: PathLike,
+    gray_scale: GrayScale,
+    table: np.ndarray | None,
+) -> np.ndarray:
+    """Converts gray of more than 8 bits to 8-bit RGB; Pillow would clip at 255."""
     gray = np.asarray(image)
-    # "I" is 16 bits in a PNG, where Pillow has no other mode for some, else 32 bits.
+    # "I" is 16 bits in a PNG, where Pillow has no other mode, else 32 bits.
     is_wide = image.mode == "I" and image.format not in ("PNG", "PPM")
-    if is_wide or gray.min() < 0 or gray.max() > white:
+    if is_wide or gray.min() < 0 or gray.max() > gray_scale.brightest:
         raise UserError(
             f"{path}: holds 32-bit integer pixels: convert it to 8 or 16 bits"
         )
-    rgb = _wide_table(white, is_inverted, table)[gray]
+    rgb = _wide_table(gray_scale, table)[gray]
     transparent = image.info.get("transparency")
     if transparent is not None:
         rgb[gray == transparent] = 255
     return rgb
 
 
-def _wide_table(white, is_inverted, table):
-    """uint8 `[white + 1, 3]`, RGB of each value of gray."""
-    values = np.arange(white + 1) * (255 / white)
-    if is_inverted:
+def _wide_table(gray_scale: GrayScale, table: np.ndarray | None) -> np.ndarray:
+    """Returns the RGB of each value of gray, uint8 `[brightest + 1, 3]`."""
+    values = np.arange(gray_scale.brightest + 1) * (255 / gray_scale.brightest)
+    if gray_scale.is_inverted:
         values = values[::-1]
     if table is None:
         return np.repeat(np.rint(values).astype(np.uint8)[:, np.newaxis], 3, axis=1)
@@ -110,7 +147,7 @@ def _wide_table(white, is_inverted, table):
     return np.rint(np.stack(channels, -1)).astype(np.uint8)
 
 
-def _over_white(rgba):
+def _over_white(rgba: np.ndarray) -> np.ndarray:
     """Blends uint8 `[h, w, 4]` over white: (c a + 255 (255 - a)) / 255, rounded."""
     colour = rgba[..., :3].astype(np.uint32)
     alpha = rgba[..., 3:].astype(np.uint32)

@@ -1,47 +1,49 @@
-"""Chunks of a PNG file (PNG, third edition, section 5), read one by one.
+"""Reads the chunks of a PNG file one by one (PNG, third edition, section 5).
 
-Pillow gives a picture up for any damaged or large chunk, also one that does not
-matter. So it gets the pixels alone, and the rest is read here.
+Pillow refuses an image for any chunk that is damaged or large, even if the chunk does
+not matter. So Pillow gets only the pixels, and the rest is read here.
 """
+
+from __future__ import annotations
 
 import io
 import re
 import struct
 import zlib
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_FOR_PIXELS = (b"tRNS",)  # beside the critical chunks
-_FRAMES = (b"fcTL", b"fdAT")  # of an animation, behind the first one
+_FOR_PIXELS = (b"tRNS",)  # in addition to the critical chunks
+_FRAMES = (b"fcTL", b"fdAT")  # frames of an animation after the first one
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _MAX_TEXT = 1 << 26  # bytes of a text or profile once it is inflated
 
 
 class Chunk(NamedTuple):
-    """One chunk: its name, and where its content lies in the file."""
+    """One chunk: its name, and the place of its content in the file."""
 
     name: bytes
     start: int
     length: int
 
     @property
-    def is_ancillary(self):
-        """Whether the picture can be shown without it."""
+    def is_ancillary(self) -> bool:
+        """Whether the image can be decoded without the chunk."""
         return bool(self.name[0] & 0x20)
 
 
 class Chunks:
-    """The chunks of an opened PNG file; the pixels are not read for it.
+    """The chunks of an opened PNG file, without its pixels.
 
     Attributes:
-      damaged: names of the ancillary chunks whose checksum is wrong; they are not
-        used.
+      damaged: names of the ancillary chunks whose checksum is wrong; they are ignored.
     """
 
-    def __init__(self, file):
-        """Walks through the file, up to the first chunk that is cut off."""
+    def __init__(self, file: BinaryIO):
+        """Reads the heads of all chunks, up to the first one that is cut off."""
         self._file = file
-        self._chunks, self.damaged = [], []
+        self._chunks: list[Chunk] = []
+        self.damaged: list[str] = []
         size = file.seek(0, io.SEEK_END)
         position = len(SIGNATURE)
         while position + 12 <= size:
@@ -58,62 +60,65 @@ class Chunks:
             if name == b"IEND":
                 break
 
-    def _sound(self, chunk):
+    def _sound(self, chunk: Chunk) -> bool:
         content = self._content(chunk)
         self._file.seek(chunk.start + chunk.length)
         return zlib.crc32(chunk.name + content) == int.from_bytes(
             self._file.read(4), "big"
         )
 
-    def _content(self, chunk):
+    def _content(self, chunk: Chunk) -> bytes:
         self._file.seek(chunk.start)
         return self._file.read(chunk.length)
 
-    def first(self, name):
-        """Content of the first sound chunk of a name, or None."""
+    def first(self, name: bytes) -> bytes | None:
+        """Returns the content of the first undamaged chunk of a name, or None."""
         return next((self._content(c) for c in self._chunks if c.name == name), None)
 
-    def pixels_alone(self, headers_only):
-        """A PNG file in memory with nothing but the pixels, or their header."""
-        parts = [SIGNATURE]
+    def only_pixels(self, headers_only: bool) -> BinaryIO:
+        """Returns a PNG file in memory that holds only the pixels, or their header."""
+        kept = [SIGNATURE]
         for chunk in self._chunks:
             if chunk.is_ancillary and chunk.name not in _FOR_PIXELS:
                 continue
             if chunk.name == b"IDAT" and headers_only:
-                parts.append(struct.pack(">I", chunk.length) + chunk.name)
+                kept.append(struct.pack(">I", chunk.length) + chunk.name)
                 break
             self._file.seek(chunk.start - 8)
-            parts.append(self._file.read(chunk.length + 12))
-        return io.BytesIO(b"".join(parts))
+            kept.append(self._file.read(chunk.length + 12))
+        return io.BytesIO(b"".join(kept))
 
-    def bit_depth(self):
-        """Bits of a sample, or of an index into the palette; 8 if that is not said."""
+    def bit_depth(self) -> int:
+        """Returns the bits of a sample or palette index; 8 if there is no header."""
         header = self.first(b"IHDR") or b""
         return header[8] if len(header) > 8 else 8
 
-    def frame_count(self):
-        """Pictures of an animation, else 1."""
+    def frame_count(self) -> int:
+        """Returns the number of frames of an animation, else 1."""
         control = self.first(b"acTL") or b""
         return int.from_bytes(control[:4], "big") if len(control) == 8 else 1
 
-    def icc_profile(self):
-        """Bytes of the ICC profile, or None."""
+    def icc_profile(self) -> bytes | None:
+        """Returns the bytes of the ICC profile, or None."""
         _, _, packed = (self.first(b"iCCP") or b"").partition(b"\0")
         return _inflated(packed[1:]) or None
 
-    def density(self):
-        """(unit, x, y) as a JFIF header has them, or None: 0 aspect ratio, 1 dpi."""
+    def density(self) -> tuple[int, int, int] | None:
+        """Returns (unit, x, y) as in a JFIF header, or None.
+
+        The unit is 0 for an aspect ratio and 1 for dots per inch.
+        """
         content = self.first(b"pHYs") or b""
         if len(content) != 9:
             return None
         x, y, unit = struct.unpack(">IIB", content)
-        if unit == 1:  # pixels a metre
+        if unit == 1:  # pixels per metre
             x, y = round(x * 0.0254), round(y * 0.0254)
         return (1 if unit == 1 else 0, x, y)
 
-    def texts(self):
-        """Dict from keywords to the bytes of their texts, the first of each."""
-        found = {}
+    def texts(self) -> dict[bytes, bytes]:
+        """Returns the bytes of the first text of each keyword."""
+        found: dict[bytes, bytes] = {}
         for chunk in self._chunks:
             if chunk.name in _TEXTS:
                 keyword, _, rest = self._content(chunk).partition(b"\0")
@@ -121,8 +126,8 @@ class Chunks:
         return found
 
 
-def _text(name, rest):
-    """Text of a chunk, of which the keyword is cut off."""
+def _text(name: bytes, rest: bytes) -> bytes:
+    """Returns the text of a chunk, given what follows its keyword."""
     if name == b"tEXt":
         return rest
     if name == b"zTXt":
@@ -133,8 +138,8 @@ def _text(name, rest):
     return _inflated(content) if is_packed else content
 
 
-def _inflated(data):
-    """The inflated bytes; b"" if they are damaged or too many."""
+def _inflated(data: bytes) -> bytes:
+    """Returns the inflated bytes; b"" if they are damaged or too many."""
     inflater = zlib.decompressobj()
     try:
         content = inflater.decompress(data, _MAX_TEXT)
@@ -143,8 +148,8 @@ def _inflated(data):
     return content if inflater.eof else b""
 
 
-def raw_profile(text):
-    """Bytes of ImageMagick's "Raw profile": name, length and hexadecimal digits."""
+def raw_profile(text: bytes) -> bytes:
+    """Returns the bytes of ImageMagick's "Raw profile": name, length, hex digits."""
     match = re.match(rb"\n\S+\n\s*\d+\n([0-9a-fA-F\s]*)$", text)
     digits = b"".join(match[1].split()) if match else b""
     return bytes.fromhex(digits.decode()) if len(digits) % 2 == 0 else b""

@@ -1,52 +1,69 @@
-"""Opens a picture file with Pillow, each format with what Pillow does not see to."""
+"""Opens an image file with Pillow, and does what Pillow leaves out in each format."""
+
+from __future__ import annotations
 
 import contextlib
 import dataclasses
 import io
 import mmap
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, cast
 
-from PIL import Image, UnidentifiedImageError
+from PIL import ImageFile, UnidentifiedImageError
+from PIL.GifImagePlugin import GifImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.paths import PathLike
 from learned_jpeg.pictures import entropy, metadata, png, tiff
+from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.opening import open_image
+from learned_jpeg.pictures.pixels import FULL_GRAY, GrayScale
 
 
 @dataclasses.dataclass
 class Source:
-    """An opened picture file.
+    """An opened image file.
 
     Attributes:
       image: Pillow image, not loaded yet.
-      metadata: function to the `metadata.Metadata` of the file, as it stands there.
-      has_upright_size: whether `image.size` is that of the upright picture already.
+      metadata: reads the metadata as they stand in the file.
+      has_upright_size: whether `image.size` is already that of the upright image.
       turns_itself: whether Pillow turns the pixels upright when it loads them.
-      gray_scale: as for `pixels.rgb_pixels`.
-      notes: what is lost of the file or damaged beside the pixels, in words.
+      gray_scale: what gray values of more than 8 bits mean.
+      notes: notes to the user: what of the file is lost, or damaged besides the pixels.
     """
 
-    image: Image.Image
-    metadata: Callable
+    image: ImageFile.ImageFile
+    metadata: Callable[[], Metadata]
     has_upright_size: bool = False
     turns_itself: bool = False
-    gray_scale: tuple[int, bool] = (65535, False)
-    notes: list = dataclasses.field(default_factory=list)
+    gray_scale: GrayScale = FULL_GRAY
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 @contextlib.contextmanager
-def opened(file, path, max_megapixels, headers_only=False, lenient=False):
+def opened(
+    file: BinaryIO,
+    path: PathLike,
+    max_megapixels: float,
+    headers_only: bool = False,
+    lenient: bool = False,
+) -> Iterator[Source]:
     """Yields the `Source` of an opened file.
 
     Args:
-      file: open binary file.
-      path: its name, for errors.
-      max_megapixels: a larger picture is refused before it is decoded.
-      headers_only: the pixels will not be loaded.
-      lenient: takes a JPEG file whose pixels are damaged.
+      file: the file, opened for reading.
+      path: path of the file, for errors.
+      max_megapixels: a larger image is refused before it is decoded.
+      headers_only: whether the pixels will not be loaded.
+      lenient: whether a JPEG file with damaged pixels is accepted.
 
     Raises:
-      UserError: a raw file, a picture that is too large or has damaged pixels.
+      UserError: a raw file, or an image that is too large or has damaged pixels.
       Exception: whatever Pillow raises.
     """
     head = file.read(32)
@@ -54,25 +71,26 @@ def opened(file, path, max_megapixels, headers_only=False, lenient=False):
     with contextlib.ExitStack() as stack:
         if head.startswith(png.SIGNATURE):
             source = _png(stack, file, headers_only)
-        elif tiff.is_of_this_structure(head):
+        elif tiff.has_tiff_header(head):
             source = _tiff(stack, file, path)
         else:
             if tiff.is_raw(head, path):
                 raise _raw_file(path)
             if size := _webp_size(head):
-                _check_size(*size, path, max_megapixels)
+                _check_size(size, path, max_megapixels)
             source = _other(stack, file, headers_only)
-        _check_size(*source.image.size, path, max_megapixels)
-        if source.image.format in ("JPEG", "MPO") and not headers_only:
+        _check_size(source.image.size, path, max_megapixels)
+        if isinstance(source.image, JpegImageFile) and not headers_only:
             _check_jpeg(stack, source, file, path, lenient)
         yield source
 
 
-def _open(stack, stream):
+def _open(stack: contextlib.ExitStack, stream: BinaryIO) -> ImageFile.ImageFile:
     return stack.enter_context(open_image(stream))
 
 
-def _check_size(width, height, path, max_megapixels):
+def _check_size(size: tuple[int, int], path: PathLike, max_megapixels: float) -> None:
+    width, height = size
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
         raise UserError(
@@ -81,22 +99,22 @@ def _check_size(width, height, path, max_megapixels):
         )
 
 
-def _raw_file(path):
+def _raw_file(path: PathLike) -> UserError:
     return UserError(
         f"{path}: a raw file of a camera, of which only a preview could be read: "
         "develop it first, to TIFF, PNG or JPEG"
     )
 
 
-def _first_of(count, kind):
+def _first_of(count: int, kind: str) -> list[str]:
     return [f"only the first of {count} {kind} is taken"] if count > 1 else []
 
 
-def _png(stack, file, headers_only):
+def _png(stack: contextlib.ExitStack, file: BinaryIO, headers_only: bool) -> Source:
     chunks = png.Chunks(file)
-    image = _open(stack, chunks.pixels_alone(headers_only))
+    image = _open(stack, chunks.only_pixels(headers_only))
     if image.mode == "L" and isinstance(image.info.get("transparency"), int):
-        # Pillow scales samples of 2 and 4 bits to 8, but not this one.
+        # Pillow scales samples of 2 and 4 bits to 8, but not the transparent one.
         image.info["transparency"] *= 255 // (2 ** min(chunks.bit_depth(), 8) - 1)
     notes = _first_of(chunks.frame_count(), "frames")
     if chunks.damaged:
@@ -105,12 +123,12 @@ def _png(stack, file, headers_only):
     return Source(image, lambda: metadata.of_png(chunks), notes=notes)
 
 
-def _tiff(stack, file, path):
+def _tiff(stack: contextlib.ExitStack, file: BinaryIO, path: PathLike) -> Source:
     block = stack.enter_context(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     if tiff.is_raw(block, path):
         raise _raw_file(path)
     try:
-        image = _open(stack, file)
+        image = cast(TiffImageFile, _open(stack, file))
     except UnidentifiedImageError:
         reason = tiff.describe(block)
         if reason is None:
@@ -130,33 +148,39 @@ def _tiff(stack, file, path):
     )
 
 
-def _other(stack, file, headers_only):
+def _other(stack: contextlib.ExitStack, file: BinaryIO, headers_only: bool) -> Source:
     count = 1 if headers_only else _gif_frame_count(file)
     image = _open(stack, file)
-    if image.format in ("JPEG", "MPO"):
-        lost = metadata.what_is_lost(image)
+    if isinstance(image, JpegImageFile):
+        lost = metadata.lost_images(image)
         notes = [lost] if lost else []
         return Source(image, lambda: metadata.of_jpeg(image), notes=notes)
-    if image.format != "GIF":
-        count = getattr(image, "n_frames", 1)
+    if isinstance(image, WebPImageFile):
+        count = image.n_frames
     notes = _first_of(count, "frames")
     return Source(image, lambda: metadata.of_other(image), notes=notes)
 
 
-def _gif_frame_count(file):
-    """Frames of a GIF; 1 for another file, or if a later frame is damaged.
+def _gif_frame_count(file: BinaryIO) -> int:
+    """Returns the frames of a GIF; 1 for another file, or if a later one is damaged.
 
-    On an image of its own, which is lost where the counting fails.
+    It opens the image by itself, since a failed count leaves the image unusable.
     """
     count = 1
     with contextlib.suppress(Exception), open_image(file, ["GIF"]) as image:
-        count = image.n_frames
+        count = cast(GifImageFile, image).n_frames
     file.seek(0)
     return count
 
 
-def _check_jpeg(stack, source, file, path, lenient):
-    """Refuses damaged pixels; a missing end marker alone is put in its place."""
+def _check_jpeg(
+    stack: contextlib.ExitStack,
+    source: Source,
+    file: BinaryIO,
+    path: PathLike,
+    lenient: bool,
+) -> None:
+    """Refuses damaged pixels; if only the end marker is missing, adds it."""
     file.seek(0)
     data = file.read()
     problem = entropy.problem(data)
@@ -175,17 +199,21 @@ def _check_jpeg(stack, source, file, path, lenient):
     source.image = _open(stack, io.BytesIO(ended))
 
 
-def _webp_size(head):
-    """(width, height) in a WebP header; Pillow decodes before it tells (RFC 9649)."""
+def _webp_size(head: bytes) -> tuple[int, int] | None:
+    """Returns (width, height) of a WebP header (RFC 9649), None for another file.
+
+    Pillow would decode the pixels first.
+    """
     if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < 30:
         return None
     kind, data = head[12:16], head[20:]
     if kind == b"VP8X":
-        return tuple(1 + int.from_bytes(data[at : at + 3], "little") for at in (4, 7))
+        width, height = data[4:7], data[7:10]
+        return 1 + int.from_bytes(width, "little"), 1 + int.from_bytes(height, "little")
     if kind == b"VP8L":
         bits = int.from_bytes(data[1:5], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if kind == b"VP8 ":
-        sides = (int.from_bytes(data[at : at + 2], "little") for at in (6, 8))
-        return tuple(side & 0x3FFF for side in sides)
+        width, height = struct.unpack_from("<HH", data, 6)
+        return width & 0x3FFF, height & 0x3FFF
     return None

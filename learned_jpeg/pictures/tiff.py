@@ -1,13 +1,24 @@
-"""The structure of TIFF files, which is that of EXIF blocks too; raw files, pages.
+"""Reads the structure of TIFF files and EXIF blocks (TIFF 6.0; BigTIFF).
 
-Pillow reads the pixels of TIFF files. Here is what it does not tell: that the first
-directory of a raw file is a preview, how many pages there are, where a tag stands.
-A damaged entry costs nothing but itself (TIFF 6.0; BigTIFF).
+Pillow reads the pixels of TIFF files. This module finds out what Pillow does not tell:
+whether the first directory is the preview of a raw file, how many pages there are, and
+where a tag stands. A damaged entry does not affect the others.
 """
+
+from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
+from collections.abc import Mapping
+from mmap import mmap
+from typing import Any, NamedTuple, cast
+
+from PIL.TiffImagePlugin import TiffImageFile
+
+from learned_jpeg.common.paths import PathLike
+from learned_jpeg.pictures.pixels import GrayScale
+
+Block = bytes | bytearray | mmap  # the bytes of a file
 
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT = 254, 255, 256, 257
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, PLANAR_CONFIGURATION = 258, 259, 262, 284
@@ -18,7 +29,7 @@ CFA_REPEAT_DIM, CFA_PATTERN, PHOTOSHOP, DNG_VERSION = 33421, 33422, 34377, 50706
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _SIZES |= {13: 4, 16: 8, 17: 8, 18: 8}
-_MAX_ENTRIES = 4096  # in a directory that is to be believed
+_MAX_ENTRIES = 4096  # a directory with more is damaged
 _MAX_PAGES = 10_000
 
 _JPEG = (6, 7)  # values of COMPRESSION
@@ -26,7 +37,7 @@ _RAW_PHOTOMETRICS = (32803, 34892)  # color filter array, linear raw
 _RAW_SUFFIXES = (".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq")
 _RAW_SUFFIXES += (".kdc", ".mef", ".mos", ".nef", ".nrw", ".orf", ".pef", ".raf")
 _RAW_SUFFIXES += (".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw")
-# Raw files with a header of their own: Olympus, Panasonic, Fujifilm, Sigma, Minolta.
+# Raw files with their own header: Olympus, Panasonic, Fujifilm, Sigma, Minolta.
 _RAW_HEADERS = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb")
 _RAW_HEADERS += (b"\0MRM",)
 
@@ -36,86 +47,94 @@ class Entry(NamedTuple):
 
     Attributes:
       tag: its number.
-      numbers: its values if it holds whole numbers that lie in the file, else ().
-      position: of the first value in the file.
+      numbers: its values if they are whole numbers and lie in the file, else ().
+      position: place of the first value in the file.
       kind: the TIFF type.
     """
 
     tag: int
-    numbers: tuple
+    numbers: tuple[int, ...]
     position: int
     kind: int
 
 
-class _Form(NamedTuple):
-    """How a file is written: byte order, and the 8-byte offsets of BigTIFF."""
+class Layout(NamedTuple):
+    """The layout of a file.
+
+    Attributes:
+      order: byte order, "<" or ">".
+      is_big: whether offsets have 8 bytes, as in BigTIFF.
+    """
 
     order: str
     is_big: bool
 
 
-def first_directory(block):
-    """(form, offset of the first directory) of a TIFF header, None if it is none."""
+def first_directory(block: Block) -> tuple[Layout, int] | None:
+    """Returns the layout of a file and the offset of its first directory.
+
+    None if the block has no TIFF header.
+    """
     order = {b"II": "<", b"MM": ">"}.get(bytes(block[:2]))
     if order is None or len(block) < 16:
         return None
     magic, offset = struct.unpack_from(f"{order}HI", block, 2)
     if magic == 43:
-        return _Form(order, True), struct.unpack_from(f"{order}Q", block, 8)[0]
-    return (_Form(order, False), offset) if magic == 42 else None
+        return Layout(order, True), struct.unpack_from(f"{order}Q", block, 8)[0]
+    return (Layout(order, False), offset) if magic == 42 else None
 
 
-def is_of_this_structure(head):
-    """Whether a file of which these are the first bytes is laid out as a TIFF."""
+def has_tiff_header(head: bytes) -> bool:
+    """Returns whether the first bytes of a file are a TIFF header."""
     return first_directory(head) is not None
 
 
-def directory(block, form, offset):
+def directory(block: Block, layout: Layout, offset: int) -> tuple[list[Entry], int]:
     """Reads one directory as far as it lies in the file.
 
     Args:
-      block: bytes or mmap that begins with the TIFF header.
-      form, offset: as of `first_directory`.
+      block: the bytes of a file, from the TIFF header on.
+      layout, offset: as `first_directory` returns them.
 
     Returns:
-      (list of `Entry`, offset of the next directory or 0).
+      (entries, offset of the next directory or 0).
     """
-    count_code, size = ("Q", 20) if form.is_big else ("H", 12)
+    count_code, size = ("Q", 20) if layout.is_big else ("H", 12)
     start = offset + struct.calcsize(f"={count_code}")
     if offset < 8 or start > len(block):
         return [], 0
-    (count,) = struct.unpack_from(form.order + count_code, block, offset)
+    (count,) = struct.unpack_from(layout.order + count_code, block, offset)
     if count > _MAX_ENTRIES:
         return [], 0
     inside = min(count, (len(block) - start) // size)
-    found = [_entry(block, form, start + index * size) for index in range(inside)]
+    found = [_entry(block, layout, start + index * size) for index in range(inside)]
     end = start + count * size
-    next_code, width = ("Q", 8) if form.is_big else ("I", 4)
+    next_code, width = ("Q", 8) if layout.is_big else ("I", 4)
     if end + width > len(block):
         return found, 0
-    return found, struct.unpack_from(form.order + next_code, block, end)[0]
+    return found, struct.unpack_from(layout.order + next_code, block, end)[0]
 
 
-def _entry(block, form, position):
-    word, width = ("Q", 8) if form.is_big else ("I", 4)
-    tag, kind, count = struct.unpack_from(f"{form.order}HH{word}", block, position)
+def _entry(block: Block, layout: Layout, position: int) -> Entry:
+    word, width = ("Q", 8) if layout.is_big else ("I", 4)
+    tag, kind, count = struct.unpack_from(f"{layout.order}HH{word}", block, position)
     value_at = position + 4 + width
     if count * _SIZES.get(kind, 1) > width:
-        (value_at,) = struct.unpack_from(form.order + word, block, value_at)
+        (value_at,) = struct.unpack_from(layout.order + word, block, value_at)
     numbers = ()
     if kind in INTEGERS and 0 < count <= _MAX_ENTRIES:
-        code = f"{form.order}{count}{INTEGERS[kind]}"
+        code = f"{layout.order}{count}{INTEGERS[kind]}"
         if value_at + struct.calcsize(code) <= len(block):
             numbers = struct.unpack_from(code, block, value_at)
     return Entry(tag, numbers, value_at, kind)
 
 
-def is_raw(block, path):
-    """Whether a file is a camera's raw file, whose first picture is a preview.
+def is_raw(block: Block, path: PathLike) -> bool:
+    """Returns whether a file is a camera's raw file, whose first image is a preview.
 
     Args:
-      block: bytes or mmap of the file.
-      path: of the file; a TIFF file with a raw file's suffix counts as one.
+      block: the bytes of the file.
+      path: path of the file; a TIFF file with the suffix of a raw file is one.
     """
     if bytes(block[:16]).startswith(_RAW_HEADERS) or block[4:12] == b"ftypcrx ":
         return True
@@ -124,10 +143,10 @@ def is_raw(block, path):
         return False
     if block[8:10] == b"CR" or os.path.splitext(path)[1].lower() in _RAW_SUFFIXES:
         return True
-    form, offset = first
-    tags = _numbers_by_tag(directory(block, form, offset)[0])
+    layout, offset = first
+    tags = _numbers_by_tag(directory(block, layout, offset)[0])
     inner = [
-        _numbers_by_tag(directory(block, form, offset)[0])
+        _numbers_by_tag(directory(block, layout, offset)[0])
         for offset in tags.get(SUB_IFDS, ())[:16]
     ]
     is_of_camera = MAKE in tags and (CFA_PATTERN in tags or CFA_REPEAT_DIM in tags)
@@ -139,56 +158,59 @@ def is_raw(block, path):
     return bool(is_preview) and any(_area(t) > _area(tags) for t in inner)
 
 
-def _numbers_by_tag(entries):
-    """Dict from tags to their whole numbers, the first of each tag."""
-    found = {}
+def _numbers_by_tag(entries: list[Entry]) -> dict[int, tuple[int, ...]]:
+    """Returns the whole numbers of the first entry of each tag."""
+    found: dict[int, tuple[int, ...]] = {}
     for entry in entries:
         found.setdefault(entry.tag, entry.numbers or (0,))
     return found
 
 
-def _area(tags):
+def _area(tags: dict[int, tuple[int, ...]]) -> int:
     return tags.get(WIDTH, (0,))[0] * tags.get(HEIGHT, (0,))[0]
 
 
-def page_count(block):
-    """Number of pages of a TIFF file, without previews and masks."""
+def page_count(block: Block) -> int:
+    """Returns the number of pages of a TIFF file, without previews and masks."""
     first = first_directory(block)
     if first is None:
         return 0
-    (form, offset), seen, pages = first, set(), 0
+    layout, offset = first
+    seen: set[int] = set()
+    pages = 0
     while offset and offset not in seen and len(seen) < _MAX_PAGES:
         seen.add(offset)
-        entries, offset = directory(block, form, offset)
+        entries, offset = directory(block, layout, offset)
         tags = _numbers_by_tag(entries)
         is_other = tags.get(NEW_SUBFILE_TYPE, (0,))[0] & 5  # 1: preview, 4: mask
         pages += not is_other and tags.get(SUBFILE_TYPE, (0,))[0] != 2
     return pages
 
 
-# Layouts that Pillow misreads or does not name
+# Pixels that Pillow misreads, or refuses without saying why
 
 
-def prepare(image):
-    """Mends the plan by which Pillow decodes an opened TIFF image.
+def prepare(image: TiffImageFile) -> None:
+    """Corrects how Pillow will decode an opened TIFF image.
 
-    Uncompressed planes of 16 bits would be taken for 8 bits.
+    Pillow would take uncompressed planes of 16 bits for planes of 8 bits.
     """
     tags = image.tag_v2
     is_planar = tags.get(PLANAR_CONFIGURATION, 1) == 2
     if is_planar and not image.use_load_libtiff and 16 in tags.get(BITS_PER_SAMPLE, ()):
         order = "L" if tags.prefix == b"II" else "B"
+        tiles = [(tile, cast(tuple, tile.args)) for tile in image.tile]
         image.tile = [
-            tile._replace(args=(f"{tile.args[0]};16{order}", *tile.args[1:]))
-            for tile in image.tile
+            tile._replace(args=(f"{mode};16{order}", *others))
+            for tile, (mode, *others) in tiles
         ]
 
 
-def refusal(tags):
-    """Why the pixels of an opened TIFF file cannot be taken, or None.
+def refusal(tags: Mapping[int, Any]) -> str | None:
+    """Returns why the pixels of an opened TIFF file cannot be read, or None.
 
     Args:
-      tags: `tag_v2` of a Pillow image, or of tags that Pillow has no mode for.
+      tags: `tag_v2` of a Pillow image.
     """
     is_signed = 2 in _tuple(tags.get(SAMPLE_FORMAT, 1))
     if is_signed and max(_tuple(tags.get(BITS_PER_SAMPLE, 1))) <= 16:
@@ -198,13 +220,16 @@ def refusal(tags):
     return None
 
 
-def describe(block):
-    """Says which pixels a TIFF file holds that Pillow has no mode for.
+def describe(block: Block) -> str | None:
+    """Returns what kind of pixels a TIFF file holds that Pillow has no mode for.
 
     None for a file without a first page.
     """
-    form, offset = first_directory(block)
-    tags = _numbers_by_tag(directory(block, form, offset)[0])
+    first = first_directory(block)
+    if first is None:
+        return None
+    layout, offset = first
+    tags = _numbers_by_tag(directory(block, layout, offset)[0])
     if WIDTH not in tags:
         return None
     bits = "+".join(str(n) for n in tags.get(BITS_PER_SAMPLE, (1,))[:8])
@@ -215,14 +240,14 @@ def describe(block):
     )
 
 
-def gray_scale(tags):
-    """(value of the brightest gray, whether 0 is white), of a Pillow image's tags.
+def gray_scale(tags: Mapping[int, Any]) -> GrayScale:
+    """Returns what gray of more than 8 bits means, by the tags of a Pillow image.
 
-    For gray of more than 8 bits; up to that Pillow scales and inverts.
+    Gray of up to 8 bits is scaled and inverted by Pillow.
     """
     bits = max(_tuple(tags.get(BITS_PER_SAMPLE, 16)))
-    return 2 ** min(bits, 16) - 1, tags.get(PHOTOMETRIC, 1) == 0
+    return GrayScale(2 ** min(bits, 16) - 1, tags.get(PHOTOMETRIC, 1) == 0)
 
 
-def _tuple(value):
+def _tuple(value: Any) -> tuple:
     return value if isinstance(value, tuple) else (value,)

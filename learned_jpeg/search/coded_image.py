@@ -1,4 +1,4 @@
-"""The coded image: what a decoder makes of the integers that the search has chosen."""
+"""The coded image: the decoded pixels of the integers that the search has chosen."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class FirstSteps(NamedTuple):
 
 
 class Distortion(Protocol):
-    """What the search minimises in addition to the bits, for one image.
+    """A distortion of one image, which the search minimises in addition to the bits.
 
     The properties are constants of a class, which a subclass may override.
     """

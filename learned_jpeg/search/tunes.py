@@ -1,4 +1,4 @@
-"""What the search can be tuned for: the registry behind `--tune`, and its lambdas."""
+"""The registry of what the search can be tuned for (`--tune`), and its lambdas."""
 
 from __future__ import annotations
 

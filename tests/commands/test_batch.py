@@ -65,7 +65,7 @@ def test_without_an_output_folder_results_lie_beside_the_inputs(tmp_path):
 
 def test_a_tree_without_pictures_is_one_line(tmp_path):
     (tmp_path / "x").mkdir()
-    with pytest.raises(UserError, match="no pictures in this folder or below it"):
+    with pytest.raises(UserError, match="no images in this folder or below it"):
         compress_pil(tmp_path, "--recursive")
 
 
@@ -105,7 +105,7 @@ def test_records_say_what_is_on_the_disk(tmp_path):
     assert (good.setting, good.status) == ("quality 30", "compressed")
     assert 0 < good.seconds < 60 and good.error is None
     assert (bad.status, bad.output, bad.bytes_in) == ("failed", None, 10)
-    assert bad.error.startswith(f"{tmp_path / 'b.png'}: not a picture")
+    assert bad.error.startswith(f"{tmp_path / 'b.png'}: not an image")
 
 
 def test_a_record_file_that_cannot_be_written_is_one_line(tmp_path):

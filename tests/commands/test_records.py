@@ -19,7 +19,7 @@ DONE = Record(
     *("in/ä\udcff.png", COMPRESSED, "out/ä\udcff.jpg"),
     *(1000, 250, 0.5, "quality 75", 1.25),
 )
-BAD = Record("b.png", FAILED, bytes_in=3, error="b.png: not a picture")
+BAD = Record("b.png", FAILED, bytes_in=3, error="b.png: not an image")
 
 
 def test_records_are_read_back(tmp_path):

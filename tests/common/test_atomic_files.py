@@ -74,7 +74,7 @@ def test_longest_possible_name_can_be_written(tmp_path):
 def test_os_error_names_the_final_path(tmp_path, name):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError) as caught:
+    with pytest.raises(OSError, match=name) as caught:
         write_atomically(tmp_path / name, b"x")
     assert caught.value.filename == str(tmp_path / name)
     assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
@@ -84,10 +84,14 @@ def test_os_error_names_the_final_path(tmp_path, name):
 def test_failure_leaves_the_older_file_and_nothing_else(tmp_path, error):
     path = tmp_path / "x.png"
     path.write_bytes(b"old")
-    with pytest.raises(error), atomic_path(path) as temporary:
-        with open(temporary, "wb") as file:
+
+    def write_half():
+        with atomic_path(path) as temporary, open(temporary, "wb") as file:
             file.write(b"half")
-        raise error("stop")
+            raise error("stop")
+
+    with pytest.raises(error, match="stop"):
+        write_half()
     assert path.read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["x.png"]
 
@@ -191,11 +195,15 @@ def test_name_that_is_taken_while_the_file_is_written_is_left_alone(
     if not has_links:
         monkeypatch.setattr(os, "link", without_links)
     path = tmp_path / "x.jpg"
-    free = atomic_path(path, replace=False)
-    with pytest.raises(FileExistsError) as caught, free as temporary:
-        with open(temporary, "wb") as file:
-            file.write(b"mine")
-        path.write_bytes(b"of another process")
+
+    def write_too_late():
+        with atomic_path(path, replace=False) as temporary:
+            with open(temporary, "wb") as file:
+                file.write(b"mine")
+            path.write_bytes(b"of another process")
+
+    with pytest.raises(FileExistsError) as caught:
+        write_too_late()
     assert caught.value.filename == str(path)
     assert path.read_bytes() == b"of another process"
     assert os.listdir(tmp_path) == ["x.jpg"]
@@ -274,6 +282,10 @@ def test_only_old_files_of_our_own_naming_are_removed(tmp_path):
     left = {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*")}
     assert left == {
         *kept,
-        *("sub", young, "precious", "new"),
-        *(".tmp-bbbbbbbbbbbbbbbb", ".tmp-cccccccccccccccc"),
+        "sub",
+        young,
+        "precious",
+        "new",
+        ".tmp-bbbbbbbbbbbbbbbb",
+        ".tmp-cccccccccccccccc",
     }

@@ -31,9 +31,8 @@ def test_ordinary_content_is_read_as_it_is(tmp_path):
     ids=["empty", "cut", "utf16", "arrays", "objects", "400", "5000", "1e999"],
 )
 def test_odd_content_is_a_value_error_of_one_line(tmp_path, text):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=r"\A.{1,199}\Z"):
         read_json(written(tmp_path / "x.json", text))
-    assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
 
 def test_missing_file_is_an_os_error(tmp_path):

@@ -44,7 +44,7 @@ def quantized():
     """A coded picture whose tables and integers are no symmetric ones."""
     rng = np.random.default_rng(1)
     qtables = rng.integers(3, 60, (8, 8, 2)).transpose(2, 0, 1)
-    [dct] = transform.picture_to_dct(picture())
+    [dct] = transform.image_to_dct(picture())
     z = dct / transform.of_components(qtables, [0, 1, 2])
     integers = transform.round_to_integers(z)
     return QuantizedImage.of_integers(integers, qtables, 171, 166)
@@ -107,7 +107,7 @@ def metrics(folder):
 
 def transformed(folder):
     """Coefficients, and how many are rounded away from 0."""
-    [dct] = transform.picture_to_dct(picture(3, 24, 33))
+    [dct] = transform.image_to_dct(picture(3, 24, 33))
     integers = transform.round_to_integers(dct / 16)
     return [*dct[1, 2].ravel()[:12].astype(float), int(np.abs(integers).sum())]
 
@@ -188,7 +188,7 @@ def averaged(folder):
     """Coefficients of averaged chroma, and how many are rounded away from 0."""
     numbers = []
     for sampling in ("4:2:0", "4:2:2"):
-        _, chroma = transform.picture_to_dct(picture(3, 25, 33), sampling)
+        _, chroma = transform.image_to_dct(picture(3, 25, 33), sampling)
         integers = transform.round_to_integers(chroma / 16)
         numbers += [*chroma[1, 1].ravel()[:12].astype(float)]
         numbers += [int(np.abs(integers).sum())]
@@ -235,7 +235,7 @@ def gradient(folder):
     settings = types.SimpleNamespace(
         lpips_weight=0.0, msssim_weight=5000.0, ssimulacra2_weight=0.0
     )
-    [dct] = transform.picture_to_dct(picture())
+    [dct] = transform.image_to_dct(picture())
     moved = np.rint(dct / 20) * 20
     with tf.Graph().as_default(), tf.Session() as session:
         graph = distortion_gradient.DistortionGradient(settings, "float32")

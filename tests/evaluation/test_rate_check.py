@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from learned_jpeg.codec.codecs import Codecs
 from PIL import Image
 
 import arg_parser
 import ljpeg
 from evaluation import rate_check
+from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file

@@ -429,7 +429,7 @@ def test_tables_outside_8_bits_are_refused(entry):
 
 @pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
 @pytest.mark.parametrize(
-    ("position", "value"),
+    "position, value",
     [((0, 0), 1024), ((0, 0), -1025), ((0, 1), 1024), ((7, 7), -1024)],
 )
 def test_integers_beyond_8_bit_jpeg_are_refused(position, value, entropy_coding):

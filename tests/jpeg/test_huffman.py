@@ -140,7 +140,7 @@ def test_definitions_are_those_of_libjpeg(quality):
 
 
 @pytest.mark.parametrize(
-    ("table", "dc", "ac"),
+    "table, dc, ac",
     [
         # T.81, tables K.3 and K.5: run in the high nibble, size in the low one.
         (

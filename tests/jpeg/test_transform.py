@@ -24,7 +24,7 @@ def reference(picture):
 @pytest.mark.parametrize("size", [(8, 8), (1, 1), (9, 23), (1000, 3), (40, 64)])
 def test_coefficients_equal_scipys(size):
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
-    [found] = transform.picture_to_dct(picture)
+    [found] = transform.image_to_dct(picture)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, reference(picture), atol=2e-4)
 
@@ -32,7 +32,7 @@ def test_coefficients_equal_scipys(size):
 def test_gray_has_exactly_no_chroma():
     gray = np.random.default_rng(1).integers(0, 256, (16, 24, 1), np.uint8)
     for sampling in SUBSAMPLINGS:
-        *_, found = transform.picture_to_dct(np.repeat(gray, 3, -1), sampling)
+        *_, found = transform.image_to_dct(np.repeat(gray, 3, -1), sampling)
         assert np.abs(found[..., -2:]).max() < 1e-9
 
 
@@ -40,7 +40,7 @@ def test_gray_has_exactly_no_chroma():
 def test_chroma_is_that_of_averaged_pixels(sampling):
     """Of whole blocks; how libjpeg goes on beyond edges: test_differentiable.py."""
     picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
-    luma, chroma = transform.picture_to_dct(picture, sampling)
+    luma, chroma = transform.image_to_dct(picture, sampling)
     v, h = factors(sampling)
     means = np.mean(
         [picture[i::v, j::h].astype(float) for i in range(v) for j in range(h)], 0

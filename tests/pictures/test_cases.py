@@ -122,7 +122,7 @@ def test_orientation_behind_a_bad_entry():
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    "name, words",
     [
         ("text_over_1mb.png", "is too large for JPEG"),
         ("bad_crc_phys.png", "damaged pHYs in it"),
@@ -143,9 +143,9 @@ def test_jfif_in_a_folder():
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    "name, words",
     [
-        ("eps.png", "not a picture in a format that can be read"),
+        ("eps.png", "not an image in a format that can be read"),
         ("declared_31000.jpg", "31000x31000 px are 961.0 megapixels, more than 200"),
     ],
 )

@@ -151,7 +151,7 @@ def test_exif_of_png_and_webp_is_kept_byte_for_byte(tmp_path, suffix, label):
 
 
 @pytest.mark.parametrize(
-    ("old", "new"),
+    "old, new",
     [
         (b'tiff:Orientation="6"', b'tiff:Orientation="1"'),
         (b"tiff:Orientation='6'", b"tiff:Orientation='1'"),
@@ -190,7 +190,7 @@ def test_all_kinds_of_metadata_come_out_of_every_writer(tmp_path, writer):
     ]
     path = written(tmp_path / "x.jpg", jpeg_with(*parts))
     kept = through(path, WRITERS[writer])
-    assert [marker for marker, _ in kept][0] == 0xE0
+    assert next(marker for marker, _ in kept) == 0xE0
     assert all(part in kept for part in parts)
     assert len([m for m, _ in kept if m > 0xE0]) == len(parts)
 
@@ -361,11 +361,11 @@ def test_density_that_jpeg_cannot_hold_is_left_out(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("payload", "marker", "words"),
+    "payload, marker, words",
     [
         (XMP_LABEL + b'<x hdrgm:Version="1.0"/>', 0xE1, "gain map (HDR) is lost"),
         (b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4), 0xE2, "gain map (HDR) is lost"),
-        (b"MPF\0II*\0\x08\0\0\0\0\0\0\0\0\0", 0xE2, "further pictures (MPF"),
+        (b"MPF\0II*\0\x08\0\0\0\0\0\0\0\0\0", 0xE2, "further images (MPF"),
     ],
 )
 def test_what_cannot_survive_is_named_once(tmp_path, caplog, payload, marker, words):
@@ -383,7 +383,7 @@ def test_pictures_of_an_mpo_file_are_named_as_lost(tmp_path, caplog):
     frames[0].save(path, "MPO", save_all=True, append_images=frames[1:], quality=95)
     pixels, _ = read_image_and_metadata(path)
     assert np.abs(pixels.astype(int) - RGB).mean() < 4
-    assert len(caplog.records) == 1 and "further pictures (MPF" in caplog.text
+    assert len(caplog.records) == 1 and "further images (MPF" in caplog.text
 
 
 # Gray profiles

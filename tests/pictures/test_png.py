@@ -77,7 +77,7 @@ def test_wrong_checksum_of_a_critical_chunk_is_refused(tmp_path, name):
         data = rgb_file(before=damaged(png_chunk(b"PLTE", bytes(12))))
     else:
         data = data[:32] + bytes([data[32] ^ 1]) + data[33:]
-    with pytest.raises(UserError, match=r"x\.png: (not a picture|damaged)"):
+    with pytest.raises(UserError, match=r"x\.png: (not an image|damaged)"):
         read_image(written(tmp_path / "x.png", data))
 
 

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from learned_jpeg import search
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.metrics import ms_ssim
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
@@ -20,6 +21,21 @@ def test_tunes_are_found_in_the_order_of_help():
     assert tunes.TUNE_NAMES == ("psnr", "ms-ssim", "mixed", "ssimulacra2")
     assert all(tune.name == name for name, tune in tunes.TUNES.items())
     assert tunes.DEFAULT_TUNE in tunes.TUNES
+
+
+def test_a_metric_to_tune_for_is_one_more_module(tmp_path, monkeypatch):
+    module = """
+from learned_jpeg.search.distortion import Tune
+from learned_jpeg.search.squared_error import SquaredError
+
+TUNES = (Tune("toy", "a toy", "Toy", 9, 1.5, lambda image, lmbda: SquaredError(7)),)
+"""
+    (tmp_path / "toy_error.py").write_text(module)
+    (tmp_path / "helper.py").write_text("raise AssertionError('no distortion')")
+    monkeypatch.setattr(search, "__path__", [*search.__path__, str(tmp_path)])
+    found = tunes._find_tunes()
+    assert {**tunes.TUNES, "toy": found["toy"]} == found
+    assert found["toy"].min_side == 9
 
 
 def test_names_are_known_without_what_takes_long_to_import():

@@ -57,7 +57,7 @@ def picture_by_scipy(coefficients):
     blocks = scipy.fft.idctn(coefficients, axes=(3, 4), norm="ortho")
     batch, rows, cols = blocks.shape[:3]
     ycbcr = blocks.swapaxes(2, 3).reshape(batch, 8 * rows, 8 * cols, 3)
-    return (ycbcr + [128, 0, 0]) @ np.linalg.inv(TO_YCBCR).T / 255
+    return (ycbcr + np.array([128, 0, 0])) @ np.linalg.inv(TO_YCBCR).T / 255
 
 
 # Both ways
@@ -189,7 +189,7 @@ def test_coefficients_are_those_of_numpy(session, smooth_picture, sampling, size
     picture = smooth_picture(0, *size)
     x = tf.constant(picture[np.newaxis] / np.float32(255))
     found = session.run(differentiable.rgb_to_dct(x, sampling))
-    wanted = transform.picture_to_dct(picture, sampling)
+    wanted = transform.image_to_dct(picture, sampling)
     for own, array in zip(found, wanted, strict=True):
         np.testing.assert_allclose(own[0], array, atol=2e-3)
 

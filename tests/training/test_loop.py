@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import scipy.fft
 import tensorflow.compat.v1 as tf
-from learned_jpeg.codec.codecs import Codecs
 from PIL import Image
 
 import arg_parser
@@ -22,6 +21,7 @@ import ljpeg
 import ljpeg_attention
 import weights
 from image_utils import get_std_jpeg_qtable
+from learned_jpeg.codec.codecs import Codecs
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.models import folders

@@ -8,6 +8,7 @@ import pytest
 import tensorflow.compat.v1 as tf
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.models import folders
 from tests.training.helpers import (
     SUFFIXES,
     assert_one_line,
@@ -15,13 +16,13 @@ from tests.training.helpers import (
     restored,
     write_checkpoint,
 )
-from training import checkpoints, variables
+from training import variables
 
 
 def test_restored_values_are_those_that_were_saved(folder, checkpoint):
     prefix, values = checkpoint
-    assert checkpoints.find_checkpoint(folder) == prefix
-    assert checkpoints.checkpoint_step(prefix) == 7
+    assert folders.find_checkpoint(folder) == prefix
+    assert folders.checkpoint_step(prefix) == 7
     for name, array in restored(prefix).items():
         np.testing.assert_array_equal(array, values[name])
 
@@ -30,7 +31,7 @@ def test_moved_folder_still_restores(tmp_path, folder, checkpoint):
     moved = str(tmp_path / "elsewhere" / "train")
     os.makedirs(os.path.dirname(moved))
     shutil.move(folder, moved)
-    prefix = checkpoints.find_checkpoint(moved)
+    prefix = folders.find_checkpoint(moved)
     assert prefix.startswith(moved)
     for name, array in restored(prefix).items():
         np.testing.assert_array_equal(array, checkpoint[1][name])
@@ -41,7 +42,7 @@ def test_relative_folder_restores_from_another_working_directory(tmp_path, monke
     _, values = write_checkpoint("train")
     os.mkdir("sub")
     monkeypatch.chdir("sub")
-    arrays = restored(checkpoints.find_checkpoint("../train"))
+    arrays = restored(folders.find_checkpoint("../train"))
     np.testing.assert_array_equal(arrays["qtables"], values["qtables"])
 
 
