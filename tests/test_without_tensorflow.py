@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from tests.paths import EXAMPLE_IMAGES, ROOT
 
 EXAMPLES = ROOT / "example_experiments"
 TABLES = EXAMPLES / "tables_rdoq_mse" / "lambda_0004"
+ATTENTION = EXAMPLES / "attention_learned_q_w10_scale1e-5" / "lambda_01"
 
 
 @pytest.fixture
@@ -48,6 +50,16 @@ def photo(tmp_path):
     )
     picture.save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
+
+
+@pytest.fixture
+def tables_in_checkpoint(tmp_path):
+    """Folder of a model whose qtables.json is of another checkpoint."""
+    copy = shutil.copytree(TABLES, tmp_path / "copy")
+    path = copy / "train" / folders.QTABLES_FILE
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "checkpoint_sha256": 64 * "0"}))
+    return copy
 
 
 @pytest.mark.parametrize(
@@ -120,19 +132,149 @@ def test_comparison_of_results(run, tmp_path):
     assert (figures / "overview.png").exists()
 
 
+def assert_asks_for_tensorflow(done, reason):
+    """The process has ended with one line of the reason."""
+    assert (done.returncode, done.stdout) == (1, "")
+    (line,) = done.stderr.splitlines()
+    assert reason in line and "pip install" in line
+
+
 def test_a_network_asks_for_it(run, photo, tmp_path):
-    folder = EXAMPLES / "attention_learned_q_w10_scale1e-5" / "lambda_01"
-    words = ["--checkpoint_dir", folder, "compress", photo, "-o", tmp_path]
-    done = run("ljpeg_attention.py", *words)
-    assert "no TensorFlow here" in done.stderr
-    assert done.returncode == 1
+    words = ["--checkpoint_dir", ATTENTION, "compress", photo, "-o", tmp_path]
+    assert_asks_for_tensorflow(run("ljpeg_attention.py", *words), "no TensorFlow here")
 
 
-def test_tables_of_another_checkpoint_are_not_taken(run, photo, tmp_path):
+def test_tables_of_another_checkpoint_are_not_taken(run, tables_in_checkpoint):
     """Then the checkpoint itself is read, which takes TensorFlow."""
-    copy = shutil.copytree(TABLES, tmp_path / "copy")
-    path = copy / "train" / folders.QTABLES_FILE
-    record = json.loads(path.read_text())
-    path.write_text(json.dumps({**record, "checkpoint_sha256": 64 * "0"}))
-    done = run("ljpeg.py", "--checkpoint_dir", copy, "export")
-    assert "no TensorFlow here" in done.stderr
+    done = run("ljpeg.py", "--checkpoint_dir", tables_in_checkpoint, "export")
+    assert_asks_for_tensorflow(done, "no TensorFlow here")
+
+
+# The package alone, as pip installs it without a clone
+
+
+COMMAND = "from learned_jpeg.commands.main import main; main()"
+ABSENT = ("tensorflow", "tensorboard", "scipy", "matplotlib", "plotly")
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    """Folder with the package, where nothing else of the project can be imported."""
+    folder = tmp_path_factory.mktemp("light")
+    shutil.copytree(ROOT / "learned_jpeg", folder / "learned_jpeg")
+    block = f"import sys\nsys.modules.update(dict.fromkeys({ABSENT}))\n"
+    (folder / "sitecustomize.py").write_text(block)
+    return folder
+
+
+def run_light(folder, code, *argv):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *map(str, argv)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_the_light_installation_is_light(light):
+    code = """
+        import importlib.util, os, sys
+        import learned_jpeg as lj
+        from learned_jpeg.metrics import registry
+        print(os.path.dirname(os.path.dirname(lj.__file__)) == os.getcwd())
+        names = ["training", "weights", "lpips_tensorflow", "ljpeg", "arg_parser"]
+        print([n for n in [*names, "tensorflow"] if importlib.util.find_spec(n)])
+        print("lpips" in [metric.key for metric in registry.available()])
+        # Nor is LPIPS there if another project has installed TensorFlow.
+        del sys.modules["tensorflow"]
+        print(importlib.util.find_spec("tensorflow") is not None)
+        print("lpips" in [metric.key for metric in registry.available()])
+    """
+    done = run_light(light, code)
+    assert done.stdout.split() == ["True", "[]", "False", "True", "False"], done.stderr
+
+
+def test_the_light_installation_writes_the_same_files(light, photo, tmp_path):
+    options = [
+        {"quality": 60},
+        {"target": 4000},
+        {"model": str(TABLES)},
+        {"model": str(TABLES), "quantization": "search"},
+        {"model": str(TABLES), "quantization": "mozjpeg"},
+        {"quantization": "round", "entropy_coding": "standard"},
+    ]
+    code = """
+        import json, sys
+        import learned_jpeg as lj
+
+        def encode(photo, options):
+            if "model" in options:
+                options["model"] = lj.load_model(options["model"])
+            if "target" in options:
+                options["target"] = lj.Bytes(options["target"])
+            return lj.encode(photo, **options).hex()
+
+        photo, options = sys.argv[1:]
+        print(json.dumps([encode(photo, own) for own in json.loads(options)]))
+    """
+    done = run_light(light, code, photo, json.dumps(options))
+    assert (done.returncode, done.stderr) == (0, "")
+    here = subprocess.check_output(
+        [sys.executable, "-c", textwrap.dedent(code), photo, json.dumps(options)],
+        cwd=ROOT,
+        text=True,
+    )
+    assert done.stdout == here
+    files = [bytes.fromhex(data) for data in json.loads(here)]
+    assert len(set(files)) == len(files)
+    for flags, wanted in (
+        (["--quality", 60], files[0]),
+        (["--model", TABLES, "--quantization", "search"], files[3]),
+    ):
+        output = tmp_path / "x.jpg"
+        done = run_light(light, COMMAND, photo, "-o", output, "--force", *flags)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert output.read_bytes() == wanted
+
+
+def test_verbose_leaves_lpips_out(light, photo, tmp_path):
+    done = run_light(light, COMMAND, photo, "-o", tmp_path / "x.jpg", "--verbose")
+    assert (done.returncode, done.stderr) == (0, "")
+    line, _ = done.stdout.splitlines()  # and the summary
+    assert "SSIMULACRA2 " in line and "PSNR " in line and "LPIPS" not in line
+
+
+@pytest.mark.parametrize(
+    "flags, reason",
+    [
+        (["--model", "ATTENTION"], "ljpeg_attention.py"),
+        (["--model", "CHECKPOINT"], "model.ckpt"),
+        (["--model", "ENTROPY", "--refine_steps", "3"], "--refine_steps"),
+        (["--device", "cpu"], "--device cpu"),
+    ],
+)
+def test_what_needs_a_clone_says_so(
+    light, photo, tmp_path, tables_in_checkpoint, flags, reason
+):
+    places = {
+        "ATTENTION": ATTENTION,
+        "CHECKPOINT": tables_in_checkpoint,
+        "ENTROPY": EXAMPLES / "tables_entropy_mse" / "lambda_0001",
+    }
+    flags = [places.get(flag, flag) for flag in flags]
+    done = run_light(light, COMMAND, photo, "-o", tmp_path / "x.jpg", *flags)
+    assert_asks_for_tensorflow(done, reason)
+    assert "clone" in done.stderr
+    if flags[0] == "--model" and len(flags) == 2:
+        code = """
+            import sys
+            import learned_jpeg as lj
+            photo, folder = sys.argv[1:]
+            try:
+                lj.encode(photo, model=lj.load_model(folder))
+            except lj.UserError as error:
+                print(error)
+        """
+        told = run_light(light, code, photo, flags[1])
+        assert told.stdout in done.stderr and told.stdout.count("\n") == 1

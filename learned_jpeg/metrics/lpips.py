@@ -65,7 +65,9 @@ def _compare(features: tuple[np.ndarray, ...], decoded: np.ndarray) -> float:
 
 
 def _is_available() -> bool:
-    return importlib.util.find_spec("tensorflow") is not None
+    # The second is a module of the clone, which the package does not bring along.
+    needed = ("tensorflow", "lpips_tensorflow")
+    return all(importlib.util.find_spec(name) for name in needed)
 
 
 METRIC = Metric(
