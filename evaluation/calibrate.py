@@ -21,9 +21,9 @@ from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.process import run_main
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import ms_ssim
-from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
-from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.basic import bits_per_pixel
+from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
 
@@ -112,17 +112,14 @@ def middle_of(picture, side):
 
 
 def comparison(picture):
-    """Function from the bytes of a file to its rate and metrics, a dict."""
-    scales = ms_ssim.reference_scales(picture)
-    xyb_scales = ssimulacra2.reference_scales(picture)
+    """Returns a function from the bytes of a file to its rate and metrics, a dict."""
+    metrics = ImageMetrics(picture, registry.targets())
 
     def compare(data):
-        decoded = jpeg_file.decode(data)
+        values = metrics.compare(jpeg_file.decode(data))
         return {
             "bpp": bits_per_pixel(len(data), *picture.shape[:2]),
-            "psnr": psnr(mean_squared_error(picture, decoded)),
-            "ms_ssim": ms_ssim.ms_ssim(scales, decoded),
-            "ssimulacra2": ssimulacra2.score(xyb_scales, decoded),
+            **{metric.word: values[metric.key] for metric in registry.targets()},
         }
 
     return compare

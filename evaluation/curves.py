@@ -9,15 +9,10 @@ from typing import NamedTuple
 from evaluation import results
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
+from learned_jpeg.metrics import registry
 
 # What content of another form than expected raises.
 _ODD_CONTENT = (AttributeError, KeyError, TypeError, ValueError)
-
-# Names of the means in published files; CompressAI's older ones say `psnr`.
-_PUBLISHED_NAMES = {
-    **{name: (key,) for name, key in results.JSON_NAMES.items()},
-    "psnr": ("psnr-rgb", "psnr"),
-}
 
 
 class Compared(NamedTuple):
@@ -132,11 +127,10 @@ def _read_dot(stem):
 def read_published(path):
     """The `Compared` curves in a JSON file of the form that CompressAI writes.
 
-    One object, or a list of them, with `name` and `results`: the list `bpp`, and of
-    `psnr-rgb`, `ms-ssim-rgb`, `lpips-alex`, `mse`, `ssimulacra2` and
-    `butteraugli-3norm` those that are known, at least one. CompressAI's own files of
-    publications hold MS-SSIM in decibels, `ms-ssim-db-rgb`; its older ones say `psnr`
-    and `ms-ssim`.
+    One object, or a list of them, with `name` and `results`: the list `bpp`, and at
+    least one list of a metric, under its `json_name` or its `key` (CompressAI's older
+    files say `psnr` and `ms-ssim`). CompressAI's own files of publications hold MS-SSIM
+    in decibels, `ms-ssim-db-rgb`.
 
     Raises:
       UserError: the file cannot be read, or is not of that form.
@@ -153,7 +147,9 @@ def read_published(path):
 
 def _published(entry):
     numbers = entry["results"]
-    columns = {name: _first(numbers, keys) for name, keys in _PUBLISHED_NAMES.items()}
+    columns = {"bpp": numbers["bpp"]}
+    for metric in registry.METRICS.values():
+        columns[metric.key] = _first(numbers, (metric.json_name, metric.key))
     columns["ms-ssim"] = _ms_ssim(numbers)
     columns = {name: column for name, column in columns.items() if column is not None}
     if len(columns) < 2:

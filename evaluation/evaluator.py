@@ -25,27 +25,18 @@ from learned_jpeg.commands.outputs import plan_outputs
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import butteraugli
+from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
-from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from learned_jpeg.models import folders
 from learned_jpeg.pictures.image_files import find_images, read_image
 from ljpeg_PIL import StandardJPEG
-from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 
 logger = logging.getLogger(__name__)
 
 # Features of the originals that are kept for the next dot, in bytes; Kodak's 24 take
 # 1.04 GB.
 REFERENCE_BYTES = 1 << 30
-
-_MIN_SIDES = {
-    "MS-SSIM": MS_SSIM_MIN_SIDE,
-    "LPIPS": LPIPS_MIN_SIDE,
-    "SSIMULACRA2": SSIMULACRA2_MIN_SIDE,
-}
 
 # What the record of a dot names, beside the versions that it depends on.
 _PACKAGES = ("tensorflow", "tensorflow-compression", "numpy", "numba")
@@ -96,14 +87,17 @@ class TestImages:
                     "sha256": results.file_sha256(path),
                 }
             )
-        for name, side in _MIN_SIDES.items():
-            small = sum(min(r["height"], r["width"]) < side for r in self.records)
+        for metric in registry.available():
+            small = sum(
+                min(record["height"], record["width"]) < metric.min_side
+                for record in self.records
+            )
             if small:
                 logger.info(
                     "%s is not defined below %d px: nan for %d images, left out of the "
                     "means",
-                    name,
-                    side,
+                    metric.name,
+                    metric.min_side,
                     small,
                 )
         if not self.paths:
@@ -126,9 +120,8 @@ class Evaluator:
             "python": platform.python_version(),
             **results.library_versions(_PACKAGES),
         }
-        if tool := butteraugli.find_tool():
-            digest = results.file_sha256(tool)
-            self._versions[butteraugli.TOOL] = f"file of SHA-256 {digest[:12]}"
+        for metric in registry.available():
+            self._versions |= metric.versions()
 
     def evaluate(self, dot):
         """The `results.DotResults` of one dot.

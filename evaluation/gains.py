@@ -48,7 +48,7 @@ def gain(anchor, curve, metric, bpp_range):
 
     Args:
       anchor, curve: `curves.Compared`, of the same test images.
-      metric: one of `bd_rate.QUALITY`.
+      metric: key of a metric.
       bpp_range: as in `bd_rate`.
     """
     rate = bd_rate(anchor.points(metric), curve.points(metric), metric, bpp_range)

@@ -29,23 +29,13 @@ from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
 from learned_jpeg.metrics.basic import defined, mean_of_defined
+from learned_jpeg.metrics.registry import METRICS
 
 # What is measured; all but the pickle's lists are in the CSV file alone.
-MEASURED = (*LISTS, "ssimulacra2", "butteraugli")
-
-# Measured where there is a tool for it: nothing is amiss if no dot has it.
-OPTIONAL = ("butteraugli",)
+MEASURED = (*LISTS, *(key for key in METRICS if key not in LISTS))
 
 # Names of the means in the JSON file, those of CompressAI where it has one.
-JSON_NAMES = {
-    "bpp": "bpp",
-    "psnr": "psnr-rgb",
-    "ms-ssim": "ms-ssim-rgb",
-    "lpips": "lpips-alex",
-    "mse": "mse",
-    "ssimulacra2": "ssimulacra2",
-    "butteraugli": "butteraugli-3norm",
-}
+_JSON_NAMES = {"bpp": "bpp", **{m.key: m.json_name for m in METRICS.values()}}
 
 _MAX_PICKLE = 1 << 26  # bytes; a million images take less
 
@@ -231,8 +221,7 @@ def note_on_missing(dots):
     Args:
       dots: dict from the dot's name to its `DotResults`.
     """
-    known = set(MEASURED) - set(OPTIONAL)
-    known = known.union(*(dot.values for dot in dots.values()))
+    known = set().union(*(dot.values for dot in dots.values()))
     without = [name for name, dot in dots.items() if set(dot.values) != known]
     if not without:
         return ""
@@ -246,14 +235,16 @@ def note_on_missing(dots):
 
 
 def is_shown(metric, dots):
-    """Whether a metric has a figure and a column: the optional ones if it was measured.
+    """Returns whether a metric has a figure and a column.
+
+    Those of the pickle always have; others only if they were measured.
 
     Args:
       metric: of `MEASURED`.
       dots: list of dicts of means.
     """
     values = (dot.get(metric, math.nan) for dot in dots)
-    return metric not in OPTIONAL or any(map(math.isfinite, values))
+    return metric in LISTS or any(map(math.isfinite, values))
 
 
 def library_versions(packages):
@@ -291,7 +282,7 @@ def _json_means(results):
 
 def _json_names(results):
     """(name, name in the JSON file) of what was measured."""
-    return [(n, name) for n, name in JSON_NAMES.items() if n in results.values]
+    return [(n, name) for n, name in _JSON_NAMES.items() if n in results.values]
 
 
 def _notes(results):

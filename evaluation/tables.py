@@ -2,27 +2,19 @@
 
 import math
 
-from evaluation.bd_rate import QUALITY, bd_rate, range_text
-from evaluation.results import is_shown
-from learned_jpeg.metrics.basic import ms_ssim_db
-
-# Heading of each metric in a table of BD-rates.
-HEADINGS = {
-    "psnr": "PSNR [dB]",
-    "ms-ssim": "MS-SSIM [dB]",
-    "lpips": "LPIPS",
-    "ssimulacra2": "SSIMULACRA2",
-    "butteraugli": "Butteraugli 3-norm",
-}
+from evaluation.bd_rate import bd_rate, range_text
+from evaluation.results import LISTS, is_shown
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.metric import Metric
 
 
-def shown_metrics(dots):
-    """Metrics that have a column: of the optional ones those that were measured.
+def shown_metrics(dots: list[dict]) -> list[Metric]:
+    """Returns the compared metrics that have a column, see `results.is_shown`.
 
     Args:
-      dots: list of dicts of means (keys `results.MEASURED`).
+      dots: dicts of means (keys `results.MEASURED`).
     """
-    return [metric for metric in QUALITY if is_shown(metric, dots)]
+    return [metric for metric in registry.compared() if is_shown(metric.key, dots)]
 
 
 def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
@@ -40,10 +32,10 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
     """
     where = f", {range_text(bpp_range)}" if bpp_range else ""
     metrics = shown_metrics([*anchor, *(dot for c in curves.values() for dot in c)])
-    header = ["run", *(HEADINGS[metric] for metric in metrics)]
+    header = ["run", *(metric.heading for metric in metrics)]
     rows = []
     for name, dots in curves.items():
-        rates = [_bd_rate_of_dots(anchor, dots, m, bpp_range) for m in metrics]
+        rates = [_bd_rate_of_dots(anchor, dots, m.key, bpp_range) for m in metrics]
         rows.append([name, *map(_bd_rate_cell, rates)])
     text = (
         f"BD-rate against {anchor_name}{where} (negative: fewer bits; in brackets the "
@@ -63,22 +55,19 @@ def summary_table(dots):
     Args:
       dots: dict from the dot's name to its means (keys `results.MEASURED`).
     """
-    header = ["dot", "bpp", "PSNR [dB]", "MS-SSIM", "MS-SSIM [dB]", "LPIPS", "MSE"]
-    scores = scores_shown(dots.values())
-    header += [HEADINGS[score] for score in scores]
-    rows = [
-        [
-            name,
-            f"{means['bpp']:.4f}",
-            f"{means['psnr']:.2f}",
-            f"{means['ms-ssim']:.4f}",
-            f"{ms_ssim_db(means['ms-ssim']):.2f}",
-            f"{means['lpips']:.4f}",
-            f"{means['mse']:.2f}",
-            *(score_cell(means[score]) for score in scores),
-        ]
-        for name, means in dots.items()
-    ]
+    header, rows = ["dot", "bpp"], [[n, f"{m['bpp']:.4f}"] for n, m in dots.items()]
+    for metric in registry.METRICS.values():
+        if not is_shown(metric.key, dots.values()):
+            continue
+        header.append(metric.value_heading)
+        if metric.scale:
+            header.append(metric.heading)
+        for row, means in zip(rows, dots.values(), strict=True):
+            value = means[metric.key]
+            row.append(value_cell(metric, value))
+            if metric.scale:
+                scaled = metric.scale.convert(value)
+                row.append(f"{scaled:.{metric.scale.decimals}f}")
     return markdown_table(header, rows)
 
 
@@ -96,14 +85,11 @@ def _bd_rate_cell(rate):
     return f"{rate.percent:+.1f} %{mark} ({worst} to {best})"
 
 
-def scores_shown(dots):
-    """Those of SSIMULACRA2 and Butteraugli that have a column, see `shown_metrics`."""
-    return [m for m in shown_metrics(dots) if m in ("ssimulacra2", "butteraugli")]
-
-
-def score_cell(score):
-    """SSIMULACRA2 or Butteraugli for a table, empty where there is none."""
-    return "" if math.isnan(score) else f"{score:.2f}"
+def value_cell(metric: Metric, value: float) -> str:
+    """Returns a value for a table, empty where the metric may not be measured."""
+    if math.isnan(value) and metric.key not in LISTS:
+        return ""
+    return f"{value:.{metric.decimals}f}"
 
 
 def markdown_table(header, rows):

@@ -11,15 +11,7 @@ import os
 import time
 
 from learned_jpeg.common.atomic_files import write_atomically
-
-# Our names and those by which the page knows a metric; `p3-norm` is Butteraugli's.
-_METRICS = {
-    "psnr": ("psnr", "Peak signal-to-noise ratio over RGB, in dB"),
-    "ms-ssim": ("msssim", "Multi-scale structural similarity over RGB"),
-    "ssimulacra2": ("ssimulacra2", "SSIMULACRA2 2.1"),
-    "lpips": ("lpips", "Learned perceptual image patch similarity, AlexNet"),
-    "butteraugli": ("p3-norm", "Butteraugli, its 3-norm"),
-}
+from learned_jpeg.metrics.registry import METRICS
 
 
 def write_batches(folder, curves):
@@ -58,7 +50,11 @@ def batch(curve, folder):
         "time": (_time(curve), "When the last file was measured"),
         "encoded_path": (f"{parent}/${{encoded_name}}", "Path to the encoded image"),
     }
-    metrics = [metric for metric in _METRICS if _is_finite(curve, metric)]
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if metric.codec_compare and _is_finite(curve, metric.key)
+    ]
     fields = {
         "original_name": "Original image file name",
         "encoded_name": "Encoded image file name, in the folder of its dot",
@@ -66,7 +62,7 @@ def batch(curve, folder):
         "height": "Pixel rows",
         "quality": "Quality or lambda of the codec",
         "encoded_size": "Size of the encoded image file in bytes",
-        **dict(_METRICS[metric] for metric in metrics),
+        **dict(metric.codec_compare for metric in metrics),
     }
     return {
         "constant_descriptions": [{n: text} for n, (_, text) in constants.items()],
@@ -93,7 +89,7 @@ def _rows(curve, metrics):
                     ),
                     *(width, height, setting),
                     round(dot.values["bpp"][index] * width * height / 8),
-                    *(dot.values[metric][index] for metric in metrics),
+                    *(dot.values[metric.key][index] for metric in metrics),
                 ]
             )
     return rows

@@ -117,7 +117,7 @@ def _report(anchor, curves, missing, args):
 def _tables(anchor, curves, bpp_range):
     """The text of all tables."""
     metrics = tables.shown_metrics([m for c in (anchor, *curves) for m in c.means])
-    header = ["curve", *(tables.HEADINGS[m].removesuffix(" [dB]") for m in metrics)]
+    header = ["curve", *(metric.title for metric in metrics)]
     rows = [[c.label, *_cells(anchor, c, metrics, bpp_range)] for c in curves]
     text = (
         f"BD-rate against {anchor.label}, {range_text(bpp_range)}, "
@@ -129,10 +129,9 @@ def _tables(anchor, curves, bpp_range):
     if learned:
         text += "\n\nMeans, by lambda "
         text += "(Google baseline and search without a model: quality):\n\n"
-        scores = tables.scores_shown([m for c in learned for m in c.means])
-        header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
-        header += [tables.HEADINGS[score] for score in scores]
-        text += tables.markdown_table(header, _mean_rows(learned, scores))
+        shown = tables.shown_metrics([m for c in learned for m in c.means])
+        header = ["curve", "lambda", "bpp", *(m.value_heading for m in shown)]
+        text += tables.markdown_table(header, _mean_rows(learned, shown))
     if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
         text += f"\n\n{note}"
     return text
@@ -156,7 +155,8 @@ def _cells(anchor, curve, metrics, bpp_range):
     """BD-rates of the means, and the image with the worst one for PSNR."""
     cells = []
     for metric in metrics:
-        rate = bd_rate(anchor.points(metric), curve.points(metric), metric, bpp_range)
+        pair = (anchor.points(metric.key), curve.points(metric.key))
+        rate = bd_rate(*pair, metric.key, bpp_range)
         cells.append(rate.reason if rate.percent is None else f"{rate.percent:+.1f} %")
     if not curve.dots:
         return [*cells, "not known"]
@@ -176,16 +176,13 @@ def _dots_by_name(curves):
     }
 
 
-def _mean_rows(curves, scores):
+def _mean_rows(curves, metrics):
     return [
         [
             curve.label,
             setting,
             f"{mean['bpp']:.3f}",
-            f"{mean['psnr']:.2f}",
-            f"{mean['ms-ssim']:.4f}",
-            f"{mean['lpips']:.4f}",
-            *(tables.score_cell(mean[score]) for score in scores),
+            *(tables.value_cell(metric, mean[metric.key]) for metric in metrics),
         ]
         for curve in curves
         for setting, mean in zip(curve.settings, curve.means, strict=True)

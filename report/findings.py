@@ -7,11 +7,8 @@ import tqdm
 
 from evaluation.bd_rate import rate_at
 from evaluation.gains import gain
-from evaluation.tables import HEADINGS, shown_metrics
-from learned_jpeg.metrics.basic import ms_ssim_db
-
-# By how well they tell what people see.
-_METRICS = ("ssimulacra2", "butteraugli", "psnr", "ms-ssim", "lpips")
+from evaluation.tables import shown_metrics
+from learned_jpeg.metrics import registry
 
 # Codecs in the viewer, and images: more would only be scrolled through.
 MAX_VIEWED = 6
@@ -61,11 +58,10 @@ class Findings:
         """Takes `curves.Compared` and (low, high) bits per pixel."""
         self.anchor, self.curves, self.bpp_range = anchor, curves, bpp_range
         means = [mean for curve in (anchor, *curves) for mean in curve.means]
-        shown = shown_metrics(means)
         self.metrics = [
-            metric
-            for metric in _METRICS
-            if metric in shown and any(math.isfinite(mean[metric]) for mean in means)
+            metric.key
+            for metric in sorted(shown_metrics(means), key=lambda m: m.rank)
+            if any(math.isfinite(mean[metric.key]) for mean in means)
         ]
         self.gains = self._all_gains()
         self.ours = self._best()
@@ -98,8 +94,6 @@ class Findings:
         if rate is None or rate.rate.overlap is None:
             return None
         level = sum(rate.rate.overlap) / 2
-        if metric == "ms-ssim":
-            level = 1 - 10 ** (-level / 10)
         images = self.anchor.dots[0].images
         sizes = _pixels(self.anchor)
         kilobytes = {}
@@ -114,7 +108,7 @@ class Findings:
                     for bpp, size in zip(rates, sizes, strict=True)
                 ]
         return {
-            "level": shown(metric, level),
+            "level": level,
             "images": images,
             "kilobytes": kilobytes,
         }
@@ -175,7 +169,7 @@ class Findings:
         if not gains:
             return None
         parts = [_part(label, g) for label, g in gains]
-        name = HEADINGS[metric].removesuffix(" [dB]")
+        name = registry.get(metric).title
         sentence = f"At equal {name} the files of {self.ours.label} are "
         sentence += "; ".join(parts) + "."
         return Answer(name, gains, parts, sentence)
@@ -241,8 +235,8 @@ def ranked(by_image):
 
 
 def shown(metric, value):
-    """A value as the page shows it, None where JSON has none."""
-    value = ms_ssim_db(value) if metric == "ms-ssim" else value
+    """Returns a value on the metric's scale, None where JSON has no such number."""
+    value = registry.get(metric).to_scale(value)
     return float(value) if math.isfinite(value) else None
 
 

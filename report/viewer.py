@@ -20,8 +20,8 @@ from evaluation.dots import encode_plain
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics.basic import mean_squared_error, psnr
-from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import read_image
 
 CROP_SIDE = 160  # px
@@ -170,7 +170,7 @@ class Matcher:
         """The smallest file as good as another, or the nearest dot's.
 
         Args:
-          metric: of `Scores.METRICS`.
+          metric: key of one of the captions' metrics.
           other: bytes of the other file.
         """
         wanted = self._scores.of(other)[metric]
@@ -207,22 +207,15 @@ def _encoder(curve, original):
 class Scores:
     """The metrics of the viewer's captions, of one original."""
 
-    METRICS = ("ssimulacra2", "psnr")
-
     def __init__(self, original):
         """Takes uint8 `[h, w, 3]`."""
-        self._original = original
-        self._scales = ssimulacra2.reference_scales(original)
+        self._metrics = ImageMetrics(original, registry.captions())
         self._known = {}
 
     def of(self, data):
-        """dict from `METRICS` to the values of a .jpg file."""
+        """Returns the metrics of a .jpg file, a dict."""
         if data not in self._known:
-            decoded = jpeg_file.decode(data)
-            self._known[data] = {
-                "ssimulacra2": ssimulacra2.score(self._scales, decoded),
-                "psnr": psnr(mean_squared_error(self._original, decoded)),
-            }
+            self._known[data] = self._metrics.compare(jpeg_file.decode(data))
         return self._known[data]
 
 
@@ -251,7 +244,7 @@ class Viewer:
           ours: `curves.Compared`, whose files the others are matched with.
           others: list of `Compared` of the same test images, the anchor first.
           bpp_range: (low, high), bits per pixel.
-          metric: at which quality is equal, of `Scores.METRICS`.
+          metric: key of the captions' metric at which quality is equal.
         """
         self._pictures = pictures
         self._ours, self._others = ours, others

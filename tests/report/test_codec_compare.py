@@ -73,10 +73,10 @@ def test_metrics_are_numbers_and_a_column_with_gaps_is_left_out(written):
     batch = load(folder, names[0][0])
     fields = names_of(batch["field_descriptions"])
     # MS-SSIM is nan for small pictures, Butteraugli was not measured.
-    assert fields[-3:] == ["psnr", "ssimulacra2", "lpips"]
+    assert fields[-3:] == ["psnr", "lpips", "ssimulacra2"]
     values = np.array([row[-3:] for row in batch["field_values"]])
     wanted = [
-        (v["psnr"][i], v["ssimulacra2"][i], v["lpips"][i])
+        (v["psnr"][i], v["lpips"][i], v["ssimulacra2"][i])
         for v in (dot.values for dot in found[0].dots)
         for i in range(len(report_data.SIZES))
     ]

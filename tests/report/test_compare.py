@@ -8,6 +8,7 @@ import pytest
 
 from evaluation import curves, results
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.metrics import registry
 from report import compare
 from tests.paths import SHARED
 
@@ -94,8 +95,14 @@ def test_worst_image_is_of_the_rates_that_are_compared():
     ones = np.ones(rates.size)
     high = np.where(rates > 1, 0.95, 0.5)
     anchor, other = curve([ones, ones]), curve([0.8 * ones, high])
-    assert compare._cells(anchor, other, ["psnr"], (0.2, 0.8))[-1] == "a -20.0 %"
-    assert compare._cells(anchor, other, ["psnr"], (1.5, 8))[-1] == "b -5.0 %"
+    assert (
+        compare._cells(anchor, other, [registry.get("psnr")], (0.2, 0.8))[-1]
+        == "a -20.0 %"
+    )
+    assert (
+        compare._cells(anchor, other, [registry.get("psnr")], (1.5, 8))[-1]
+        == "b -5.0 %"
+    )
 
 
 def rows_of(text, label):
@@ -182,7 +189,8 @@ def test_dots_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
     text = run(monkeypatch, capsys, [*folders, "--figure_dir", str(tmp_path / "f")])
     bd_rates, *means = rows_of(text, "my-run, optimized, rdoq")
     assert bd_rates[:4] == [*["-30.0 %"] * 3, "no values"]
-    assert len(means) == 5 and {row[-1] for row in means} == {""}
+    # None of the learned curves has it: no column, and one figure of the anchor only.
+    assert len(means) == 5 and {len(row) for row in means} == {5}
     note = "Without ssimulacra2: my-run, optimized, rdoq, 0 and 4 more, measured"
     assert text.count("Without") == text.count(note) == 1
 
