@@ -171,6 +171,24 @@ def parse_evaluate(argv=None):
     return args
 
 
+def parse_import_pickles(argv=None):
+    """Parses the flags of import_pickles.py."""
+    parser = _Parser(
+        prog="python3 -m evaluation.import_pickles",
+        description="Writes the records that pickles of an older program lack.",
+    )
+    parser.add_argument(
+        "folder", metavar="DIR", help="folder of the pickles, such as DIR/_output_PIL"
+    )
+    parser.add_argument(
+        "test_images",
+        nargs="+",
+        metavar="GLOB",
+        help="the test images that they were measured on",
+    )
+    return parser.parse_args(argv)
+
+
 def parse_rate_check(argv=None):
     """Parses the flags of rate_check.py."""
     parser = arguments.Parser(

@@ -60,8 +60,6 @@ def read_curves(folder):
     for part in ("_output_PIL", "_output"):
         pattern = os.path.join(glob.escape(folder), part, "*.json")
         stems += [path.removesuffix(".json") for path in sorted(glob.glob(pattern))]
-    # Without a pickle evaluate.py has begun to measure it anew.
-    stems = [stem for stem in stems if os.path.exists(f"{stem}.pickle")]
     if not stems:
         raise UserError(f"{folder}: no results of evaluate.py there")
     return join_dots(stems)
@@ -112,10 +110,11 @@ def _read_dot(stem):
     part, file_name = os.path.split(stem)
     name, kind = _name_and_kind(file_name, os.path.basename(part))
     try:
-        record = read_json(f"{stem}.json")
+        record = results.read_record(stem)
         settings = record["settings"]
-        label = f"{name}, {_encoding(settings)}"
-        dot = results.read_csv(f"{stem}.csv")
+        is_imported = record["key"].get("imported")
+        label = f"{name}, {'imported' if is_imported else _encoding(settings)}"
+        dot = results.read_values(stem, record)
         setting = _word(settings.get("quality", settings.get("lmbda")))
     except (*_ODD_CONTENT, FileNotFoundError) as error:
         raise UserError(

@@ -3,7 +3,7 @@
 import math
 
 from evaluation.bd_rate import bd_rate, range_text
-from evaluation.results import LISTS, is_shown
+from evaluation.results import PICKLED, is_shown
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.metric import Metric
 
@@ -87,7 +87,7 @@ def _bd_rate_cell(rate):
 
 def value_cell(metric: Metric, value: float) -> str:
     """Returns a value for a table, empty where the metric may not be measured."""
-    if math.isnan(value) and metric.key not in LISTS:
+    if math.isnan(value) and metric.key not in PICKLED:
         return ""
     return f"{value:.{metric.decimals}f}"
 

@@ -36,6 +36,7 @@ from learned_jpeg.models.settings import ModelSettings
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from ljpeg_PIL import StandardJPEG
+from tests.evaluation.helpers import read_dot
 from tests.paths import ROOT
 from tests.records import record_of
 from training import checkpoints, loop, variables
@@ -310,7 +311,7 @@ def test_json_and_csv_agree_with_the_pickle(complete):
 def test_csv_holds_ssimulacra2_of_the_files_on_the_disk(complete):
     folder, _ = complete
     for path in dots_of(folder / "batch").values():
-        table = results.read_csv(path.with_suffix(".csv"))
+        table = read_dot(path)
         for name, jpg in jpgs_of(path).items():
             scales = ssimulacra2.reference_scales(picture_of(name))
             wanted = ssimulacra2.score(scales, decode(jpg.read_bytes()))
@@ -330,7 +331,7 @@ def test_butteraugli_stands_beside_the_others_where_its_tool_is(
     text = run_evaluate(batch, images).out.getvalue()
     assert text.count("Butteraugli 3-norm") == 2
     path = dots_of(batch)["Q20"]
-    assert results.read_csv(path.with_suffix(".csv")).values["butteraugli"] == [2.5] * 3
+    assert read_dot(path).values["butteraugli"] == [2.5] * 3
     record = json.loads(path.with_suffix(".json").read_text())
     assert record["results"]["butteraugli-3norm"] == [2.5]
     digest = results.file_sha256(tool)[:12]
@@ -498,7 +499,7 @@ def test_tables_name_every_dot_with_its_means(complete):
         cells = row_of(name, text)
         assert cells[2] == f"{np.mean(lists['bpp']):.4f}"
         assert cells[3] == f"{np.mean(lists['psnr']):.2f}"
-        scores = results.read_csv(path.with_suffix(".csv")).values["ssimulacra2"]
+        scores = read_dot(path).values["ssimulacra2"]
         assert cells[8] == f"{np.mean(scores):.2f}"
     assert "older program" not in text
     bd_rates = text[text.index("BD-rate") :]
@@ -585,7 +586,7 @@ def test_a_changed_checkpoint_is_measured_again(small, measure):
     changed, outcome = measured_again(batch, images)
     assert changed == {"run-lambda_01"}
     (line,) = outcome.lines("measured again")
-    assert "run-lambda_01.pickle" in line and "other checkpoint" in line
+    assert "run-lambda_01:" in line and "other checkpoint" in line
     path = dots_of(batch)["run-lambda_01"]
     jpg = jpgs_of(path)["a.png"]
     coded = jpeg_file.read_coefficients(jpg.read_bytes())
@@ -965,16 +966,17 @@ def test_a_google_dir_with_another_model_is_refused(small):
         run_evaluate(batch, images, "--google_dir", google_dir)
 
 
-def test_a_pickle_with_code_in_it_is_refused_by_name_and_not_run(small, tmp_path):
+def test_a_pickle_without_a_record_is_kept_and_the_import_is_named(small):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
-    victim = dots_of(batch)["Q5"]
-    victim.write_bytes(b"cos\nsystem\n(S'touch %s'\ntR." % bytes(tmp_path / "ran"))
+    path = dots_of(batch)["Q5"]
+    before = path.read_bytes()
+    path.with_suffix(".json").unlink()
     outcome = run_evaluate(batch, images)
     assert outcome.status == 1
     (line,) = outcome.lines("error: ")
-    assert str(victim) in line and "refused" in line
-    assert not (tmp_path / "ran").exists()
+    assert str(path) in line and "evaluation.import_pickles" in line
+    assert path.read_bytes() == before and "| Q20" in outcome.out.getvalue()
 
 
 def only_error(monkeypatch, capsys, *argv):
@@ -1073,12 +1075,12 @@ def test_an_evaluation_killed_while_it_saves_goes_on_where_it_was(
     batch, images = small
     prelude = f"""
 write = results.write_atomically
-def stop_at_the_third_pickle(path, data):
-    if path.endswith("Q50.pickle"):
+def stop_at_the_third_record(path, data):
+    if path.endswith("Q50.json"):
         open({str(tmp_path / "reached")!r}, "w").close()
         time.sleep(600)
     write(path, data)
-results.write_atomically = stop_at_the_third_pickle"""
+results.write_atomically = stop_at_the_third_record"""
     process = start_process(batch, images, prelude)
     try:
         wait_for(tmp_path / "reached", process)

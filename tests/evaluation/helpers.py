@@ -31,24 +31,13 @@ def make_key(**changes):
 
 
 def lists_of(dot):
-    return [dot.values[name] for name in results.LISTS]
+    return [dot.values[name] for name in results.PICKLED]
 
 
-def write_pickle(folder, data):
-    path = os.path.join(folder, "Q20.pickle")
-    with open(path, "wb") as file:
-        file.write(data)
-    return path
-
-
-class Call:
-    """Pickles as a call of a function, as an attacker writes it."""
-
-    def __init__(self, function, *arguments):
-        self.reduced = function, arguments
-
-    def __reduce__(self):
-        return self.reduced
+def read_dot(path):
+    """The results of a dot by the path of one of its files, of whatever key."""
+    stem = os.path.splitext(path)[0]
+    return results.read_values(stem, results.read_record(stem))
 
 
 BPP = [0.25, 0.4, 0.6, 0.9, 1.3, 2.0]
