@@ -2,8 +2,8 @@
 
     python3 -m evaluation.calibrate "photographs/*.png" --tunes mixed
 
-goes through a grid of lambdas, and writes the means over the photographs beside those
-of other tunes that were measured before.
+goes through a grid of lambdas, and writes the means over the photographs in addition to
+those of other tunes that were measured before.
 """
 
 import concurrent.futures
@@ -13,10 +13,11 @@ import os
 
 import numpy as np
 import tqdm
+from learned_jpeg.images.image_files import find_images, read_image
 
 import arg_parser
-from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
+from learned_jpeg.codec.trained import standard_tables
 from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.process import run_main
@@ -24,8 +25,6 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
-from learned_jpeg.pictures.image_files import find_images, read_image
-from ljpeg_PIL import StandardJPEG
 
 SAMPLING = "4:2:0"
 # Bits per pixel that a distortion of 1 is worth, lowest and highest, and how many.
@@ -66,7 +65,7 @@ def _table_of(path):
 
 
 class Means:
-    """Means over photographs of what encoders make of them."""
+    """Means over photographs of rates and metrics of their files."""
 
     def __init__(self, paths, side, executor):
         """Takes the photographs' paths, px of their sides, and what runs the work."""
@@ -75,24 +74,24 @@ class Means:
         self._executor = executor
 
     def of_tune(self, tune):
-        """Of the search without a model, by lambda: dict of lists."""
+        """Returns the means of the search without a model, by lambda: dict of lists."""
         lambdas = np.geomspace(*LAMBDAS[tune]).tolist()
-        how = Quantization("rdoq", "optimized", 0, SAMPLING, tune)
-        with Codecs(quantization=how).make(StandardJPEG) as codec:
+        options = EncodeOptions(subsampling=SAMPLING, tune=tune)
+        with standard_tables() as model:
+            codec = model.codec(options)
 
-            def encode(picture, lmbda):
-                quantized = codec.quantize(picture, 75, lmbda=lmbda)
-                return jpeg_file.encode(quantized, "optimized")
+            def encode(image, lmbda):
+                return codec.encode(image, DEFAULT_QUALITY, lmbda)
 
             return {"lambda": lambdas, **self._of(encode, lambdas, tune)}
 
     def _of(self, encode, settings, name):
-        """Means by setting of every metric, a dict of lists."""
+        """Returns the means of every metric by setting, a dict of lists."""
 
         def measured(path):
-            picture = middle_of(read_image(path), self._side)
-            compare = comparison(picture)
-            return [compare(encode(picture, setting)) for setting in settings]
+            image = middle_of(read_image(path), self._side)
+            compare = comparison(image)
+            return [compare(encode(image, setting)) for setting in settings]
 
         rows = self._executor.map(measured, self._paths)
         rows = list(tqdm.tqdm(rows, desc=name, total=len(self._paths), disable=None))
@@ -105,20 +104,20 @@ class Means:
         }
 
 
-def middle_of(picture, side):
-    """The square in the middle of a picture, or all of it on sides that are shorter."""
-    top, left = (max(0, n - side) // 2 for n in picture.shape[:2])
-    return picture[top : top + side, left : left + side]
+def middle_of(image, side):
+    """Returns the square in the middle of an image, or all of it if it is smaller."""
+    top, left = (max(0, n - side) // 2 for n in image.shape[:2])
+    return image[top : top + side, left : left + side]
 
 
-def comparison(picture):
+def comparison(image):
     """Returns a function from the bytes of a file to its rate and metrics, a dict."""
-    metrics = ImageMetrics(picture, registry.targets())
+    metrics = ImageMetrics(image, registry.targets())
 
     def compare(data):
         values = metrics.compare(jpeg_file.decode(data))
         return {
-            "bpp": bits_per_pixel(len(data), *picture.shape[:2]),
+            "bpp": bits_per_pixel(len(data), *image.shape[:2]),
             **{metric.word: values[metric.key] for metric in registry.targets()},
         }
 

@@ -58,7 +58,7 @@ def main():
             continue
         values = read_pickle(path)
         try:
-            measured = results.DotResults(names, values)
+            measured = results.PointResults(names, values)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
         about = f"imported from {os.path.basename(path)}, {len(names)} images"

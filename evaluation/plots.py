@@ -1,7 +1,7 @@
 """Figures: metrics against bits per pixel.
 
 Classical codecs are dashed grey lines, each run of trainings has one colour and marker
-with a dot per lambda, and the Google baseline is black. The colours can be told apart
+with a point per lambda, and the Google baseline is black. The colours can be told apart
 with the common kinds of colour blindness: Okabe and Ito, "Color Universal Design",
 2008 (without its yellow), and two of Paul Tol's, https://sronpersonalpages.nl/~pault.
 """
@@ -51,7 +51,7 @@ def new_figure(size):
 
 @dataclass(frozen=True)
 class Curve:
-    """The dots of one codec.
+    """The operating points of one codec.
 
     Attributes:
       label: its name in the legend.
@@ -73,16 +73,16 @@ def plot_rate_distortion(curves, folder, title=""):
       title: a line above each figure, for example the test set.
 
     Returns:
-      The paths of the files, one for each metric that a dot has.
+      The paths of the files, one for each metric that an operating point has.
     """
-    dots = [dot for curve in curves for dot in curve.points]
+    points = [point for curve in curves for point in curve.points]
     return [
         save_figure(
             rate_distortion_figure(curves, key, title),
             os.path.join(folder, f"{registry.get(key).word}.png"),
         )
         for key in MEASURED
-        if key != "bpp" and is_shown(key, dots)
+        if key != "bpp" and is_shown(key, points)
     ]
 
 
@@ -121,10 +121,11 @@ def save_figure(figure, path):
 def rate_distortion_figure(curves, metric, title=""):
     """Draws one metric against bpp.
 
-    Dots that are not finite (MS-SSIM of small images, PSNR of equal ones, metrics that
-    were not measured) are left out, and a curve that has no others with them.
-    The axes show every dot of the runs and of the Google baseline, and as much of the
-    classical codecs as is near to them; all of these if there is nothing else.
+    Operating points that are not finite (MS-SSIM of small images, PSNR of equal ones,
+    metrics that were not measured) are left out, and a curve that has no others with
+    them. The axes show every operating point of the runs and of the Google baseline,
+    and as much of the classical codecs as is near to them; all of these if there is
+    nothing else.
 
     Args:
       curves: list of `Curve`.
@@ -181,7 +182,7 @@ def _zoom(axes, points, bpp_range):
 
 def _points(curve, metric: Metric):
     """Returns the finite points in order of their rates, `[2 (bpp, metric), n]`."""
-    pairs = [(dot["bpp"], metric.to_scale(dot[metric.key])) for dot in curve.points]
+    pairs = [(mean["bpp"], metric.to_scale(mean[metric.key])) for mean in curve.points]
     xy = np.reshape(sorted(p for p in pairs if np.all(np.isfinite(p))), (-1, 2))
     return xy.T
 
@@ -233,14 +234,14 @@ def _google_style(index):
 
 
 def _set_limits(axes, curves, points):
-    """Shows all learned dots, and what of the classical codecs is near to them."""
+    """Shows all points of learned codecs, and those of classical ones near to them."""
     learned = _join(points, [curve.kind != "jpeg" for curve in curves])
     classical = _join(points, [curve.kind == "jpeg" for curve in curves])
     shown = learned if learned.size else classical
     if not shown.size:
         return
     # A third more rate on both sides, where the classical codecs go on, and a factor of
-    # four from end to end, so that one dot alone has its surroundings too; likewise a
+    # four from end to end, so that a single point has its surroundings too; likewise a
     # quarter of the value upwards and downwards.
     left, right = shown[0].min(), shown[0].max()
     wider = max(1.33 if learned.size else 1.05, np.sqrt(4 * left / right))

@@ -1,9 +1,9 @@
 """Results of the evaluation, and their caches on the disk.
 
-One "dot" is one setting of one codec (such as `Q20` of plain JPEG), measured on a
-list of test images: a list for each of `MEASURED`, with one number per image. A dot is
-kept in three files: `<name>.csv` (all lists, a row per image), `<name>.json` (means in
-the form that CompressAI writes, and the record of what was measured) and
+An operating point is one setting of one codec (such as `Q20` of plain JPEG), measured
+on a list of test images: a list for each of `MEASURED`, with one number per image. It
+is kept in three files: `<name>.csv` (all lists, a row per image), `<name>.json` (means
+in the form that CompressAI writes, and the record of what was measured) and
 `<name>.pickle` (a tuple of the five lists `PICKLED`, which the design asks for). The
 first two are read; the pickle is written only.
 """
@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class DotResults:
-    """What was measured for one dot.
+class PointResults:
+    """The results of one operating point.
 
     Attributes:
       images: names of the test images.
@@ -91,11 +91,11 @@ class DotResults:
         return {name: mean_of_defined(self.values.get(name, ())) for name in MEASURED}
 
     def defined(self, name):
-        """The values of a list for those images that are large enough to have one."""
+        """Returns the values of a list of the images that are large enough for it."""
         return defined(self.values.get(name, ()))
 
     def infinite(self, name):
-        """Number of images whose value is infinite."""
+        """Returns the number of images whose value is infinite."""
         return sum(map(math.isinf, self.values.get(name, ())))
 
 
@@ -108,8 +108,8 @@ def save(folder, name, results, key, *, description="", settings=None, versions=
 
     Args:
       folder: where to write, made if it is missing.
-      name: the dot's name, such as `Q20`.
-      results: `DotResults`.
+      name: the operating point's name, such as `Q20`.
+      results: `PointResults`.
       key: JSON-able dict, everything that the numbers depend on; see `load`.
       description: a sentence for the JSON file.
       settings: JSON-able dict of the codec's settings.
@@ -141,7 +141,7 @@ def _write_pickle(path, results):
 
 
 def discard(folder, name):
-    """Forgets a dot before its files are measured anew.
+    """Forgets an operating point before its files are measured anew.
 
     The pickle goes first: one without a record counts as somebody's own.
     """
@@ -154,14 +154,15 @@ def load(folder, name, key):
     """Returns the stored results if they are those of `key`, otherwise None.
 
     Args:
-      folder: the folder of the dot's files.
-      name: the dot's name.
+      folder: the folder of the operating point's files.
+      name: the operating point's name.
       key: JSON-able dict of everything that the numbers depend on. `key["images"]` is
         required: a list of dicts, one per test image, each with its `"name"`.
 
     Returns:
-      `DotResults`, or None if the dot has to be measured (again); the log says why. An
-      imported record (see import_pickles.py) only has to be of the same test images.
+      `PointResults`, or None if the operating point has to be measured (again); the log
+      says why. An imported record (see import_pickles.py) only has to be of the same
+      test images.
 
     Raises:
       UserError: there is a pickle without a record.
@@ -194,10 +195,10 @@ def load(folder, name, key):
 
 
 def read_record(stem):
-    """Reads the record of a dot.
+    """Reads the record of an operating point.
 
     Args:
-      stem: path of the dot's files without their suffix.
+      stem: path of the operating point's files without their suffix.
 
     Raises:
       FileNotFoundError: there is none.
@@ -213,7 +214,7 @@ def read_record(stem):
 
 
 def read_values(stem, record):
-    """Reads the CSV file that a record belongs to; returns `DotResults`.
+    """Reads the CSV file that a record belongs to; returns `PointResults`.
 
     Raises:
       ValueError: it is missing, or another one than that of the record.
@@ -239,15 +240,15 @@ def _refuse_pickle_without_record(stem):
 
 
 def load_rows(folder, name, key):
-    """Returns the rows of a stored dot, whatever images it was measured on.
+    """Returns the rows of a stored operating point, whatever images it was measured on.
 
     Args:
-      folder, name: of the dot.
+      folder, name: of the operating point.
       key: as for `load`, without the images.
 
     Returns:
       dict from the `identity` of each image to a dict of its values; empty if there is
-      no such dot, or if it is of another key.
+      no such operating point, or if it is of another key.
 
     Raises:
       UserError: there is a pickle without a record.
@@ -270,44 +271,44 @@ def load_rows(folder, name, key):
 
 
 def identity(image):
-    """What tells an image record from others."""
+    """Returns what tells an image record from others."""
     return image["name"], image["sha256"]
 
 
-def note_on_missing(dots):
-    """A sentence on dots that were measured with less than others; else empty.
+def note_on_missing(points):
+    """Returns a sentence on points that lack a metric which others have; else "".
 
     Args:
-      dots: dict from the dot's name to its `DotResults`.
+      points: dict from the name of each operating point to its `PointResults`.
     """
-    known = set().union(*(dot.values for dot in dots.values()))
-    without = [name for name, dot in dots.items() if set(dot.values) != known]
+    known = set().union(*(point.values for point in points.values()))
+    without = [name for name, point in points.items() if set(point.values) != known]
     if not without:
         return ""
-    lacking = known - set(dots[without[0]].values)
+    lacking = known - set(points[without[0]].values)
     missing = [name for name in MEASURED if name in lacking]
     others = f" and {len(without) - 1} more" if without[1:] else ""
     return (
         f"Without {', '.join(missing)}: {without[0]}{others}, measured by an older "
-        "program or without its tool (delete a dot's .json to measure it again)."
+        "program or without its tool (delete the .json file to measure it again)."
     )
 
 
-def is_shown(metric, dots):
+def is_shown(metric, points):
     """Returns whether a metric has a figure and a column.
 
     Those of the pickle always have; others only if they were measured.
 
     Args:
       metric: of `MEASURED`.
-      dots: list of dicts of means.
+      points: dicts of means.
     """
-    values = (dot.get(metric, math.nan) for dot in dots)
+    values = (point.get(metric, math.nan) for point in points)
     return metric in PICKLED or any(map(math.isfinite, values))
 
 
 def library_versions(packages):
-    """Versions of those of the `packages` that are installed."""
+    """Returns the versions of those of the `packages` that are installed."""
     versions = {}
     for package in packages:
         try:
@@ -318,7 +319,7 @@ def library_versions(packages):
 
 
 def file_sha256(path):
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    """Returns the SHA-256 of a file's bytes, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -331,7 +332,7 @@ def _path(folder, name, suffix):
 
 
 def _json_means(results):
-    """Each mean as a list of one; null where JSON has no such number (nan, inf)."""
+    """Returns each mean as a list of one; None where JSON has no such number."""
     means = results.means()
     return {
         json_name: [means[name] if np.isfinite(means[name]) else None]
@@ -340,7 +341,7 @@ def _json_means(results):
 
 
 def _json_names(results):
-    """(name, name in the JSON file) of what was measured."""
+    """Returns (name, name in the JSON file) of what was measured."""
     return [(n, name) for n, name in _JSON_NAMES.items() if n in results.values]
 
 
@@ -377,20 +378,20 @@ def _csv(results):
 
 
 def _parsed(text):
-    """Returns the `DotResults` of the text of a CSV file.
+    """Returns the `PointResults` of the text of a CSV file.
 
     Raises:
       ValueError: it is no such text.
     """
     header, *rows = csv.reader(io.StringIO(text, newline=""))
     if header[:1] != ["image"] or any(len(row) != len(header) for row in rows):
-        raise ValueError("not a table of a dot")
+        raise ValueError("not a table of an operating point")
     images, *columns = zip(*rows, strict=True)
     values = {
         name: [check_number(name, float(text)) for text in column]
         for name, column in zip(header[1:], columns, strict=True)
     }
-    return DotResults(images, values)
+    return PointResults(images, values)
 
 
 def check_number(name, value):
@@ -410,7 +411,7 @@ def _as_json(key):
 
 
 def _differences(old, new):
-    """One phrase for each part in which two keys differ."""
+    """Returns a phrase for each part in which two keys differ."""
     phrases = []
     for part in sorted(set(old) | set(new)):
         before, after = old.get(part), new.get(part)

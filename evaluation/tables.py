@@ -1,4 +1,4 @@
-"""Tables of results as aligned Markdown: means of dots, BD-rates of curves."""
+"""Tables of results as aligned Markdown: means, and BD-rates of curves."""
 
 import math
 
@@ -8,13 +8,13 @@ from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.metric import Metric
 
 
-def shown_metrics(dots: list[dict]) -> list[Metric]:
+def shown_metrics(points: list[dict]) -> list[Metric]:
     """Returns the compared metrics that have a column, see `results.is_shown`.
 
     Args:
-      dots: dicts of means (keys `results.MEASURED`).
+      points: dicts of means (keys `results.MEASURED`).
     """
-    return [metric for metric in registry.compared() if is_shown(metric.key, dots)]
+    return [metric for metric in registry.compared() if is_shown(metric.key, points)]
 
 
 def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
@@ -31,11 +31,11 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
       points that were left out.
     """
     where = f", {range_text(bpp_range)}" if bpp_range else ""
-    metrics = shown_metrics([*anchor, *(dot for c in curves.values() for dot in c)])
+    metrics = shown_metrics([*anchor, *(point for c in curves.values() for point in c)])
     header = ["run", *(metric.heading for metric in metrics)]
     rows = []
-    for name, dots in curves.items():
-        rates = [_bd_rate_of_dots(anchor, dots, m.key, bpp_range) for m in metrics]
+    for name, points in curves.items():
+        rates = [_bd_rate_of_points(anchor, points, m.key, bpp_range) for m in metrics]
         rows.append([name, *map(_bd_rate_cell, rates)])
     text = (
         f"BD-rate against {anchor_name}{where} (negative: fewer bits; in brackets the "
@@ -43,26 +43,28 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
     )
     if any("*" in cell for row in rows for cell in row[1:]):
         text += (
-            "\n\n* without the dots that are no better than one of fewer bits, or not "
-            "finite"
+            "\n\n* without the operating points that are no better than one of fewer "
+            "bits, or not finite"
         )
     return text
 
 
-def summary_table(dots):
-    """Means of every dot as aligned Markdown text.
+def summary_table(points):
+    """Writes the means of every operating point as aligned Markdown text.
 
     Args:
-      dots: dict from the dot's name to its means (keys `results.MEASURED`).
+      points: dict from the name of each operating point to its means (keys
+        `results.MEASURED`).
     """
-    header, rows = ["dot", "bpp"], [[n, f"{m['bpp']:.4f}"] for n, m in dots.items()]
+    header = ["operating point", "bpp"]
+    rows = [[name, f"{means['bpp']:.4f}"] for name, means in points.items()]
     for metric in registry.METRICS.values():
-        if not is_shown(metric.key, dots.values()):
+        if not is_shown(metric.key, points.values()):
             continue
         header.append(metric.value_heading)
         if metric.scale:
             header.append(metric.heading)
-        for row, means in zip(rows, dots.values(), strict=True):
+        for row, means in zip(rows, points.values(), strict=True):
             value = means[metric.key]
             row.append(value_cell(metric, value))
             if metric.scale:
@@ -71,9 +73,11 @@ def summary_table(dots):
     return markdown_table(header, rows)
 
 
-def _bd_rate_of_dots(anchor, dots, metric, bpp_range):
-    points = [[(dot["bpp"], dot[metric]) for dot in curve] for curve in (anchor, dots)]
-    return bd_rate(*points, metric, bpp_range)
+def _bd_rate_of_points(anchor, points, metric, bpp_range):
+    anchor, curve = (
+        [(mean["bpp"], mean[metric]) for mean in means] for means in (anchor, points)
+    )
+    return bd_rate(anchor, curve, metric, bpp_range)
 
 
 def _bd_rate_cell(rate):

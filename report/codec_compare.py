@@ -19,7 +19,7 @@ def write_batches(folder, curves):
 
     Args:
       folder: where to write, made if it is missing.
-      curves: list of `curves.Compared` with dots.
+      curves: list of `curves.Compared` with results.
 
     Returns:
       The path of the list.
@@ -39,7 +39,7 @@ def batch(curve, folder):
     """One codec, a dict in the form of the page.
 
     Args:
-      curve: `curves.Compared` with dots.
+      curve: `curves.Compared` with results.
       folder: of the file, from which paths are told.
     """
     parent = os.path.relpath(os.path.dirname(curve.stems[0]), folder)
@@ -57,7 +57,7 @@ def batch(curve, folder):
     ]
     fields = {
         "original_name": "Original image file name",
-        "encoded_name": "Encoded image file name, in the folder of its dot",
+        "encoded_name": "Encoded image file name, in the folder of its operating point",
         "width": "Pixel columns",
         "height": "Pixel rows",
         "quality": "Quality or lambda of the codec",
@@ -75,11 +75,11 @@ def batch(curve, folder):
 def _rows(curve, metrics):
     """A list of the fields for each file."""
     rows = []
-    for setting, dot, stem, record in zip(
-        curve.settings, curve.dots, curve.stems, curve.records, strict=True
+    for setting, point, stem, record in zip(
+        curve.settings, curve.results, curve.stems, curve.records, strict=True
     ):
         sizes = {image["name"]: image for image in record["key"]["images"]}
-        for index, name in enumerate(dot.images):
+        for index, name in enumerate(point.images):
             width, height = (sizes[name].get(side, 0) for side in ("width", "height"))
             rows.append(
                 [
@@ -88,8 +88,8 @@ def _rows(curve, metrics):
                         f"{os.path.basename(stem)}/{os.path.splitext(name)[0]}.jpg",
                     ),
                     *(width, height, setting),
-                    round(dot.values["bpp"][index] * width * height / 8),
-                    *(dot.values[metric.key][index] for metric in metrics),
+                    round(point.values["bpp"][index] * width * height / 8),
+                    *(point.values[metric.key][index] for metric in metrics),
                 ]
             )
     return rows
@@ -98,8 +98,8 @@ def _rows(curve, metrics):
 def _is_finite(curve, metric):
     """Whether all files have a metric: the page knows no gaps."""
     return all(
-        metric in dot.values and all(map(math.isfinite, dot.values[metric]))
-        for dot in curve.dots
+        metric in point.values and all(map(math.isfinite, point.values[metric]))
+        for point in curve.results
     )
 
 

@@ -63,7 +63,7 @@ def _read_all(args):
             _tell_missing(error, args, missing)
     curves = []
     for curve in _without_repeated_jpeg(anchor, by_folder):
-        if any(dot.images != anchor.dots[0].images for dot in curve.dots):
+        if any(point.images != anchor.results[0].images for point in curve.results):
             error = UserError(
                 f"{curve.label}: of other test images than {anchor.label}"
             )
@@ -87,7 +87,7 @@ def _without_repeated_jpeg(anchor, by_folder):
     """All curves but the anchor: evaluations of one coding have the same JPEG."""
     curves, labels = [], {anchor.label}
     for curve in (curve for found in by_folder for curve in found):
-        if curve.kind != "jpeg" or not curve.dots or curve.label not in labels:
+        if curve.kind != "jpeg" or not curve.results or curve.label not in labels:
             curves.append(curve)
             labels.add(curve.label)
     return curves
@@ -105,8 +105,12 @@ def _report(anchor, curves, missing, args):
         except UserError as error:
             _tell_missing(error, args, missing)
     content = report.Content(
-        *(anchor, curves, args.bpp_range, {os.path.basename(p): p for p in paths}),
-        *(report.command_line("-m report.compare"), missing),
+        anchor=anchor,
+        curves=curves,
+        bpp_range=args.bpp_range,
+        originals={os.path.basename(path): path for path in paths},
+        command=report.command_line("-m report.compare"),
+        missing=missing,
     )
     written = report.write_report(args.report, content, args.self_contained)
     missing[:] = written.missing
@@ -121,7 +125,7 @@ def _tables(anchor, curves, bpp_range):
     rows = [[c.label, *_cells(anchor, c, metrics, bpp_range)] for c in curves]
     text = (
         f"BD-rate against {anchor.label}, {range_text(bpp_range)}, "
-        f"{len(anchor.dots[0].images)} images (negative: fewer bits), and the image "
+        f"{len(anchor.results[0].images)} images (negative: fewer bits), and the image "
         "with the worst BD-rate for PSNR:\n\n"
         + tables.markdown_table([*header, "worst image"], rows)
     )
@@ -132,7 +136,7 @@ def _tables(anchor, curves, bpp_range):
         shown = tables.shown_metrics([m for c in learned for m in c.means])
         header = ["curve", "lambda", "bpp", *(m.value_heading for m in shown)]
         text += tables.markdown_table(header, _mean_rows(learned, shown))
-    if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
+    if note := results.note_on_missing(_points_by_name([anchor, *curves])):
         text += f"\n\n{note}"
     return text
 
@@ -158,7 +162,7 @@ def _cells(anchor, curve, metrics, bpp_range):
         pair = (anchor.points(metric.key), curve.points(metric.key))
         rate = bd_rate(*pair, metric.key, bpp_range)
         cells.append(rate.reason if rate.percent is None else f"{rate.percent:+.1f} %")
-    if not curve.dots:
+    if not curve.results:
         return [*cells, "not known"]
     by_image = gains_of_images(anchor, curve, "psnr", bpp_range)
     if not by_image:
@@ -167,12 +171,12 @@ def _cells(anchor, curve, metrics, bpp_range):
     return [*cells, f"{os.path.splitext(image)[0]} {by_image[image]:+.1f} %"]
 
 
-def _dots_by_name(curves):
-    """dict from label and setting to the dot; published curves have none."""
+def _points_by_name(curves):
+    """Returns a dict from label and setting to the results of an operating point."""
     return {
-        f"{curve.label}, {setting}": dot
+        f"{curve.label}, {setting}": point
         for curve in curves
-        for setting, dot in zip(curve.settings, curve.dots, strict=True)
+        for setting, point in zip(curve.settings, curve.results, strict=True)
     }
 
 

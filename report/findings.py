@@ -94,11 +94,11 @@ class Findings:
         if rate is None or rate.rate.overlap is None:
             return None
         level = sum(rate.rate.overlap) / 2
-        images = self.anchor.dots[0].images
+        images = self.anchor.results[0].images
         sizes = _pixels(self.anchor)
         kilobytes = {}
         for curve in (self.anchor, *self.curves):
-            if curve.dots:
+            if curve.results:
                 rates = [
                     rate_at(curve.points_of_image(metric, index), metric, level)
                     for index in range(len(images))
@@ -118,7 +118,7 @@ class Findings:
 
         Other classical codecs come next, then those that gain most.
         """
-        measured = [c for c in self.curves if c.dots and c is not self.ours]
+        measured = [c for c in self.curves if c.results and c is not self.ours]
 
         def order(curve):
             percent = self.gains[curve.label, self.first_metric].rate.percent
@@ -137,7 +137,7 @@ class Findings:
         for row in self.rows:
             if row.worst:
                 chosen.setdefault(row.worst[0], f"worst for {row.label}")
-        chosen = chosen or {self.anchor.dots[0].images[0]: "first"}
+        chosen = chosen or {self.anchor.results[0].images[0]: "first"}
         return dict(list(chosen.items())[:MAX_IMAGES])
 
     def _all_gains(self):
@@ -150,7 +150,7 @@ class Findings:
 
     def _best(self):
         """The learned or searched curve that gains most, or the anchor."""
-        own = [curve for curve in self.curves if curve.kind != "jpeg" and curve.dots]
+        own = [curve for curve in self.curves if curve.kind != "jpeg" and curve.results]
 
         def percent(curve):
             rate = self.gains[curve.label, self.first_metric].rate
@@ -181,7 +181,7 @@ class Findings:
             for curve in self.curves
             if curve.kind == "jpeg"
             and curve.name != self.anchor.name
-            and (curve.dots or any(name in curve.label for name in _RIVALS))
+            and (curve.results or any(name in curve.label for name in _RIVALS))
         ]
 
     def _gain_over(self, rival, metric):
@@ -250,7 +250,7 @@ def _pixels(curve):
     """Number of pixels of each image of a curve; 8000 (1 kB a bpp) where not known."""
     records = image_records(curve)
     sizes = []
-    for name in curve.dots[0].images:
+    for name in curve.results[0].images:
         record = records.get(name, {})
         sizes.append(record.get("width", 100) * record.get("height", 80))
     return sizes

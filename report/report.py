@@ -85,7 +85,7 @@ def write_report(path, content, self_contained=False):
     found = Findings(anchor, curves, content.bpp_range)
     page = _Page(content, found, pictures)
     data = page.data()
-    measured = [curve for curve in (anchor, *curves) if curve.dots]
+    measured = [curve for curve in (anchor, *curves) if curve.results]
     batches = codec_compare.write_batches(f"{stem}_codec_compare", measured)
     text = _render(
         style=_read("report.css"),
@@ -252,7 +252,7 @@ class _Page:
                 "label": curve.label,
                 "settings": _common_settings(curve),
                 "versions": curve.records[0].get("versions", {}),
-                "dots": list(
+                "points": list(
                     zip(curve.settings, curve.stems, curve.records, strict=True)
                 ),
             }
@@ -267,7 +267,7 @@ class _Page:
 
 
 def _common_settings(curve):
-    """The settings that all dots of a curve share."""
+    """The settings that all operating points of a curve share."""
     first, *others = [record.get("settings", {}) for record in curve.records]
     return {
         name: value

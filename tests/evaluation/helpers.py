@@ -1,4 +1,4 @@
-"""Results of a dot, made up."""
+"""Results of an operating point, made up."""
 
 import os
 
@@ -18,7 +18,7 @@ VALUES = {
 
 
 def make_results(**changes):
-    return results.DotResults(IMAGES, {**VALUES, **changes})
+    return results.PointResults(IMAGES, {**VALUES, **changes})
 
 
 def make_key(**changes):
@@ -30,12 +30,12 @@ def make_key(**changes):
     return {**key, "code": "0123456789ab", **changes}
 
 
-def lists_of(dot):
-    return [dot.values[name] for name in results.PICKLED]
+def lists_of(point):
+    return [point.values[name] for name in results.PICKLED]
 
 
-def read_dot(path):
-    """The results of a dot by the path of one of its files, of whatever key."""
+def read_point(path):
+    """The results of an operating point, of whatever key, by the path of a file."""
     stem = os.path.splitext(path)[0]
     return results.read_values(stem, results.read_record(stem))
 

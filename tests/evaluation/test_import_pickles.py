@@ -54,7 +54,7 @@ def test_an_imported_curve_says_so(call, tmp_path):
     assert (curve.label, curve.points("mse")) == ("JPEG, imported", [(0.375, 55.0)])
 
 
-def test_a_dot_that_has_a_record_is_left_as_it_is(call, tmp_path):
+def test_a_point_that_has_a_record_is_left_as_it_is(call, tmp_path):
     record = tmp_path / "_output_PIL" / "Q20.json"
     record.write_text("{}")
     assert call("no lists at all") == 0

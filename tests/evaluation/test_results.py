@@ -19,7 +19,7 @@ from tests.evaluation.helpers import (
     lists_of,
     make_key,
     make_results,
-    read_dot,
+    read_point,
 )
 
 
@@ -56,13 +56,13 @@ def test_a_list_that_is_missing_or_unknown_is_refused():
     without_rate = {name: VALUES[name] for name in VALUES if name != "bpp"}
     for values in (without_rate, {**VALUES, "vmaf": [1.0, 2.0]}):
         with pytest.raises(ValueError, match="need bpp and metrics"):
-            results.DotResults(IMAGES, values)
+            results.PointResults(IMAGES, values)
 
 
 def test_from_rows_equals_the_lists():
     columns = zip(*VALUES.values(), strict=True)
     rows = [dict(zip(VALUES, row, strict=True)) for row in columns]
-    assert results.DotResults.from_rows(IMAGES, rows) == make_results()
+    assert results.PointResults.from_rows(IMAGES, rows) == make_results()
 
 
 def test_saved_results_load_exactly(tmp_path):
@@ -144,7 +144,7 @@ def test_blank_page_does_not_make_the_mean_infinite(tmp_path):
     ]
     loaded = results.load(tmp_path, "Q20", make_key())
     assert loaded.means()["psnr"] == 30.0 and loaded.infinite("psnr") == 1
-    assert read_dot(tmp_path / "Q20.csv").means()["psnr"] == 30.0
+    assert read_point(tmp_path / "Q20.csv").means()["psnr"] == 30.0
 
 
 @pytest.mark.parametrize("name", ["bpp", "lpips"])
@@ -154,7 +154,7 @@ def test_numbers_beyond_all_measure_are_measured_again(tmp_path, caplog, name, v
     assert results.load(tmp_path, "Q20", make_key()) is None
     assert f"{name} of {value:g}" in caplog.text
     with pytest.raises(ValueError, match=f"{name} of"):
-        read_dot(tmp_path / "Q20.csv")
+        read_point(tmp_path / "Q20.csv")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"key": ' + "9" * 400 + "}"])
@@ -166,23 +166,23 @@ def test_odd_record_is_a_damaged_one(tmp_path, caplog, text):
 
 
 def save_as_an_older_program(folder):
-    """Saves a dot of which the five lists of the pickle were measured, no more."""
+    """Saves an operating point of which only the five lists were measured."""
     lists = {name: VALUES[name] for name in results.PICKLED}
-    results.save(folder, "Q20", results.DotResults(IMAGES, lists), make_key())
+    results.save(folder, "Q20", results.PointResults(IMAGES, lists), make_key())
     return lists
 
 
-def test_a_dot_of_an_older_program_has_the_five_lists_alone(tmp_path):
+def test_a_point_of_an_older_program_has_the_five_lists_alone(tmp_path):
     lists = save_as_an_older_program(tmp_path)
     assert (tmp_path / "Q20.csv").read_text().startswith("image,bpp,mse,lpips,psnr,ms-")
     found = results.load(tmp_path, "Q20", make_key())
-    assert found.values == read_dot(tmp_path / "Q20.csv").values == lists
+    assert found.values == read_point(tmp_path / "Q20.csv").values == lists
     means = found.means()
     assert np.isnan([means.pop("ssimulacra2"), means.pop("butteraugli")]).all()
     assert means == {name: pytest.approx(np.mean(lists[name])) for name in lists}
 
 
-def test_one_note_tells_which_dots_are_of_an_older_program(tmp_path):
+def test_one_note_tells_which_points_are_of_an_older_program(tmp_path):
     save_as_an_older_program(tmp_path)
     old = results.load(tmp_path, "Q20", make_key())
     new = make_results(**{"ssimulacra2": [np.nan, np.nan]})
@@ -294,7 +294,7 @@ def test_key_with_tuples_equals_what_json_gives_back(tmp_path):
     assert results.load(tmp_path, "Q20", key) == make_results()
 
 
-def test_a_dot_without_a_record_is_not_measured_yet(tmp_path, caplog):
+def test_a_point_without_a_record_is_not_measured_yet(tmp_path, caplog):
     save(tmp_path)
     results.discard(tmp_path, "Q20")
     with caplog.at_level(logging.INFO, logger="evaluation.results"):
@@ -312,7 +312,7 @@ def test_a_pickle_that_is_gone_is_written_again(tmp_path):
 
 def test_what_was_not_measured_is_nan_in_the_pickle(tmp_path):
     without_lpips = {name: VALUES[name] for name in VALUES if name != "lpips"}
-    measured = results.DotResults(IMAGES, without_lpips)
+    measured = results.PointResults(IMAGES, without_lpips)
     results.save(tmp_path, "Q20", measured, make_key())
     lists = pickle.loads((tmp_path / "Q20.pickle").read_bytes())
     assert np.isnan(lists[2]).all() and lists[3] == VALUES["psnr"]
@@ -365,7 +365,7 @@ def test_damaged_record_is_measured_again(tmp_path, caplog, text):
 
 
 @pytest.mark.parametrize("removed", [[], ["pickle"], ["pickle", "json"]])
-def test_interrupted_discard_leaves_a_whole_dot_or_none(tmp_path, monkeypatch, removed):
+def test_interrupted_discard_leaves_all_or_nothing(tmp_path, monkeypatch, removed):
     """A pickle without a record would be refused as somebody's own."""
     save(tmp_path)
     remove, calls = os.remove, []
