@@ -13,7 +13,6 @@ import os
 
 import numpy as np
 import tqdm
-from learned_jpeg.images.image_files import find_images, read_image
 
 import arg_parser
 from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
@@ -25,6 +24,7 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
+from learned_jpeg.pictures.image_files import find_images, read_image
 
 SAMPLING = "4:2:0"
 # Bits per pixel that a distortion of 1 is worth, lowest and highest, and how many.
