@@ -313,8 +313,8 @@ def printed(text):
     found = re.fullmatch(
         r"(?P<path>.*): (?P<bytes>\d+) bytes, (?P<bpp>\S+) bpp, "
         r"PSNR (?P<psnr>\S+) dB, MS-SSIM (?P<ms_ssim>\S+) \((?P<db>\S+) dB\), "
-        r"LPIPS (?P<lpips>\S+), MSE (?P<mse>\S+), SSIMULACRA2 (?P<score>\S+)"
-        r"(?: \((?P<label>.*)\))?",
+        r"LPIPS (?P<lpips>\S+), MSE (?P<mse>\S+), SSIMULACRA2 (?P<score>[^\s,]+)"
+        r"(?:, [^(]*?)?(?: \((?P<label>.*)\))?",  # other metrics
         text,
     )
     assert found, text

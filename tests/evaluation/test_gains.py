@@ -54,7 +54,7 @@ def test_two_images_have_no_interval():
 
 
 def test_published_means_have_no_images():
-    published = curve_of([0.5, 0.5, 0.5])._replace(points=[])
+    published = curve_of([0.5, 0.5, 0.5])._replace(results=[])
     found = gains.gain(curve_of(np.ones(3)), published, "psnr", (0.2, 1.2))
     assert found.rate.percent == pytest.approx(-50)
     assert (found.interval, found.by_image, found.worst) == (None, {}, None)
