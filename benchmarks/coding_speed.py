@@ -25,6 +25,7 @@ from evaluation.operating_points import plan_operating_points
 from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
 from learned_jpeg.codec.quantizers import Rounding, edited_image
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
+from learned_jpeg.common.machine import usable_cores
 from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
@@ -100,7 +101,8 @@ def _whole_points(options):
     folder = os.path.join(batch_dir, "run", "lambda_001", "train")
     _stand_in("ljpeg_attention", folder, options)
     flags = ["--batch_dir", batch_dir, "--test_image_glob", options.test_images]
-    args = parse_evaluate([*flags, "--precision", options.precision])
+    flags += ["--precision", options.precision, "--workers", str(usable_cores())]
+    args = parse_evaluate(flags)
     images = TestImages(find_test_images(args.test_image_glob))
     evaluator = Evaluator(images, args)
     points = {point.name: point for point in plan_operating_points(args)[0]}
