@@ -390,6 +390,21 @@ def test_import_loads_and_changes_nothing():
     assert python(code).stdout == ""
 
 
+def test_a_model_with_a_network_leaves_the_host_alone():
+    """Its script is a command as well, which changes the process of a command."""
+    folder = ROOT / "example_experiments" / "attention_entropy_mse" / "lambda_0002"
+    code = f"""
+        import os, sys
+        import learned_jpeg as lj
+        os.environ.pop("OPENBLAS_NUM_THREADS", None)
+        before = dict(os.environ), sys.excepthook
+        assert not lj.load_model({str(folder)!r}).takes_quality
+        assert "ljpeg_attention" in sys.modules
+        assert (dict(os.environ), sys.excepthook) == before
+    """
+    python(code)
+
+
 def test_nothing_is_printed_where_notes_are_logged(tmp_path):
     """A blank page is far inside of its target, and the file has odd metadata."""
     Image.new("RGB", (40, 40), (90, 90, 90)).save(tmp_path / "a.png")
