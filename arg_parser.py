@@ -171,6 +171,24 @@ def parse_evaluate(argv=None):
     return args
 
 
+def parse_import_pickles(argv=None):
+    """Parses the flags of import_pickles.py."""
+    parser = arguments.Parser(
+        prog="python3 -m evaluation.import_pickles",
+        description="Writes the records that pickles of an older program lack.",
+    )
+    parser.add_argument(
+        "folder", metavar="DIR", help="folder of the pickles, such as DIR/_output_PIL"
+    )
+    parser.add_argument(
+        "test_images",
+        nargs="+",
+        metavar="GLOB",
+        help="the test images that they were measured on",
+    )
+    return parser.parse_args(argv)
+
+
 def parse_rate_check(argv=None):
     """Parses the flags of rate_check.py."""
     parser = arguments.Parser(
@@ -246,14 +264,14 @@ def parse_crops(argv=None):
         "equal bits per pixel.",
     )
     parser.add_argument(
-        "crops", nargs="+", metavar="FILE:X,Y,SIDE", help="a picture and a square of it"
+        "crops", nargs="+", metavar="FILE:X,Y,SIDE", help="an image and a square of it"
     )
-    for name, what in (
-        ("rdoq", "--quantization search"),
-        ("refined", "30 refinement steps"),
+    for names, what in (
+        (["--searched", "--rdoq"], "--quantization search"),
+        (["--refined"], "30 refinement steps"),
     ):
         parser.add_argument(
-            f"--{name}",
+            *names,
             nargs="+",
             default=[],
             metavar="RUN",
@@ -279,8 +297,8 @@ def parse_crops(argv=None):
     arguments.add_device(parser)
     arguments.add_precision(parser)
     args = parser.parse_args(argv)
-    if not args.rdoq and not args.refined and not args.search:
-        parser.error("name the folder of a run, --rdoq or --refined, or --search")
+    if not args.searched and not args.refined and not args.search:
+        parser.error("name the folder of a run, --searched or --refined, or --search")
     return args
 
 

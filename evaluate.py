@@ -1,8 +1,9 @@
 """Rate-distortion curves of trained models, of JPEG and of the Google baseline.
 
-Every number is of a .jpg file on the disk: its bytes, and its picture as Pillow decodes
-it. A second call only plots. Beside it there are `python3 -m report.compare`,
-`.crops`, `.loss_curves` and `.rate_check`.
+Every number is of a .jpg file on the disk: its bytes, and its pixels as Pillow decodes
+them. A second call only plots. Related commands: `python3 -m report.compare`,
+`report.crops`, `evaluation.loss_curves`, `evaluation.rate_check` and
+`evaluation.import_pickles`.
 """
 
 import functools
@@ -24,8 +25,8 @@ def main():
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = arg_parser.parse_evaluate()
     # Imported here, so that --help and wrong flags need not wait.
-    from evaluation.dots import plan_dots
     from evaluation.evaluator import Evaluator, TestImages, find_test_images
+    from evaluation.operating_points import plan_operating_points
     from evaluation.parts import call_of, gathered
     from learned_jpeg.commands.shards import ShardFolder
 
@@ -34,10 +35,10 @@ def main():
     args.workers = args.workers or machine.usable_cores()
     args.precision, reason = devices.choose_precision(args.precision)
     logger.info("%s convolutions: %s", args.precision, reason)
-    dots, failed = plan_dots(args)
+    points, failed = plan_operating_points(args)
     found = find_test_images(args.test_image_glob)
     if args.shard:
-        return _status(failed + _measure_shard(dots, found, args))
+        return _status(failed + _measure_shard(points, found, args))
     images = TestImages(found)
     evaluator = Evaluator(images, args)
     folder = ShardFolder(args.output_dir)
@@ -45,7 +46,7 @@ def main():
     if folder.is_begun():
         folder.check(call_of(args))
         measure = functools.partial(gathered, evaluator, folder, found)
-    measured, broken = _each(dots, measure)
+    measured, broken = _each(points, measure)
     published, missing = _read_published(args.published)
     written = _write_tables(measured, published, args)
     if args.report:
@@ -56,16 +57,17 @@ def main():
     return _status(failed + broken + len(missing) + len(images.unreadable))
 
 
-def _measure_shard(dots, found, args):
-    """Measures the share of one process; returns the number of failures."""
+def _measure_shard(points, found, args):
+    """Measures what one shard has to do; returns the number of failures."""
     from evaluation.evaluator import Evaluator, TestImages
     from evaluation.parts import PartFile, call_of, units_of
     from learned_jpeg.commands.shards import Shard, ShardFolder
 
     shard, folder = Shard(*args.shard), ShardFolder(args.output_dir)
     with folder.entered(shard, call_of(args)):
-        units = units_of(shard, dots, found)
-        logger.info("shard %s: %d of %d dots", shard, len(units), len(dots))
+        units = units_of(shard, points, found)
+        counts = len(units), len(points)
+        logger.info("shard %s: %d of %d operating points", shard, *counts)
         if not units:
             return 0
         wanted = set().union(*(unit.paths or found for unit in units))
@@ -74,29 +76,29 @@ def _measure_shard(dots, found, args):
 
         def measure(unit):
             if unit.paths is None:
-                evaluator.evaluate(unit.dot)
+                evaluator.evaluate(unit.point)
             else:
-                part = PartFile(folder, unit.dot, shard.index)
-                evaluator.evaluate_part(unit.dot, unit.paths, part)
+                part = PartFile(folder, unit.point, shard.index)
+                evaluator.evaluate_part(unit.point, unit.paths, part)
 
         broken = _each(units, measure)[1]
     logger.info("a call without --shard gathers what the shards have measured")
     return broken + len(images.unreadable)
 
 
-def _each(dots, measure):
-    """([(dot, what `measure` gives of it)], number of those that failed)."""
+def _each(points, measure):
+    """Returns ([(operating point, result of `measure`)], number of failures)."""
     measured, failed = [], 0
-    for dot in dots:
+    for point in points:
         try:
-            measured.append((dot, measure(dot)))
+            measured.append((point, measure(point)))
         except UserError as error:
             logger.error("error: %s", error)
             failed += 1
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            logger.error("error: %s: not enough memory; lower --workers", dot.name)
+            logger.error("error: %s: not enough memory; lower --workers", point.name)
             failed += 1
     return measured, failed
 
@@ -121,7 +123,7 @@ def _check_batch_dir(folder):
 
 
 def _read_published(paths):
-    """(curves, what could not be read)."""
+    """Returns (curves, sentences on what could not be read)."""
     from evaluation.curves import read_published
 
     curves, missing = [], []
@@ -139,8 +141,8 @@ def _write_tables(measured, published, args):
     from evaluation.plots import Curve, plot_rate_distortion
 
     curves = {}
-    for dot, values in measured:
-        points = curves.setdefault((dot.kind, dot.curve), [])
+    for point, values in measured:
+        points = curves.setdefault((point.kind, point.curve), [])
         points.append(values.means())
     drawn = [Curve(label, points, kind) for (kind, label), points in curves.items()]
     drawn += [Curve(curve.label, curve.means, curve.kind) for curve in published]
@@ -154,32 +156,40 @@ def _write_tables(measured, published, args):
 
 
 def _encoding(measured, args):
-    """How the models were coded, in words."""
-    from evaluation.evaluator import describe_encoding, describe_samplings
+    """Says how the models were encoded."""
+    from evaluation.operating_points import describe_encoding, describe_samplings
 
-    sampling = describe_samplings([dot for dot, _ in measured])
+    sampling = describe_samplings([point for point, _ in measured])
     return describe_encoding({**vars(args), "subsampling": sampling})
 
 
+def _jpeg_encoding(args):
+    """Says how plain JPEG was encoded."""
+    if args.quantization == "mozjpeg":
+        return "quantization mozjpeg"
+    return f"{args.entropy_coding} entropy coding, rounded"
+
+
 def _tables(measured, curves, args):
-    """The text of results.md."""
+    """Returns the text of results.md."""
     from evaluation import results, tables
     from learned_jpeg.metrics.basic import INFINITE_PSNR
 
     by_label = {curve.label: curve.points for curve in curves}
     anchor = by_label.pop("JPEG", [])
-    summary = {dot.name: values.means() for dot, values in measured}
+    summary = {point.name: values.means() for point, values in measured}
     bd_rates = tables.bd_rate_table(
         "JPEG of the same coding", anchor, by_label, args.bpp_range
     )
     infinite = max((values.infinite("psnr") for _, values in measured), default=0)
     note = f"\n\n{INFINITE_PSNR} (up to {infinite} images)." if infinite else ""
     text = (
-        f"Models: {_encoding(measured, args)}. JPEG: {args.entropy_coding} entropy "
-        "coding, rounded, 4:4:4 unless it is named otherwise.\n\n"
+        f"Models: {_encoding(measured, args)}. JPEG: {_jpeg_encoding(args)}, 4:4:4 "
+        "unless it is named otherwise.\n\n"
         f"{tables.summary_table(summary)}{note}\n\n{bd_rates}\n"
     )
-    if note := results.note_on_missing({dot.name: values for dot, values in measured}):
+    by_name = {point.name: values for point, values in measured}
+    if note := results.note_on_missing(by_name):
         text += f"\n{note}\n"
     return text
 
@@ -189,19 +199,22 @@ def _write_report(measured, published, missing, images, args):
     from evaluation import curves
     from report import report
 
-    stems = [os.path.join(dot.folder, dot.name) for dot, _ in measured]
-    recorded = [stem for stem in stems if os.path.exists(f"{stem}.json")]
-    missing += [f"{s}: has no record" for s in stems if s not in recorded]
-    found = curves.join_dots(recorded)
+    found = curves.join_points(
+        [os.path.join(point.folder, point.name) for point, _ in measured]
+    )
     if not found or found[0].kind != "jpeg":
-        missing.append("--report: no dot of JPEG was measured")
+        missing.append("--report: no operating point of JPEG was measured")
         logger.error("error: %s", missing[-1])
         return []
     anchor, *others = found
     originals = {os.path.basename(path): path for path in images.paths}
     content = report.Content(
-        *(anchor, others + published, args.bpp_range, originals),
-        *(report.command_line("evaluate.py"), missing),
+        anchor=anchor,
+        curves=others + published,
+        bpp_range=args.bpp_range,
+        originals=originals,
+        command=report.command_line("evaluate.py"),
+        missing=missing,
     )
     path = os.path.join(args.output_dir, args.report)
     written = report.write_report(path, content, args.self_contained)

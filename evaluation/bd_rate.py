@@ -8,39 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learned_jpeg.metrics.basic import ms_ssim_db
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.metric import Metric
 
 # Bjontegaard's method was defined on four points a curve.
 MIN_POINTS = 4
 
 
-# What is compared, larger is better.
-QUALITY = {
-    "psnr": lambda psnr: psnr,
-    "ms-ssim": ms_ssim_db,
-    "lpips": lambda lpips: -lpips,
-    "ssimulacra2": lambda score: score,
-    "butteraugli": lambda distance: -distance,
-}
-
-# Negated above: their overlap is told as what was measured.
-SMALLER_IS_BETTER = ("lpips", "butteraugli")
-
-
-# Where rates are limited, so are these: a score of 0 or a norm of 5 is no picture that
-# anybody would keep, whatever its rate.
-QUALITY_RANGES = {"ssimulacra2": (30.0, 80.0), "butteraugli": (3.0, 1.0)}
-
-
 @dataclass(frozen=True)
 class BdRate:
-    """A BD-rate and what it stands on.
+    """A BD-rate and how it was found.
 
     Attributes:
       percent: mean difference of the bit rate at equal quality, negative where the
         curve needs fewer bits than the anchor; None if there is nothing to compare.
-      overlap: (worst, best) quality over which it is the mean, in dB for PSNR and
-        MS-SSIM, else plain; None if there is no number.
+      overlap: (worst, best) value over which it is the mean, on the metric's scale;
+        None if there is no number.
       dropped: number of the curve's points that were left out, see `bd_rate`.
       reason: why there is no number, empty otherwise.
     """
@@ -51,15 +34,17 @@ class BdRate:
     reason: str = ""
 
 
-def bd_rate(anchor, curve, metric, bpp_range=None):
-    """Mean difference of the bit rate of `curve` against `anchor` at equal quality.
+def bd_rate(
+    anchor: list, curve: list, metric: str, bpp_range: tuple[float, float] | None = None
+) -> BdRate:
+    """Returns the mean difference of the bit rate against `anchor` at equal quality.
 
     The convention: for each curve, log10(bpp) is a function of quality, interpolated by
     PCHIP through all of its points; the mean difference of the two functions is taken
     over the qualities that both reach (with `bpp_range`: that both reach at rates
     inside of this range, the ends interpolated on the same functions). Quality is
-    PSNR [dB], -10 log10(1 - MS-SSIM) of the mean MS-SSIM, -LPIPS (not its logarithm),
-    SSIMULACRA2, or -Butteraugli. Nothing is extrapolated.
+    `Metric.quality` of the mean: the value itself or in decibels (MS-SSIM), negated
+    where lower is better. Nothing is extrapolated.
 
     Only a curve that rises has one rate for each quality. A point that is not better
     than another one of the same or a lower rate is left out (nobody would choose that
@@ -69,9 +54,9 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
       anchor: list of (bpp, value); value is the mean of the metric itself, so MS-SSIM
         in 0..1 and LPIPS with its sign.
       curve: the same for the codec that is compared.
-      metric: one of `QUALITY`.
-      bpp_range: (low, high) bits per pixel, or None for all of the curves; of some
-        metrics `QUALITY_RANGES` limits the qualities instead.
+      metric: key of a metric.
+      bpp_range: (low, high) bits per pixel, or None for all of the curves. The
+        `bd_range` of a metric, if it has one, limits the qualities instead.
 
     Returns:
       `BdRate`; without a number if the curves share no quality, or if one has fewer
@@ -79,64 +64,66 @@ def bd_rate(anchor, curve, metric, bpp_range=None):
     """
     if any(c and np.all(np.isnan([value for _, value in c])) for c in (anchor, curve)):
         return BdRate(None, None, 0, "no values")
-    quality = QUALITY[metric]
-    curves = [_rising([(b, quality(v)) for b, v in c]) for c in (anchor, curve)]
+    measured_by = registry.get(metric)
+    curves = [_quality_points(c, measured_by) for c in (anchor, curve)]
     dropped = len(curve) - len(curves[1])
     if (fewest := min(len(points) for points in curves)) < MIN_POINTS:
         return BdRate(None, None, dropped, f"{fewest} of {MIN_POINTS} points")
-    limits = _limits(metric, bpp_range)
+    limits = _limits(measured_by, bpp_range)
     percent, low, high = _compare(*curves, limits)
     if percent is None:
         return BdRate(None, None, dropped, "no overlap")
-    sign = -1 if metric in SMALLER_IS_BETTER else 1
+    sign = 1 if measured_by.higher_is_better else -1
     return BdRate(float(percent), (float(sign * low), float(sign * high)), dropped)
 
 
-def range_text(bpp_range):
-    """What BD-rates are taken over, in words.
+def range_text(bpp_range: tuple[float, float]) -> str:
+    """Returns the rates and qualities over which BD-rates are taken, in words.
 
     Args:
       bpp_range: (low, high) bits per pixel.
     """
-    scores, norms = (QUALITY_RANGES[m] for m in ("ssimulacra2", "butteraugli"))
-    return (
-        f"{bpp_range[0]:g} to {bpp_range[1]:g} bpp, of SSIMULACRA2 {scores[0]:g} to "
-        f"{scores[1]:g}, of Butteraugli {norms[0]:g} to {norms[1]:g}"
-    )
+    texts = [f"{bpp_range[0]:g} to {bpp_range[1]:g} bpp"]
+    for metric in registry.compared():
+        if metric.bd_range:
+            worst, best = metric.bd_range
+            texts.append(f"of {metric.name} {worst:g} to {best:g}")
+    return ", ".join(texts)
 
 
-def rate_at(curve, metric, value):
-    """Bits per pixel at which a curve reaches a value, on the same interpolation.
+def rate_at(curve: list, metric: str, level: float) -> float | None:
+    """Returns the bits per pixel at which a curve reaches a quality.
 
     Args:
-      curve, metric: as for `bd_rate`.
-      value: of the metric itself.
+      curve, metric: as for `bd_rate`, whose interpolation is used.
+      level: value on the metric's scale, see `Metric.to_scale`.
 
     Returns:
       float, or None if the curve does not reach it, or has too few points.
     """
-    quality = QUALITY[metric]
-    points = _rising([(bpp, quality(v)) for bpp, v in curve])
-    if len(points) < MIN_POINTS or not points[0][1] <= quality(value) <= points[-1][1]:
+    measured_by = registry.get(metric)
+    quality = level if measured_by.higher_is_better else -level
+    points = _quality_points(curve, measured_by)
+    if len(points) < MIN_POINTS or not points[0][1] <= quality <= points[-1][1]:
         return None
-    return float(10 ** _interpolate(points, points)[0](quality(value)))
+    return float(10 ** _interpolate(points, points)[0](quality))
 
 
-def _limits(metric, bpp_range):
-    """Function from a curve's function to the (lowest, highest) quality to compare.
+def _limits(metric: Metric, bpp_range):
+    """Returns a function from a curve's function to the qualities to compare.
 
-    None for all of them.
+    These are (lowest, highest); None instead of a function for all of them.
     """
     if bpp_range is None:
         return None
-    if metric in QUALITY_RANGES:
-        ends = tuple(float(QUALITY[metric](value)) for value in QUALITY_RANGES[metric])
+    if metric.bd_range:
+        ends = tuple(float(metric.quality(value)) for value in metric.bd_range)
         return lambda function: ends
     return lambda function: _qualities_within(np.log10(bpp_range), function)
 
 
 def _compare(anchor, curve, limits):
-    """(percent, lowest, highest quality) of two rising curves; percent may be None."""
+    """Returns (percent or None, lowest, highest quality) of two rising curves."""
     low, high = _shared([(points[0][1], points[-1][1]) for points in (anchor, curve)])
     if low >= high:
         return None, low, high
@@ -149,8 +136,13 @@ def _compare(anchor, curve, limits):
     return 100 * (10 ** ((areas[1] - areas[0]) / (high - low)) - 1), low, high
 
 
-def _rising(points):
-    """The finite points that are better than every point of no higher rate, sorted."""
+def _quality_points(curve, metric: Metric):
+    """Returns the points (bpp, quality) that a curve rises through, sorted.
+
+    Those that are not finite, or not better than another point of no higher rate, are
+    left out.
+    """
+    points = [(bpp, metric.quality(value)) for bpp, value in curve]
     kept = []
     # Of several points with one rate the best comes first.
     for bpp, quality in sorted(points, key=lambda point: (point[0], -point[1])):
@@ -165,7 +157,7 @@ def _shared(ranges):
 
 
 def _interpolate(anchor, curve):
-    """Two functions from quality to log10(bpp)."""
+    """Returns two functions from quality to log10(bpp)."""
     # Imported here, since it imports matplotlib.pyplot: 0.6 s that compress saves.
     import bjontegaard
 
@@ -181,9 +173,9 @@ def _interpolate(anchor, curve):
 
 
 def _qualities_within(limits, function):
-    """(lowest, highest) quality at which log10(bpp) is within `limits`.
+    """Returns the (lowest, highest) quality at which log10(bpp) is within `limits`.
 
-    Equal, an empty range, if the curve lies outside.
+    They are equal, an empty range, if the curve lies outside.
     """
     ends = function.x[0], function.x[-1]
     inside = np.clip(limits, *function(ends))

@@ -2,8 +2,8 @@
 
     python3 -m evaluation.calibrate "photographs/*.png" --tunes mixed
 
-goes through a grid of lambdas, and writes the means over the photographs beside those
-of other tunes that were measured before.
+goes through a grid of lambdas, and writes the means over the photographs in addition to
+those of other tunes that were measured before.
 """
 
 import concurrent.futures
@@ -15,17 +15,16 @@ import numpy as np
 import tqdm
 
 import arg_parser
-from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
+from learned_jpeg.codec.trained import standard_tables
 from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.process import run_main
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import ms_ssim
-from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
-from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.basic import bits_per_pixel
+from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import find_images, read_image
-from ljpeg_PIL import StandardJPEG
 
 SAMPLING = "4:2:0"
 # Bits per pixel that a distortion of 1 is worth, lowest and highest, and how many.
@@ -66,7 +65,7 @@ def _table_of(path):
 
 
 class Means:
-    """Means over photographs of what encoders make of them."""
+    """Means over photographs of rates and metrics of their files."""
 
     def __init__(self, paths, side, executor):
         """Takes the photographs' paths, px of their sides, and what runs the work."""
@@ -75,24 +74,24 @@ class Means:
         self._executor = executor
 
     def of_tune(self, tune):
-        """Of the search without a model, by lambda: dict of lists."""
+        """Returns the means of the search without a model, by lambda: dict of lists."""
         lambdas = np.geomspace(*LAMBDAS[tune]).tolist()
-        how = Quantization("rdoq", "optimized", 0, SAMPLING, tune)
-        with Codecs(quantization=how).make(StandardJPEG) as codec:
+        options = EncodeOptions(subsampling=SAMPLING, tune=tune)
+        with standard_tables() as model:
+            codec = model.codec(options)
 
-            def encode(picture, lmbda):
-                quantized = codec.quantize(picture, 75, lmbda=lmbda)
-                return jpeg_file.encode(quantized, "optimized")
+            def encode(image, lmbda):
+                return codec.encode(image, DEFAULT_QUALITY, lmbda)
 
             return {"lambda": lambdas, **self._of(encode, lambdas, tune)}
 
     def _of(self, encode, settings, name):
-        """Means by setting of every metric, a dict of lists."""
+        """Returns the means of every metric by setting, a dict of lists."""
 
         def measured(path):
-            picture = middle_of(read_image(path), self._side)
-            compare = comparison(picture)
-            return [compare(encode(picture, setting)) for setting in settings]
+            image = middle_of(read_image(path), self._side)
+            compare = comparison(image)
+            return [compare(encode(image, setting)) for setting in settings]
 
         rows = self._executor.map(measured, self._paths)
         rows = list(tqdm.tqdm(rows, desc=name, total=len(self._paths), disable=None))
@@ -105,24 +104,21 @@ class Means:
         }
 
 
-def middle_of(picture, side):
-    """The square in the middle of a picture, or all of it on sides that are shorter."""
-    top, left = (max(0, n - side) // 2 for n in picture.shape[:2])
-    return picture[top : top + side, left : left + side]
+def middle_of(image, side):
+    """Returns the square in the middle of an image, or all of it if it is smaller."""
+    top, left = (max(0, n - side) // 2 for n in image.shape[:2])
+    return image[top : top + side, left : left + side]
 
 
-def comparison(picture):
-    """Function from the bytes of a file to its rate and metrics, a dict."""
-    scales = ms_ssim.reference_scales(picture)
-    xyb_scales = ssimulacra2.reference_scales(picture)
+def comparison(image):
+    """Returns a function from the bytes of a file to its rate and metrics, a dict."""
+    metrics = ImageMetrics(image, registry.targets())
 
     def compare(data):
-        decoded = jpeg_file.decode(data)
+        values = metrics.compare(jpeg_file.decode(data))
         return {
-            "bpp": bits_per_pixel(len(data), *picture.shape[:2]),
-            "psnr": psnr(mean_squared_error(picture, decoded)),
-            "ms_ssim": ms_ssim.ms_ssim(scales, decoded),
-            "ssimulacra2": ssimulacra2.score(xyb_scales, decoded),
+            "bpp": bits_per_pixel(len(data), *image.shape[:2]),
+            **{metric.word: values[metric.key] for metric in registry.targets()},
         }
 
     return compare

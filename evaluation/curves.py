@@ -7,33 +7,29 @@ import re
 from typing import NamedTuple
 
 from evaluation import results
+from evaluation.operating_points import short_encoding
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
+from learned_jpeg.metrics import registry
 
 # What content of another form than expected raises.
 _ODD_CONTENT = (AttributeError, KeyError, TypeError, ValueError)
 
-# Names of the means in published files; CompressAI's older ones say `psnr`.
-_PUBLISHED_NAMES = {
-    **{name: (key,) for name, key in results.JSON_NAMES.items()},
-    "psnr": ("psnr-rgb", "psnr"),
-}
-
 
 class Compared(NamedTuple):
-    """One codec with one encoding.
+    """One codec with one encoding: a curve of operating points, in order of their rate.
 
     Attributes:
       name: of the run or codec.
       label: name and encoding, for tables and legends.
-      kind: of `plots.Curve`.
-      settings: of each dot, a word: lambda or quality.
-      means: of each dot, a dict with the keys `results.MEASURED`, in the order of bpp.
-      dots: `results.DotResults` of each dot; empty for published curves, of which the
-        means alone are known.
-      stems: of each dot, the path of its record without `.json`, which is the folder of
-        its files; empty for published curves.
-      records: of each dot, what its record holds; empty for published curves.
+      kind: as in `plots.Curve`.
+      settings: of each operating point, a word: lambda or quality.
+      means: of each operating point, a dict with the keys `results.MEASURED`.
+      results: of each operating point, `results.PointResults`; empty for published
+        curves, of which only the means are known.
+      stems: of each operating point, the path of its record without `.json`, which is
+        the folder of its files; empty for published curves.
+      records: of each operating point, its record; empty for published curves.
     """
 
     name: str
@@ -41,22 +37,22 @@ class Compared(NamedTuple):
     kind: str
     settings: list
     means: list
-    dots: list
+    results: list
     stems: list = ()
     records: list = ()
 
     def points(self, metric):
-        """(bpp, metric) of each dot, means."""
+        """Returns (bpp, metric) of each operating point, means."""
         return [(mean["bpp"], mean[metric]) for mean in self.means]
 
     def points_of_image(self, metric, index):
-        """(bpp, metric) of each dot that has the metric, of one image."""
-        values = [dot.values for dot in self.dots if metric in dot.values]
+        """Returns (bpp, metric) of one image, for each operating point that has it."""
+        values = [point.values for point in self.results if metric in point.values]
         return [(v["bpp"][index], v[metric][index]) for v in values]
 
 
 def read_curves(folder):
-    """The `Compared` curves in an `--output_dir` of evaluate.py, JPEG first.
+    """Reads the `Compared` curves in an `--output_dir` of evaluate.py, JPEG first.
 
     Raises:
       UserError: there are none, or one is damaged.
@@ -65,15 +61,13 @@ def read_curves(folder):
     for part in ("_output_PIL", "_output"):
         pattern = os.path.join(glob.escape(folder), part, "*.json")
         stems += [path.removesuffix(".json") for path in sorted(glob.glob(pattern))]
-    # Without a pickle evaluate.py has begun to measure it anew.
-    stems = [stem for stem in stems if os.path.exists(f"{stem}.pickle")]
     if not stems:
         raise UserError(f"{folder}: no results of evaluate.py there")
-    return join_dots(stems)
+    return join_points(stems)
 
 
-def join_dots(stems):
-    """The `Compared` curves of some dots, in their order.
+def join_points(stems):
+    """Reads the `Compared` curves of some operating points, in their order.
 
     Args:
       stems: paths of their records without `.json`.
@@ -83,60 +77,60 @@ def join_dots(stems):
     """
     found = {}
     for stem in stems:
-        key, dot = _read_dot(stem)
-        found.setdefault(key, []).append(dot)
+        key, point = _read_point(stem)
+        found.setdefault(key, []).append(point)
     curves = []
-    for key, dots in found.items():
-        dots.sort(key=lambda dot: dot.means["bpp"])
-        curves.append(Compared(*key, *map(list, zip(*dots, strict=True))))
+    for key, points in found.items():
+        points.sort(key=lambda point: point.means["bpp"])
+        curves.append(Compared(*key, *map(list, zip(*points, strict=True))))
     return curves
 
 
 def maps_folder(stem):
-    """Folder of the attention maps of a dot, `<image>.png`; of few dots there are any.
+    """Returns the folder of the maps `<image>.png`, which few operating points have.
 
     Args:
-      stem: path of the dot's record without `.json`.
+      stem: path of the record without `.json`.
     """
     folder, name = os.path.split(stem)
     return os.path.join(os.path.dirname(folder), "_attention", name)
 
 
-class _Dot(NamedTuple):
-    """One dot: an entry of each list of `Compared`."""
+class _Point(NamedTuple):
+    """One operating point: an entry of each list of `Compared`."""
 
     setting: str
     means: dict
-    results: results.DotResults
+    results: results.PointResults
     stem: str
     record: dict
 
 
-def _read_dot(stem):
-    """(name, label, kind) of its curve, and the `_Dot`."""
+def _read_point(stem):
+    """Returns (name, label, kind) of the curve, and the `_Point`."""
     part, file_name = os.path.split(stem)
     name, kind = _name_and_kind(file_name, os.path.basename(part))
     try:
-        record = read_json(f"{stem}.json")
+        record = results.read_record(stem)
         settings = record["settings"]
-        label = f"{name}, {_encoding(settings)}"
-        dot = results.read_csv(f"{stem}.csv")
+        is_imported = record["key"].get("imported")
+        label = f"{name}, {'imported' if is_imported else short_encoding(settings)}"
+        point = results.read_values(stem, record)
         setting = _word(settings.get("quality", settings.get("lmbda")))
     except (*_ODD_CONTENT, FileNotFoundError) as error:
         raise UserError(
             f"{stem}.json: no whole record of evaluate.py; evaluate again"
         ) from error
-    return (name, label, kind), _Dot(setting, dot.means(), dot, stem, record)
+    return (name, label, kind), _Point(setting, point.means(), point, stem, record)
 
 
 def read_published(path):
-    """The `Compared` curves in a JSON file of the form that CompressAI writes.
+    """Reads the `Compared` curves in a JSON file of the form that CompressAI writes.
 
-    One object, or a list of them, with `name` and `results`: the list `bpp`, and of
-    `psnr-rgb`, `ms-ssim-rgb`, `lpips-alex`, `mse`, `ssimulacra2` and
-    `butteraugli-3norm` those that are known, at least one. CompressAI's own files of
-    publications hold MS-SSIM in decibels, `ms-ssim-db-rgb`; its older ones say `psnr`
-    and `ms-ssim`.
+    One object, or a list of them, with `name` and `results`: the list `bpp`, and at
+    least one list of a metric, under its `json_name` or its `key` (CompressAI's older
+    files say `psnr` and `ms-ssim`). CompressAI's own files of publications hold MS-SSIM
+    in decibels, `ms-ssim-db-rgb`.
 
     Raises:
       UserError: the file cannot be read, or is not of that form.
@@ -153,7 +147,9 @@ def read_published(path):
 
 def _published(entry):
     numbers = entry["results"]
-    columns = {name: _first(numbers, keys) for name, keys in _PUBLISHED_NAMES.items()}
+    columns = {"bpp": numbers["bpp"]}
+    for metric in registry.METRICS.values():
+        columns[metric.key] = _first(numbers, (metric.json_name, metric.key))
     columns["ms-ssim"] = _ms_ssim(numbers)
     columns = {name: column for name, column in columns.items() if column is not None}
     if len(columns) < 2:
@@ -171,12 +167,12 @@ def _published(entry):
 
 
 def _first(numbers, keys):
-    """The list of the first key that is there, None if none is."""
+    """Returns the list of the first key that is there, None if none is."""
     return next((numbers[key] for key in keys if key in numbers), None)
 
 
 def _ms_ssim(numbers):
-    """The list of MS-SSIM in 0..1, None if there is none."""
+    """Returns the list of MS-SSIM in 0..1, None if there is none."""
     column = _first(numbers, ("ms-ssim-rgb", "ms-ssim"))
     decibels = _first(numbers, ("ms-ssim-db-rgb", "ms-ssim-db"))
     if column is not None and max(filter(None, column), default=0) > 1:
@@ -192,7 +188,7 @@ def _number(name, value):
 
 
 def _word(setting):
-    """A setting for the table; a model without settings.json has none."""
+    """Returns a setting for the table; a model without settings.json has none."""
     return "?" if setting is None else f"{setting:g}"
 
 
@@ -205,19 +201,6 @@ def _name_and_kind(file_name, part):
         return "mozjpeg", "jpeg"
     if re.match("search_(.+_)?Q", file_name):
         return "search, no model", "run"
-    # The name of a run and that of its folder, as `dots.plan_dots` joins them.
+    # The name of a run and that of its folder, as `operating_points` joins them.
     run, joint, _ = file_name.rpartition("-lambda_")
     return run if joint else file_name, "run"
-
-
-def _encoding(settings):
-    words = [settings["entropy_coding"]]
-    if "subsampling" in settings:
-        words.append(settings["subsampling"])
-    if settings.get("quantization", "round") != "round":
-        words.append(settings["quantization"])
-    if settings.get("tune", "model") != "model":
-        words.append(f"tuned for {settings['tune']}")
-    if settings.get("refine_steps"):
-        words.append(f"{settings['refine_steps']} refinement steps")
-    return ", ".join(words)

@@ -1,11 +1,12 @@
-"""Measures dots on test images, or finds them measured already.
+"""Measures operating points on test images, or finds them measured already.
 
-Every number is of a .jpg file on the disk: its bytes, and its picture as Pillow decodes
-it. Results are kept beside the files, see results.py.
+Every number is of a .jpg file on the disk: its bytes, and its pixels as Pillow decodes
+them. Results are kept beside the files, see results.py.
 """
 
 import concurrent.futures
 import contextlib
+import functools
 import glob
 import io
 import logging
@@ -18,42 +19,36 @@ import tqdm
 from PIL import Image
 
 from evaluation import curves, fingerprint, results
-from evaluation.dots import MODELS, encode_plain, quantization_of
-from learned_jpeg.codec import file_coding
-from learned_jpeg.codec.codecs import Codecs
+from evaluation.operating_points import (
+    OperatingPoint,
+    describe_encoding,
+    encode_plain,
+    options_of,
+)
+from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.commands.outputs import plan_outputs
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import butteraugli
+from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
-from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
-from learned_jpeg.metrics.ssimulacra2.score import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from learned_jpeg.models import folders
 from learned_jpeg.pictures.image_files import find_images, read_image
-from ljpeg_PIL import StandardJPEG
-from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
 
 logger = logging.getLogger(__name__)
 
-# Features of the originals that are kept for the next dot, in bytes; Kodak's 24 take
-# 1.04 GB.
+# Size of the originals' features that are kept for the next operating point; those of
+# Kodak's 24 images take 1.04 GB.
 REFERENCE_BYTES = 1 << 30
 
-_MIN_SIDES = {
-    "MS-SSIM": MS_SSIM_MIN_SIDE,
-    "LPIPS": LPIPS_MIN_SIDE,
-    "SSIMULACRA2": SSIMULACRA2_MIN_SIDE,
-}
-
-# What the record of a dot names, beside the versions that it depends on.
+# Packages whose versions a record names, beside those that its numbers depend on.
 _PACKAGES = ("tensorflow", "tensorflow-compression", "numpy", "numba")
 _PACKAGES += fingerprint.PACKAGES
 
 
 def find_test_images(patterns):
-    """Paths of the test images, sorted.
+    """Returns the paths of the test images, sorted.
 
     Raises:
       UserError: there is none.
@@ -72,7 +67,7 @@ class TestImages:
 
         Args:
           found: what `find_test_images` has found.
-          wanted: those of them to read; all if it is None.
+          wanted: which of them to read; all if it is None.
 
         Raises:
           UserError: none is readable.
@@ -96,14 +91,17 @@ class TestImages:
                     "sha256": results.file_sha256(path),
                 }
             )
-        for name, side in _MIN_SIDES.items():
-            small = sum(min(r["height"], r["width"]) < side for r in self.records)
+        for metric in registry.available():
+            small = sum(
+                min(record["height"], record["width"]) < metric.min_side
+                for record in self.records
+            )
             if small:
                 logger.info(
                     "%s is not defined below %d px: nan for %d images, left out of the "
                     "means",
-                    name,
-                    side,
+                    metric.name,
+                    metric.min_side,
                     small,
                 )
         if not self.paths:
@@ -114,54 +112,53 @@ class TestImages:
 
 
 class Evaluator:
-    """Measures dots on the test images, or finds them measured already."""
+    """Measures operating points on the test images, or finds them measured already."""
 
     def __init__(self, images, args):
         """Takes `TestImages` and the flags; loads nothing yet."""
         self._images = images
         self._args = args
         self._references = ReferenceCache(images)
-        self._codecs = Codecs(args.precision, quantization_of(vars(args)))
+        self._networks = Networks(args.precision)
         self._versions = {
             "python": platform.python_version(),
             **results.library_versions(_PACKAGES),
         }
-        if tool := butteraugli.find_tool():
-            digest = results.file_sha256(tool)
-            self._versions[butteraugli.TOOL] = f"file of SHA-256 {digest[:12]}"
+        for metric in registry.available():
+            self._versions |= metric.versions()
 
-    def evaluate(self, dot):
-        """The `results.DotResults` of one dot.
+    def evaluate(self, point: OperatingPoint) -> results.PointResults:
+        """Measures an operating point, or finds its results.
 
         Raises:
-          UserError: the checkpoint is damaged or of another model; a cached pickle is
-            not one of ours.
+          UserError: the checkpoint is damaged or of another model; there is a pickle
+            without a record.
           OSError: the results cannot be written.
         """
-        key = {**_key(dot), "images": self._images.records}
-        found = results.load(dot.folder, dot.name, key)
+        key = {**_key(point), "images": self._images.records}
+        found = results.load(point.folder, point.name, key)
         if found is not None:
             return found
         # From here on the .jpg files are other ones than the old results are of.
-        results.discard(dot.folder, dot.name)
-        with contextlib.closing(self._measured(dot, key, self._images.paths)) as rows:
-            return self._saved(dot, key, list(rows))
+        results.discard(point.folder, point.name)
+        with contextlib.closing(self._measured(point, key, self._images.paths)) as rows:
+            return self._saved(point, key, list(rows))
 
-    def evaluate_part(self, dot, paths, part):
-        """Measures a dot on some of the images, but for those that have been.
+    def evaluate_part(self, point, paths, part):
+        """Measures an operating point on those of some images that are not measured.
 
         Args:
-          dot: `Dot`.
-          paths: those of the images that are wanted; unreadable ones are left out.
+          point: `OperatingPoint`.
+          paths: of the images that are wanted; unreadable ones are left out.
           part: `parts.PartFile` that gets their rows.
 
         Raises:
           UserError, OSError: as `evaluate`.
         """
-        key = _key(dot)
-        known = results.load_rows(dot.folder, dot.name, key)
+        key = _key(point)
+        known = results.load_rows(point.folder, point.name, key)
         if not known:
-            results.discard(dot.folder, dot.name)
+            results.discard(point.folder, point.name)
         images = dict(zip(self._images.paths, self._images.records, strict=True))
         with part.opened(key) as (rows, add):
             known |= rows
@@ -170,118 +167,115 @@ class Evaluator:
                 for path in paths
                 if path in images and results.identity(images[path]) not in known
             ]
-            with contextlib.closing(self._measured(dot, key, left)) as measured:
+            with contextlib.closing(self._measured(point, key, left)) as measured:
                 for path, row in zip(left, measured, strict=True):
                     add(images[path], row)
 
-    def gather(self, dot, read_parts):
-        """The `results.DotResults` of a dot that others have measured in parts.
+    def gather(self, point, read_parts):
+        """Returns the results of an operating point that shards have measured.
 
         Args:
-          dot: `Dot`.
+          point: `OperatingPoint`.
           read_parts: function from a key to their rows, see `parts.parts_of`.
 
         Returns:
-          (results, 0), or (None, number of images that are missing).
+          (`results.PointResults`, 0), or (None, number of images that are missing).
         """
-        key = _key(dot)
+        key = _key(point)
         whole_key = {**key, "images": self._images.records}
-        found = results.load(dot.folder, dot.name, whole_key)
+        found = results.load(point.folder, point.name, whole_key)
         if found is not None:
             return found, 0
-        rows = results.load_rows(dot.folder, dot.name, key) | read_parts(key)
+        rows = results.load_rows(point.folder, point.name, key) | read_parts(key)
         wanted = [results.identity(record) for record in self._images.records]
         if missing := sum(image not in rows for image in wanted):
             return None, missing
-        return self._saved(dot, whole_key, [rows[image] for image in wanted]), 0
+        return self._saved(point, whole_key, [rows[image] for image in wanted]), 0
 
-    def _saved(self, dot, key, rows):
-        """Saves the rows of all images as the results of a dot; returns them."""
-        self._remove_strangers(dot)
+    def _saved(self, point, key, rows):
+        """Saves the rows of all images; returns them as `results.PointResults`."""
+        self._remove_strangers(point)
         names = [record["name"] for record in self._images.records]
-        measured = results.DotResults.from_rows(names, rows)
+        measured = results.PointResults.from_rows(names, rows)
         results.save(
-            dot.folder,
-            dot.name,
+            point.folder,
+            point.name,
             measured,
             key,
-            description=_describe(dot, len(names)),
-            settings=dot.settings,
+            description=_describe(point, len(names)),
+            settings=point.settings,
             versions=self._versions,
         )
         return measured
 
     @contextlib.contextmanager
-    def _encoder(self, dot, paths):
-        """Yields a function from a picture of `paths` to the bytes of its .jpg."""
-        coding = file_coding(dot.settings["entropy_coding"])
-        if dot.settings.get("script") == StandardJPEG.NAME:
-            codecs = Codecs(quantization=quantization_of(dot.settings))
-            with codecs.make(StandardJPEG) as codec:
-                yield lambda picture: jpeg_file.encode(
-                    codec.quantize(picture, dot.quality), coding
-                )
-            return
-        if dot.prefix is None:
-            yield lambda picture: encode_plain(picture, dot.quality, dot.settings)
-            return
-        script = dot.settings["script"]
-        with self._codecs.restore(dot.prefix, MODELS, script) as codec:
-            if dot.has_maps:
-                self._write_maps(dot, codec, paths)
-            if coding == "trellis":
-                yield lambda picture: codec.encode_mozjpeg(picture, dot.quality)
-                return
-            yield lambda picture: jpeg_file.encode(
-                codec.quantize(picture, dot.quality), coding
+    def _encoder(self, point, paths):
+        """Yields a function from an image of `paths` to the bytes of its .jpg file."""
+        if "script" not in point.settings:
+            yield functools.partial(
+                encode_plain, quality=point.quality, settings=point.settings
             )
+            return
+        with self._model(point) as model:
+            codec = model.codec(options_of(point.settings))
+            if point.has_maps:
+                self._write_maps(point, codec, paths)
+            yield functools.partial(codec.encode, quality=point.quality)
 
-    def _write_maps(self, dot, codec, paths):
-        """Writes what attention keeps of each block, a pixel each, white for all."""
-        folder = curves.maps_folder(os.path.join(dot.folder, dot.name))
+    def _model(self, point):
+        """Returns the `TrainedModel` of an operating point."""
+        if point.prefix is None:
+            return standard_tables()
+        script = point.settings["script"]
+        settings = folders.load_settings(os.path.dirname(point.prefix), script)
+        return TrainedModel(settings, point.prefix, networks=self._networks)
+
+    def _write_maps(self, point, codec, paths):
+        """Writes how much detail of each block is kept, a pixel each, white for all."""
+        folder = curves.maps_folder(os.path.join(point.folder, point.name))
         os.makedirs(folder, exist_ok=True)
         for path in paths:
-            kept = np.clip(255 * codec.kept(read_image(path)), 0, 255)
+            kept = np.clip(255 * codec.kept_detail(read_image(path)), 0, 255)
             png = io.BytesIO()
             Image.fromarray(kept.round().astype(np.uint8)).save(png, "PNG")
             name = f"{os.path.basename(path)}.png"
             write_atomically(os.path.join(folder, name), png.getvalue())
 
-    def _measured(self, dot, key, paths):
+    def _measured(self, point, key, paths):
         """Yields a dict of `results.MEASURED` for each image."""
         if not paths:
             return
-        os.makedirs(os.path.join(dot.folder, dot.name), exist_ok=True)
-        outputs = self._outputs(dot)
+        os.makedirs(os.path.join(point.folder, point.name), exist_ok=True)
+        outputs = self._outputs(point)
         with (
-            self._encoder(dot, paths) as encode,
+            self._encoder(point, paths) as encode,
             concurrent.futures.ThreadPoolExecutor(self._args.workers) as executor,
         ):
-            if dot.prefix:
-                found = folders.checkpoint_hash(dot.prefix)
+            if point.prefix:
+                found = folders.checkpoint_hash(point.prefix)
                 if found != key["checkpoint"]:
-                    raise UserError(f"{dot.prefix}: has changed just now; try again")
+                    raise UserError(f"{point.prefix}: has changed just now; try again")
             rows = executor.map(
                 lambda path: self._measure(encode, path, outputs[path]), paths
             )
             yield from tqdm.tqdm(
-                rows, dot.name, len(paths), leave=False, unit="image", disable=None
+                rows, point.name, len(paths), leave=False, unit="image", disable=None
             )
 
-    def _outputs(self, dot):
-        """dict from the path of each image to that of the dot's .jpg file."""
-        folder = os.path.join(dot.folder, dot.name)
+    def _outputs(self, point):
+        """Returns a dict from the path of each image to that of its .jpg file."""
+        folder = os.path.join(point.folder, point.name)
         found = self._images.found
         return dict(zip(found, plan_outputs(found, folder), strict=True))
 
-    def _remove_strangers(self, dot):
+    def _remove_strangers(self, point):
         """Removes the .jpg files of another set of test images.
 
         Hidden files may be those that another evaluation is writing at this moment.
         """
-        outputs = self._outputs(dot)
+        outputs = self._outputs(point)
         kept = {outputs[path] for path in self._images.paths}
-        folder = glob.escape(os.path.join(dot.folder, dot.name))
+        folder = glob.escape(os.path.join(point.folder, point.name))
         for path in glob.glob(os.path.join(folder, "*")):
             if path not in kept:
                 with contextlib.suppress(FileNotFoundError):
@@ -306,8 +300,8 @@ class Evaluator:
 class ReferenceCache:
     """Originals with their features: the first ones, up to `REFERENCE_BYTES`.
 
-    Every dot goes through the images in the same order, so that keeping the last ones
-    would never hit.
+    Every operating point goes through the images in the same order, so that keeping the
+    last ones would never hit.
     """
 
     def __init__(self, images):
@@ -338,45 +332,21 @@ class ReferenceCache:
         return reference
 
 
-def _key(dot):
-    """All that the numbers of a dot depend on, but for the images."""
+def _key(point):
+    """Returns all that the numbers of an operating point depend on, but the images."""
     return {
-        "checkpoint": dot.prefix and folders.checkpoint_hash(dot.prefix),
-        "settings": dot.settings,
-        **fingerprint.of(dot.settings),
+        "checkpoint": point.prefix and folders.checkpoint_hash(point.prefix),
+        "settings": point.settings,
+        **fingerprint.of(point.settings),
     }
 
 
-def _describe(dot, count):
-    what = dot.curve if dot.prefix is None else f"{dot.settings['script']}, {dot.name}"
-    quality = f", quality {dot.quality}" if dot.quality else ""
+def _describe(point, count):
+    what = point.curve
+    if point.prefix is not None:
+        what = f"{point.settings['script']}, {point.name}"
+    quality = f", quality {point.quality}" if point.quality else ""
     return (
-        f"{what}{quality}, {describe_encoding(dot.settings)}, {count} images "
+        f"{what}{quality}, {describe_encoding(point.settings)}, {count} images "
         "decoded by Pillow, means of per-image values"
     )
-
-
-def describe_samplings(dots):
-    """The subsamplings of the models among dots, in words; names of curves if many."""
-    curves = {}
-    for dot in dots:
-        if dot.kind != "jpeg":
-            own = curves.setdefault(dot.settings.get("subsampling", "4:4:4"), {})
-            own[dot.curve] = None
-    if len(curves) < 2:
-        return "".join(curves) or "4:4:4"
-    return "; ".join(f"{name}: {', '.join(own)}" for name, own in curves.items())
-
-
-def describe_encoding(settings):
-    """How integers were chosen and coded, in words."""
-    coding = settings["entropy_coding"]
-    words = [settings.get("subsampling", "4:4:4"), f"{coding} entropy coding"]
-    # mozjpeg's trellis is the quantization of its coding.
-    if coding != "trellis":
-        words.append(f"quantization {settings.get('quantization', 'round')}")
-    if settings.get("tune", "model") != "model":
-        words.append(f"tuned for {settings['tune']}")
-    if settings.get("refine_steps"):
-        words.append(f"{settings['refine_steps']} refinement steps a picture")
-    return ", ".join(words)

@@ -48,11 +48,11 @@ def gain(anchor, curve, metric, bpp_range):
 
     Args:
       anchor, curve: `curves.Compared`, of the same test images.
-      metric: one of `bd_rate.QUALITY`.
+      metric: key of a metric.
       bpp_range: as in `bd_rate`.
     """
     rate = bd_rate(anchor.points(metric), curve.points(metric), metric, bpp_range)
-    if not curve.dots or not anchor.dots or rate.percent is None:
+    if not curve.results or not anchor.results or rate.percent is None:
         return Gain(rate, None, {})
     by_image = gains_of_images(anchor, curve, metric, bpp_range)
     return Gain(rate, _interval(anchor, curve, metric, bpp_range), by_image)
@@ -61,7 +61,7 @@ def gain(anchor, curve, metric, bpp_range):
 def gains_of_images(anchor, curve, metric, bpp_range):
     """dict from the names of images to BD-rates in percent, where there is one."""
     by_image = {}
-    for index, image in enumerate(anchor.dots[0].images):
+    for index, image in enumerate(anchor.results[0].images):
         pair = (c.points_of_image(metric, index) for c in (anchor, curve))
         rate = bd_rate(*pair, metric, bpp_range)
         if rate.percent is not None:
@@ -71,7 +71,7 @@ def gains_of_images(anchor, curve, metric, bpp_range):
 
 def _interval(anchor, curve, metric, bpp_range):
     """Percentiles of the BD-rate over resampled images, None without enough images."""
-    count = len(anchor.dots[0].images)
+    count = len(anchor.results[0].images)
     if count < MIN_IMAGES:
         return None
     rng = np.random.default_rng(0)
@@ -88,12 +88,12 @@ def _interval(anchor, curve, metric, bpp_range):
 
 
 def _points_of(curve, metric, drawn):
-    """(bpp, metric) of each dot, means over the images drawn."""
+    """(bpp, metric) of each operating point, means over the images drawn."""
     return [
         tuple(
-            mean_of_defined(np.asarray(dot.values[name])[drawn])
+            mean_of_defined(np.asarray(point.values[name])[drawn])
             for name in ("bpp", metric)
         )
-        for dot in curve.dots
-        if metric in dot.values
+        for point in curve.results
+        if metric in point.values
     ]

@@ -18,11 +18,12 @@ import tqdm
 import arg_parser
 import tensorflow_v1 as tf
 from evaluation import tables
-from evaluation.dots import find_lambda_dirs
+from evaluation.operating_points import find_lambda_dirs
 from evaluation.plots import new_figure, save_figure, style_axes
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
+from learned_jpeg.models import folders
 
 logger = logging.getLogger("loss_curves")
 
@@ -36,9 +37,9 @@ TAIL = 0.25
 def main():
     """Reads, writes and draws what the command line names; returns the exit status."""
     args = arg_parser.parse_loss_curves()
-    folders = find_lambda_dirs(args.batch_dir)
+    lambda_dirs = find_lambda_dirs(args.batch_dir)
     read = False
-    for run, folder in tqdm.tqdm(folders, unit="model", disable=None):
+    for run, folder in tqdm.tqdm(lambda_dirs, unit="model", disable=None):
         train = os.path.join(folder, "train")
         if points := read_events(train):
             read = True

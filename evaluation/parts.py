@@ -1,8 +1,9 @@
-"""Dots that several processes measure: who takes what, and what each has measured.
+"""Operating points that several processes measure: who does what, and the results.
 
-Dots are shared out whole, up to `IMAGES_OF_UNIT` test images. With more, the images are
-cut into blocks by a hash of their paths, and a dot's blocks are shared out; the rows of
-a block wait in a file of JSON lines for the call that gathers them.
+Operating points are shared out whole, up to `IMAGES_OF_UNIT` test images. With more,
+the images are cut into blocks by a hash of their paths, and the blocks of each
+operating point are shared out; the rows of a block wait in a file of JSON lines for
+the call that gathers them.
 """
 
 import contextlib
@@ -11,7 +12,7 @@ import json
 import os
 from typing import NamedTuple
 
-from evaluation.dots import Dot
+from evaluation.operating_points import OperatingPoint
 from learned_jpeg.commands.records import RecordFile
 from learned_jpeg.commands.shards import Shard, stable_hash
 from learned_jpeg.common.errors import UserError
@@ -24,56 +25,57 @@ _CALL += ("subsampling", "refine_steps", "precision")
 
 
 def call_of(args):
-    """The settings that all shards share with the call that gathers."""
-    return {name: getattr(args, name) for name in _CALL}
+    """Returns the settings that all shards share with the call that gathers."""
+    return {name: vars(args)[name] for name in _CALL}
 
 
 class Unit(NamedTuple):
-    """A dot on some test images: on all of them if `paths` is None."""
+    """An operating point on some test images: on all of them if `paths` is None."""
 
-    dot: Dot
+    point: OperatingPoint
     paths: list | None
 
     @property
     def name(self):
-        """Of the dot."""
-        return self.dot.name
+        """Name of the operating point."""
+        return self.point.name
 
 
-def units_of(shard, dots, found):
-    """What a shard measures, a list of `Unit`.
+def units_of(shard, points, found):
+    """Returns what a shard measures, a list of `Unit`.
 
     Args:
       shard: `learned_jpeg.commands.shards.Shard`.
-      dots: list of `Dot`.
+      points: list of `OperatingPoint`.
       found: paths of the test images.
     """
     blocks = _blocks(found)
     if len(blocks) == 1:
-        return [Unit(dot, None) for dot in dots if shard.owns(dot.name)]
+        return [Unit(point, None) for point in points if shard.owns(point.name)]
     units = []
-    for dot in dots:
-        own = (b for i, b in enumerate(blocks) if shard.owns(_name(dot, i)))
+    for point in points:
+        own = (b for i, b in enumerate(blocks) if shard.owns(_name(point, i)))
         if paths := [path for block in own for path in block]:
-            units.append(Unit(dot, paths))
+            units.append(Unit(point, paths))
     return units
 
 
-def owners(dot, found, count):
-    """The numbers, of `count` shards, of those that measure a dot."""
+def owners(point, found, count):
+    """Returns the numbers of the shards, of `count`, that measure a point."""
     blocks = len(_blocks(found))
-    names = [dot.name] if blocks == 1 else [_name(dot, i) for i in range(blocks)]
+    names = [point.name] if blocks == 1 else [_name(point, i) for i in range(blocks)]
     return sorted({stable_hash(name) % count for name in names})
 
 
-def _name(dot, block):
-    return f"{dot.name}/{block}"
+def _name(point, block):
+    return f"{point.name}/{block}"
 
 
 def _blocks(found):
-    """The images in blocks, of which there are a power of two.
+    """Cuts the images into blocks.
 
-    So most images stay in their block when others are added.
+    The number of blocks is a power of two, so that most images stay in their block when
+    others are added.
     """
     count = 1
     while len(found) > count * IMAGES_OF_UNIT:
@@ -85,15 +87,15 @@ def _blocks(found):
 
 
 class PartFile:
-    """Rows of a dot, measured by one shard, in a file that grows by whole lines."""
+    """A file of the rows that one shard has measured; it grows by whole lines."""
 
-    def __init__(self, folder, dot, index):
-        """Takes a `ShardFolder`, a `Dot` and the number of the shard."""
-        self._path = os.path.join(folder.path, dot.name, f"{index}.jsonl")
+    def __init__(self, folder, point, index):
+        """Takes a `ShardFolder`, an `OperatingPoint` and the number of the shard."""
+        self._path = os.path.join(folder.path, point.name, f"{index}.jsonl")
 
     @contextlib.contextmanager
     def opened(self, key):
-        """Context in which rows may be added; those of another key are forgotten.
+        """Opens the file for more rows; those of another key are forgotten.
 
         Args:
           key: JSON-able dict of all that the rows depend on, but for the images.
@@ -118,14 +120,14 @@ class PartFile:
 
 
 class _Line(dict):
-    """What `RecordFile` adds as one line."""
+    """A record that `RecordFile` adds as one line."""
 
     def line(self):
         return json.dumps(self).encode("ascii") + b"\n"
 
 
 def read_part(path, key):
-    """The rows of a file of `PartFile`, if they are those of `key`.
+    """Reads the rows of a file of `PartFile`, if they are those of `key`.
 
     Returns:
       dict from (name, SHA-256) of an image to a dict of its values; what is cut off or
@@ -143,33 +145,34 @@ def read_part(path, key):
     return rows
 
 
-def parts_of(folder, dot, key):
-    """The rows that all shards have of a dot, as `read_part` gives them."""
-    pattern = os.path.join(glob.escape(os.path.join(folder.path, dot.name)), "*.jsonl")
+def parts_of(folder, point, key):
+    """Returns the rows of a point that all shards have measured, see `read_part`."""
+    own_folder = os.path.join(folder.path, point.name)
+    pattern = os.path.join(glob.escape(own_folder), "*.jsonl")
     rows = {}
     for path in glob.glob(pattern):
         rows |= read_part(path, key)
     return rows
 
 
-def gathered(evaluator, folder, found, dot):
-    """The `results.DotResults` of a dot that shards have measured.
+def gathered(evaluator, folder, found, point):
+    """Returns the `results.PointResults` of a point that shards have measured.
 
     Args:
       evaluator: `Evaluator`.
       folder: `ShardFolder`.
       found: paths of the test images.
-      dot: `Dot`.
+      point: `OperatingPoint`.
 
     Raises:
       UserError: it is missing, all or in part.
     """
-    values, missing = evaluator.gather(dot, lambda key: parts_of(folder, dot, key))
+    values, missing = evaluator.gather(point, lambda key: parts_of(folder, point, key))
     if values is None:
         count = folder.count()
-        shards = ", ".join(f"{Shard(i, count)}" for i in owners(dot, found, count))
+        shards = ", ".join(f"{Shard(i, count)}" for i in owners(point, found, count))
         raise UserError(
-            f"{dot.name}: {missing} images are missing, of the shards {shards}; start "
-            f"them again, or delete {folder.path} to measure without shards"
+            f"{point.name}: {missing} images are missing, of the shards {shards}; "
+            f"start them again, or delete {folder.path} to measure without shards"
         )
     return values

@@ -1,21 +1,22 @@
 """Figures: metrics against bits per pixel.
 
 Classical codecs are dashed grey lines, each run of trainings has one colour and marker
-with a dot per lambda, and the Google baseline is black. The colours can be told apart
+with a point per lambda, and the Google baseline is black. The colours can be told apart
 with the common kinds of colour blindness: Okabe and Ito, "Color Universal Design",
 2008 (without its yellow), and two of Paul Tol's, https://sronpersonalpages.nl/~pault.
 """
 
 import io
+import math
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.results import is_shown
+from evaluation.results import MEASURED, is_shown
 from learned_jpeg.common.atomic_files import write_atomically
-from learned_jpeg.metrics.basic import ms_ssim_db
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.metric import Metric
 
 DPI = 200
 
@@ -50,7 +51,7 @@ def new_figure(size):
 
 @dataclass(frozen=True)
 class Curve:
-    """The dots of one codec.
+    """The operating points of one codec.
 
     Attributes:
       label: its name in the legend.
@@ -63,28 +64,6 @@ class Curve:
     kind: str
 
 
-@dataclass(frozen=True)
-class _Axis:
-    """One figure: which mean it shows, how, and in which file."""
-
-    metric: str
-    label: str
-    file: str
-    convert: Callable = float
-
-
-_AXES = (
-    _Axis("mse", "MSE (0–255 scale, lower is better)", "mse.png"),
-    _Axis("lpips", "LPIPS (AlexNet, lower is better)", "lpips.png"),
-    _Axis("psnr", "PSNR [dB] (higher is better)", "psnr.png"),
-    _Axis(
-        "ms-ssim", "MS-SSIM [dB] (higher is better)", "ms_ssim.png", convert=ms_ssim_db
-    ),
-    _Axis("ssimulacra2", "SSIMULACRA2 (higher is better)", "ssimulacra2.png"),
-    _Axis("butteraugli", "Butteraugli 3-norm (lower is better)", "butteraugli.png"),
-)
-
-
 def plot_rate_distortion(curves, folder, title=""):
     """Writes the figure of each metric into `folder`: `mse.png`, and so on.
 
@@ -94,22 +73,21 @@ def plot_rate_distortion(curves, folder, title=""):
       title: a line above each figure, for example the test set.
 
     Returns:
-      The paths of the files: of MSE, LPIPS, PSNR, MS-SSIM and SSIMULACRA2, and of
-      Butteraugli if a dot has it.
+      The paths of the files, one for each metric that an operating point has.
     """
-    dots = [dot for curve in curves for dot in curve.points]
+    points = [point for curve in curves for point in curve.points]
     return [
         save_figure(
-            rate_distortion_figure(curves, axis.metric, title),
-            os.path.join(folder, axis.file),
+            rate_distortion_figure(curves, key, title),
+            os.path.join(folder, f"{registry.get(key).word}.png"),
         )
-        for axis in _AXES
-        if is_shown(axis.metric, dots)
+        for key in MEASURED
+        if key != "bpp" and is_shown(key, points)
     ]
 
 
 def plot_overview(curves, folder, bpp_range):
-    """Writes `overview.png`: four metrics in panels, with one legend.
+    """Writes `overview.png`: a panel for each metric of `registry.overview`.
 
     Args:
       curves: list of `Curve`.
@@ -120,9 +98,10 @@ def plot_overview(curves, folder, bpp_range):
       The path of the file.
     """
     figure = new_figure((9.6, 7.8))
-    metrics = ("psnr", "ms-ssim", "lpips", "ssimulacra2")
-    for axes, metric in zip(figure.subplots(2, 2).flat, metrics, strict=True):
-        points = _draw(axes, curves, metric)
+    metrics = registry.overview()
+    panels = figure.subplots(math.ceil(len(metrics) / 2), 2).flat
+    for axes, metric in zip(panels, metrics, strict=False):
+        points = _draw(axes, curves, metric.key)
         _zoom(axes, points, bpp_range)
     lines = dict(zip(figure.axes[0].get_lines(), curves, strict=True))
     _add_legend(figure, lines, columns=3, top=0.06)
@@ -142,10 +121,11 @@ def save_figure(figure, path):
 def rate_distortion_figure(curves, metric, title=""):
     """Draws one metric against bpp.
 
-    Dots that are not finite (MS-SSIM of small images, PSNR of equal ones, SSIMULACRA2
-    of an older program) are left out, and a curve that has no others with them.
-    The axes show every dot of the runs and of the Google baseline, and as much of the
-    classical codecs as is near to them; all of these if there is nothing else.
+    Operating points that are not finite (MS-SSIM of small images, PSNR of equal ones,
+    metrics that were not measured) are left out, and a curve that has no others with
+    them. The axes show every operating point of the runs and of the Google baseline,
+    and as much of the classical codecs as is near to them; all of these if there is
+    nothing else.
 
     Args:
       curves: list of `Curve`.
@@ -169,13 +149,13 @@ def rate_distortion_figure(curves, metric, title=""):
 
 def _draw(axes, curves, metric):
     """One metric against bpp, without title and legend; returns the points."""
-    axis = next(axis for axis in _AXES if axis.metric == metric)
-    points = [_points(curve, axis) for curve in curves]
+    shown = registry.get(metric)
+    points = [_points(curve, shown) for curve in curves]
     for curve, xy, style in zip(curves, points, _styles(curves), strict=True):
         axes.plot(*xy, label=curve.label, **style)
     _set_limits(axes, curves, points)
     axes.set_xlabel("rate [bits per pixel]")
-    axes.set_ylabel(axis.label)
+    axes.set_ylabel(shown.axis_label)
     style_axes(axes)
     if not any(xy.size for xy in points):
         axes.set(xticks=[], yticks=[])
@@ -200,9 +180,9 @@ def _zoom(axes, points, bpp_range):
         axes.set_ylim(shown.min() - margin, shown.max() + margin)
 
 
-def _points(curve, axis):
-    """[2 (bpp, metric), n], the finite points in order of their rates."""
-    pairs = [(dot["bpp"], axis.convert(dot[axis.metric])) for dot in curve.points]
+def _points(curve, metric: Metric):
+    """Returns the finite points in order of their rates, `[2 (bpp, metric), n]`."""
+    pairs = [(mean["bpp"], metric.to_scale(mean[metric.key])) for mean in curve.points]
     xy = np.reshape(sorted(p for p in pairs if np.all(np.isfinite(p))), (-1, 2))
     return xy.T
 
@@ -254,14 +234,14 @@ def _google_style(index):
 
 
 def _set_limits(axes, curves, points):
-    """Shows all learned dots, and what of the classical codecs is near to them."""
+    """Shows all points of learned codecs, and those of classical ones near to them."""
     learned = _join(points, [curve.kind != "jpeg" for curve in curves])
     classical = _join(points, [curve.kind == "jpeg" for curve in curves])
     shown = learned if learned.size else classical
     if not shown.size:
         return
     # A third more rate on both sides, where the classical codecs go on, and a factor of
-    # four from end to end, so that one dot alone has its surroundings too; likewise a
+    # four from end to end, so that a single point has its surroundings too; likewise a
     # quarter of the value upwards and downwards.
     left, right = shown[0].min(), shown[0].max()
     wider = max(1.33 if learned.size else 1.05, np.sqrt(4 * left / right))

@@ -1,7 +1,7 @@
 """How well the estimates of entropy models match the bytes of real files.
 
-Codes test images with every model of `--rate_model entropy` in a batch, rounded, and
-sets the bits that the entropy model estimates for the integers beside those of the
+Encodes test images with every model of `--rate_model entropy` in a batch, rounded, and
+compares the bits that the entropy model estimates for the integers with those of the
 files:
 `python3 -m evaluation.rate_check --batch_dir DIR --test_image_glob "KODAK/*.png"`.
 """
@@ -14,8 +14,10 @@ import tqdm
 
 import arg_parser
 from evaluation import tables
-from evaluation.dots import MODELS, find_lambda_dirs
-from learned_jpeg.codec.codecs import Codecs
+from evaluation.operating_points import find_lambda_dirs
+from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
+from learned_jpeg.codec.quantizers import Rounding
+from learned_jpeg.codec.trained import Networks, TrainedModel
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
@@ -38,12 +40,12 @@ def main():
     args = arg_parser.parse_rate_check()
     devices.select_device(args.device)
     precision, _ = devices.choose_precision(args.precision)
-    pictures = [read_image(path) for path in find_images(args.test_image_glob)]
-    codecs = Codecs(precision)
+    images = [read_image(path) for path in find_images(args.test_image_glob)]
+    networks = Networks(precision)
     rows = []
     for run, folder in tqdm.tqdm(_models(args.batch_dir), unit="model", disable=None):
         prefix = folders.find_checkpoint(folder)
-        rates = np.array(list(_rates(codecs, prefix, pictures)))
+        rates = np.array(list(_rates(networks, prefix, images)))
         rows.append([f"{run}-{os.path.basename(folder)}", *_columns(rates)])
     header = ["model", "estimate [bpp]"]
     for coding in CODINGS:
@@ -57,7 +59,7 @@ def main():
 
 
 def _models(batch_dir):
-    """(run, folder) of the models of a batch that have an entropy model."""
+    """Returns (run, folder) of the models of a batch that have an entropy model."""
     found = []
     for run, folder in find_lambda_dirs(batch_dir):
         prefix = folders.find_checkpoint(folder)
@@ -71,17 +73,19 @@ def _models(batch_dir):
     return found
 
 
-def _rates(codecs, prefix, pictures):
-    """A row for each picture: estimated bpp, and that of the files of `CODINGS`."""
+def _rates(networks, prefix, images):
+    """Yields for each image the estimated bpp, and that of the files of `CODINGS`."""
     settings = folders.load_settings(os.path.dirname(prefix))
-    bits = bits_of_checkpoint(prefix, _LIMIT, settings.file_subsampling(False)).reshape(
-        64, 3, -1
-    )
+    subsampling = settings.file_subsampling(is_searched=False)
+    bits = bits_of_checkpoint(prefix, _LIMIT, subsampling).reshape(64, 3, -1)
     coefficients = np.arange(64).reshape(8, 8)
-    with codecs.restore(prefix, MODELS) as codec:
-        for picture in pictures:
-            quantized = codec.quantize(picture)
-            height, width = picture.shape[:2]
+    options = EncodeOptions(quantization="round", tune=OWN_LOSS)
+    rounding = Rounding(options.entropy_coding)
+    with TrainedModel(settings, prefix, networks=networks) as model:
+        coded_by = model.codec(options).model
+        for image in images:
+            quantized = rounding.quantize(coded_by, image)
+            height, width = image.shape[:2]
             estimate = sum(
                 bits[coefficients, component, plane + _LIMIT].sum()
                 for component, plane in enumerate(quantized.planes)
@@ -94,7 +98,7 @@ def _rates(codecs, prefix, pictures):
 
 
 def _columns(rates):
-    """The cells of one model."""
+    """Returns the cells of one model."""
     estimate, *real = rates.T
     cells = [f"{estimate.mean():.4f}"]
     for rate in real:

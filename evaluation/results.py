@@ -1,12 +1,11 @@
 """Results of the evaluation, and their caches on the disk.
 
-One "dot" is one setting of one codec (such as `Q20` of plain JPEG), measured on a
-list of test images: a list for each of `MEASURED`, with one number per image. A dot is
-kept in three files: `<name>.pickle` (a tuple of five of the lists, `LISTS`),
-`<name>.json` (means in the form that CompressAI writes, and the record of what was
-measured) and `<name>.csv` (all lists, a row per image). Older programs measured no more
-than the five: the others are missing then, and not measured later. So is Butteraugli
-where there is no tool for it.
+An operating point is one setting of one codec (such as `Q20` of plain JPEG), measured
+on a list of test images: a list for each of `MEASURED`, with one number per image. It
+is kept in three files: `<name>.csv` (all lists, a row per image), `<name>.json` (means
+in the form that CompressAI writes, and the record of what was measured) and
+`<name>.pickle` (a tuple of the five lists `PICKLED`, which the design asks for). The
+first two are read; the pickle is written only.
 """
 
 import contextlib
@@ -24,57 +23,47 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.safe_pickle import LISTS, DamagedPickle, check_number, unpickle_lists
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
 from learned_jpeg.metrics.basic import defined, mean_of_defined
+from learned_jpeg.metrics.registry import METRICS
 
-# What is measured; all but the pickle's lists are in the CSV file alone.
-MEASURED = (*LISTS, "ssimulacra2", "butteraugli")
+# The lists of the pickle, in the order that the design asks for.
+PICKLED = ("bpp", "mse", "lpips", "psnr", "ms-ssim")
 
-# Measured where there is a tool for it: nothing is amiss if no dot has it.
-OPTIONAL = ("butteraugli",)
+# Everything that is measured, in the order of the columns of the CSV file.
+MEASURED = (*PICKLED, *(key for key in METRICS if key not in PICKLED))
 
 # Names of the means in the JSON file, those of CompressAI where it has one.
-JSON_NAMES = {
-    "bpp": "bpp",
-    "psnr": "psnr-rgb",
-    "ms-ssim": "ms-ssim-rgb",
-    "lpips": "lpips-alex",
-    "mse": "mse",
-    "ssimulacra2": "ssimulacra2",
-    "butteraugli": "butteraugli-3norm",
-}
+_JSON_NAMES = {"bpp": "bpp", **{m.key: m.json_name for m in METRICS.values()}}
 
-_MAX_PICKLE = 1 << 26  # bytes; a million images take less
+_MAX_VALUE = 1e9  # of anything that is measured
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class DotResults:
-    """What was measured for one dot.
+class PointResults:
+    """The results of one operating point.
 
     Attributes:
       images: names of the test images.
-      values: dict from each name of `MEASURED` to a list of floats, one per image: bits
-        per pixel, mean squared error (0..255 scale), LPIPS (AlexNet), PSNR [dB],
-        MS-SSIM (0..1, nan for an image with a side below 161 px), SSIMULACRA2, and
-        Butteraugli's 3-norm if there was a tool; of an older program the five `LISTS`
-        alone.
+      values: dict from names of `MEASURED` to a list of floats, one per image. A metric
+        that was not available, or not known to the program that measured, is missing;
+        nan stands for images that are too small for it.
 
     Raises:
-      ValueError: one of `LISTS` is missing, a list has an unknown name, or its length
-        is not the number of images.
+      ValueError: the rate is missing, a list has an unknown name, or its length is not
+        the number of images.
     """
 
     images: Sequence[str]
     values: dict
 
     def __post_init__(self):
-        if not set(LISTS) <= set(self.values) <= set(MEASURED):
-            raise ValueError(f"need the lists {LISTS}, got {sorted(self.values)}")
+        if not {"bpp"} <= set(self.values) <= set(MEASURED):
+            raise ValueError(f"need bpp and metrics, got {sorted(self.values)}")
         for name, numbers in self.values.items():
             if len(numbers) != len(self.images):
                 raise ValueError(
@@ -92,7 +81,7 @@ class DotResults:
         return cls(images, {name: [row[name] for row in rows] for name in names})
 
     def means(self):
-        """Mean of the per-image values, a dict with the keys `MEASURED`.
+        """Returns the means of the per-image values, a dict with the keys `MEASURED`.
 
         Most metrics are undefined (nan) for small images; those are left out of the
         mean, which is nan if none is left, or nothing was measured. So
@@ -102,32 +91,31 @@ class DotResults:
         return {name: mean_of_defined(self.values.get(name, ())) for name in MEASURED}
 
     def defined(self, name):
-        """The values of a list for those images that are large enough to have one."""
+        """Returns the values of a list of the images that are large enough for it."""
         return defined(self.values.get(name, ()))
 
     def infinite(self, name):
-        """Number of images whose value is infinite."""
+        """Returns the number of images whose value is infinite."""
         return sum(map(math.isinf, self.values.get(name, ())))
 
 
 def save(folder, name, results, key, *, description="", settings=None, versions=None):
-    """Writes `<name>.json`, `<name>.csv` and `<name>.pickle` into `folder`.
+    """Writes `<name>.csv`, `<name>.json` and `<name>.pickle` into `folder`.
 
-    The record (JSON) holds the SHA-256 of the pickle, and the pickle comes last: after
-    an interruption, or with two evaluations of one folder at once, the two either
-    belong together or `load` sees that they do not. A pickle without a record is thus
-    never left behind.
+    The record (JSON) holds the SHA-256 of the CSV file: after an interruption, or with
+    two evaluations of one folder at once, the two either belong together or `load` sees
+    that they do not. The pickle comes last, so that none is left without a record.
 
     Args:
       folder: where to write, made if it is missing.
-      name: the dot's name, such as `Q20`.
-      results: `DotResults`.
+      name: the operating point's name, such as `Q20`.
+      results: `PointResults`.
       key: JSON-able dict, everything that the numbers depend on; see `load`.
       description: a sentence for the JSON file.
       settings: JSON-able dict of the codec's settings.
       versions: dict of library versions, see `library_versions`.
     """
-    data = pickle.dumps(tuple(results.values[n] for n in LISTS), protocol=4)
+    table = _csv(results).encode(errors="surrogateescape")
     record = {
         "name": name,
         "description": description,
@@ -136,81 +124,143 @@ def save(folder, name, results, key, *, description="", settings=None, versions=
         "settings": settings or {},
         "versions": versions or {},
         "key": key,
-        "pickle_sha256": hashlib.sha256(data).hexdigest(),
+        "csv_sha256": hashlib.sha256(table).hexdigest(),
     }
     text = json.dumps(record, indent=1, allow_nan=False) + "\n"
     os.makedirs(folder, exist_ok=True)
+    write_atomically(_path(folder, name, "csv"), table)
     write_atomically(_path(folder, name, "json"), text.encode())
-    write_atomically(
-        _path(folder, name, "csv"), _csv(results).encode(errors="surrogateescape")
-    )
-    write_atomically(_path(folder, name, "pickle"), data)
+    _write_pickle(_path(folder, name, "pickle"), results)
+
+
+def _write_pickle(path, results):
+    """Writes the five lists of the design; nan for what was not measured."""
+    missing = [math.nan] * len(results.images)
+    lists = tuple(results.values.get(name, missing) for name in PICKLED)
+    write_atomically(path, pickle.dumps(lists, protocol=4))
 
 
 def discard(folder, name):
-    """Forgets a dot, before its files are measured anew; its pickle may be missing."""
-    with contextlib.suppress(FileNotFoundError):
-        os.remove(_path(folder, name, "pickle"))
+    """Forgets an operating point before its files are measured anew.
+
+    The pickle goes first: one without a record counts as somebody's own.
+    """
+    for suffix in ("pickle", "json"):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(_path(folder, name, suffix))
 
 
 def load(folder, name, key):
     """Returns the stored results if they are those of `key`, otherwise None.
 
     Args:
-      folder: the folder of the dot's files.
-      name: the dot's name.
+      folder: the folder of the operating point's files.
+      name: the operating point's name.
       key: JSON-able dict of everything that the numbers depend on. `key["images"]` is
         required: a list of dicts, one per test image, each with its `"name"`.
 
     Returns:
-      `DotResults`, or None if the dot has to be measured (again); the log says why. A
-      pickle without a record (of an older program) is used, with a warning, if it
-      holds as many values as there are test images. What is not in the pickle comes
-      from the CSV file, if that has it and agrees with the pickle.
+      `PointResults`, or None if the operating point has to be measured (again); the log
+      says why. An imported record (see import_pickles.py) only has to be of the same
+      test images.
 
     Raises:
-      UserError: the pickle asks for code that a list of numbers does not need.
+      UserError: there is a pickle without a record.
     """
-    path = _path(folder, name, "pickle")
-    images = [image["name"] for image in key["images"]]
+    stem = os.path.join(folder, name)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_MAX_PICKLE + 1)
+        record = read_record(stem)
+        if record["key"].get("imported"):
+            logger.warning(
+                "%s.json: imported, nothing shows what it was measured with (delete it "
+                "to measure again)",
+                stem,
+            )
+            key = {"imported": True, "images": key["images"]}
+        if differences := _differences(record["key"], _as_json(key)):
+            raise ValueError("; ".join(differences))
+        stored = read_values(stem, record)
+        if stored.images != [image["name"] for image in key["images"]]:
+            raise ValueError(f"{stem}.csv is of other images")
     except FileNotFoundError:
-        logger.info("%s: not measured before", path)
+        _refuse_pickle_without_record(stem)
+        logger.info("%s: not measured before", stem)
         return None
-    if len(data) > _MAX_PICKLE:
-        raise UserError(
-            f"{path}: more than {_MAX_PICKLE >> 20} MB, which no list of numbers of "
-            "ours takes; delete the file if you do not know who wrote it"
-        )
+    except ValueError as error:
+        logger.warning("%s: measured again: %s", stem, error)
+        return None
+    if not os.path.exists(f"{stem}.pickle"):
+        _write_pickle(f"{stem}.pickle", stored)
+    return stored
+
+
+def read_record(stem):
+    """Reads the record of an operating point.
+
+    Args:
+      stem: path of the operating point's files without their suffix.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged.
+    """
     try:
-        lists = unpickle_lists(data, path)
-        reason = _why_not(folder, name, key, data, len(lists[0]))
-    except DamagedPickle as error:
-        reason = error.reason
-    if reason:
-        logger.warning("%s: measured again: %s", path, reason)
-        return None
-    stored = DotResults(images, dict(zip(LISTS, lists, strict=True)))
-    return _with_rest_of_csv(stored, _path(folder, name, "csv"))
+        record = read_json(f"{stem}.json")
+    except ValueError as error:
+        raise ValueError(f"{stem}.json is damaged") from error
+    if not isinstance(record, dict) or not isinstance(record.get("key"), dict):
+        raise ValueError(f"{stem}.json does not say what was measured")
+    return record
+
+
+def read_values(stem, record):
+    """Reads the CSV file that a record belongs to; returns `PointResults`.
+
+    Raises:
+      ValueError: it is missing, or another one than that of the record.
+    """
+    try:
+        with open(f"{stem}.csv", "rb") as file:
+            table = file.read()
+    except FileNotFoundError as error:
+        raise ValueError(f"{stem}.csv is missing") from error
+    if record.get("csv_sha256") != hashlib.sha256(table).hexdigest():
+        raise ValueError(f"{stem}.json is the record of another CSV file")
+    return _parsed(table.decode(errors="surrogateescape"))
+
+
+def _refuse_pickle_without_record(stem):
+    """Raises UserError if there is one: its numbers would be lost."""
+    if os.path.exists(f"{stem}.pickle"):
+        raise UserError(
+            f"{stem}.pickle: has no record of what it was measured with; keep its "
+            "numbers by python3 -m evaluation.import_pickles, or delete it to measure "
+            "again"
+        )
 
 
 def load_rows(folder, name, key):
-    """The rows of a stored dot, whatever images it was measured on.
+    """Returns the rows of a stored operating point, whatever images it was measured on.
 
     Args:
-      folder, name: of the dot.
+      folder, name: of the operating point.
       key: as for `load`, without the images.
 
     Returns:
       dict from the `identity` of each image to a dict of its values; empty if there is
-      no such dot, or if it is of another key.
+      no such operating point, or if it is of another key.
+
+    Raises:
+      UserError: there is a pickle without a record.
     """
+    stem = os.path.join(folder, name)
     try:
-        images = read_json(_path(folder, name, "json"))["key"]["images"]
+        images = read_record(stem)["key"]["images"]
         identities = [identity(image) for image in images]
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
+        _refuse_pickle_without_record(stem)
+        return {}
+    except (ValueError, KeyError, TypeError):
         return {}
     stored = load(folder, name, {**key, "images": images})
     if stored is None:
@@ -221,43 +271,44 @@ def load_rows(folder, name, key):
 
 
 def identity(image):
-    """What tells an image record from others."""
+    """Returns what tells an image record from others."""
     return image["name"], image["sha256"]
 
 
-def note_on_missing(dots):
-    """A sentence on dots that were measured with less than others; else empty.
+def note_on_missing(points):
+    """Returns a sentence on points that lack a metric which others have; else "".
 
     Args:
-      dots: dict from the dot's name to its `DotResults`.
+      points: dict from the name of each operating point to its `PointResults`.
     """
-    known = set(MEASURED) - set(OPTIONAL)
-    known = known.union(*(dot.values for dot in dots.values()))
-    without = [name for name, dot in dots.items() if set(dot.values) != known]
+    known = set().union(*(point.values for point in points.values()))
+    without = [name for name, point in points.items() if set(point.values) != known]
     if not without:
         return ""
-    lacking = known - set(dots[without[0]].values)
+    lacking = known - set(points[without[0]].values)
     missing = [name for name in MEASURED if name in lacking]
     others = f" and {len(without) - 1} more" if without[1:] else ""
     return (
         f"Without {', '.join(missing)}: {without[0]}{others}, measured by an older "
-        "program or without its tool (delete a dot's .pickle to measure it again)."
+        "program or without its tool (delete the .json file to measure it again)."
     )
 
 
-def is_shown(metric, dots):
-    """Whether a metric has a figure and a column: the optional ones if it was measured.
+def is_shown(metric, points):
+    """Returns whether a metric has a figure and a column.
+
+    Those of the pickle always have; others only if they were measured.
 
     Args:
       metric: of `MEASURED`.
-      dots: list of dicts of means.
+      points: dicts of means.
     """
-    values = (dot.get(metric, math.nan) for dot in dots)
-    return metric not in OPTIONAL or any(map(math.isfinite, values))
+    values = (point.get(metric, math.nan) for point in points)
+    return metric in PICKLED or any(map(math.isfinite, values))
 
 
 def library_versions(packages):
-    """Versions of those of the `packages` that are installed."""
+    """Returns the versions of those of the `packages` that are installed."""
     versions = {}
     for package in packages:
         try:
@@ -268,7 +319,7 @@ def library_versions(packages):
 
 
 def file_sha256(path):
-    """SHA-256 of a file's bytes, in hexadecimal digits."""
+    """Returns the SHA-256 of a file's bytes, in hexadecimal digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while chunk := file.read(1 << 20):
@@ -281,7 +332,7 @@ def _path(folder, name, suffix):
 
 
 def _json_means(results):
-    """Each mean as a list of one; null where JSON has no such number (nan, inf)."""
+    """Returns each mean as a list of one; None where JSON has no such number."""
     means = results.means()
     return {
         json_name: [means[name] if np.isfinite(means[name]) else None]
@@ -290,8 +341,8 @@ def _json_means(results):
 
 
 def _json_names(results):
-    """(name, name in the JSON file) of what was measured."""
-    return [(n, name) for n, name in JSON_NAMES.items() if n in results.values]
+    """Returns (name, name in the JSON file) of what was measured."""
+    return [(n, name) for n, name in _JSON_NAMES.items() if n in results.values]
 
 
 def _notes(results):
@@ -326,76 +377,41 @@ def _csv(results):
     return text.getvalue()
 
 
-def read_csv(path):
-    """The `DotResults` of a CSV file that `save` wrote.
+def _parsed(text):
+    """Returns the `PointResults` of the text of a CSV file.
 
     Raises:
-      ValueError: it is no such file.
-      OSError: it cannot be read.
+      ValueError: it is no such text.
     """
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        header, *rows = csv.reader(file)
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
     if header[:1] != ["image"] or any(len(row) != len(header) for row in rows):
-        raise ValueError(f"{path}: not a table of a dot")
+        raise ValueError("not a table of an operating point")
     images, *columns = zip(*rows, strict=True)
     values = {
         name: [check_number(name, float(text)) for text in column]
         for name, column in zip(header[1:], columns, strict=True)
     }
-    return DotResults(images, values)
+    return PointResults(images, values)
 
 
-def _with_rest_of_csv(stored, path):
-    """The results of a pickle, with what its CSV file holds beside them.
+def check_number(name, value):
+    """Returns a value of one of `MEASURED` if an image may have it.
 
-    A file that is missing, damaged or of other results adds nothing.
+    Raises:
+      ValueError: it is beyond all measure. PSNR may be infinite, others nan.
     """
-    try:
-        table = read_csv(path)
-    except (OSError, ValueError):
-        return stored
-    same = {name: table.values[name] for name in LISTS}
-    # By their text, as nan is not equal to itself.
-    if repr((table.images, same)) != repr((stored.images, stored.values)):
-        return stored
-    return table
+    if abs(value) > _MAX_VALUE and not (name == "psnr" and value == math.inf):
+        raise ValueError(f"{name} of {value:g}")
+    return value
 
 
-def _why_not(folder, name, key, data, count):
-    """Why a stored pickle does not answer for `key`; None if it does."""
-    path = _path(folder, name, "json")
-    try:
-        record = read_json(path)
-    except FileNotFoundError:
-        return _why_not_without_record(folder, name, len(key["images"]), count)
-    except ValueError:
-        return f"{path} is damaged"
-    if not isinstance(record, dict) or not isinstance(record.get("key"), dict):
-        return f"{path} does not say what was measured"
-    # Compared as JSON gives it back: tuples are lists, keys are strings.
-    wanted = json.loads(json.dumps(key))
-    if record["key"] != wanted:
-        return "; ".join(_differences(record["key"], wanted))
-    if record.get("pickle_sha256") != hashlib.sha256(data).hexdigest():
-        return f"{path} is the record of another pickle"
-    if count != len(key["images"]):
-        return f"it holds {count} images instead of {len(key['images'])}"
-    return None
-
-
-def _why_not_without_record(folder, name, wanted, count):
-    if count != wanted:
-        return f"no record, and {count} images instead of {wanted}"
-    logger.warning(
-        "%s: used without a record: nothing shows which checkpoint and images it was "
-        "measured with (delete it to measure again)",
-        _path(folder, name, "pickle"),
-    )
-    return None
+def _as_json(key):
+    """Returns a key as JSON gives it back: tuples are lists, keys are strings."""
+    return json.loads(json.dumps(key))
 
 
 def _differences(old, new):
-    """One phrase for each part in which two keys differ."""
+    """Returns a phrase for each part in which two keys differ."""
     phrases = []
     for part in sorted(set(old) | set(new)):
         before, after = old.get(part), new.get(part)

@@ -1,28 +1,20 @@
-"""Tables of results as aligned Markdown: means of dots, BD-rates of curves."""
+"""Tables of results as aligned Markdown: means, and BD-rates of curves."""
 
 import math
 
-from evaluation.bd_rate import QUALITY, bd_rate, range_text
-from evaluation.results import is_shown
-from learned_jpeg.metrics.basic import ms_ssim_db
-
-# Heading of each metric in a table of BD-rates.
-HEADINGS = {
-    "psnr": "PSNR [dB]",
-    "ms-ssim": "MS-SSIM [dB]",
-    "lpips": "LPIPS",
-    "ssimulacra2": "SSIMULACRA2",
-    "butteraugli": "Butteraugli 3-norm",
-}
+from evaluation.bd_rate import bd_rate, range_text
+from evaluation.results import PICKLED, is_shown
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.metric import Metric
 
 
-def shown_metrics(dots):
-    """Metrics that have a column: of the optional ones those that were measured.
+def shown_metrics(points: list[dict]) -> list[Metric]:
+    """Returns the compared metrics that have a column, see `results.is_shown`.
 
     Args:
-      dots: list of dicts of means (keys `results.MEASURED`).
+      points: dicts of means (keys `results.MEASURED`).
     """
-    return [metric for metric in QUALITY if is_shown(metric, dots)]
+    return [metric for metric in registry.compared() if is_shown(metric.key, points)]
 
 
 def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
@@ -39,11 +31,11 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
       points that were left out.
     """
     where = f", {range_text(bpp_range)}" if bpp_range else ""
-    metrics = shown_metrics([*anchor, *(dot for c in curves.values() for dot in c)])
-    header = ["run", *(HEADINGS[metric] for metric in metrics)]
+    metrics = shown_metrics([*anchor, *(point for c in curves.values() for point in c)])
+    header = ["run", *(metric.heading for metric in metrics)]
     rows = []
-    for name, dots in curves.items():
-        rates = [_bd_rate_of_dots(anchor, dots, m, bpp_range) for m in metrics]
+    for name, points in curves.items():
+        rates = [_bd_rate_of_points(anchor, points, m.key, bpp_range) for m in metrics]
         rows.append([name, *map(_bd_rate_cell, rates)])
     text = (
         f"BD-rate against {anchor_name}{where} (negative: fewer bits; in brackets the "
@@ -51,40 +43,41 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
     )
     if any("*" in cell for row in rows for cell in row[1:]):
         text += (
-            "\n\n* without the dots that are no better than one of fewer bits, or not "
-            "finite"
+            "\n\n* without the operating points that are no better than one of fewer "
+            "bits, or not finite"
         )
     return text
 
 
-def summary_table(dots):
-    """Means of every dot as aligned Markdown text.
+def summary_table(points):
+    """Writes the means of every operating point as aligned Markdown text.
 
     Args:
-      dots: dict from the dot's name to its means (keys `results.MEASURED`).
+      points: dict from the name of each operating point to its means (keys
+        `results.MEASURED`).
     """
-    header = ["dot", "bpp", "PSNR [dB]", "MS-SSIM", "MS-SSIM [dB]", "LPIPS", "MSE"]
-    scores = scores_shown(dots.values())
-    header += [HEADINGS[score] for score in scores]
-    rows = [
-        [
-            name,
-            f"{means['bpp']:.4f}",
-            f"{means['psnr']:.2f}",
-            f"{means['ms-ssim']:.4f}",
-            f"{ms_ssim_db(means['ms-ssim']):.2f}",
-            f"{means['lpips']:.4f}",
-            f"{means['mse']:.2f}",
-            *(score_cell(means[score]) for score in scores),
-        ]
-        for name, means in dots.items()
-    ]
+    header = ["operating point", "bpp"]
+    rows = [[name, f"{means['bpp']:.4f}"] for name, means in points.items()]
+    for metric in registry.METRICS.values():
+        if not is_shown(metric.key, points.values()):
+            continue
+        header.append(metric.value_heading)
+        if metric.scale:
+            header.append(metric.heading)
+        for row, means in zip(rows, points.values(), strict=True):
+            value = means[metric.key]
+            row.append(value_cell(metric, value))
+            if metric.scale:
+                scaled = metric.scale.convert(value)
+                row.append(f"{scaled:.{metric.scale.decimals}f}")
     return markdown_table(header, rows)
 
 
-def _bd_rate_of_dots(anchor, dots, metric, bpp_range):
-    points = [[(dot["bpp"], dot[metric]) for dot in curve] for curve in (anchor, dots)]
-    return bd_rate(*points, metric, bpp_range)
+def _bd_rate_of_points(anchor, points, metric, bpp_range):
+    anchor, curve = (
+        [(mean["bpp"], mean[metric]) for mean in means] for means in (anchor, points)
+    )
+    return bd_rate(anchor, curve, metric, bpp_range)
 
 
 def _bd_rate_cell(rate):
@@ -96,14 +89,11 @@ def _bd_rate_cell(rate):
     return f"{rate.percent:+.1f} %{mark} ({worst} to {best})"
 
 
-def scores_shown(dots):
-    """Those of SSIMULACRA2 and Butteraugli that have a column, see `shown_metrics`."""
-    return [m for m in shown_metrics(dots) if m in ("ssimulacra2", "butteraugli")]
-
-
-def score_cell(score):
-    """SSIMULACRA2 or Butteraugli for a table, empty where there is none."""
-    return "" if math.isnan(score) else f"{score:.2f}"
+def value_cell(metric: Metric, value: float) -> str:
+    """Returns a value for a table, empty where the metric may not be measured."""
+    if math.isnan(value) and metric.key not in PICKLED:
+        return ""
+    return f"{value:.{metric.decimals}f}"
 
 
 def markdown_table(header, rows):

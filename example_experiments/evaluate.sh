@@ -47,14 +47,14 @@ baseline=()
 
 evaluate "$dir" "${baseline[@]}"
 evaluate "$dir/_optimized" --entropy_coding optimized "${baseline[@]}"
-evaluate "$dir/_trellis" --entropy_coding trellis
+evaluate "$dir/_trellis" --quantization mozjpeg
 folders=("$dir" "$dir"/_{optimized,trellis})
 
 present "${searched[@]}"
 if [[ ${#runs[@]} -gt 0 ]]; then
-  again "$dir/_rdoq" "$dir" --quantization rdoq --runs "${runs[@]}"
+  again "$dir/_rdoq" "$dir" --quantization search --runs "${runs[@]}"
   again "$dir/_optimized_rdoq" "$dir/_optimized" \
-    --entropy_coding optimized --quantization rdoq --runs "${runs[@]}"
+    --entropy_coding optimized --quantization search --runs "${runs[@]}"
   folders+=("$dir"/_{rdoq,optimized_rdoq})
 fi
 # What the search minimises, whatever a model was trained for, beside no model at all.
@@ -63,7 +63,7 @@ for tuned in psnr:tables_rdoq_mse {ms-ssim,mixed,ssimulacra2}:tables_entropy_ms-
   present "${tuned#*:}"
   if [[ ${#runs[@]} -gt 0 ]]; then
     again "$dir/_optimized_$tune" "$dir/_optimized" --entropy_coding optimized \
-      --quantization rdoq --tune "$tune" --runs "${runs[@]}"
+      --quantization search --tune "$tune" --runs "${runs[@]}"
     folders+=("$dir/_optimized_$tune")
   fi
 done

@@ -11,15 +11,7 @@ import os
 import time
 
 from learned_jpeg.common.atomic_files import write_atomically
-
-# Our names and those by which the page knows a metric; `p3-norm` is Butteraugli's.
-_METRICS = {
-    "psnr": ("psnr", "Peak signal-to-noise ratio over RGB, in dB"),
-    "ms-ssim": ("msssim", "Multi-scale structural similarity over RGB"),
-    "ssimulacra2": ("ssimulacra2", "SSIMULACRA2 2.1"),
-    "lpips": ("lpips", "Learned perceptual image patch similarity, AlexNet"),
-    "butteraugli": ("p3-norm", "Butteraugli, its 3-norm"),
-}
+from learned_jpeg.metrics.registry import METRICS
 
 
 def write_batches(folder, curves):
@@ -27,7 +19,7 @@ def write_batches(folder, curves):
 
     Args:
       folder: where to write, made if it is missing.
-      curves: list of `curves.Compared` with dots.
+      curves: list of `curves.Compared` with results.
 
     Returns:
       The path of the list.
@@ -47,7 +39,7 @@ def batch(curve, folder):
     """One codec, a dict in the form of the page.
 
     Args:
-      curve: `curves.Compared` with dots.
+      curve: `curves.Compared` with results.
       folder: of the file, from which paths are told.
     """
     parent = os.path.relpath(os.path.dirname(curve.stems[0]), folder)
@@ -58,15 +50,19 @@ def batch(curve, folder):
         "time": (_time(curve), "When the last file was measured"),
         "encoded_path": (f"{parent}/${{encoded_name}}", "Path to the encoded image"),
     }
-    metrics = [metric for metric in _METRICS if _is_finite(curve, metric)]
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if metric.codec_compare and _is_finite(curve, metric.key)
+    ]
     fields = {
         "original_name": "Original image file name",
-        "encoded_name": "Encoded image file name, in the folder of its dot",
+        "encoded_name": "Encoded image file name, in the folder of its operating point",
         "width": "Pixel columns",
         "height": "Pixel rows",
         "quality": "Quality or lambda of the codec",
         "encoded_size": "Size of the encoded image file in bytes",
-        **dict(_METRICS[metric] for metric in metrics),
+        **dict(metric.codec_compare for metric in metrics),
     }
     return {
         "constant_descriptions": [{n: text} for n, (_, text) in constants.items()],
@@ -79,11 +75,11 @@ def batch(curve, folder):
 def _rows(curve, metrics):
     """A list of the fields for each file."""
     rows = []
-    for setting, dot, stem, record in zip(
-        curve.settings, curve.dots, curve.stems, curve.records, strict=True
+    for setting, point, stem, record in zip(
+        curve.settings, curve.results, curve.stems, curve.records, strict=True
     ):
         sizes = {image["name"]: image for image in record["key"]["images"]}
-        for index, name in enumerate(dot.images):
+        for index, name in enumerate(point.images):
             width, height = (sizes[name].get(side, 0) for side in ("width", "height"))
             rows.append(
                 [
@@ -92,8 +88,8 @@ def _rows(curve, metrics):
                         f"{os.path.basename(stem)}/{os.path.splitext(name)[0]}.jpg",
                     ),
                     *(width, height, setting),
-                    round(dot.values["bpp"][index] * width * height / 8),
-                    *(dot.values[metric][index] for metric in metrics),
+                    round(point.values["bpp"][index] * width * height / 8),
+                    *(point.values[metric.key][index] for metric in metrics),
                 ]
             )
     return rows
@@ -102,8 +98,8 @@ def _rows(curve, metrics):
 def _is_finite(curve, metric):
     """Whether all files have a metric: the page knows no gaps."""
     return all(
-        metric in dot.values and all(map(math.isfinite, dot.values[metric]))
-        for dot in curve.dots
+        metric in point.values and all(map(math.isfinite, point.values[metric]))
+        for point in curve.results
     )
 
 

@@ -63,7 +63,7 @@ def _read_all(args):
             _tell_missing(error, args, missing)
     curves = []
     for curve in _without_repeated_jpeg(anchor, by_folder):
-        if any(dot.images != anchor.dots[0].images for dot in curve.dots):
+        if any(point.images != anchor.results[0].images for point in curve.results):
             error = UserError(
                 f"{curve.label}: of other test images than {anchor.label}"
             )
@@ -87,7 +87,7 @@ def _without_repeated_jpeg(anchor, by_folder):
     """All curves but the anchor: evaluations of one coding have the same JPEG."""
     curves, labels = [], {anchor.label}
     for curve in (curve for found in by_folder for curve in found):
-        if curve.kind != "jpeg" or not curve.dots or curve.label not in labels:
+        if curve.kind != "jpeg" or not curve.results or curve.label not in labels:
             curves.append(curve)
             labels.add(curve.label)
     return curves
@@ -105,8 +105,12 @@ def _report(anchor, curves, missing, args):
         except UserError as error:
             _tell_missing(error, args, missing)
     content = report.Content(
-        *(anchor, curves, args.bpp_range, {os.path.basename(p): p for p in paths}),
-        *(report.command_line("-m report.compare"), missing),
+        anchor=anchor,
+        curves=curves,
+        bpp_range=args.bpp_range,
+        originals={os.path.basename(path): path for path in paths},
+        command=report.command_line("-m report.compare"),
+        missing=missing,
     )
     written = report.write_report(args.report, content, args.self_contained)
     missing[:] = written.missing
@@ -117,11 +121,11 @@ def _report(anchor, curves, missing, args):
 def _tables(anchor, curves, bpp_range):
     """The text of all tables."""
     metrics = tables.shown_metrics([m for c in (anchor, *curves) for m in c.means])
-    header = ["curve", *(tables.HEADINGS[m].removesuffix(" [dB]") for m in metrics)]
+    header = ["curve", *(metric.title for metric in metrics)]
     rows = [[c.label, *_cells(anchor, c, metrics, bpp_range)] for c in curves]
     text = (
         f"BD-rate against {anchor.label}, {range_text(bpp_range)}, "
-        f"{len(anchor.dots[0].images)} images (negative: fewer bits), and the image "
+        f"{len(anchor.results[0].images)} images (negative: fewer bits), and the image "
         "with the worst BD-rate for PSNR:\n\n"
         + tables.markdown_table([*header, "worst image"], rows)
     )
@@ -129,11 +133,10 @@ def _tables(anchor, curves, bpp_range):
     if learned:
         text += "\n\nMeans, by lambda "
         text += "(Google baseline and search without a model: quality):\n\n"
-        scores = tables.scores_shown([m for c in learned for m in c.means])
-        header = ["curve", "lambda", "bpp", "PSNR [dB]", "MS-SSIM", "LPIPS"]
-        header += [tables.HEADINGS[score] for score in scores]
-        text += tables.markdown_table(header, _mean_rows(learned, scores))
-    if note := results.note_on_missing(_dots_by_name([anchor, *curves])):
+        shown = tables.shown_metrics([m for c in learned for m in c.means])
+        header = ["curve", "lambda", "bpp", *(m.value_heading for m in shown)]
+        text += tables.markdown_table(header, _mean_rows(learned, shown))
+    if note := results.note_on_missing(_points_by_name([anchor, *curves])):
         text += f"\n\n{note}"
     return text
 
@@ -156,9 +159,10 @@ def _cells(anchor, curve, metrics, bpp_range):
     """BD-rates of the means, and the image with the worst one for PSNR."""
     cells = []
     for metric in metrics:
-        rate = bd_rate(anchor.points(metric), curve.points(metric), metric, bpp_range)
+        pair = (anchor.points(metric.key), curve.points(metric.key))
+        rate = bd_rate(*pair, metric.key, bpp_range)
         cells.append(rate.reason if rate.percent is None else f"{rate.percent:+.1f} %")
-    if not curve.dots:
+    if not curve.results:
         return [*cells, "not known"]
     by_image = gains_of_images(anchor, curve, "psnr", bpp_range)
     if not by_image:
@@ -167,25 +171,22 @@ def _cells(anchor, curve, metrics, bpp_range):
     return [*cells, f"{os.path.splitext(image)[0]} {by_image[image]:+.1f} %"]
 
 
-def _dots_by_name(curves):
-    """dict from label and setting to the dot; published curves have none."""
+def _points_by_name(curves):
+    """Returns a dict from label and setting to the results of an operating point."""
     return {
-        f"{curve.label}, {setting}": dot
+        f"{curve.label}, {setting}": point
         for curve in curves
-        for setting, dot in zip(curve.settings, curve.dots, strict=True)
+        for setting, point in zip(curve.settings, curve.results, strict=True)
     }
 
 
-def _mean_rows(curves, scores):
+def _mean_rows(curves, metrics):
     return [
         [
             curve.label,
             setting,
             f"{mean['bpp']:.3f}",
-            f"{mean['psnr']:.2f}",
-            f"{mean['ms-ssim']:.4f}",
-            f"{mean['lpips']:.4f}",
-            *(tables.score_cell(mean[score]) for score in scores),
+            *(tables.value_cell(metric, mean[metric.key]) for metric in metrics),
         ]
         for curve in curves
         for setting, mean in zip(curve.settings, curve.means, strict=True)

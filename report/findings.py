@@ -7,11 +7,8 @@ import tqdm
 
 from evaluation.bd_rate import rate_at
 from evaluation.gains import gain
-from evaluation.tables import HEADINGS, shown_metrics
-from learned_jpeg.metrics.basic import ms_ssim_db
-
-# By how well they tell what people see.
-_METRICS = ("ssimulacra2", "butteraugli", "psnr", "ms-ssim", "lpips")
+from evaluation.tables import shown_metrics
+from learned_jpeg.metrics import registry
 
 # Codecs in the viewer, and images: more would only be scrolled through.
 MAX_VIEWED = 6
@@ -61,11 +58,10 @@ class Findings:
         """Takes `curves.Compared` and (low, high) bits per pixel."""
         self.anchor, self.curves, self.bpp_range = anchor, curves, bpp_range
         means = [mean for curve in (anchor, *curves) for mean in curve.means]
-        shown = shown_metrics(means)
         self.metrics = [
-            metric
-            for metric in _METRICS
-            if metric in shown and any(math.isfinite(mean[metric]) for mean in means)
+            metric.key
+            for metric in sorted(shown_metrics(means), key=lambda m: m.rank)
+            if any(math.isfinite(mean[metric.key]) for mean in means)
         ]
         self.gains = self._all_gains()
         self.ours = self._best()
@@ -98,13 +94,11 @@ class Findings:
         if rate is None or rate.rate.overlap is None:
             return None
         level = sum(rate.rate.overlap) / 2
-        if metric == "ms-ssim":
-            level = 1 - 10 ** (-level / 10)
-        images = self.anchor.dots[0].images
+        images = self.anchor.results[0].images
         sizes = _pixels(self.anchor)
         kilobytes = {}
         for curve in (self.anchor, *self.curves):
-            if curve.dots:
+            if curve.results:
                 rates = [
                     rate_at(curve.points_of_image(metric, index), metric, level)
                     for index in range(len(images))
@@ -114,7 +108,7 @@ class Findings:
                     for bpp, size in zip(rates, sizes, strict=True)
                 ]
         return {
-            "level": shown(metric, level),
+            "level": level,
             "images": images,
             "kilobytes": kilobytes,
         }
@@ -124,7 +118,7 @@ class Findings:
 
         Other classical codecs come next, then those that gain most.
         """
-        measured = [c for c in self.curves if c.dots and c is not self.ours]
+        measured = [c for c in self.curves if c.results and c is not self.ours]
 
         def order(curve):
             percent = self.gains[curve.label, self.first_metric].rate.percent
@@ -143,7 +137,7 @@ class Findings:
         for row in self.rows:
             if row.worst:
                 chosen.setdefault(row.worst[0], f"worst for {row.label}")
-        chosen = chosen or {self.anchor.dots[0].images[0]: "first"}
+        chosen = chosen or {self.anchor.results[0].images[0]: "first"}
         return dict(list(chosen.items())[:MAX_IMAGES])
 
     def _all_gains(self):
@@ -156,7 +150,7 @@ class Findings:
 
     def _best(self):
         """The learned or searched curve that gains most, or the anchor."""
-        own = [curve for curve in self.curves if curve.kind != "jpeg" and curve.dots]
+        own = [curve for curve in self.curves if curve.kind != "jpeg" and curve.results]
 
         def percent(curve):
             rate = self.gains[curve.label, self.first_metric].rate
@@ -175,7 +169,7 @@ class Findings:
         if not gains:
             return None
         parts = [_part(label, g) for label, g in gains]
-        name = HEADINGS[metric].removesuffix(" [dB]")
+        name = registry.get(metric).title
         sentence = f"At equal {name} the files of {self.ours.label} are "
         sentence += "; ".join(parts) + "."
         return Answer(name, gains, parts, sentence)
@@ -187,7 +181,7 @@ class Findings:
             for curve in self.curves
             if curve.kind == "jpeg"
             and curve.name != self.anchor.name
-            and (curve.dots or any(name in curve.label for name in _RIVALS))
+            and (curve.results or any(name in curve.label for name in _RIVALS))
         ]
 
     def _gain_over(self, rival, metric):
@@ -241,8 +235,8 @@ def ranked(by_image):
 
 
 def shown(metric, value):
-    """A value as the page shows it, None where JSON has none."""
-    value = ms_ssim_db(value) if metric == "ms-ssim" else value
+    """Returns a value on the metric's scale, None where JSON has no such number."""
+    value = registry.get(metric).to_scale(value)
     return float(value) if math.isfinite(value) else None
 
 
@@ -256,7 +250,7 @@ def _pixels(curve):
     """Number of pixels of each image of a curve; 8000 (1 kB a bpp) where not known."""
     records = image_records(curve)
     sizes = []
-    for name in curve.dots[0].images:
+    for name in curve.results[0].images:
         record = records.get(name, {})
         sizes.append(record.get("width", 100) * record.get("height", 80))
     return sizes

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import tqdm
 
 from evaluation import results
-from evaluation.bd_rate import SMALLER_IS_BETTER, range_text
-from evaluation.tables import HEADINGS
+from evaluation.bd_rate import range_text
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.metrics import registry
 from report import codec_compare, viewer
 from report.findings import Findings, image_records, interval_text, signed_percent
 
@@ -85,7 +85,7 @@ def write_report(path, content, self_contained=False):
     found = Findings(anchor, curves, content.bpp_range)
     page = _Page(content, found, pictures)
     data = page.data()
-    measured = [curve for curve in (anchor, *curves) if curve.dots]
+    measured = [curve for curve in (anchor, *curves) if curve.results]
     batches = codec_compare.write_batches(f"{stem}_codec_compare", measured)
     text = _render(
         style=_read("report.css"),
@@ -158,7 +158,7 @@ class _Page:
 
     def __init__(self, content, found, pictures):
         self.content, self.found = content, found
-        self.headings = HEADINGS
+        self.headings = [registry.get(key).heading for key in found.metrics]
         self.range_text = range_text(found.bpp_range)
         self.missing = list(content.missing)
         self.viewed_names = set()
@@ -172,11 +172,20 @@ class _Page:
         return {
             "metrics": [
                 {
-                    "key": metric,
-                    "label": HEADINGS[metric],
-                    "smaller": metric in SMALLER_IS_BETTER,
+                    "key": metric.key,
+                    "label": metric.heading,
+                    "smaller": not metric.higher_is_better,
                 }
-                for metric in found.metrics
+                for metric in map(registry.get, found.metrics)
+            ],
+            "captions": [
+                {
+                    "key": metric.key,
+                    "name": metric.name,
+                    "unit": metric.unit,
+                    "decimals": metric.caption_decimals,
+                }
+                for metric in registry.captions()
             ],
             "bppRange": list(found.bpp_range),
             "curves": [found.drawn(c) for c in (found.anchor, *found.curves)],
@@ -200,9 +209,10 @@ class _Page:
     def _viewed_image(self, name):
         """One image of the viewer, None if a file of it is gone."""
         ours, *others = self.found.viewed_curves()
+        captions = [metric.key for metric in registry.captions()]
         metric = self.found.first_metric
-        if metric not in viewer.Scores.METRICS:
-            metric = "psnr"
+        if metric not in captions:
+            metric = captions[-1]
         looked = viewer.Viewer(
             self._pictures, ours, others, self.found.bpp_range, metric
         )
@@ -242,7 +252,7 @@ class _Page:
                 "label": curve.label,
                 "settings": _common_settings(curve),
                 "versions": curve.records[0].get("versions", {}),
-                "dots": list(
+                "points": list(
                     zip(curve.settings, curve.stems, curve.records, strict=True)
                 ),
             }
@@ -257,7 +267,7 @@ class _Page:
 
 
 def _common_settings(curve):
-    """The settings that all dots of a curve share."""
+    """The settings that all operating points of a curve share."""
     first, *others = [record.get("settings", {}) for record in curve.records]
     return {
         name: value

@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 
 from evaluation.curves import maps_folder
-from evaluation.dots import encode_plain
+from evaluation.operating_points import encode_plain
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics.basic import mean_squared_error, psnr
-from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import read_image
 
 CROP_SIDE = 160  # px
@@ -110,8 +110,8 @@ def _squared(original, decoded):
     return np.square(difference).sum(-1)
 
 
-def file_of_dot(curve, place, image):
-    """The .jpg file of a dot as it is on the disk.
+def file_of_point(curve, place, image):
+    """The .jpg file of an operating point as it is on the disk.
 
     Raises:
       UserError: it is gone.
@@ -125,17 +125,17 @@ def file_of_dot(curve, place, image):
 
 
 def rates_of(curve, index, bpp_range):
-    """Places of those dots of an image that are nearest to low, middle, high rates.
+    """Finds the operating points that are nearest to a low, middle and high rate.
 
     Args:
-      curve: `curves.Compared` with dots.
+      curve: `curves.Compared` with results.
       index: of the image.
       bpp_range: (low, high).
 
     Returns:
-      Sorted list of up to `RATES` places in `curve.dots`.
+      Sorted list of up to `RATES` places in `curve.results`.
     """
-    rates = np.log([dot.values["bpp"][index] for dot in curve.dots])
+    rates = np.log([point.values["bpp"][index] for point in curve.results])
     low, high = np.log(bpp_range)
     wanted = low + (high - low) * np.linspace(0.15, 0.85, RATES)
     return sorted({int(np.abs(rates - w).argmin()) for w in wanted})
@@ -149,8 +149,8 @@ class Matcher:
 
         Args:
           original: uint8 `[h, w, 3]`.
-          curve: `curves.Compared` with dots.
-          index: of the image in its dots.
+          curve: `curves.Compared` with results.
+          index: of the image in its results.
           scores: `Scores` of the original.
         """
         self._pixels = original.shape[0] * original.shape[1]
@@ -161,16 +161,16 @@ class Matcher:
         self._encode = encode and functools.cache(encode)
 
     def at_bytes(self, size):
-        """The smallest file that has at least `size` bytes, or the nearest dot's."""
+        """Returns the smallest file of at least `size` bytes, or the nearest one."""
         if self._encode:
             return self._searched(lambda data: len(data) >= size)
         return self._nearest("bpp", 8 * size / self._pixels)
 
     def at_quality(self, metric, other):
-        """The smallest file as good as another, or the nearest dot's.
+        """Returns the smallest file as good as another, or the nearest one.
 
         Args:
-          metric: of `Scores.METRICS`.
+          metric: key of one of the captions' metrics.
           other: bytes of the other file.
         """
         wanted = self._scores.of(other)[metric]
@@ -179,10 +179,10 @@ class Matcher:
         return self._nearest(metric, wanted)
 
     def _nearest(self, name, wanted):
-        values = [dot.values[name][self._index] for dot in self._curve.dots]
+        values = [point.values[name][self._index] for point in self._curve.results]
         place = int(np.abs(np.subtract(values, wanted)).argmin())
-        image = self._curve.dots[0].images[self._index]
-        return file_of_dot(self._curve, place, image)
+        image = self._curve.results[0].images[self._index]
+        return file_of_point(self._curve, place, image)
 
     def _searched(self, is_enough):
         """By bisection over the qualities; the best file if none is enough."""
@@ -207,22 +207,15 @@ def _encoder(curve, original):
 class Scores:
     """The metrics of the viewer's captions, of one original."""
 
-    METRICS = ("ssimulacra2", "psnr")
-
     def __init__(self, original):
         """Takes uint8 `[h, w, 3]`."""
-        self._original = original
-        self._scales = ssimulacra2.reference_scales(original)
+        self._metrics = ImageMetrics(original, registry.captions())
         self._known = {}
 
     def of(self, data):
-        """dict from `METRICS` to the values of a .jpg file."""
+        """Returns the metrics of a .jpg file, a dict."""
         if data not in self._known:
-            decoded = jpeg_file.decode(data)
-            self._known[data] = {
-                "ssimulacra2": ssimulacra2.score(self._scales, decoded),
-                "psnr": psnr(mean_squared_error(self._original, decoded)),
-            }
+            self._known[data] = self._metrics.compare(jpeg_file.decode(data))
         return self._known[data]
 
 
@@ -251,7 +244,7 @@ class Viewer:
           ours: `curves.Compared`, whose files the others are matched with.
           others: list of `Compared` of the same test images, the anchor first.
           bpp_range: (low, high), bits per pixel.
-          metric: at which quality is equal, of `Scores.METRICS`.
+          metric: key of the captions' metric at which quality is equal.
         """
         self._pictures = pictures
         self._ours, self._others = ours, others
@@ -271,12 +264,12 @@ class Viewer:
         Raises:
           OSError, UserError: a file is gone, or damaged.
         """
-        index = self._ours.dots[0].images.index(name)
+        index = self._ours.results[0].images.index(name)
         original = read_image(path)
         scores = Scores(original)
         matchers = {c.label: Matcher(original, c, index, scores) for c in self._others}
         rates = [
-            self._matched(file_of_dot(self._ours, place, name), matchers)
+            self._matched(file_of_point(self._ours, place, name), matchers)
             for place in rates_of(self._ours, index, self._bpp_range)
         ]
         height, width = original.shape[:2]

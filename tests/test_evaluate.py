@@ -23,19 +23,19 @@ import arg_parser
 import evaluate
 import google_baseline
 import lpips_tensorflow
-from evaluation import dots, evaluator, plots, results
-from learned_jpeg.codec.codec import Quantization
-from learned_jpeg.codec.codecs import Codecs
+from evaluation import evaluator, operating_points, plots, results
+from learned_jpeg.codec.codec import Codec
+from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
+from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.common import process
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import butteraugli
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
-from learned_jpeg.models import folders
 from learned_jpeg.models.settings import ModelSettings
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
-from ljpeg_PIL import StandardJPEG
+from tests.evaluation.helpers import read_point
 from tests.paths import ROOT
 from tests.records import record_of
 from training import checkpoints, loop, variables
@@ -131,7 +131,7 @@ def run_evaluate(batch_dir, images, *flags, qualities=(5, 20), plot=False):
     root = logging.getLogger()
     with pytest.MonkeyPatch.context() as patch, contextlib.ExitStack() as stack:
         patch.setattr(sys, "argv", [str(word) for word in argv])
-        patch.setattr(dots, "JPEG_QUALITIES", qualities)
+        patch.setattr(operating_points, "JPEG_QUALITIES", qualities)
         patch.setattr(google_baseline, "ResConvLayer", StandInEditor)
         if not plot:
             patch.setattr(plots, "plot_rate_distortion", lambda *a, **k: [])
@@ -185,8 +185,8 @@ def small(tmp_path):
     return tmp_path / "batch", save_images(tmp_path / "images")
 
 
-def dots_of(batch):
-    """dict from each dot's name to the path of its pickle."""
+def points_of(batch):
+    """dict from each operating point's name to the path of its pickle."""
     return {path.stem: path for path in sorted(batch.glob("_output*/*.pickle"))}
 
 
@@ -240,7 +240,7 @@ def measure():
 
 
 def jpgs_of(pickle_path):
-    """dict from the name of each test image to the .jpg file of a dot."""
+    """dict from the name of each test image to the .jpg file of an operating point."""
     folder = pickle_path.with_suffix("")
     return {name: folder / f"{name[:-4]}.jpg" for name in SIZES}
 
@@ -249,11 +249,11 @@ def jpgs_of(pickle_path):
 
 
 @pytest.mark.slow
-def test_dots_have_the_names_and_folders_of_the_specification(complete):
+def test_points_have_the_names_and_folders_of_the_specification(complete):
     folder, _ = complete
     found = {
         path.relative_to(folder / "batch")
-        for path in dots_of(folder / "batch").values()
+        for path in points_of(folder / "batch").values()
     }
     names = [f"_output_PIL/Q{quality}" for quality in QUALITIES]
     names += [f"_output/google_Q{quality}" for quality in (5, 10, 15, 20, 25)]
@@ -262,9 +262,9 @@ def test_dots_have_the_names_and_folders_of_the_specification(complete):
     assert sorted(map(str, found)) == sorted(f"{name}.pickle" for name in names)
 
 
-def test_every_dot_has_a_jpg_of_each_test_image_and_no_leftovers(complete):
+def test_every_point_has_a_jpg_of_each_test_image_and_no_leftovers(complete):
     folder, _ = complete
-    for path in dots_of(folder / "batch").values():
+    for path in points_of(folder / "batch").values():
         files = sorted(path.with_suffix("").iterdir())
         assert files == sorted(jpgs_of(path).values())
         siblings = sorted(p.name for p in path.parent.glob(f"{path.stem}.*"))
@@ -275,7 +275,7 @@ def test_every_dot_has_a_jpg_of_each_test_image_and_no_leftovers(complete):
 @pytest.mark.slow
 def test_pickles_hold_five_lists_of_what_the_files_on_the_disk_are(complete, measure):
     folder, _ = complete
-    for name, path in dots_of(folder / "batch").items():
+    for name, path in points_of(folder / "batch").items():
         lists = pickle.loads(path.read_bytes())
         assert len(lists) == 5
         assert all(type(values) is list and len(values) == 3 for values in lists)
@@ -291,7 +291,7 @@ def test_pickles_hold_five_lists_of_what_the_files_on_the_disk_are(complete, mea
 def test_json_and_csv_agree_with_the_pickle(complete):
     folder, _ = complete
     json_names = {"psnr": "psnr-rgb", "ms-ssim": "ms-ssim-rgb", "lpips": "lpips-alex"}
-    for name, path in dots_of(folder / "batch").items():
+    for name, path in points_of(folder / "batch").items():
         lists = lists_of(path)
         record = json.loads(path.with_suffix(".json").read_text())
         assert record["name"] == name
@@ -309,8 +309,8 @@ def test_json_and_csv_agree_with_the_pickle(complete):
 
 def test_csv_holds_ssimulacra2_of_the_files_on_the_disk(complete):
     folder, _ = complete
-    for path in dots_of(folder / "batch").values():
-        table = results.read_csv(path.with_suffix(".csv"))
+    for path in points_of(folder / "batch").values():
+        table = read_point(path)
         for name, jpg in jpgs_of(path).items():
             scales = ssimulacra2.reference_scales(picture_of(name))
             wanted = ssimulacra2.score(scales, decode(jpg.read_bytes()))
@@ -329,8 +329,8 @@ def test_butteraugli_stands_beside_the_others_where_its_tool_is(
     monkeypatch.setattr(butteraugli, "find_tool", lambda: str(tool))
     text = run_evaluate(batch, images).out.getvalue()
     assert text.count("Butteraugli 3-norm") == 2
-    path = dots_of(batch)["Q20"]
-    assert results.read_csv(path.with_suffix(".csv")).values["butteraugli"] == [2.5] * 3
+    path = points_of(batch)["Q20"]
+    assert read_point(path).values["butteraugli"] == [2.5] * 3
     record = json.loads(path.with_suffix(".json").read_text())
     assert record["results"]["butteraugli-3norm"] == [2.5]
     digest = results.file_sha256(tool)[:12]
@@ -359,21 +359,21 @@ def test_mozjpeg_and_the_search_are_curves_beside_models_as_they_are(reported):
     batch, _, _, _ = reported
     settings = {
         name: json.loads(path.with_suffix(".json").read_text())["settings"]
-        for name, path in dots_of(batch).items()
+        for name, path in points_of(batch).items()
     }
     qualities = (20, 50, 70, 90)
     assert {name for name in settings if "mozjpeg" in name} == {
         f"mozjpeg_Q{q}" for q in qualities
     }
-    assert settings["search_psnr_Q50"]["quantization"] == "rdoq"
+    assert settings["search_psnr_Q50"]["quantization"] == "search"
     assert settings["run-lambda_001"]["quantization"] == "round"
     picture = picture_of("b.png")
     file = (batch / "_output" / "mozjpeg_Q50" / "b.jpg").read_bytes()
     assert file == jpeg_file.encode_mozjpeg_quality(picture, 50)
     searched = (batch / "_output" / "search_psnr_Q50" / "b.jpg").read_bytes()
-    how = Quantization("rdoq", "optimized", 0, "4:2:0", "psnr")
-    with Codecs(quantization=how).make(StandardJPEG) as codec:
-        assert searched == jpeg_file.encode(codec.quantize(picture, 50), "optimized")
+    options = EncodeOptions(tune="psnr", subsampling="4:2:0")
+    with standard_tables() as model:
+        assert searched == model.codec(options).encode(picture, 50)
 
 
 def test_evaluation_writes_a_page_of_what_there_is_and_says_what_is_not(reported):
@@ -390,7 +390,7 @@ def test_evaluation_writes_a_page_of_what_there_is_and_says_what_is_not(reported
     assert (batch / "report_codec_compare" / "batches.json").exists()
 
 
-def test_what_attention_keeps_is_written_for_one_dot_of_a_run(complete):
+def test_what_attention_keeps_is_written_for_one_point_of_a_run(complete):
     folder, _ = complete
     maps = sorted((folder / "batch" / "_attention").iterdir())
     assert [path.name for path in maps] == ["attention-lambda_01"]
@@ -407,15 +407,15 @@ def test_records_state_the_entropy_coding_and_the_checkpoint(complete):
     assert record["settings"]["script"] == "ljpeg"
     assert record["settings"]["lmbda"] == 0.01
     assert record["settings"]["step"] == 5
-    assert "default entropy coding" in record["description"]
+    assert "standard entropy coding" in record["description"]
     quality = json.loads((outputs / "google_Q15.json").read_text())["settings"]
     assert (quality["script"], quality["quality"]) == ("google_baseline", 15)
 
 
-def test_jpeg_dots_are_plain_pillow_444(complete):
+def test_jpeg_points_are_plain_pillow_444(complete):
     folder, _ = complete
     for quality in QUALITIES:
-        path = dots_of(folder / "batch")[f"Q{quality}"]
+        path = points_of(folder / "batch")[f"Q{quality}"]
         for name, jpg in jpgs_of(path).items():
             buffer = io.BytesIO()
             picture = Image.fromarray(picture_of(name))
@@ -423,36 +423,36 @@ def test_jpeg_dots_are_plain_pillow_444(complete):
             assert jpg.read_bytes() == buffer.getvalue()
 
 
-@pytest.mark.parametrize("dot, scale", [("lambda_001", 40), ("lambda_01", 12)])
-def test_dots_of_a_run_are_files_with_the_tables_of_their_checkpoint(
-    complete, dot, scale
+@pytest.mark.parametrize("point, scale", [("lambda_001", 40), ("lambda_01", 12)])
+def test_points_of_a_run_are_files_with_the_tables_of_their_checkpoint(
+    complete, point, scale
 ):
     folder, _ = complete
-    jpgs = jpgs_of(dots_of(folder / "batch")[f"tables-{dot}"])
+    jpgs = jpgs_of(points_of(folder / "batch")[f"tables-{point}"])
     for name, jpg in jpgs.items():
         coded = jpeg_file.read_coefficients(jpg.read_bytes())
         np.testing.assert_array_equal(coded.qtables, asymmetric_tables(scale))
         assert (coded.height, coded.width) == SIZES[name]
 
 
-def test_dots_of_the_attention_model_hold_its_integers(complete):
+def test_points_of_the_attention_model_hold_its_integers(complete):
     folder, _ = complete
     train = str(folder / "batch" / "attention" / "lambda_001" / "train")
-    settings = folders.load_settings(train, "ljpeg_attention")
-    prefix = folders.find_checkpoint(train)
-    path = dots_of(folder / "batch")["attention-lambda_001"]
-    with Codecs("float32").make(LJPEGAttention, settings, prefix) as model:
+    options = EncodeOptions(quantization="round", tune=OWN_LOSS)
+    path = points_of(folder / "batch")["attention-lambda_001"]
+    with TrainedModel.load(train, networks=Networks("float32")) as model:
+        codec = model.codec(options)
         for name, jpg in jpgs_of(path).items():
             coded = jpeg_file.read_coefficients(jpg.read_bytes())
-            wanted = model.quantize(picture_of(name))
+            wanted = jpeg_file.read_coefficients(codec.encode(picture_of(name)))
             np.testing.assert_array_equal(coded.integers, wanted.integers)
             np.testing.assert_array_equal(coded.qtables, wanted.qtables)
 
 
-def test_google_dots_are_the_edited_picture_in_the_tables_of_their_quality(complete):
+def test_google_points_are_the_edited_picture_in_the_tables_of_their_quality(complete):
     folder, _ = complete
     for quality in (5, 25):
-        path = dots_of(folder / "batch")[f"google_Q{quality}"]
+        path = points_of(folder / "batch")[f"google_Q{quality}"]
         for name, jpg in jpgs_of(path).items():
             edited = 127.5 + GAIN * (picture_of(name) - 127.5)
             edited = Image.fromarray(np.round(edited).astype(np.uint8))
@@ -480,25 +480,25 @@ def test_five_figures_are_drawn(complete):
 
 
 def row_of(name, text):
-    """The cells of a dot in the table of the means."""
+    """The cells of an operating point in the table of the means."""
     (row,) = [line for line in text.splitlines() if f"| {name} " in line]
     return [cell.strip() for cell in row.split("|")]
 
 
-def test_tables_name_every_dot_with_its_means(complete):
+def test_tables_name_every_point_with_its_means(complete):
     folder, outcome = complete
     text = (folder / "batch" / "results.md").read_text()
     assert text in outcome.out.getvalue()
     assert (
-        "Models: 4:4:4, default entropy coding, quantization round. JPEG: default "
+        "Models: 4:4:4, standard entropy coding, quantization round. JPEG: standard "
         "entropy coding, rounded, 4:4:4 unless it is named otherwise." in text
     )
-    for name, path in dots_of(folder / "batch").items():
+    for name, path in points_of(folder / "batch").items():
         lists = lists_of(path)
         cells = row_of(name, text)
         assert cells[2] == f"{np.mean(lists['bpp']):.4f}"
         assert cells[3] == f"{np.mean(lists['psnr']):.2f}"
-        scores = results.read_csv(path.with_suffix(".csv")).values["ssimulacra2"]
+        scores = read_point(path).values["ssimulacra2"]
         assert cells[8] == f"{np.mean(scores):.2f}"
     assert "older program" not in text
     bd_rates = text[text.index("BD-rate") :]
@@ -514,13 +514,13 @@ def test_an_unreadable_test_image_is_reported_and_left_out(complete):
 
 def test_folders_that_start_with_an_underscore_are_skipped(complete):
     folder, outcome = complete
-    assert not [name for name in dots_of(folder / "batch") if "old" in name]
+    assert not [name for name in points_of(folder / "batch") if "old" in name]
     assert not outcome.lines("_old")
 
 
 def test_a_second_call_only_plots(complete, monkeypatch):
     folder, first = complete
-    before = {path: identity(path) for path in dots_of(folder / "batch").values()}
+    before = {path: identity(path) for path in points_of(folder / "batch").values()}
     figure = folder / "batch" / "psnr.png"
     figure.unlink()
 
@@ -529,7 +529,7 @@ def test_a_second_call_only_plots(complete, monkeypatch):
 
     monkeypatch.setattr(jpeg_file, "encode", refuse)
     monkeypatch.setattr(jpeg_file, "encode_rgb", refuse)
-    monkeypatch.setattr(Codecs, "make", refuse)
+    monkeypatch.setattr(Codec, "encode", refuse)
     monkeypatch.setattr(evaluator, "ImageMetrics", refuse)
     second = evaluate_complete(folder)
     assert second.status == first.status
@@ -542,36 +542,37 @@ def test_a_second_call_only_plots(complete, monkeypatch):
 
 
 def measured_again(batch, images, *flags, qualities=(5, 20)):
-    """(names of the dots that a second evaluation measured again, its `Outcome`)."""
-    before = {name: identity(path) for name, path in dots_of(batch).items()}
+    """(names of the points that a second evaluation measured again, its `Outcome`)."""
+    before = {name: identity(path) for name, path in points_of(batch).items()}
     outcome = run_evaluate(batch, images, *flags, qualities=qualities)
     assert outcome.status == 0
-    after = {name: identity(path) for name, path in dots_of(batch).items()}
+    after = {name: identity(path) for name, path in points_of(batch).items()}
     return {name for name in after if after[name] != before.get(name)}, outcome
 
 
 def forget_ssimulacra2(path):
-    """Makes the record and the CSV file of a dot those of an older program."""
+    """Makes the files of an operating point those of an older program."""
+    table = path.with_suffix(".csv")
+    lines = table.read_text().splitlines()
+    table.write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
     record = json.loads(path.with_suffix(".json").read_text())
     del record["results"]["ssimulacra2"]
+    record["csv_sha256"] = results.file_sha256(table)
     path.with_suffix(".json").write_text(json.dumps(record))
-    lines = path.with_suffix(".csv").read_text().splitlines()
-    shorter = "".join(line.rpartition(",")[0] + "\n" for line in lines)
-    path.with_suffix(".csv").write_text(shorter)
 
 
-def test_dots_of_an_older_program_stay_as_they_are_with_one_note(small):
+def test_points_of_an_older_program_stay_as_they_are_with_one_note(small):
     batch, images = small
     first = run_evaluate(batch, images)
     old = ["Q5", "run-lambda_01"]
     for name in old:
-        forget_ssimulacra2(dots_of(batch)[name])
+        forget_ssimulacra2(points_of(batch)[name])
     changed, outcome = measured_again(batch, images)
     assert changed == set()
     texts = [done.out.getvalue() for done in (first, outcome)]
     note = "Without ssimulacra2: Q5 and 1 more, measured by an older program"
     assert [text.count(note) for text in texts] == [0, 1]
-    for name in dots_of(batch):
+    for name in points_of(batch):
         before, after = (row_of(name, text) for text in texts)
         if name in old:
             assert before.pop(8) and not after.pop(8)
@@ -585,8 +586,8 @@ def test_a_changed_checkpoint_is_measured_again(small, measure):
     changed, outcome = measured_again(batch, images)
     assert changed == {"run-lambda_01"}
     (line,) = outcome.lines("measured again")
-    assert "run-lambda_01.pickle" in line and "other checkpoint" in line
-    path = dots_of(batch)["run-lambda_01"]
+    assert "run-lambda_01:" in line and "other checkpoint" in line
+    path = points_of(batch)["run-lambda_01"]
     jpg = jpgs_of(path)["a.png"]
     coded = jpeg_file.read_coefficients(jpg.read_bytes())
     np.testing.assert_array_equal(coded.qtables, asymmetric_tables(70))
@@ -599,7 +600,7 @@ def test_a_changed_test_image_of_the_same_name_is_measured_again(small):
     assert run_evaluate(batch, images).status == 0
     Image.fromarray(255 - picture_of("b.png")).save(images / "b.png")
     changed, outcome = measured_again(batch, images)
-    assert changed == set(dots_of(batch)) and len(changed) == 4
+    assert changed == set(points_of(batch)) and len(changed) == 4
     lines = outcome.lines("measured again")
     assert len(lines) == 4
     assert all("other test images (b.png)" in line for line in lines)
@@ -612,19 +613,19 @@ def test_another_number_of_test_images_is_measured_again(small):
     changed, outcome = measured_again(batch, images)
     assert len(changed) == 4
     assert len(outcome.lines("other test images (3 -> 2)")) == 4
-    assert {len(lists_of(path)["bpp"]) for path in dots_of(batch).values()} == {2}
+    assert {len(lists_of(path)["bpp"]) for path in points_of(batch).values()} == {2}
 
 
 def test_another_entropy_coding_is_measured_again(small):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
-    before = {name: lists_of(path) for name, path in dots_of(batch).items()}
+    before = {name: lists_of(path) for name, path in points_of(batch).items()}
     changed, outcome = measured_again(batch, images, "--entropy_coding", "optimized")
     assert len(changed) == 4
     lines = outcome.lines("measured again")
     assert len(lines) == 4
-    assert all("entropy_coding (default -> optimized)" in line for line in lines)
-    for name, path in dots_of(batch).items():
+    assert all("entropy_coding (standard -> optimized)" in line for line in lines)
+    for name, path in points_of(batch).items():
         lists = lists_of(path)
         assert lists["mse"] == before[name]["mse"]
         assert all(np.less(lists["bpp"], before[name]["bpp"]))
@@ -633,19 +634,19 @@ def test_another_entropy_coding_is_measured_again(small):
 def test_another_quantization_is_measured_again_but_for_plain_jpeg(small):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
-    before = {name: lists_of(path) for name, path in dots_of(batch).items()}
-    changed, outcome = measured_again(batch, images, "--quantization", "rdoq")
+    before = {name: lists_of(path) for name, path in points_of(batch).items()}
+    changed, outcome = measured_again(batch, images, "--quantization", "search")
     searched = {"run-lambda_001", "run-lambda_01"}
     # JPEG of the models' subsampling stands beside them.
     assert changed == searched | {"Q5_420", "Q20_420"}
     lines = outcome.lines("measured again")
-    assert all("quantization (round -> rdoq)" in line for line in lines)
+    assert all("quantization (round -> search)" in line for line in lines)
     assert (
-        "Models: 4:2:0, default entropy coding, quantization rdoq."
+        "Models: 4:2:0, standard entropy coding, quantization search."
         in outcome.out.getvalue()
     )
     for name in searched:
-        lists = lists_of(dots_of(batch)[name])
+        lists = lists_of(points_of(batch)[name])
         assert all(np.less(lists["bpp"], before[name]["bpp"]))
         assert all(np.greater(lists["mse"], before[name]["mse"]))
 
@@ -658,31 +659,31 @@ def test_models_are_measured_at_the_subsampling_of_their_training(small):
     outcome = run_evaluate(batch, images)
     assert outcome.status == 0
     names = {"Q5", "Q20", "Q5_422", "Q20_422", "run-lambda_001", "run-lambda_01"}
-    assert set(dots_of(batch)) == names
-    for name, path in dots_of(batch).items():
+    assert set(points_of(batch)) == names
+    for name, path in points_of(batch).items():
         subsampled = name in ("Q5_422", "Q20_422", "run-lambda_01")
         record = json.loads(path.with_suffix(".json").read_text())
-        found = record["settings"].get("subsampling", "4:4:4")
+        found = record["settings"]["subsampling"]
         assert found == ("4:2:2" if subsampled else "4:4:4")
         assert found in record["description"]
         for jpg in jpgs_of(path).values():
             assert jpeg_file.read_coefficients(jpg.read_bytes()).sampling == found
-    assert "Models: 4:4:4: run; 4:2:2: run, default" in outcome.out.getvalue()
+    assert "Models: 4:4:4: run; 4:2:2: run, standard" in outcome.out.getvalue()
 
 
 @pytest.mark.slow
 def test_search_without_a_model_stands_beside_the_models_of_a_tune(small, monkeypatch):
     batch, images = small
-    monkeypatch.setattr(dots, "SEARCH_QUALITIES", (10, 50))
-    flags = ["--quantization", "rdoq", "--tune", "psnr", "--subsampling", "4:2:2"]
+    monkeypatch.setattr(operating_points, "SEARCH_QUALITIES", (10, 50))
+    flags = ["--quantization", "search", "--tune", "psnr", "--subsampling", "4:2:2"]
     outcome = run_evaluate(batch, images, *flags, qualities=(20,))
     assert outcome.status == 0
-    assert {"search_Q10", "search_Q50", "Q20", "Q20_422"} < set(dots_of(batch))
+    assert {"search_Q10", "search_Q50", "Q20", "Q20_422"} < set(points_of(batch))
     assert "search for psnr, no model" in outcome.out.getvalue()
-    low, high = (lists_of(dots_of(batch)[f"search_Q{q}"]) for q in (10, 50))
+    low, high = (lists_of(points_of(batch)[f"search_Q{q}"]) for q in (10, 50))
     assert all(np.less(low["bpp"], high["bpp"]))
     assert all(np.less(low["psnr"], high["psnr"]))
-    for jpg in jpgs_of(dots_of(batch)["search_Q50"]).values():
+    for jpg in jpgs_of(points_of(batch)["search_Q50"]).values():
         assert jpeg_file.read_coefficients(jpg.read_bytes()).sampling == "4:2:2"
 
 
@@ -691,7 +692,7 @@ def test_files_of_other_test_images_do_not_stay_behind(small):
     assert run_evaluate(batch, images).status == 0
     (images / "b.png").unlink()
     assert run_evaluate(batch, images).status == 0
-    folders = [path.with_suffix("") for path in dots_of(batch).values()]
+    folders = [path.with_suffix("") for path in points_of(batch).values()]
     assert {path.name for folder in folders for path in folder.iterdir()} == {
         f"{name[:-4]}.jpg" for name in SIZES if name != "b.png"
     }
@@ -704,11 +705,11 @@ def test_an_evaluation_that_fails_half_way_leaves_no_old_results(small, monkeypa
     def fail(*args, **options):
         raise UserError("the end")
 
-    # The files of the first dot are other ones by now.
+    # The files of the first operating point are other ones by now.
     monkeypatch.setattr(results, "save", fail)
     assert run_evaluate(batch, images, "--entropy_coding", "optimized").status == 1
     monkeypatch.undo()
-    assert dots_of(batch) == {}
+    assert points_of(batch) == {}
 
 
 def test_a_test_image_that_changes_meanwhile_gives_no_results(small, monkeypatch):
@@ -719,7 +720,7 @@ def test_a_test_image_that_changes_meanwhile_gives_no_results(small, monkeypatch
     outcome = run_evaluate(batch, images)
     assert outcome.status == 1
     assert outcome.lines("b.png: has changed during the evaluation")
-    assert dots_of(batch) == {}
+    assert points_of(batch) == {}
 
 
 def test_a_checkpoint_folder_as_batch_dir_is_a_user_error(small):
@@ -758,11 +759,11 @@ def test_number_of_workers_does_not_change_a_pickle(small, tmp_path):
     for workers in (1, 4):
         flags = ["--workers", workers, "--output_dir", tmp_path / str(workers)]
         assert run_evaluate(batch, images, *flags).status == 0
-    one, four = (dots_of(tmp_path / workers) for workers in "14")
+    one, four = (points_of(tmp_path / workers) for workers in "14")
     assert list(one) == list(four) and len(one) == 4
     for name in one:
         assert one[name].read_bytes() == four[name].read_bytes()
-    assert not dots_of(batch)  # --output_dir takes everything
+    assert not points_of(batch)  # --output_dir takes everything
 
 
 # --- Folders -------------------------------------------------------------------------
@@ -771,7 +772,7 @@ def test_number_of_workers_does_not_change_a_pickle(small, tmp_path):
 def test_a_batch_dir_that_is_a_run_itself_is_evaluated(small):
     batch, images = small
     assert run_evaluate(batch / "run", images).status == 0
-    assert {"run-lambda_001", "run-lambda_01"} < set(dots_of(batch / "run"))
+    assert {"run-lambda_001", "run-lambda_01"} < set(points_of(batch / "run"))
 
 
 def test_runs_that_are_named_are_evaluated_alone(small):
@@ -779,7 +780,7 @@ def test_runs_that_are_named_are_evaluated_alone(small):
     save_tables(batch / "other" / "lambda_001", 20)
     outcome = run_evaluate(batch, images, "--runs", "other", qualities=(20,))
     assert outcome.status == 0
-    assert set(dots_of(batch)) == {"Q20", "other-lambda_001"}
+    assert set(points_of(batch)) == {"Q20", "other-lambda_001"}
     with pytest.raises(UserError, match="--runs nobody: no such run"):
         run_evaluate(batch, images, "--runs", "other", "nobody")
 
@@ -788,7 +789,7 @@ def test_models_without_an_entropy_model_are_left_out_of_a_refinement(small):
     batch, images = small
     outcome = run_evaluate(batch, images, "--refine_steps", "1", qualities=(20,))
     assert outcome.status == 0
-    assert set(dots_of(batch)) == {"Q20"}
+    assert set(points_of(batch)) == {"Q20"}
     for folder in ("lambda_001", "lambda_01"):
         (line,) = outcome.lines(str(batch / "run" / folder) + ":")
         assert "left out" in line and "--rate_model entropy" in line
@@ -800,7 +801,7 @@ def test_a_batch_without_runs_gives_the_jpeg_curve_and_a_warning(small, tmp_path
     (tmp_path / "empty").mkdir()
     outcome = run_evaluate(tmp_path / "empty", images, plot=True)
     assert outcome.status == 0
-    assert list(dots_of(tmp_path / "empty")) == ["Q20", "Q5"]
+    assert list(points_of(tmp_path / "empty")) == ["Q20", "Q5"]
     assert len(outcome.lines(f"{tmp_path / 'empty'}: no run")) == 1
 
 
@@ -809,7 +810,7 @@ def test_a_checkpoint_without_settings_is_taken_as_jpeg_type(small):
     for settings in batch.rglob("settings.json"):
         settings.unlink()
     assert run_evaluate(batch, images, "--jpeg_type", "ljpeg").status == 0
-    path = dots_of(batch)["run-lambda_01"]
+    path = points_of(batch)["run-lambda_01"]
     coded = jpeg_file.read_coefficients(jpgs_of(path)["a.png"].read_bytes())
     np.testing.assert_array_equal(coded.qtables, asymmetric_tables(12))
 
@@ -818,7 +819,7 @@ def broken(batch, images, *flags):
     """Evaluates a batch whose run-lambda_01 is broken; the line that says so."""
     outcome = run_evaluate(batch, images, *flags)
     assert outcome.status == 1
-    assert sorted(dots_of(batch)) == ["Q20", "Q5", "run-lambda_001"]
+    assert sorted(points_of(batch)) == ["Q20", "Q5", "run-lambda_001"]
     (line,) = outcome.lines("error: ")
     assert str(batch / "run" / "lambda_01") in line
     assert "\n" not in line
@@ -890,19 +891,19 @@ def test_weights_that_are_not_finite_are_reported(small):
     assert "not finite" in broken(batch, images)
 
 
-def test_lack_of_memory_costs_one_dot(small, monkeypatch):
+def test_lack_of_memory_costs_one_point(small, monkeypatch):
     batch, images = small
-    evaluate_dot = evaluator.Evaluator.evaluate
+    evaluate_point = evaluator.Evaluator.evaluate
 
-    def evaluate_or_fail(self, dot):
-        if dot.name == "run-lambda_01":
+    def evaluate_or_fail(self, point):
+        if point.name == "run-lambda_01":
             raise tf.errors.ResourceExhaustedError(None, None, "OOM")
-        return evaluate_dot(self, dot)
+        return evaluate_point(self, point)
 
     monkeypatch.setattr(evaluator.Evaluator, "evaluate", evaluate_or_fail)
     outcome = run_evaluate(batch, images)
     assert outcome.status == 1
-    assert sorted(dots_of(batch)) == ["Q20", "Q5", "run-lambda_001"]
+    assert sorted(points_of(batch)) == ["Q20", "Q5", "run-lambda_001"]
     assert outcome.lines("error: run-lambda_01: not enough memory")
 
 
@@ -912,7 +913,7 @@ def test_a_run_in_a_folder_whose_name_is_a_pattern_is_evaluated(small, tmp_path)
     batch.rename(odd)
     (odd / "run").rename(odd / "run?")
     assert run_evaluate(odd, images).status == 0
-    assert sorted(dots_of(odd)) == ["Q20", "Q5", "run?-lambda_001", "run?-lambda_01"]
+    assert sorted(points_of(odd)) == ["Q20", "Q5", "run?-lambda_001", "run?-lambda_01"]
 
 
 def test_a_blank_page_is_left_out_of_the_mean_psnr_with_a_note(small):
@@ -920,7 +921,7 @@ def test_a_blank_page_is_left_out_of_the_mean_psnr_with_a_note(small):
     Image.new("RGB", (176, 176), (128, 128, 128)).save(images / "blank.png")
     outcome = run_evaluate(batch, images)
     assert outcome.status == 0
-    assert lists_of(dots_of(batch)["Q20"])["psnr"].count(math.inf) == 1
+    assert lists_of(points_of(batch)["Q20"])["psnr"].count(math.inf) == 1
     assert "| inf |" not in outcome.out.getvalue().replace("  ", "")
     assert "left out of the mean PSNR (up to 1 images)" in outcome.out.getvalue()
 
@@ -947,14 +948,14 @@ def test_a_lambda_folder_without_checkpoint_is_reported(small):
     assert "no checkpoint" in broken(batch, images)
 
 
-def test_a_google_checkpoint_among_the_runs_is_not_a_dot_of_theirs(small, complete):
+def test_a_google_checkpoint_among_the_runs_is_not_a_point_of_theirs(small, complete):
     batch, images = small
     shutil.rmtree(batch / "run" / "lambda_01" / "train")
     target = batch / "run" / "lambda_01" / "train"
     shutil.copytree(complete[0] / "google", target)
     outcome = run_evaluate(batch, images)
     assert outcome.status == 0
-    assert "run-lambda_01" not in dots_of(batch)
+    assert "run-lambda_01" not in points_of(batch)
     assert len(outcome.lines("--google_dir")) == 1
 
 
@@ -965,16 +966,17 @@ def test_a_google_dir_with_another_model_is_refused(small):
         run_evaluate(batch, images, "--google_dir", google_dir)
 
 
-def test_a_pickle_with_code_in_it_is_refused_by_name_and_not_run(small, tmp_path):
+def test_a_pickle_without_a_record_is_kept_and_the_import_is_named(small):
     batch, images = small
     assert run_evaluate(batch, images).status == 0
-    victim = dots_of(batch)["Q5"]
-    victim.write_bytes(b"cos\nsystem\n(S'touch %s'\ntR." % bytes(tmp_path / "ran"))
+    path = points_of(batch)["Q5"]
+    before = path.read_bytes()
+    path.with_suffix(".json").unlink()
     outcome = run_evaluate(batch, images)
     assert outcome.status == 1
     (line,) = outcome.lines("error: ")
-    assert str(victim) in line and "refused" in line
-    assert not (tmp_path / "ran").exists()
+    assert str(path) in line and "evaluation.import_pickles" in line
+    assert path.read_bytes() == before and "| Q20" in outcome.out.getvalue()
 
 
 def only_error(monkeypatch, capsys, *argv):
@@ -997,7 +999,7 @@ def test_no_readable_test_image_is_one_line(small, monkeypatch, capsys, pattern)
     argv = ["--batch_dir", batch, "--test_image_glob", images / pattern]
     line = only_error(monkeypatch, capsys, *argv)
     assert "--test_image_glob" in line and str(images / pattern) in line
-    assert not dots_of(batch)
+    assert not points_of(batch)
 
 
 def test_a_missing_batch_dir_is_one_line(tmp_path, monkeypatch, capsys):
@@ -1011,9 +1013,9 @@ def test_small_test_images_have_nan_ms_ssim_and_one_note(small):
     Image.fromarray(picture_of("a.png")[:160]).save(images / "b.png")
     outcome = run_evaluate(batch, images, qualities=(20,))
     assert outcome.status == 0
-    lists = lists_of(dots_of(batch)["Q20"])
+    lists = lists_of(points_of(batch)["Q20"])
     assert [math.isnan(value) for value in lists["ms-ssim"]] == [False, True, False]
-    record = json.loads(dots_of(batch)["Q20"].with_suffix(".json").read_text())
+    record = json.loads(points_of(batch)["Q20"].with_suffix(".json").read_text())
     mean = np.nanmean(lists["ms-ssim"])
     assert record["results"]["ms-ssim-rgb"] == [pytest.approx(mean)]
     assert len(outcome.lines("161 px")) == 1
@@ -1025,7 +1027,7 @@ def test_test_images_of_one_name_from_two_folders_do_not_collide(small, measure)
     Image.fromarray(picture_of("b.png")).save(images / "more" / "a.png")
     pattern = images / "**" / "a.png"
     assert run_evaluate(batch, pattern, qualities=(20,)).status == 0
-    path = dots_of(batch)["Q20"]
+    path = points_of(batch)["Q20"]
     assert len(list(path.with_suffix("").iterdir())) == 2
     bpp = [8 * p.stat().st_size for p in path.with_suffix("").iterdir()]
     pixels = [math.prod(SIZES[name]) for name in ("a.png", "b.png")]
@@ -1042,8 +1044,8 @@ def start_process(batch_dir, images, prelude="pass"):
     code = (
         "import sys, time, os, evaluate\n"
         "from learned_jpeg.common import process\n"
-        "from evaluation import dots, results\n"
-        "dots.JPEG_QUALITIES = (5, 20, 50)\n"
+        "from evaluation import operating_points, results\n"
+        "operating_points.JPEG_QUALITIES = (5, 20, 50)\n"
         f"{prelude}\n"
         "process.run_main(evaluate.main)"
     )
@@ -1073,24 +1075,24 @@ def test_an_evaluation_killed_while_it_saves_goes_on_where_it_was(
     batch, images = small
     prelude = f"""
 write = results.write_atomically
-def stop_at_the_third_pickle(path, data):
-    if path.endswith("Q50.pickle"):
+def stop_at_the_third_record(path, data):
+    if path.endswith("Q50.json"):
         open({str(tmp_path / "reached")!r}, "w").close()
         time.sleep(600)
     write(path, data)
-results.write_atomically = stop_at_the_third_pickle"""
+results.write_atomically = stop_at_the_third_record"""
     process = start_process(batch, images, prelude)
     try:
         wait_for(tmp_path / "reached", process)
     finally:
         process.kill()
         process.communicate()
-    kept = {name: identity(path) for name, path in dots_of(batch).items()}
+    kept = {name: identity(path) for name, path in points_of(batch).items()}
     assert sorted(kept) == ["Q20", "Q5"]
     changed, outcome = measured_again(batch, images, qualities=(5, 20, 50))
     assert changed == {"Q50", "run-lambda_001", "run-lambda_01"}
     assert len(outcome.lines("not measured before")) == 3
-    for path in dots_of(batch).values():
+    for path in points_of(batch).values():
         for index, (name, jpg) in enumerate(jpgs_of(path).items()):
             wanted = measure(jpg, picture_of(name))
             for metric, values in lists_of(path).items():
@@ -1115,8 +1117,8 @@ def test_two_evaluations_of_one_folder_at_a_time_are_both_right(small, tmp_path)
     alone = tmp_path / "alone"
     flags = ["--output_dir", alone]
     assert run_evaluate(batch, images, *flags, qualities=(5, 20, 50)).status == 0
-    wanted = {name: lists_of(path) for name, path in dots_of(alone).items()}
-    found = {name: lists_of(path) for name, path in dots_of(batch).items()}
+    wanted = {name: lists_of(path) for name, path in points_of(alone).items()}
+    found = {name: lists_of(path) for name, path in points_of(batch).items()}
     assert found.keys() == wanted.keys() and len(found) == 5
     for name, lists in found.items():
         assert lists["bpp"] == wanted[name]["bpp"]
@@ -1135,7 +1137,7 @@ def test_jpeg_of_quality_20_on_kodak_has_the_published_means(tmp_path):
     (tmp_path / "batch").mkdir()
     outcome = run_evaluate(tmp_path / "batch", KODAK, qualities=(20,))
     assert outcome.status == 0
-    lists = lists_of(dots_of(tmp_path / "batch")["Q20"])
+    lists = lists_of(points_of(tmp_path / "batch")["Q20"])
     assert {len(values) for values in lists.values()} == {24}
     means = {metric: np.mean(values) for metric, values in lists.items()}
     assert means["bpp"] == pytest.approx(0.618, abs=0.001)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import arg_parser
-from evaluation.dots import find_lambda_dirs
+from evaluation.operating_points import find_lambda_dirs
 from tests import synthetic
 from tests.paths import ROOT
 

@@ -18,7 +18,7 @@ import conv_blocks
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.models import folders
-from learned_jpeg.models.contract import Tensor, TrainedModel, TrunkModel
+from learned_jpeg.models.contract import Tensor, TrainableModel, TrunkModel
 from learned_jpeg.models.settings import WEIGHT_KEYS
 from learned_jpeg.pictures.strips import in_strips
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
@@ -39,7 +39,7 @@ SUMMARY_STEPS = 100
 SUMMARY_IMAGES = 4
 
 
-def train(model_class: type[TrainedModel], args: argparse.Namespace) -> int:
+def train(model_class: type[TrainableModel], args: argparse.Namespace) -> int:
     """Trains a model up to `--last_step`, or goes on where a training stopped.
 
     Args:
@@ -93,7 +93,7 @@ def _check_patchsize(options):
 class Trainer:
     """Graph, session and loop of one training."""
 
-    def __init__(self, model_class: type[TrainedModel], options: TrainOptions):
+    def __init__(self, model_class: type[TrainableModel], options: TrainOptions):
         """Builds the training graph in the default graph."""
         self._options = options
         tf.set_random_seed(options.seed)

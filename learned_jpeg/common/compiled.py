@@ -100,9 +100,10 @@ def _temporary_folder() -> str | None:
 
 
 def _load_array_functions() -> None:
-    """Loads numba's array functions without scipy, a fifth of a program's start.
+    """Loads numba's array functions without scipy, whose import is slow.
 
-    numba looks there for a BLAS for matrix products, which no function here computes.
+    It takes a fifth of a program's start. numba looks in scipy for a BLAS for products
+    of matrices, which no compiled function here computes.
     """
     blas = "scipy.linalg.cython_blas"
     if blas not in sys.modules:

@@ -81,6 +81,7 @@ METRIC = Metric(
     higher_is_better=False,
     order=30,
     rank=50,
+    in_overview=True,
     decimals=4,
     json_name="lpips-alex",
     codec_compare=("lpips", "Learned perceptual image patch similarity, AlexNet"),

@@ -87,6 +87,7 @@ class Metric:
       is_compared: whether BD-rates and findings are of this metric.
       bd_range: (worst, best) value over which BD-rates are taken where the rates are
         limited; None for the rates' own limits.
+      in_overview: whether the figure of several metrics has a panel of it.
       in_captions: whether the captions of images show it, which is worth the time only
         for few metrics.
       caption_decimals: of a value in a caption.
@@ -113,6 +114,7 @@ class Metric:
     versions: Callable[[], dict[str, str]] = dict
     is_compared: bool = True
     bd_range: tuple[float, float] | None = None
+    in_overview: bool = False
     in_captions: bool = False
     caption_decimals: int = 2
     json_name: str = ""

@@ -400,6 +400,7 @@ METRIC = Metric(
     higher_is_better=True,
     order=20,
     rank=40,
+    in_overview=True,
     decimals=4,
     json_name="ms-ssim-rgb",
     codec_compare=("msssim", "Multi-scale structural similarity over RGB"),

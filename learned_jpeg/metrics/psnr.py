@@ -20,6 +20,7 @@ METRIC = Metric(
     higher_is_better=True,
     order=10,
     rank=30,
+    in_overview=True,
     in_captions=True,
     json_name="psnr-rgb",
     codec_compare=("psnr", "Peak signal-to-noise ratio over RGB, in dB"),

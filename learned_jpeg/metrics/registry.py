@@ -44,6 +44,11 @@ def compared() -> list[Metric]:
     return [metric for metric in METRICS.values() if metric.is_compared]
 
 
+def overview() -> list[Metric]:
+    """Returns the metrics that the overview figure shows."""
+    return [metric for metric in METRICS.values() if metric.in_overview]
+
+
 def captions() -> list[Metric]:
     """Returns the metrics in the captions of images, the best ranked one first."""
     found = [metric for metric in METRICS.values() if metric.in_captions]

@@ -171,7 +171,7 @@ class Model(Protocol):
         ...
 
 
-class TrainedModel(Model, Protocol):
+class TrainableModel(Model, Protocol):
     """A model with `TRAITS.is_trained`."""
 
     def training_graph(self, x: Tensor, seed: Tensor) -> TrainingGraph:
@@ -185,7 +185,7 @@ class TrainedModel(Model, Protocol):
         ...
 
 
-class TrunkModel(TrainedModel, Protocol):
+class TrunkModel(TrainableModel, Protocol):
     """A model with `TRAITS.has_trunk`: its features can be computed beforehand."""
 
     def features(self, x: Tensor) -> Tensor:
@@ -199,7 +199,7 @@ class TrunkModel(TrainedModel, Protocol):
     def training_graph(
         self, x: Tensor, seed: Tensor, features: Tensor = None
     ) -> TrainingGraph:
-        """Builds the loss as `TrainedModel` does; `features` are those of `x`."""
+        """Builds the loss as `TrainableModel` does; `features` are those of `x`."""
         ...
 
 

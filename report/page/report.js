@@ -316,9 +316,10 @@ function pictureOf(codec) {
   const parts = [`${codec}, ${entry.setting}`, `${entry.bytes} bytes`];
   if (change) parts.push(`${change > 0 ? "+" : "\u2212"}${Math.abs(change)} %`);
   parts.push(`${bpp.toFixed(3)} bpp`);
-  if (entry.ssimulacra2 !== undefined)
-    parts.push(`SSIMULACRA2 ${entry.ssimulacra2.toFixed(1)}`);
-  if (entry.psnr !== undefined) parts.push(`PSNR ${entry.psnr.toFixed(2)} dB`);
+  for (const { key, name, unit, decimals } of DATA.captions) {
+    if (entry[key] === undefined) continue; // not finite
+    parts.push(`${name} ${entry[key].toFixed(decimals)}${unit && " " + unit}`);
+  }
   return {
     source: DATA.files[entry.file],
     caption: parts.join(", "),
@@ -504,8 +505,9 @@ function drawControls() {
       state[side],
     );
   byId("match").value = state.match;
-  byId("match").options[1].textContent =
-    image.metric === "psnr" ? "PSNR" : "SSIMULACRA2";
+  byId("match").options[1].textContent = DATA.captions.find(
+    (metric) => metric.key === image.metric,
+  ).name;
   byId("mode").value = state.mode;
   byId("flicker").setAttribute("aria-pressed", String(flicker !== ""));
 }

@@ -1,4 +1,4 @@
-"""Tests of atomic_files: whole files or none, whatever goes wrong."""
+"""Tests of atomic_files.py: a file is written completely or not at all."""
 
 import contextlib
 import errno
@@ -259,7 +259,7 @@ def test_guard_surrounds_the_replacing_and_may_refuse_it(tmp_path):
     assert os.listdir(tmp_path) == ["x"]
 
 
-# What killed runs leave behind
+# Files that killed runs have left
 
 
 def test_only_old_files_of_our_own_naming_are_removed(tmp_path):

@@ -1,4 +1,4 @@
-"""Tests of compiled.py: right code from any cache, and where there is none."""
+"""Tests of compiled.py: the code is right with any cache, and without one."""
 
 import os
 import stat
@@ -30,7 +30,7 @@ def seven():
 
 @pytest.fixture
 def package(tmp_path):
-    """A package with two compiled functions; `run(words)` prints f(1)."""
+    """Returns the folder of a package with two compiled functions."""
     folder = tmp_path / "package"
     folder.mkdir()
     (folder / "source.py").write_text(SOURCE)
@@ -39,7 +39,7 @@ def package(tmp_path):
 
 
 def run(package, **variables):
-    """(what f(1) gives, number of compilations) in a new process."""
+    """Returns (f(1), number of compilations) of a new process."""
     code = (
         "from package.source import f; print(f(1)); print(len(f.stats.cache_misses)); "
         "import numba; assert numba.config.CACHE_DIR == ''"
@@ -112,7 +112,7 @@ f.stats = of_pair.stats
 def test_another_place_is_found_where_neither_source_nor_home_can_be_written_to(
     package, tmp_path
 ):
-    """Files in the way stand for missing permissions, which root does not have."""
+    """Files in the way stand for missing permissions, which root never lacks."""
     (package / "__pycache__").write_text("")
     (tmp_path / "home").write_text("")
     (tmp_path / "tmp").mkdir()

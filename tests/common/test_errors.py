@@ -1,4 +1,4 @@
-"""Tests of errors.py: what a user sees, and the exit status."""
+"""Tests of errors.py and process.py: messages to the user, and the exit status."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ IMPORT = "from learned_jpeg.common import errors, process"
 
 
 def run(monkeypatch, capsys, main):
-    """(exit status, lines on stderr) of `run_main(main)` in a script `tool.py`."""
+    """Returns (exit status, lines on stderr) of `run_main(main)` in `tool.py`."""
     monkeypatch.setattr(sys, "argv", ["/some/where/tool.py", "--flag"])
     with pytest.raises(SystemExit) as caught:
         process.run_main(main)
@@ -86,7 +86,7 @@ def test_other_exceptions_are_left_alone(error):
 
 
 def test_exit_status_of_main_survives_system_exit(monkeypatch, capsys):
-    # As from argparse, for a wrong flag.
+    # argparse raises this for a wrong flag.
     assert run(monkeypatch, capsys, raising(SystemExit(2))) == (2, [])
 
 
@@ -166,7 +166,7 @@ def test_closed_pipe_ends_quietly(main):
 
 def test_lack_of_memory_is_one_line_whoever_lacks_it(monkeypatch, capsys):
     class ResourceExhaustedError(Exception):
-        """As TensorFlow's."""
+        """Stands for TensorFlow's error of that name."""
 
     for error in (MemoryError(), ResourceExhaustedError("OOM when allocating")):
         status, lines = run(monkeypatch, capsys, raising(error))

@@ -1,4 +1,4 @@
-"""Tests of json_files.py: whatever a file holds, it is content or one line."""
+"""Tests of json_files.py: any file gives its content or an error of one line."""
 
 import pytest
 

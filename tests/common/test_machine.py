@@ -1,4 +1,4 @@
-"""Cores and memory, by the system and by its cgroups."""
+"""Tests of machine.py: cores and memory, by the system and by its cgroups."""
 
 import os
 
@@ -9,7 +9,7 @@ from learned_jpeg.common import machine
 
 @pytest.fixture
 def system(tmp_path, monkeypatch):
-    """A function that lays out files of a system and its cgroups."""
+    """Returns a function that writes the files of a system and its cgroups."""
     monkeypatch.setattr(machine, "_PROCESS", str(tmp_path / "process"))
     monkeypatch.setattr(machine, "_CGROUPS", str(tmp_path / "cgroups"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)))
@@ -49,7 +49,7 @@ def test_cores_are_bounded_by_a_cgroup_of_version_1(system, quota, cores):
 
 
 def test_memory_is_bounded_by_every_cgroup_above(system):
-    """Cached files of a cgroup count as used, and are given back when it is full."""
+    """A cgroup counts cached files as used, but frees them when it is full."""
     system(
         ["0::/outer/inner"],
         outer__inner__memory_dot_max="max\n",

@@ -7,7 +7,6 @@ gone up on purpose: see evaluation/fingerprint.py.
 import hashlib
 import io
 import json
-import types
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +16,18 @@ from scipy import ndimage
 import conv_blocks
 import tensorflow_v1 as tf
 from evaluation import fingerprint
-from learned_jpeg.codec import distortion_gradient, refinement, search
-from learned_jpeg.codec.codec import Quantization
+from evaluation.operating_points import encoding
+from learned_jpeg.codec import distortion_gradient, quantizers, refinement
+from learned_jpeg.codec.models import TablesModel
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import transform
 from learned_jpeg.jpeg.file import QuantizedImage
+from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.metrics.image_metrics import measure
+from learned_jpeg.models.settings import LossWeights, ModelSettings
 from learned_jpeg.pictures import image_files
 from learned_jpeg.search import ms_ssim_distortion as distortions
-from learned_jpeg.search import passes
+from learned_jpeg.search import passes, tunes
 from learned_jpeg.search import ssimulacra2_distortion as perceptual
 from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.squared_error import SquaredError
@@ -198,8 +200,9 @@ def averaged(folder):
 def searched(folder):
     """What the search makes of models with several losses and tunes."""
     qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2)).transpose(2, 0, 1)
+    model = TablesModel(lambda quality: qtables, "4:2:0")
     numbers = []
-    for rate_model, lpips_weight, msssim_weight, tune in (
+    for rate_model, lpips, ms_ssim, tune in (
         ("entropy", 0.0, 0.0, "model"),
         ("entropy", 0.0, 5000.0, "model"),
         ("entropy", 5000.0, 0.0, "model"),
@@ -207,16 +210,23 @@ def searched(folder):
         ("proxy", 0.0, 0.0, "psnr"),
         ("entropy", 0.0, 0.0, "ms-ssim"),
     ):
-        settings = types.SimpleNamespace(
+        settings = ModelSettings(
+            "ljpeg",
+            lmbda=0.01,
             rate_model=rate_model,
-            lpips_weight=lpips_weight,
-            msssim_weight=msssim_weight,
+            weights=LossWeights(lpips=lpips, ms_ssim=ms_ssim),
         )
-        how = Quantization("rdoq", sampling="4:2:0", tune=tune)
-        restored = search.Searcher(settings, how).restored(None, 0.01)
-        found, _ = restored(picture(), qtables)
-        numbers += [float(np.abs(plane).sum()) for plane in found]
+        own = quantizers.Search(settings, tune, "4:2:0", "optimized")
+        data = own.for_image(model, picture(), 0)(None)
+        planes = jpeg_file.read_coefficients(data).planes
+        numbers += [float(np.abs(plane).sum()) for plane in planes]
     return numbers
+
+
+def tuned(folder):
+    """Lambdas of tables, and what a tune's lambda is worth."""
+    numbers = [tunes.lambda_of_tables(ijg_qtables(quality)) for quality in (10, 50, 90)]
+    return numbers + [tune.equal_rate for tune in tunes.TUNES.values()]
 
 
 def refined(folder):
@@ -232,14 +242,10 @@ def refined(folder):
 
 def gradient(folder):
     """Of MSE with MS-SSIM."""
-    settings = types.SimpleNamespace(
-        lpips_weight=0.0, msssim_weight=5000.0, ssimulacra2_weight=0.0
-    )
     [dct] = transform.image_to_dct(picture())
     moved = np.rint(dct / 20) * 20
-    with tf.Graph().as_default(), tf.Session() as session:
-        graph = distortion_gradient.DistortionGradient(settings, "float32")
-        found = graph.at(session, picture(), moved)
+    weights = LossWeights(ms_ssim=5000.0)
+    found = distortion_gradient.DistortionGradient(weights, "float32")(picture(), moved)
     return [float(found.std()), float((found * (moved - dct)).mean())]
 
 
@@ -254,6 +260,7 @@ PARTS = {
     "gradient": gradient,
     "integers": integers,
     "search": searched,
+    "tunes": tuned,
     "forms": forms,
     "perceptual": perceptual_forms,
     "planes": subsampled,
@@ -266,9 +273,14 @@ def versions():
     """{part: version} of all parts."""
     found = {}
     for script in ("ljpeg", "ljpeg_attention"):
-        settings = {"script": script, "quantization": "rdoq", "refine_steps": 1}
-        settings |= {"tune": "ssimulacra2"}
-        settings |= {"subsampling": "4:2:0", "entropy_coding": "optimized"}
+        own = encoding(
+            quantization="search",
+            entropy_coding="optimized",
+            subsampling="4:2:0",
+            tune="ssimulacra2",
+            refine_steps=1,
+        )
+        settings = {"script": script, **own}
         found |= fingerprint.of(settings)["code"]
         found |= fingerprint.of({**settings, "quantization": "round"})["code"]
     return found

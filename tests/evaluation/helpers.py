@@ -1,4 +1,4 @@
-"""Results of a dot, made up."""
+"""Results of an operating point, made up."""
 
 import os
 
@@ -18,7 +18,7 @@ VALUES = {
 
 
 def make_results(**changes):
-    return results.DotResults(IMAGES, {**VALUES, **changes})
+    return results.PointResults(IMAGES, {**VALUES, **changes})
 
 
 def make_key(**changes):
@@ -30,25 +30,14 @@ def make_key(**changes):
     return {**key, "code": "0123456789ab", **changes}
 
 
-def lists_of(dot):
-    return [dot.values[name] for name in results.LISTS]
+def lists_of(point):
+    return [point.values[name] for name in results.PICKLED]
 
 
-def write_pickle(folder, data):
-    path = os.path.join(folder, "Q20.pickle")
-    with open(path, "wb") as file:
-        file.write(data)
-    return path
-
-
-class Call:
-    """Pickles as a call of a function, as an attacker writes it."""
-
-    def __init__(self, function, *arguments):
-        self.reduced = function, arguments
-
-    def __reduce__(self):
-        return self.reduced
+def read_point(path):
+    """The results of an operating point, of whatever key, by the path of a file."""
+    stem = os.path.splitext(path)[0]
+    return results.read_values(stem, results.read_record(stem))
 
 
 BPP = [0.25, 0.4, 0.6, 0.9, 1.3, 2.0]

@@ -7,7 +7,8 @@ import bjontegaard
 import numpy as np
 import pytest
 
-from evaluation.bd_rate import QUALITY_RANGES, bd_rate
+from evaluation.bd_rate import bd_rate
+from learned_jpeg.metrics import registry
 from tests.evaluation.helpers import (
     BPP,
     MEANS,
@@ -38,7 +39,7 @@ def test_bd_rate_of_scaled_rates_is_the_scale_within_a_range_of_rates_too(metric
     assert rate.percent == pytest.approx(-20, abs=1e-9)
     # From the curve's quality at 0.3 bpp to the anchor's at 1.2 bpp.
     worst, best = np.abs(np.subtract(everything.overlap, rate.overlap))
-    assert worst > 0 and (best > 0 or metric in QUALITY_RANGES)
+    assert worst > 0 and (best > 0 or registry.get(metric).bd_range)
 
 
 def test_bd_rate_overlap_is_in_the_units_of_the_metric():

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from evaluation import fingerprint
+from evaluation.operating_points import encoding
 from tests.evaluation import golden
 
 GOLDEN = json.loads(golden.PATH.read_text())
@@ -29,30 +30,32 @@ def test_every_part_has_golden_numbers():
 ALL = {"reading", "file", "metrics"}
 MODEL = ALL | {"transform"}
 CHROMA = {"subsampling": "4:2:2"}
-SEARCHED = MODEL | {"integers", "search", "forms", "planes"}
+SEARCHED = MODEL | {"integers", "search", "tunes", "forms", "planes"}
+PLAIN = encoding(quantization="round", entropy_coding="standard")
 
 
 @pytest.mark.parametrize(
-    "settings, parts",
+    "changes, parts",
     [
-        ({"quality": 20, "entropy_coding": "default"}, ALL),
+        ({"quality": 20}, ALL),
         ({"quality": 20, "entropy_coding": "optimized"}, ALL | {"progressive"}),
+        ({"quantization": "mozjpeg", "entropy_coding": "optimized"}, ALL),
         ({"quality": 20, "subsampling": "4:2:0"}, ALL | {"planes"}),
         ({"script": "ljpeg"}, MODEL),
-        ({"script": "google_baseline", "quantization": "round"}, MODEL | {"network"}),
-        ({"script": "ljpeg", "quantization": "rdoq"}, SEARCHED),
+        ({"script": "google_baseline"}, MODEL | {"network"}),
+        ({"script": "ljpeg", "quantization": "search"}, SEARCHED),
         (
-            {"script": "ljpeg", "quantization": "rdoq", "tune": "ssimulacra2"},
+            {"script": "ljpeg", "quantization": "search", "tune": "ssimulacra2"},
             SEARCHED | {"perceptual"},
         ),
-        ({"script": "ljpeg", "quantization": "rdoq", **CHROMA}, SEARCHED),
+        ({"script": "ljpeg", "quantization": "search", **CHROMA}, SEARCHED),
         ({"script": "ljpeg", **CHROMA}, MODEL | {"planes", "sampling"}),
         ({"script": "ljpeg", "refine_steps": 30}, MODEL | {"refinement", "gradient"}),
     ],
 )
-def test_a_dot_depends_on_what_makes_its_numbers(settings, parts):
-    assert set(fingerprint.of(settings)["code"]) == parts
+def test_an_operating_point_depends_on_what_makes_its_numbers(changes, parts):
+    assert set(fingerprint.of({**PLAIN, **changes})["code"]) == parts
 
 
 def test_libraries_that_make_files_are_named():
-    assert set(fingerprint.of({})["libraries"]) == set(fingerprint.PACKAGES)
+    assert set(fingerprint.of(PLAIN)["libraries"]) == set(fingerprint.PACKAGES)

@@ -11,13 +11,14 @@ IMAGES = ["a.png", "b.png", "c.png", "d.png", "e.png"]
 
 def curve_of(factors, **changes):
     """Rates of each image times its factor, at PSNR 30 + 10 log10(rate)."""
-    dots = []
+    points = []
     for rate in RATES:
         values = {"mse": 1.0, "ms-ssim": 0.9, "lpips": 0.1, "ssimulacra2": 50.0}
         values["psnr"] = 30 + 10 * np.log10(rate)
         rows = [{**values, "bpp": rate * factor, **changes} for factor in factors]
-        dots.append(results.DotResults.from_rows(IMAGES[: len(factors)], rows))
-    return curves.Compared("x", "x", "run", [], [d.means() for d in dots], dots)
+        images = IMAGES[: len(factors)]
+        points.append(results.PointResults.from_rows(images, rows))
+    return curves.Compared("x", "x", "run", [], [d.means() for d in points], points)
 
 
 def test_gain_is_that_of_the_means_and_of_every_image():
@@ -53,7 +54,7 @@ def test_two_images_have_no_interval():
 
 
 def test_published_means_have_no_images():
-    published = curve_of([0.5, 0.5, 0.5])._replace(dots=[])
+    published = curve_of([0.5, 0.5, 0.5])._replace(points=[])
     found = gains.gain(curve_of(np.ones(3)), published, "psnr", (0.2, 1.2))
     assert found.rate.percent == pytest.approx(-50)
     assert (found.interval, found.by_image, found.worst) == (None, {}, None)

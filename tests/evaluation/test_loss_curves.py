@@ -10,6 +10,7 @@ import tensorflow.compat.v1 as tf
 import arg_parser
 from evaluation import loss_curves
 from learned_jpeg.common.errors import UserError
+from tests.records import record_of
 
 
 def write_events(
@@ -17,7 +18,8 @@ def write_events(
 ):
     """An event every 100 steps and 20 seconds; the first one has no mean as a rule."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "settings.json").write_text(json.dumps({"lmbda": lambda_of(folder)}))
+    record = record_of("ljpeg", lmbda=lambda_of(folder))
+    (folder / "settings.json").write_text(json.dumps(record))
     with tf.Graph().as_default():
         writer = tf.summary.FileWriter(str(folder), filename_suffix=f".{name}")
         for index, loss in enumerate([first_loss, *losses]):

@@ -5,39 +5,39 @@ import os
 import pytest
 
 from evaluation import evaluator, parts
-from evaluation.dots import Dot
+from evaluation.operating_points import OperatingPoint
 from learned_jpeg.commands.shards import Shard, ShardFolder
 from learned_jpeg.common.errors import UserError
 from tests.test_evaluate import run_evaluate, save_images, save_tables
 
-DOTS = [Dot(f"run-lambda_{i}", "", "run", "run", {}) for i in range(40)]
+POINTS = [OperatingPoint(f"run-lambda_{i}", "", "run", "run", {}) for i in range(40)]
 
 
-def units(index, count, dots, found):
-    return parts.units_of(Shard(index, count), dots, found)
+def units(index, count, points, found):
+    return parts.units_of(Shard(index, count), points, found)
 
 
-def test_every_dot_is_one_shards_and_stays_there_when_others_are_added():
-    taken = [[u.name for u in units(i, 4, DOTS[::2], ["a"] * 500)] for i in range(4)]
-    assert sorted(sum(taken, [])) == sorted(dot.name for dot in DOTS[::2])
+def test_every_point_is_one_shards_and_stays_there_when_others_are_added():
+    taken = [[u.name for u in units(i, 4, POINTS[::2], ["a"] * 500)] for i in range(4)]
+    assert sorted(sum(taken, [])) == sorted(point.name for point in POINTS[::2])
     assert all(taken)
     for index in range(4):
-        names = {unit.name for unit in units(index, 4, DOTS, ["a"])}
-        assert set(taken[index]) == names & {dot.name for dot in DOTS[::2]}
+        names = {unit.name for unit in units(index, 4, POINTS, ["a"])}
+        assert set(taken[index]) == names & {point.name for point in POINTS[::2]}
 
 
-def test_of_more_images_every_one_of_a_dot_is_one_shards():
+def test_of_more_images_every_one_of_a_point_is_one_shards():
     found = [f"{i}.png" for i in range(1700)]
     pairs, loads = [], []
     for index in range(6):
-        own = units(index, 6, DOTS, found)
+        own = units(index, 6, POINTS, found)
         own = [(unit.name, path) for unit in own for path in unit.paths]
         pairs += own
         loads.append(len(own))
-    assert len(pairs) == len(set(pairs)) == len(found) * len(DOTS)
+    assert len(pairs) == len(set(pairs)) == len(found) * len(POINTS)
     assert min(loads) / max(loads) > 0.5
-    # Nobody's share of one dot is much more than what a unit is to be.
-    assert max(len(u.paths) for u in units(0, 1000, DOTS, found)) < 2 * 500
+    # Nobody's share of one operating point is much more than what a unit is to be.
+    assert max(len(u.paths) for u in units(0, 1000, POINTS, found)) < 2 * 500
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def small(tmp_path, monkeypatch):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """A list that grows by each (dot's file) that is measured."""
+    """A list that grows by each (operating point's file) that is measured."""
     outputs = []
     measure = evaluator.Evaluator._measure
 
@@ -174,7 +174,7 @@ def test_shards_of_another_number_or_call_lose_nothing(small, tmp_path):
     with pytest.raises(UserError, match="--shard 0/4: .* begun as 3 shards"):
         run(small, out, "--shard", "0/4")
     for flags in (["--shard", "1/3"], []):
-        with pytest.raises(UserError, match="entropy_coding default -> optimized"):
+        with pytest.raises(UserError, match="entropy_coding standard -> optimized"):
             run(small, out, "--entropy_coding", "optimized", *flags)
     assert files_of(out) == before
 

@@ -14,8 +14,8 @@ from evaluation.plots import Curve, rate_distortion_figure
 METRICS = ("mse", "lpips", "psnr", "ms-ssim", "ssimulacra2")
 
 
-def dots(rates, gain=0.0):
-    """Dots that lie about where those of JPEG lie."""
+def points(rates, gain=0.0):
+    """Operating points that lie about where those of JPEG lie."""
     return [
         {
             "bpp": rate,
@@ -29,9 +29,9 @@ def dots(rates, gain=0.0):
     ]
 
 
-JPEG = Curve("JPEG", dots([0.1, 0.27, 0.5, 1.0, 2.8, 40.0]), "jpeg")
-RUN = Curve("run", dots([0.9, 0.3, 0.5], 1.0), "run")
-GOOGLE = Curve("Google", dots([0.45, 0.7], 0.5), "google")
+JPEG = Curve("JPEG", points([0.1, 0.27, 0.5, 1.0, 2.8, 40.0]), "jpeg")
+RUN = Curve("run", points([0.9, 0.3, 0.5], 1.0), "run")
+GOOGLE = Curve("Google", points([0.45, 0.7], 0.5), "google")
 
 
 def axes_of(curves, metric):
@@ -49,8 +49,8 @@ def assert_inside(axes, points):
 def test_lines_hold_the_means_in_order_of_their_rates(metric):
     drawn = axes_of([JPEG, RUN, GOOGLE], metric).get_lines()
     for line, curve in zip(drawn, [JPEG, RUN, GOOGLE], strict=True):
-        ordered = sorted(curve.points, key=lambda dot: dot["bpp"])
-        values = [dot[metric] for dot in ordered]
+        ordered = sorted(curve.points, key=lambda point: point["bpp"])
+        values = [point[metric] for point in ordered]
         if metric == "ms-ssim":
             values = [-10 * np.log10(1 - value) for value in values]
         assert line.get_label() == curve.label
@@ -64,15 +64,15 @@ def test_lines_hold_the_means_in_order_of_their_rates(metric):
     [
         [RUN],
         [JPEG, RUN, GOOGLE],
-        [JPEG, Curve("one dot", dots([0.5]), "run")],
-        [JPEG, Curve("far away", dots([0.01, 60.0], 30.0), "run")],
-        [Curve("flat", 2 * dots([0.5]), "run")],
+        [JPEG, Curve("one operating point", points([0.5]), "run")],
+        [JPEG, Curve("far away", points([0.01, 60.0], 30.0), "run")],
+        [Curve("flat", 2 * points([0.5]), "run")],
         [JPEG, GOOGLE],
         [JPEG],
     ],
     ids=lambda curves: curves[-1].label,
 )
-def test_axes_hold_every_dot_of_the_runs(curves, metric):
+def test_axes_hold_every_point_of_the_runs(curves, metric):
     axes = axes_of(curves, metric)
     learned = [curve for curve in curves if curve.kind != "jpeg"] or curves
     for line in axes.get_lines():
@@ -81,7 +81,7 @@ def test_axes_hold_every_dot_of_the_runs(curves, metric):
 
 
 def test_axes_zoom_to_the_runs_where_jpeg_goes_much_further():
-    steep = Curve("JPEG", [{**dots([0.3])[0], "mse": 5000.0}, *JPEG.points], "jpeg")
+    steep = Curve("JPEG", [{**points([0.3])[0], "mse": 5000.0}, *JPEG.points], "jpeg")
     axes = axes_of([steep, RUN], "mse")
     assert axes.get_xlim()[1] < 1.5
     # JPEG goes up to an MSE of 5000 at 0.3 bpp, the runs up to 200.
@@ -95,10 +95,10 @@ def test_axes_of_jpeg_alone_show_all_of_it():
 
 def test_points_that_are_not_finite_are_left_out():
     broken = [
-        {**dots([0.4])[0], "psnr": np.inf, "ms-ssim": np.nan},
-        {**dots([0.6])[0], "psnr": np.nan, "ms-ssim": 1.0},
+        {**points([0.4])[0], "psnr": np.inf, "ms-ssim": np.nan},
+        {**points([0.6])[0], "psnr": np.nan, "ms-ssim": 1.0},
     ]
-    curve = Curve("run", dots([0.5]) + broken, "run")
+    curve = Curve("run", points([0.5]) + broken, "run")
     for metric, count in (("psnr", 1), ("ms-ssim", 1), ("mse", 3), ("lpips", 3)):
         axes = axes_of([JPEG, curve], metric)
         assert len(axes.get_lines()[1].get_xdata()) == count
@@ -110,7 +110,7 @@ def test_points_that_are_not_finite_are_left_out():
     [
         [],
         [Curve("empty", [], "run")],
-        [Curve("nan", [{**dots([0.4])[0], "psnr": np.nan}], "run")],
+        [Curve("nan", [{**points([0.4])[0], "psnr": np.nan}], "run")],
     ],
 )
 def test_figure_without_any_point_says_so(curves):
@@ -132,7 +132,7 @@ def test_axes_name_units_and_direction():
 
 
 def test_eight_runs_have_eight_colours_and_jpeg_is_dashed_grey():
-    runs = [Curve(f"run {i}", dots([0.3, 0.6], i / 4), "run") for i in range(8)]
+    runs = [Curve(f"run {i}", points([0.3, 0.6], i / 4), "run") for i in range(8)]
     jpeg, google, *others = axes_of([JPEG, GOOGLE, *runs], "psnr").get_lines()
     colours = {line.get_color() for line in others}
     assert len(colours) == 8 and google.get_color() not in colours
@@ -143,7 +143,7 @@ def test_eight_runs_have_eight_colours_and_jpeg_is_dashed_grey():
 
 
 def test_runs_of_the_same_colour_have_different_markers():
-    runs = [Curve(f"run {i}", dots([0.3, 0.6]), "run") for i in range(24)]
+    runs = [Curve(f"run {i}", points([0.3, 0.6]), "run") for i in range(24)]
     lines = axes_of(runs, "psnr").get_lines()
     assert len({(line.get_color(), line.get_marker()) for line in lines}) == 24
 
@@ -154,7 +154,7 @@ def test_classical_codecs_of_the_same_grey_have_different_dashes():
     assert len(looks) == 12
 
 
-def test_legend_names_every_curve_and_covers_no_dot():
+def test_legend_names_every_curve_and_covers_no_point():
     runs = [Curve(f"a rather long name {i}", RUN.points, "run") for i in range(8)]
     figure = rate_distortion_figure([JPEG, GOOGLE, *runs], "psnr")
     axes = figure.axes[0]
@@ -171,7 +171,7 @@ def test_legend_names_every_curve_and_covers_no_dot():
 
 def test_a_curve_without_any_value_is_not_in_the_legend():
     old = Curve("old", [{**d, "ssimulacra2": np.nan} for d in RUN.points], "run")
-    newer = Curve("newer", dots([0.4, 0.8]), "run")
+    newer = Curve("newer", points([0.4, 0.8]), "run")
     for metric, labels in (
         ("psnr", ["JPEG", "old", "newer"]),
         ("ssimulacra2", ["JPEG", "newer"]),
@@ -209,8 +209,8 @@ def test_five_files_are_png_of_at_least_150_dpi(tmp_path):
 
 
 def test_butteraugli_has_a_figure_where_it_was_measured(tmp_path):
-    points = [{**dot, "butteraugli": 2 / dot["bpp"]} for dot in JPEG.points]
-    old = Curve("old", [{**dot, "butteraugli": np.nan} for dot in RUN.points], "run")
+    points = [{**point, "butteraugli": 2 / point["bpp"]} for point in JPEG.points]
+    old = Curve("old", [{**m, "butteraugli": np.nan} for m in RUN.points], "run")
     measured = Curve("JPEG", points, "jpeg")
     assert "butteraugli.png" in plots.plot_rate_distortion([measured, old], tmp_path)[5]
     (line, empty) = axes_of([measured, old], "butteraugli").get_lines()

@@ -7,7 +7,8 @@ from PIL import Image
 import arg_parser
 import ljpeg
 from evaluation import rate_check
-from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
+from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file
@@ -50,12 +51,16 @@ def test_table_holds_estimate_rates_ratio_and_correlation(
     cells = [cell.strip() for cell in text.splitlines()[2].strip("|").split("|")]
 
     prefix = folders.find_checkpoint(str(runs / "mine" / "lambda_001"))
-    settings = folders.load_settings(str(runs / "mine/lambda_001/train"), "ljpeg")
     bits = rate_models.bits_of_checkpoint(prefix, 1024).reshape(8, 8, 3, 2049)
     wanted = []
-    with Codecs("float32").make(ljpeg.LJPEG, settings, prefix) as codec:
+    options = EncodeOptions(
+        quantization="round", tune=OWN_LOSS, entropy_coding="standard"
+    )
+    with TrainedModel.load(str(runs / "mine" / "lambda_001")) as model:
+        codec = model.codec(options)
         for index in range(3):
-            coded = codec.quantize(np.array(Image.open(runs.parent / f"{index}.png")))
+            data = codec.encode(np.array(Image.open(runs.parent / f"{index}.png")))
+            coded = jpeg_file.read_coefficients(data)
             estimate = 0.0
             for (_, _, v, u, c), integer in np.ndenumerate(coded.integers):
                 estimate += bits[v, u, c, integer + 1024]

@@ -1,5 +1,6 @@
 """Tests of results.py: what is stored, what is refused, BD-rates with known answers."""
 
+import contextlib
 import csv
 import json
 import logging
@@ -15,11 +16,10 @@ from learned_jpeg.common.errors import UserError
 from tests.evaluation.helpers import (
     IMAGES,
     VALUES,
-    Call,
     lists_of,
     make_key,
     make_results,
-    write_pickle,
+    read_point,
 )
 
 
@@ -53,16 +53,16 @@ def test_lists_of_another_length_than_the_images_are_refused():
 
 
 def test_a_list_that_is_missing_or_unknown_is_refused():
-    without_psnr = {name: VALUES[name] for name in VALUES if name != "psnr"}
-    for values in (without_psnr, {**VALUES, "vmaf": [1.0, 2.0]}):
-        with pytest.raises(ValueError, match="need the lists"):
-            results.DotResults(IMAGES, values)
+    without_rate = {name: VALUES[name] for name in VALUES if name != "bpp"}
+    for values in (without_rate, {**VALUES, "vmaf": [1.0, 2.0]}):
+        with pytest.raises(ValueError, match="need bpp and metrics"):
+            results.PointResults(IMAGES, values)
 
 
 def test_from_rows_equals_the_lists():
     columns = zip(*VALUES.values(), strict=True)
     rows = [dict(zip(VALUES, row, strict=True)) for row in columns]
-    assert results.DotResults.from_rows(IMAGES, rows) == make_results()
+    assert results.PointResults.from_rows(IMAGES, rows) == make_results()
 
 
 def test_saved_results_load_exactly(tmp_path):
@@ -85,7 +85,7 @@ def test_csv_has_a_row_per_image_in_full_precision(tmp_path):
     save(tmp_path)
     with open(tmp_path / "Q20.csv", newline="") as file:
         header, *rows = csv.reader(file)
-    assert header == ["image", *results.LISTS, "ssimulacra2"]
+    assert header == ["image", *results.PICKLED, "ssimulacra2"]
     assert [row[0] for row in rows] == IMAGES
     columns = list(zip(*(map(float, row[1:]) for row in rows), strict=True))
     wanted = [*lists_of(make_results()), VALUES["ssimulacra2"]]
@@ -144,7 +144,7 @@ def test_blank_page_does_not_make_the_mean_infinite(tmp_path):
     ]
     loaded = results.load(tmp_path, "Q20", make_key())
     assert loaded.means()["psnr"] == 30.0 and loaded.infinite("psnr") == 1
-    assert results.read_csv(tmp_path / "Q20.csv").means()["psnr"] == 30.0
+    assert read_point(tmp_path / "Q20.csv").means()["psnr"] == 30.0
 
 
 @pytest.mark.parametrize("name", ["bpp", "lpips"])
@@ -154,7 +154,7 @@ def test_numbers_beyond_all_measure_are_measured_again(tmp_path, caplog, name, v
     assert results.load(tmp_path, "Q20", make_key()) is None
     assert f"{name} of {value:g}" in caplog.text
     with pytest.raises(ValueError, match=f"{name} of"):
-        results.read_csv(tmp_path / "Q20.csv")
+        read_point(tmp_path / "Q20.csv")
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"key": ' + "9" * 400 + "}"])
@@ -165,31 +165,24 @@ def test_odd_record_is_a_damaged_one(tmp_path, caplog, text):
     assert "Q20.json is damaged" in caplog.text
 
 
-def test_pickle_of_absurd_size_is_refused_unread(tmp_path):
-    with open(tmp_path / "Q20.pickle", "wb") as file:
-        file.truncate(1 << 34)  # takes no space on the disk
-    with pytest.raises(UserError, match=r"Q20\.pickle: more than 64 MB"):
-        results.load(tmp_path, "Q20", make_key())
-
-
 def save_as_an_older_program(folder):
-    """Saves a dot of which the five lists of the pickle were measured, no more."""
-    lists = {name: VALUES[name] for name in results.LISTS}
-    results.save(folder, "Q20", results.DotResults(IMAGES, lists), make_key())
+    """Saves an operating point of which only the five lists were measured."""
+    lists = {name: VALUES[name] for name in results.PICKLED}
+    results.save(folder, "Q20", results.PointResults(IMAGES, lists), make_key())
     return lists
 
 
-def test_a_dot_of_an_older_program_has_the_five_lists_alone(tmp_path):
+def test_a_point_of_an_older_program_has_the_five_lists_alone(tmp_path):
     lists = save_as_an_older_program(tmp_path)
     assert (tmp_path / "Q20.csv").read_text().startswith("image,bpp,mse,lpips,psnr,ms-")
     found = results.load(tmp_path, "Q20", make_key())
-    assert found.values == results.read_csv(tmp_path / "Q20.csv").values == lists
+    assert found.values == read_point(tmp_path / "Q20.csv").values == lists
     means = found.means()
     assert np.isnan([means.pop("ssimulacra2"), means.pop("butteraugli")]).all()
     assert means == {name: pytest.approx(np.mean(lists[name])) for name in lists}
 
 
-def test_one_note_tells_which_dots_are_of_an_older_program(tmp_path):
+def test_one_note_tells_which_points_are_of_an_older_program(tmp_path):
     save_as_an_older_program(tmp_path)
     old = results.load(tmp_path, "Q20", make_key())
     new = make_results(**{"ssimulacra2": [np.nan, np.nan]})
@@ -212,36 +205,42 @@ def test_butteraugli_is_kept_where_it_was_measured(tmp_path):
     assert not results.note_on_missing({"Q5": make_results()})
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        None,
-        "",
-        "\n",
-        "image,ssimulacra2\na.png,1.0\n",
-        "image,bpp,mse,lpips,psnr,ms-ssim,ssimulacra2\na.png,1,2,3,4,5,6\n",
-    ],
-)
-def test_a_csv_that_does_not_go_with_the_pickle_adds_nothing(tmp_path, text):
+@pytest.mark.parametrize("name", VALUES)
+def test_a_csv_of_other_numbers_is_measured_again(tmp_path, caplog, name):
     save(tmp_path)
-    if text is None:
-        os.remove(tmp_path / "Q20.csv")
-    else:
-        (tmp_path / "Q20.csv").write_text(text)
-    found = results.load(tmp_path, "Q20", make_key())
-    assert found.values == {name: VALUES[name] for name in results.LISTS}
+    path = tmp_path / "Q20.csv"
+    path.write_text(path.read_text().replace(repr(VALUES[name][0]), "0.75"))
+    assert results.load(tmp_path, "Q20", make_key()) is None
+    assert "Q20.json is the record of another CSV file" in caplog.text
 
 
-@pytest.mark.parametrize("name", results.LISTS)
-def test_a_csv_of_other_numbers_adds_nothing(tmp_path, name):
-    save(tmp_path / "old")
-    save(tmp_path / "new", **{name: [0.5, 0.25]})
-    os.replace(tmp_path / "new" / "Q20.csv", tmp_path / "old" / "Q20.csv")
-    found = results.load(tmp_path / "old", "Q20", make_key())
-    assert "ssimulacra2" not in found.values
+@pytest.mark.parametrize("text", ["", "\n", "image\na.png\n", "a,bpp\nb,1\n"])
+def test_a_csv_that_is_no_table_is_measured_again(tmp_path, text):
+    save(tmp_path)
+    (tmp_path / "Q20.csv").write_text(text)
+    record = json.loads((tmp_path / "Q20.json").read_text())
+    record["csv_sha256"] = results.file_sha256(tmp_path / "Q20.csv")
+    (tmp_path / "Q20.json").write_text(json.dumps(record))
+    assert results.load(tmp_path, "Q20", make_key()) is None
 
 
-def test_undefined_values_of_a_small_image_are_the_same_in_csv_and_pickle(tmp_path):
+def test_a_csv_that_is_gone_is_measured_again(tmp_path, caplog):
+    save(tmp_path)
+    os.remove(tmp_path / "Q20.csv")
+    assert results.load(tmp_path, "Q20", make_key()) is None
+    assert "Q20.csv is missing" in caplog.text
+
+
+def test_a_record_of_other_images_than_its_csv_is_measured_again(tmp_path, caplog):
+    save(tmp_path)
+    path, key = tmp_path / "Q20.json", make_key()
+    path.write_text(path.read_text().replace("b, c.png", "b.png"))
+    key["images"][1]["name"] = "b.png"
+    assert results.load(tmp_path, "Q20", key) is None
+    assert "Q20.csv is of other images" in caplog.text
+
+
+def test_undefined_values_of_a_small_image_are_kept(tmp_path):
     save(tmp_path, **{"ms-ssim": [np.nan, 0.9], "ssimulacra2": [np.nan, 20.0]})
     found = results.load(tmp_path, "Q20", make_key())
     assert found.means()["ssimulacra2"] == 20
@@ -285,7 +284,7 @@ def test_other_key_is_measured_again_and_the_log_says_why(
 ):
     save(tmp_path)
     assert results.load(tmp_path, "Q20", make_key(**changes)) is None
-    assert "Q20.pickle: measured again" in caplog.text
+    assert "Q20: measured again" in caplog.text
     assert reason in caplog.text
 
 
@@ -295,23 +294,40 @@ def test_key_with_tuples_equals_what_json_gives_back(tmp_path):
     assert results.load(tmp_path, "Q20", key) == make_results()
 
 
-def test_missing_pickle_is_not_measured_yet(tmp_path, caplog):
+def test_a_point_without_a_record_is_not_measured_yet(tmp_path, caplog):
     save(tmp_path)
-    os.remove(tmp_path / "Q20.pickle")
+    results.discard(tmp_path, "Q20")
     with caplog.at_level(logging.INFO, logger="evaluation.results"):
         assert results.load(tmp_path, "Q20", make_key()) is None
     assert "not measured before" in caplog.text
 
 
-@pytest.mark.parametrize("newer", ["Q20.pickle", "Q20.json"])
-def test_pickle_and_record_of_different_moments_are_not_taken_together(
+def test_a_pickle_that_is_gone_is_written_again(tmp_path):
+    save(tmp_path)
+    data = (tmp_path / "Q20.pickle").read_bytes()
+    os.remove(tmp_path / "Q20.pickle")
+    assert results.load(tmp_path, "Q20", make_key()) == make_results()
+    assert (tmp_path / "Q20.pickle").read_bytes() == data
+
+
+def test_what_was_not_measured_is_nan_in_the_pickle(tmp_path):
+    without_lpips = {name: VALUES[name] for name in VALUES if name != "lpips"}
+    measured = results.PointResults(IMAGES, without_lpips)
+    results.save(tmp_path, "Q20", measured, make_key())
+    lists = pickle.loads((tmp_path / "Q20.pickle").read_bytes())
+    assert np.isnan(lists[2]).all() and lists[3] == VALUES["psnr"]
+    assert results.load(tmp_path, "Q20", make_key()) == measured
+
+
+@pytest.mark.parametrize("newer", ["Q20.csv", "Q20.json"])
+def test_table_and_record_of_different_moments_are_not_taken_together(
     tmp_path, caplog, newer
 ):
     save(tmp_path / "old")
     save(tmp_path / "new", mse=[1.0, 2.0])
     os.replace(tmp_path / "new" / newer, tmp_path / "old" / newer)
     assert results.load(tmp_path / "old", "Q20", make_key()) is None
-    assert "the record of another pickle" in caplog.text
+    assert "the record of another CSV file" in caplog.text
 
 
 @pytest.mark.parametrize("writes_done", [0, 1, 2])
@@ -335,7 +351,8 @@ def test_interrupted_save_never_leaves_results_that_lie(
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(results, "write_atomically", write_then_die)
             results.save(folder, "Q20", make_results(mse=[1.0, 2.0]), new)
-        assert results.load(folder, "Q20", new) is None
+        done = make_results(mse=[1.0, 2.0]) if writes_done == 2 else None
+        assert results.load(folder, "Q20", new) == done
         assert results.load(folder, "Q20", old) in (None, make_results())
 
 
@@ -347,33 +364,32 @@ def test_damaged_record_is_measured_again(tmp_path, caplog, text):
     assert "Q20.json" in caplog.text
 
 
-def test_old_pickle_without_record_is_used_with_a_warning(tmp_path, caplog):
+@pytest.mark.parametrize("removed", [[], ["pickle"], ["pickle", "json"]])
+def test_interrupted_discard_leaves_all_or_nothing(tmp_path, monkeypatch, removed):
+    """A pickle without a record would be refused as somebody's own."""
+    save(tmp_path)
+    remove, calls = os.remove, []
+
+    def remove_then_die(path):
+        if len(calls) == len(removed):
+            raise KeyboardInterrupt
+        calls.append(path)
+        remove(path)
+
+    with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+        patch.setattr(os, "remove", remove_then_die)
+        results.discard(tmp_path, "Q20")
+    assert [path.rpartition(".")[2] for path in map(str, calls)] == removed
+    done = None if removed == ["pickle", "json"] else make_results()
+    assert results.load(tmp_path, "Q20", make_key()) == done
+
+
+@pytest.mark.parametrize("call", [results.load, results.load_rows])
+def test_a_pickle_without_a_record_is_not_overwritten(tmp_path, call):
     save(tmp_path)
     os.remove(tmp_path / "Q20.json")
-    assert results.load(tmp_path, "Q20", make_key()) == make_results()
-    assert caplog.records[-1].levelno == logging.WARNING
-    assert "Q20.pickle: used without a record" in caplog.text
-
-
-def test_old_pickle_of_another_number_of_images_is_measured_again(tmp_path, caplog):
-    save(tmp_path)
-    os.remove(tmp_path / "Q20.json")
-    assert results.load(tmp_path, "Q20", make_key(images=[{"name": "a"}])) is None
-    assert "no record, and 2 images instead of 1" in caplog.text
-
-
-def test_damaged_pickle_is_measured_again(tmp_path, caplog):
-    save(tmp_path)
-    write_pickle(tmp_path, (tmp_path / "Q20.pickle").read_bytes()[:-20])
-    assert results.load(tmp_path, "Q20", make_key()) is None
-    assert "Q20.pickle: measured again: the pickle is damaged" in caplog.text
-
-
-def test_refused_pickle_beside_a_record_is_an_error_too(tmp_path):
-    save(tmp_path)
-    write_pickle(tmp_path, pickle.dumps(Call(os.system, "true")))
-    with pytest.raises(UserError, match="refused"):
-        results.load(tmp_path, "Q20", make_key())
+    with pytest.raises(UserError, match=r"Q20.pickle: .*evaluation.import_pickles"):
+        call(tmp_path, "Q20", make_key())
 
 
 def test_file_sha256_is_the_published_one_of_abc(tmp_path):

@@ -7,7 +7,7 @@ from tests.evaluation.helpers import (
 )
 
 
-def dots_of(factor=1.0, points=slice(None)):
+def points_of(factor=1.0, points=slice(None)):
     names = ("bpp", *MEANS)
     rows = zip([factor * bpp for bpp in BPP], *MEANS.values(), strict=True)
     return [{**dict(zip(names, row, strict=True)), "mse": 1.0} for row in rows][points]
@@ -21,11 +21,11 @@ def cells(table):
 
 def test_bd_rate_table_tells_percent_overlap_and_what_is_missing():
     curves = {
-        "run": dots_of(0.8),
-        "short": dots_of(points=slice(2)),
-        "far": [{**dot, "psnr": dot["psnr"] + 50} for dot in dots_of()],
+        "run": points_of(0.8),
+        "short": points_of(points=slice(2)),
+        "far": [{**point, "psnr": point["psnr"] + 50} for point in points_of()],
     }
-    table = tables.bd_rate_table("JPEG", dots_of(), curves)
+    table = tables.bd_rate_table("JPEG", points_of(), curves)
     header, rule, run, short, far = cells(table)
     assert header == ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS", "SSIMULACRA2"]
     assert set("".join(rule)) == {"-", ":"}
@@ -41,40 +41,40 @@ def test_bd_rate_table_tells_percent_overlap_and_what_is_missing():
 
 
 def test_bd_rate_table_marks_curves_with_points_left_out():
-    dots = [*dots_of(0.8), {**dots_of()[0], "bpp": 1.9}]
-    table = tables.bd_rate_table("JPEG", dots_of(), {"run": dots}, (0.3, 1.2))
+    points = [*points_of(0.8), {**points_of()[0], "bpp": 1.9}]
+    table = tables.bd_rate_table("JPEG", points_of(), {"run": points}, (0.3, 1.2))
     assert all(cell.startswith("-20.0 %* (") for cell in cells(table)[2][1:])
     assert "0.3 to 1.2 bpp" in table and "\n\n* without" in table
 
 
 def test_bd_rate_table_has_no_number_where_a_metric_was_not_measured():
-    old = [{**dot, "ssimulacra2": float("nan")} for dot in dots_of(0.8)]
-    for anchor, curve in ((dots_of(), old), (old, dots_of())):
+    old = [{**point, "ssimulacra2": float("nan")} for point in points_of(0.8)]
+    for anchor, curve in ((points_of(), old), (old, points_of())):
         table = tables.bd_rate_table("JPEG", anchor, {"run": curve})
         run = cells(table)[2]
         assert "%" in run[1] and run[4] == "no values" and "*" not in table
-    mixed = [*old[:2], *dots_of(0.8)[2:]]
-    table = tables.bd_rate_table("JPEG", dots_of(), {"run": mixed})
+    mixed = [*old[:2], *points_of(0.8)[2:]]
+    table = tables.bd_rate_table("JPEG", points_of(), {"run": mixed})
     assert cells(table)[2][4] == "-20.0 %* (33.5 to 77.0)"
 
 
 def test_butteraugli_has_a_column_where_it_was_measured():
-    dots = [{**d, "butteraugli": 4 / (i + 1)} for i, d in enumerate(dots_of())]
-    faster = [{**dot, "bpp": 0.7 * dot["bpp"]} for dot in dots]
-    others = [{**dot, "butteraugli": float("nan")} for dot in dots_of()]
-    table = tables.bd_rate_table("JPEG", dots, {"run": faster, "old": others})
+    points = [{**d, "butteraugli": 4 / (i + 1)} for i, d in enumerate(points_of())]
+    faster = [{**point, "bpp": 0.7 * point["bpp"]} for point in points]
+    others = [{**point, "butteraugli": float("nan")} for point in points_of()]
+    table = tables.bd_rate_table("JPEG", points, {"run": faster, "old": others})
     header, _, run, old = cells(table)
     assert header[-1] == "Butteraugli 3-norm"
     assert (run[-1], old[-1]) == ("-30.0 % (4.0 to 0.7)", "no values")
-    header, _, row, old = cells(tables.summary_table({"a": dots[1], "b": others[1]}))
+    header, _, row, old = cells(tables.summary_table({"a": points[1], "b": others[1]}))
     assert (header[-1], row[-1], old[-1]) == ("Butteraugli 3-norm", "2.00", "")
 
 
 def test_summary_table_shows_the_means():
-    dot = {"bpp": 0.5, "psnr": 30.126, "ms-ssim": 0.95, "lpips": 0.125, "mse": 63.9}
-    dot["ssimulacra2"] = 42.375
-    small = {**dot, "ms-ssim": float("nan"), "ssimulacra2": float("nan")}
-    _, _, row, undefined = cells(tables.summary_table({"Q20": dot, "small": small}))
+    point = {"bpp": 0.5, "psnr": 30.126, "ms-ssim": 0.95, "lpips": 0.125, "mse": 63.9}
+    point["ssimulacra2"] = 42.375
+    small = {**point, "ms-ssim": float("nan"), "ssimulacra2": float("nan")}
+    _, _, row, undefined = cells(tables.summary_table({"Q20": point, "small": small}))
     assert row[:4] == ["Q20", "0.5000", "30.13", "0.9500"]
     assert row[4:] == ["13.01", "0.1250", "63.90", "42.38"]
     assert undefined[3] == "nan" and undefined[-1] == ""

@@ -68,12 +68,12 @@ def test_every_encoding_is_evaluated_and_compared(tmp_path):
     searched = ["tables_rdoq_mse", "tables_entropy_lpips"]
     refined = ["tables_entropy_lpips"]
     assert found == {
-        "runs": ("default", "round", "model", None, f"runs/{google}"),
+        "runs": ("standard", "round", "model", None, f"runs/{google}"),
         "runs/_optimized": ("optimized", "round", "model", None, f"runs/{google}"),
-        "runs/_trellis": ("trellis", "round", "model", None, None),
-        "runs/_rdoq": ("default", "rdoq", "model", searched, None),
-        "runs/_optimized_rdoq": ("optimized", "rdoq", "model", searched, None),
-        "runs/_optimized_psnr": ("optimized", "rdoq", "psnr", searched[:1], None),
+        "runs/_trellis": ("optimized", "mozjpeg", "model", None, None),
+        "runs/_rdoq": ("standard", "search", "model", searched, None),
+        "runs/_optimized_rdoq": ("optimized", "search", "model", searched, None),
+        "runs/_optimized_psnr": ("optimized", "search", "psnr", searched[:1], None),
         "runs/_optimized_refined": ("optimized", "round", 30, refined, None),
     }
     assert all(args.test_image_glob == ["images/*.png"] for args in evaluations)

@@ -1,4 +1,4 @@
-"""Shared by the tests of files: pictures, integers, segments by the letter of T.81."""
+"""Images, integers and a reader of segments for the tests of JPEG files."""
 
 import io
 import math
@@ -20,7 +20,7 @@ FACTORS = {"4:4:4": (1, 1), "4:2:2": (1, 2), "4:2:0": (2, 2)}  # down, across
 
 
 def random_quantized(seed, height, width, sampling="4:4:4"):
-    """Any integers that baseline JPEG can code, any tables (not symmetric)."""
+    """Returns random integers that baseline JPEG can code, and random tables."""
     rng = np.random.default_rng(seed)
     v, h = FACTORS[sampling]
     scale = rng.choice([1, 3, 30, 1024])  # sparse pictures and the whole range
@@ -48,7 +48,7 @@ def pillow_jpeg(rgb, **options):
 
 
 def file_segments(data):
-    """(marker, payload) up to the first scan, read by the letter of T.81, annex B."""
+    """Returns (marker, payload) up to the first scan, as T.81, annex B says."""
     assert data[:2] == b"\xff\xd8"
     position, found = 2, []
     while True:

@@ -1,4 +1,4 @@
-"""Tests of jpeg/file.py: what is written is exactly what any decoder reads back."""
+"""Tests of jpeg/file.py: decoders read back exactly what is written."""
 
 import concurrent.futures
 import dataclasses
@@ -48,7 +48,7 @@ FEW = settings(max_examples=25, deadline=None)
 
 
 def reference_quantized(rgb, qtables):
-    """Quantizes with scipy's DCT, JFIF colours and float64: no code of ours."""
+    """Quantizes with scipy's DCT, JFIF colours and float64, without our code."""
     height, width, _ = rgb.shape
     padded = np.pad(rgb, ((0, -height % 8), (0, -width % 8), (0, 0)), "edge")
     y, cb, cr = np.moveaxis(
@@ -74,7 +74,7 @@ def reference_quantized(rgb, qtables):
 
 
 def written(writer, rgb, qtables, sampling="4:4:4"):
-    """The file of one of `WRITERS`; the integers of ours are those of scipy's DCT."""
+    """Returns the file of one of `WRITERS`; our own get the integers of scipy's DCT."""
     if writer == "mozjpeg":
         return jpeg_file.encode_mozjpeg(rgb, qtables, sampling)
     quantized = reference_quantized(rgb, qtables)
@@ -82,7 +82,7 @@ def written(writer, rgb, qtables, sampling="4:4:4"):
 
 
 def reference_ycbcr(quantized):
-    """float64 `[h, w, 3]` in 0..255 before rounding and clipping, by scipy."""
+    """Decodes by scipy to float64 `[h, w, 3]` in 0..255, not rounded or clipped."""
     luma, chroma = quantized.qtables.astype(np.float64)
     blocks = quantized.integers * np.stack([luma, chroma, chroma], -1)
     samples = idctn(blocks, axes=(2, 3), norm="ortho") + 128
@@ -102,7 +102,7 @@ def jfif_rgb(ycbcr):
 
 
 def decoded_ycbcr(data):
-    """Pillow's decoder without its colour conversion."""
+    """Decodes by Pillow without its colour conversion."""
     image = Image.open(io.BytesIO(data))
     image.draft("YCbCr", image.size)
     assert image.mode == "YCbCr"
@@ -110,7 +110,7 @@ def decoded_ycbcr(data):
 
 
 def file_qtables(data):
-    """{number: `[8, 8]`} from the DQT segments, all of 8-bit precision."""
+    """Returns {number: `[8, 8]`} of the DQT segments, all of 8-bit precision."""
     tables = {}
     for marker, payload in file_segments(data):
         while marker == 0xDB and payload:
@@ -124,7 +124,7 @@ def file_qtables(data):
 
 
 def ijg_qtables(quality):
-    """The tables of T.81, annex K, scaled by the integer formula of libjpeg."""
+    """Returns the tables of T.81, annex K, scaled by libjpeg's integer formula."""
     luma = """16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55
               14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 62
               18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92
@@ -184,7 +184,7 @@ def test_integers_of_full_resolution_are_one_array():
 @FEW
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(1, 40))
 def test_pillow_decodes_what_a_float_idct_gives(seed, height, width):
-    """Pillow's planes against scipy's, then its colours against JFIF's formulas.
+    """Compares Pillow's planes with scipy's, and its colours with JFIF's formulas.
 
     The integers come from a picture whose samples the rounding moves by no more
     than 8 * 30 / 2 = 120, so all stay within -384..639: beyond, the range table of
@@ -273,7 +273,7 @@ def test_standard_bytes_equal_those_of_pillow(quality, sampling):
     rgb = smooth_picture(50, 67)
     expected = pillow_jpeg(rgb, quality=quality, subsampling=sampling)
     assert jpeg_file.encode_rgb(rgb, quality, sampling=sampling) == expected
-    # The same integers through the other writer: Huffman tables, headers, all.
+    # Our own writer has the same Huffman tables and headers.
     assert jpeg_file.encode(jpeg_file.read_coefficients(expected)) == expected
 
 
@@ -537,7 +537,7 @@ def test_pixels_of_cut_files_are_refused(kept):
 
 
 def jpeg_of_factors(folder, *factors):
-    """A JPEG of 40x50 px whose components have these factors, (v, h) each."""
+    """Returns a JPEG of 40x50 px whose components have these factors, (v, h) each."""
     jpeg = jpeglib.from_spatial(smooth_picture(40, 50))
     jpeg.samp_factor = factors
     jpeg.write_spatial(str(folder / "a.jpg"))
@@ -621,7 +621,7 @@ def test_full_disk_is_an_os_error_and_leaves_no_file(action, limit, tmp_path):
 
 
 def test_our_own_writers_need_no_disk(tmp_path, monkeypatch):
-    """jpeglib does, for which a missing folder is an error of the system."""
+    """For jpeglib, which needs it, a missing folder is an error of the system."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     quantized = random_quantized(0, 8, 8)
     for entropy_coding in ENTROPY_CODINGS:

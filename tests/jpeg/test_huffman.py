@@ -1,4 +1,4 @@
-"""Huffman codes against Huffman's algorithm on a heap and libjpeg's tables."""
+"""Tests of huffman.py against Huffman's algorithm on a heap and libjpeg's tables."""
 
 import heapq
 import itertools
@@ -21,7 +21,7 @@ while len(FIBONACCI) < 80:
 
 
 def huffman_bits(counts):
-    """Bits of all symbols in Huffman's code."""
+    """Returns the bits of all symbols in Huffman's code."""
     heap = [count for count in counts if count]
     heapq.heapify(heap)
     total = 0
@@ -39,7 +39,7 @@ def assert_is_a_jpeg_code(lengths, counts):
     used = lengths[lengths > 0]
     if used.size:
         assert used.max() <= 16
-        # Room for all, and for one more of the longest: that of ones alone.
+        # There is room for all codes, and for one more: the longest, of only ones.
         assert np.sum(2.0**-used) <= 1 - 2.0 ** -used.max()
 
 
@@ -50,7 +50,7 @@ def test_lengths_are_the_best_that_jpeg_allows(counts):
     assert_is_a_jpeg_code(lengths, counts)
     bits = np.dot(lengths, counts)
     if 0 < lengths.max() < 16:
-        # The code that is kept free is one of a symbol that occurs once.
+        # The code that is kept free is that of a symbol that occurs once.
         with_one_more = huffman_bits([*counts, 1])
         assert huffman_bits(counts) <= bits <= with_one_more - 1
 
@@ -58,7 +58,7 @@ def test_lengths_are_the_best_that_jpeg_allows(counts):
 @pytest.mark.parametrize("number", [15, 16, 17, 18, 30, 80])
 @pytest.mark.parametrize("order", [1, -1])
 def test_no_code_is_longer_than_16_bits(number, order):
-    """Fibonacci's numbers make Huffman's trees as deep as can be."""
+    """Fibonacci's numbers make Huffman's trees as deep as possible."""
     counts = FIBONACCI[:number][::order]
     lengths = huffman.code_lengths(counts)
     assert_is_a_jpeg_code(lengths, counts)
@@ -84,7 +84,7 @@ def test_lengths_do_not_change_the_counts():
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.integers(0, 10**4), min_size=256, max_size=256))
 def test_codes_are_those_that_a_decoder_derives_from_the_definition(counts):
-    """T.81, annex C: lengths and symbols are all that a file says of a code."""
+    """A file defines a code only by lengths and symbols (T.81, annex C)."""
     table = huffman.table(np.array(counts))
     definition = table.definition()
     symbols = iter(definition[16:])
@@ -104,7 +104,7 @@ def test_codes_are_those_that_a_decoder_derives_from_the_definition(counts):
 
 
 def baseline_counts(planes):
-    """Counts of DC and AC symbols by the letter of T.81, F.1.2, 4:4:4."""
+    """Counts DC and AC symbols of 4:4:4, as T.81, F.1.2 says."""
     dc, ac = np.zeros(256, int), np.zeros(256, int)
     for plane in planes:
         before = 0
@@ -165,7 +165,7 @@ def test_code_lengths_are_those_of_annex_k(table, dc, ac):
     assert {symbol: ac_lengths[symbol] for symbol in ac} == ac
     coded = [16 * run + size for run in range(16) for size in range(1, 11)]
     coded += [0x00, 0xF0]
-    # Every code but that of 16 ones, which T.81 reserves.
+    # All codes are used except that of 16 ones, which T.81 reserves.
     assert sum(2 ** (16 - ac_lengths[symbol]) for symbol in coded) == 2**16 - 1
     others = {ac_lengths[symbol] for symbol in set(range(256)) - set(coded)}
     assert others == {16}

@@ -1,4 +1,4 @@
-"""Tests of jpeg/progressive.py: any decoder reads its files, and they are small."""
+"""Tests of jpeg/progressive.py: decoders agree on its files, which are small."""
 
 import base64
 import io
@@ -34,7 +34,7 @@ TABLES = np.random.default_rng(5).integers(1, 256, (2, 8, 8)).astype(np.uint8)
 
 
 def photo_integers(height, width, sampling, quality=60):
-    """The integers of a piece of a photograph."""
+    """Returns the integers of a crop of a photograph."""
     with Image.open(EXAMPLE_IMAGES / "astronaut.png") as photo:
         rgb = np.array(photo.convert("RGB").crop((90, 10, 90 + width, 10 + height)))
     data = pillow_jpeg(rgb, quality=quality, subsampling=sampling)
@@ -42,7 +42,7 @@ def photo_integers(height, width, sampling, quality=60):
 
 
 def filled(height, width, sampling, dc=0, ac=0):
-    """A picture with the same integers in every block."""
+    """Returns an image with the same integers in every block."""
     planes = []
     for blocks in plane_blocks(height, width, sampling):
         plane = np.full((*blocks, 8, 8), ac, np.int16)
@@ -52,7 +52,7 @@ def filled(height, width, sampling, dc=0, ac=0):
 
 
 def scans_of(data):
-    """[(components, start, end, tables, bytes)] of a file, by the letter of T.81.
+    """Returns [(components, start, end, tables, bytes)] of a file, as T.81 says.
 
     `tables` are the payloads of the DHT segments before the scan; the bytes are those
     of the entropy-coded data.
@@ -78,7 +78,7 @@ def scans_of(data):
     return found
 
 
-# What comes back
+# Integers that are read back
 
 
 @FEW
@@ -110,7 +110,7 @@ def test_every_size_reads_back_equal_without_a_warning(size, sampling, capfd):
 
 
 def test_a_missing_byte_would_be_a_warning(capfd):
-    """libjpeg writes its warnings where the tests of this module look for them."""
+    """Checks that the tests of this module would see libjpeg's warnings."""
     data = progressive.encode_progressive(photo_integers(60, 60, "4:2:0"))
     jpeg_file.read_coefficients(data[:-4] + data[-2:])
     assert "premature end of data" in capfd.readouterr().err
@@ -127,7 +127,7 @@ def test_neighbouring_blocks_of_extreme_dc_and_ac_read_back_equal(sampling):
 
 
 def test_runs_of_more_blocks_than_one_symbol_holds_read_back_equal(capfd):
-    """73,683 blocks of Y, of which four have coefficients; chroma has none."""
+    """Of 73,683 blocks of Y four have coefficients; chroma has none."""
     quantized = filled(72, 65496, "4:2:0")
     luma = quantized.planes[0].reshape(-1, 64)
     for block, coefficient in ((0, 1), (32767, 63), (32768, 20), (65536, 2)):
@@ -137,7 +137,7 @@ def test_runs_of_more_blocks_than_one_symbol_holds_read_back_equal(capfd):
     assert capfd.readouterr().err == ""
 
 
-# What decoders show
+# Decoded pixels
 
 
 def decoded_by_pillow(data):
@@ -178,7 +178,7 @@ def test_decoders_agree_on_the_pixels(decoder, size, sampling, capfd):
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("decoder", DECODERS)
 def test_decoders_make_up_no_coefficients_that_are_zero(decoder, sampling):
-    """They smooth over blocks where a file has not sent low AC coefficients."""
+    """Decoders smooth across blocks if a file has not sent low AC coefficients."""
     quantized = filled(64, 80, sampling)
     rng = np.random.default_rng(0)
     for plane in quantized.planes:
@@ -195,7 +195,7 @@ def test_decoders_make_up_no_coefficients_that_are_zero(decoder, sampling):
 @FEW
 @given(st.integers(0, 2**32), st.sampled_from(SUBSAMPLINGS))
 def test_any_integers_show_as_those_of_the_baseline_file(seed, sampling):
-    """Also far beyond what a picture has, where decoders differ from another."""
+    """The integers are far beyond those of images, where decoders differ."""
     quantized = random_quantized(seed, 43, 51, sampling)
     data = progressive.encode_progressive(quantized)
     plain = jpeg_file.encode(quantized)
@@ -291,7 +291,7 @@ def test_components_that_differ_have_tables_of_their_own():
 
 
 def band_symbols(blocks, start, end):
-    """Yields (symbol, bits after it) of a band by the letter of T.81, G.1.2.2."""
+    """Yields (symbol, bits after it) of a band, as T.81, G.1.2.2 says."""
     ended = 0
     for block in blocks:
         (places,) = np.nonzero(block[start : end + 1])
@@ -323,7 +323,7 @@ def assert_histogram(blocks, start, end):
 
 
 def sparse_blocks(seed, number):
-    """int16 `[number, 64]`, mostly 0."""
+    """Returns int16 `[number, 64]`, mostly 0."""
     rng = np.random.default_rng(seed)
     density = rng.choice([0.001, 0.05, 0.3, 0.9])
     values = np.rint(rng.laplace(0, rng.choice([0.5, 3, 200]), (number, 64)))

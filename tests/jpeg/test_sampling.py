@@ -1,4 +1,4 @@
-"""Tests of learned_jpeg.jpeg.sampling against the planes that libjpeg makes."""
+"""Tests of sampling.py against the planes of libjpeg."""
 
 import jpeglib
 import numpy as np

@@ -1,4 +1,4 @@
-"""Tests of sequential.py: byte for byte what libjpeg-turbo and Pillow write."""
+"""Tests of sequential.py: its bytes are those of libjpeg-turbo and Pillow."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ from tests.jpeg.helpers import FACTORS, SIZES, pillow_jpeg, random_quantized
 
 
 def libjpeg_file(quantized, folder):
-    """The file of libjpeg-turbo, with the numbers of components that JFIF asks for."""
+    """Returns libjpeg-turbo's file, with the component numbers that JFIF asks for."""
     path = folder / "a.jpg"
     tables = np.asarray(quantized.qtables, np.uint16)
     jpeg = jpeglib.from_dct(*quantized.planes, qt=tables)
@@ -58,7 +58,7 @@ def test_bytes_of_every_size_are_those_of_libjpeg(size, sampling, tmp_path):
 
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_bytes_of_extreme_integers_are_those_of_libjpeg(sampling, tmp_path):
-    """The longest codes, the largest differences of DC, runs of all lengths."""
+    """They have the longest codes, the largest differences of DC and all runs."""
     rng = np.random.default_rng(0)
     quantized = random_quantized(0, 90, 75, sampling)
     for fraction in (0.0, 0.02, 0.1, 1.0):
@@ -96,7 +96,7 @@ def test_bytes_do_not_depend_on_how_many_rows_are_written_at_once(
 
 
 def test_a_last_byte_of_ones_is_stuffed(tmp_path):
-    """Blocks whose bits end anywhere in a byte, with ones before the end."""
+    """The bits of these blocks end at any place of a byte, with ones at the end."""
     tables = np.ones((2, 8, 8), np.uint8)
     endings = set()
     for value in range(1, 1024):

@@ -1,4 +1,4 @@
-"""Tests of transform: coefficients of pictures against scipy in float64."""
+"""Tests of transform.py: coefficients against scipy in float64."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from learned_jpeg.jpeg.sampling import factors
 
 
 def reference(picture):
-    """Coefficients `[rows, cols, 8, 8, 3]`, from the formulas of JFIF and T.81."""
+    """Returns coefficients `[rows, cols, 8, 8, 3]` by the formulas of JFIF and T.81."""
     height, width = picture.shape[:2]
     rows, cols = -(-height // 8), -(-width // 8)
     v = np.minimum(np.arange(8 * rows), height - 1)
@@ -38,7 +38,7 @@ def test_gray_has_exactly_no_chroma():
 
 @pytest.mark.parametrize("sampling", ["4:2:2", "4:2:0"])
 def test_chroma_is_that_of_averaged_pixels(sampling):
-    """Of whole blocks; how libjpeg goes on beyond edges: test_differentiable.py."""
+    """Compares whole blocks; test_differentiable.py tests blocks beyond the edges."""
     picture = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     luma, chroma = transform.image_to_dct(picture, sampling)
     v, h = factors(sampling)

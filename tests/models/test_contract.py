@@ -27,7 +27,7 @@ def test_a_model_follows_the_contract(name):
     methods |= {"training_graph"} if traits.is_trained else set()
     methods |= {"features"} if traits.has_trunk else set()
     for method in methods:
-        protocol = contract.TrunkModel if traits.has_trunk else contract.TrainedModel
+        protocol = contract.TrunkModel if traits.has_trunk else contract.TrainableModel
         found, wanted = (
             list(inspect.signature(getattr(c, method)).parameters.items())
             for c in (model_class, protocol)

@@ -1,4 +1,4 @@
-"""Files written by hand, byte by byte, as the standards say."""
+"""Writes PNG and TIFF files byte by byte, as the standards say."""
 
 import struct
 import zlib
@@ -7,7 +7,7 @@ import numpy as np
 
 
 def scene(height, width, channels=3, seed=0):
-    """float64 `[h, w, channels]` in 0..1: smooth, and no channel like another."""
+    """Returns float64 `[h, w, channels]` in 0..1, smooth, with different channels."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width]
     phases, slopes = rng.uniform(0, 6, channels), rng.uniform(0.05, 0.3, (2, channels))
@@ -21,7 +21,7 @@ def png_chunk(name, content):
 
 
 def png_file(rows, width, bits, colour_type, before=b"", after=b""):
-    """A PNG of packed rows `[h, bytes]`, filter 0, with chunks around the pixels."""
+    """Returns a PNG of packed rows `[h, bytes]`, with chunks around the pixels."""
     header = struct.pack(">IIBBBBB", width, len(rows), bits, colour_type, 0, 0, 0)
     return (
         b"\x89PNG\r\n\x1a\n"
@@ -34,7 +34,7 @@ def png_file(rows, width, bits, colour_type, before=b"", after=b""):
 
 
 def packed(samples, bits, order="<"):
-    """Bytes of `[h, n]` samples: rows of 1..12 bits are packed, 16 in `order`."""
+    """Returns the bytes of `[h, n]` samples: up to 12 bits packed, 16 in `order`."""
     if bits == 16:
         return samples.astype(f"{order}u2").tobytes()
     shifts = np.arange(bits - 1, -1, -1)
@@ -43,7 +43,7 @@ def packed(samples, bits, order="<"):
 
 
 def tiff_file(order, *directories):
-    """A TIFF of directories: dicts from tags to values, in `order` "<" or ">".
+    """Returns a TIFF of directories, dicts from tags to values, in `order` "<" or ">".
 
     A value is an integer or a tuple of them (type LONG), bytes (UNDEFINED), a str
     (ASCII), or a list of dicts: directories of their own (SUB_IFDS). Bytes at tag 273
@@ -59,7 +59,7 @@ def tiff_file(order, *directories):
 
 
 def _write_directory(data, order, tags):
-    """Appends a directory; returns its offset, and where that of the next one goes."""
+    """Appends a directory; returns its offset and the place of the next offset."""
     entries = []
     tags = dict(tags)
     if isinstance(tags.get(273), (bytes, list)):
@@ -92,12 +92,12 @@ def _write_directory(data, order, tags):
 
 
 def gray_tiff(order, gray, bits, photometric=1, **more):
-    """One page of gray samples `[h, w]` in one strip."""
+    """Returns a TIFF with a page of gray samples `[h, w]` in one strip."""
     height, width = gray.shape
     return tiff_file(order, page(height, width, bits, photometric, gray, order) | more)
 
 
 def page(height, width, bits, photometric, gray, order="<"):
-    """The tags of one page of gray."""
+    """Returns the tags of a page of gray."""
     tags = {256: width, 257: height, 258: bits, 259: 1, 262: photometric, 277: 1}
     return tags | {273: packed(gray, bits, order), 278: height, 284: 1}

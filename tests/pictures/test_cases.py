@@ -1,6 +1,6 @@
-"""Files that earlier versions got wrong; each stands for a kind of fault.
+"""Tests of files that earlier versions read wrongly, one for each kind of fault.
 
-Truth is taken from the bytes of the files, by readers of their own.
+Expected pixels are taken from the bytes of the files, by separate readers.
 """
 
 import struct
@@ -26,7 +26,7 @@ HEIGHT, WIDTH = 128, 192
 
 
 def png_rows(name, channels, depth=8):
-    """Samples of a PNG without interlace, filters undone here."""
+    """Returns the samples of a PNG without interlace, by undoing the filters."""
     data = (CASES / name).read_bytes()
     at, packed = 8, b""
     while at < len(data):
@@ -46,7 +46,7 @@ def png_rows(name, channels, depth=8):
 
 
 def unfiltered(kind, row, above, step):
-    """One row (PNG, third edition, section 9.2)."""
+    """Undoes the filter of a row (PNG, third edition, section 9.2)."""
     for i in range(len(row)):
         left, corner = (row[i - step], above[i - step]) if i >= step else (0, 0)
         guess = left + above[i] - corner

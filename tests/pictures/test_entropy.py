@@ -40,13 +40,13 @@ def written(path, data):
 
 
 def scan_start(data):
-    """Where the entropy-coded data of the first scan begin."""
+    """Returns the place where the entropy-coded data of the first scan begin."""
     at = data.index(b"\xff\xda")
     return at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
 
 
 def with_broken_codes(data):
-    """Overwrites some entropy-coded data by ones, a code that no table has."""
+    """Overwrites some entropy-coded data with ones, a code that no table has."""
     at = (scan_start(data) + len(data)) // 2
     return data[:at] + b"\xff\0" * 20 + data[at + 40 :]
 

@@ -1,4 +1,4 @@
-"""Tests of image_files: every kind of picture a folder may hold, and every mishap."""
+"""Tests of image_files.py: all kinds of files that a folder may hold, or damage."""
 
 import io
 import os
@@ -46,7 +46,7 @@ def png_chunk(name, content):
 
 
 def png_bytes(pixels, bits, colour_type, before=b"", after=b""):
-    """A PNG written by hand: big-endian samples `[h, w, channels]`, filter 0."""
+    """Returns a PNG file of samples `[h, w, channels]`, without filter."""
     height, width = pixels.shape[:2]
     samples = pixels.astype(">u2" if bits == 16 else np.uint8)
     rows = b"".join(b"\0" + row.tobytes() for row in samples)
@@ -62,7 +62,7 @@ def png_bytes(pixels, bits, colour_type, before=b"", after=b""):
 
 
 def big_endian_tiff(gray, samples_per_pixel=1):
-    """A TIFF written by hand: one strip of 16-bit gray `[h, w]`."""
+    """Returns a TIFF file with one strip of 16-bit gray `[h, w]`."""
     height, width = gray.shape
     raw = gray.astype(">u2").tobytes()
     tags = {256: width, 257: height, 258: 16, 259: 1, 262: 1, 273: 8}
@@ -84,13 +84,13 @@ def written(path, data):
 
 
 def over_white(colour, alpha):
-    """float64 blend; alpha in 0..255."""
+    """Blends with white in float64; alpha is in 0..255."""
     weight = np.asarray(alpha, np.float64)[..., np.newaxis] / 255
     return np.rint(np.asarray(colour) * weight + 255 * (1 - weight))
 
 
 def assert_refused(path, *words):
-    """Both readers raise a UserError of one line that begins with the file's name."""
+    """Checks that both readers raise a UserError of one line that names the file."""
     for read in (read_image, image_size):
         with pytest.raises(UserError) as caught:
             read(path)
@@ -301,7 +301,7 @@ def test_orientation_is_applied_once_and_then_gone(tmp_path, suffix, orientation
 
 
 def test_turned_pictures_are_the_eight_of_the_exif_standard(tmp_path):
-    """Row 0 and column 0 of the file, as EXIF 2.3 names their place on the screen."""
+    """EXIF 2.3 says where row 0 and column 0 of the file are on the screen."""
     rgb = random_rgb(4, 6)
     upright = {
         1: rgb,
@@ -496,7 +496,7 @@ def huge_png(side):
 
 
 def huge_file(kind, side):
-    """A small file of another format that declares side x side px."""
+    """Returns a small file that declares side x side px."""
     buffer = io.BytesIO()
     Image.new("RGB", (1, 1)).save(buffer, kind)
     data = bytearray(buffer.getvalue())
@@ -564,7 +564,7 @@ def test_lack_of_memory_is_reported(tmp_path, monkeypatch):
 
 
 def result_of(read, path):
-    """(what `read` returns or None, the text of its UserError or None)."""
+    """Returns (the result of `read` or None, the text of its UserError or None)."""
     try:
         return read(path), None
     except UserError as error:
@@ -594,7 +594,7 @@ def test_damaged_bytes_give_a_picture_or_one_line(tmp_path_factory, kind, data):
 
 
 def test_pillow_warns_no_user_of_a_command(tmp_path):
-    """A subprocess, since pytest sets warning filters of its own."""
+    """It runs in a subprocess, since pytest sets its own warning filters."""
     image, _ = palette_image()
     saved(tmp_path / "1.png", image, transparency=bytes(12))
     saved(tmp_path / "2.jpg", random_rgb(8, 8), exif=b"Exif\0\0II*\0\x08\0\0\0\x09\0")
@@ -703,7 +703,7 @@ def test_two_stars_reach_every_depth(tmp_path):
 
 
 def test_two_stars_end_where_links_form_a_loop(tmp_path):
-    """Two loops that cross would take glob 2**40 steps."""
+    """Through two loops that cross, glob would take 2**40 steps."""
     touch(tmp_path, "a.png", "x/b.png", "x/y/c.png", ".hidden/d.png", "z/e.PNG")
     for name in ("x/one", "x/two", "x/y/three", "z/four"):
         (tmp_path / name).symlink_to(tmp_path)

@@ -1,4 +1,4 @@
-"""Tests of metadata: blocks come out byte for byte, but for the orientation."""
+"""Tests of metadata.py: blocks are copied byte for byte, except the orientation."""
 
 import io
 import struct
@@ -38,7 +38,7 @@ def segment(marker, payload):
 
 
 def jpeg_with(*parts):
-    """A JPEG file with segments (marker, payload) behind its JFIF header."""
+    """Returns a JPEG file with segments (marker, payload) after its JFIF header."""
     buffer = io.BytesIO()
     Image.fromarray(RGB).save(buffer, "JPEG", quality=95)
     data = buffer.getvalue()
@@ -47,7 +47,7 @@ def jpeg_with(*parts):
 
 
 def segments_of(data):
-    """(marker, payload) of the segments before the pixels: a reader of its own."""
+    """Returns (marker, payload) of the segments before the pixels."""
     found, at = [], 2
     while data[at + 1] != 0xDA:
         length = int.from_bytes(data[at + 2 : at + 4], "big")
@@ -60,7 +60,7 @@ def optimized(pixels):
     return jpeg_file.encode_rgb(pixels, 80, "optimized")
 
 
-# Writers of all kinds of files, since their headers differ.
+# One writer of each kind of file, since their headers differ.
 WRITERS = {
     "standard": lambda pixels: jpeg_file.encode_rgb(pixels, 80),
     "optimized": optimized,
@@ -69,19 +69,19 @@ WRITERS = {
 
 
 def through(path, write=optimized):
-    """Segments of the file that comes out for a file that went in."""
+    """Returns the segments of the file that is written for a file."""
     pixels, found = read_image_and_metadata(path)
     return segments_of(embed(write(pixels), found))
 
 
 def exif(order, orientation=6, *, before=b"", tags=()):
-    """An EXIF block with a maker's name in UTF-8 and whatever is given."""
+    """Returns an EXIF block with a maker's name in UTF-8 and the given tags."""
     entries = {271: b"J\xc3\xb6rg\0", 274: orientation, 33432: b"\xc2\xa9 me\0"}
     return LABEL + tiff_file(order, entries | dict(tags)) + before
 
 
 def with_orientation(block, order, orientation):
-    """The block with another orientation (a LONG in these files)."""
+    """Returns the block with another orientation (a LONG in these files)."""
     entry = struct.pack(f"{order}HHI", 274, 4, 1)
     at = block.index(entry) + len(entry)
     return block[:at] + struct.pack(f"{order}I", orientation) + block[at + 4 :]
@@ -219,7 +219,7 @@ def rgb_tiff(tags):
 
 @pytest.mark.parametrize("tagged", [False, True])
 def test_xmp_and_photoshop_resources_of_tiff_are_kept(tmp_path, tagged):
-    """An orientation in XMP alone turns the picture, one in the tags comes first."""
+    """An orientation in XMP turns the image, unless the tags have one."""
     resources = b"8BIM\4\4\0\0\0\0\0\5title\0"
     tags = {700: PACKET, 34377: resources} | ({274: 8} if tagged else {})
     path = written(tmp_path / "x.tif", rgb_tiff(tags))
@@ -291,7 +291,7 @@ def test_pillow_reads_profile_and_exif_back_equal(size, writer):
 
 
 def test_coefficients_of_a_file_with_many_segments_read_back():
-    """jpeglib itself keeps 50 segments, of which this profile has 62."""
+    """The profile has 62 segments; jpeglib would overrun its 50 slots."""
     plain = optimized(RGB)
     data = embed(plain, Metadata(bytes(4_000_000)))
     found, expected = map(jpeg_file.read_coefficients, (data, plain))
@@ -390,7 +390,7 @@ def test_pictures_of_an_mpo_file_are_named_as_lost(tmp_path, caplog):
 
 
 def gray_profile(gamma):
-    """An ICC profile of gray with a gamma, as small as they come (ICC.1:2010)."""
+    """Returns a minimal ICC profile of gray with a gamma (ICC.1:2010)."""
     curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(gamma * 256)) + b"\0\0"
     white = b"XYZ " + bytes(4) + struct.pack(">iii", 63190, 65536, 54061)
     text = b"desc" + bytes(4) + struct.pack(">I", 2) + b"g\0" + bytes(78)
@@ -408,7 +408,7 @@ def gray_profile(gamma):
 
 
 def srgb_of_linear(light):
-    """IEC 61966-2-1: light 0..1 to sRGB 0..255, float64."""
+    """Converts light in 0..1 to sRGB in 0..255, float64 (IEC 61966-2-1)."""
     low = light <= 0.0031308
     curve = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
     return 255 * np.where(low, 12.92 * light, curve)

@@ -1,4 +1,4 @@
-"""Tests of opening.py: what Pillow opens, whatever the limit of the host is."""
+"""Tests of opening.py: images open as by Pillow, but without the host's limit."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Tests of PNG files: damage beside the pixels does not cost the picture."""
+"""Tests of png.py: damage outside of the pixels does not affect the image."""
 
 import struct
 import zlib

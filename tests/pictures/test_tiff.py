@@ -1,4 +1,4 @@
-"""Tests of TIFF files: every layout comes out right or is refused by name."""
+"""Tests of tiff.py: every layout is read correctly, or refused by name."""
 
 import io
 
@@ -106,7 +106,7 @@ def test_depth_that_cannot_be_read_is_named(tmp_path):
 
 
 def pages(*kinds):
-    """A TIFF whose pages have the brightness 0, 1, ...; a kind is NewSubfileType."""
+    """Returns a TIFF with pages of brightness 0, 1, ...; a kind is a NewSubfileType."""
     directories = [
         page(HEIGHT, WIDTH, 8, 1, np.full((HEIGHT, WIDTH), index)) | {254: kind}
         for index, kind in enumerate(kinds)
@@ -140,7 +140,7 @@ def test_pages_in_a_circle_are_counted_once():
 
 
 def preview(**more):
-    """Tags of a first directory as cameras write it: small, of reduced resolution."""
+    """Returns the tags of a camera's first directory, of reduced resolution."""
     small = page(8, 12, 8, 1, np.zeros((8, 12), int))
     return small | {254: 1} | {int(tag[1:]): value for tag, value in more.items()}
 
@@ -175,7 +175,7 @@ def test_raw_files_are_refused_instead_of_their_preview(tmp_path, name):
 
 
 def test_scans_of_a_camera_and_pyramids_are_no_raw_files(tmp_path):
-    """The maker alone, or smaller pictures below a full one, tell nothing."""
+    """A maker, or smaller images below a full one, do not make a raw file."""
     small = page(8, 12, 8, 1, np.zeros((8, 12), int)) | {254: 1}
     for tags in (full() | {271: "Canon"}, full() | {330: [small]}, preview()):
         path = written(tmp_path / "x.tif", tiff_file("<", tags))

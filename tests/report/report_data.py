@@ -7,6 +7,7 @@ from PIL import Image
 from scipy import ndimage
 
 from evaluation import results
+from evaluation.operating_points import encoding
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
@@ -15,8 +16,8 @@ SIZES = {"a.png": (80, 112), "b c.png": (96, 72), "d.png": (73, 91)}
 QUALITIES = (8, 20, 40, 65, 90)
 BPP_RANGE = (0.5, 4.0)
 RUN = "my-run, optimized, 4:2:0"
-JPEG = "JPEG, default"
-MOZJPEG = "mozjpeg, trellis, 4:2:0"
+JPEG = "JPEG, standard"
+MOZJPEG = "mozjpeg, 4:2:0"
 
 
 def picture_of(name):
@@ -36,8 +37,8 @@ def write_originals(folder):
     return {name: str(folder / name) for name in SIZES}
 
 
-def write_dot(folder, name, settings, encode, originals):
-    """Writes and measures the files of one dot; made-up LPIPS and MS-SSIM."""
+def write_point(folder, name, settings, encode, originals):
+    """Writes and measures the files of a point; LPIPS and MS-SSIM are made up."""
     rows, images = [], []
     (folder / name).mkdir(parents=True)
     for image, path in originals.items():
@@ -55,36 +56,35 @@ def write_dot(folder, name, settings, encode, originals):
             digest = hashlib.sha256(file.read()).hexdigest()
         size = {"height": height, "width": width}
         images.append({"name": image, **size, "sha256": digest})
-    dot = results.DotResults.from_rows(list(originals), rows)
+    point = results.PointResults.from_rows(list(originals), rows)
     key = {"images": images, "checkpoint": "c0ffee" * 8}
     versions = {"pillow": "12"}
-    results.save(str(folder), name, dot, key, settings=settings, versions=versions)
+    results.save(str(folder), name, point, key, settings=settings, versions=versions)
 
 
 def write_results(folder, originals):
     """JPEG, mozjpeg and a run: an `--output_dir` of evaluate.py."""
+    plain = encoding(quantization="round", entropy_coding="standard")
+    small = encoding(
+        quantization="round", entropy_coding="optimized", subsampling="4:2:0"
+    )
+    trellis = {**small, "quantization": "mozjpeg"}
     for q in QUALITIES:
-        write_dot(
+        write_point(
             *(folder / "_output_PIL", f"Q{q}"),
-            {"entropy_coding": "default", "quality": q},
+            {**plain, "quality": q},
             lambda picture, q=q: jpeg_file.encode_rgb(picture, q),
             originals,
         )
-        write_dot(
+        write_point(
             *(folder / "_output", f"mozjpeg_Q{q}"),
-            {
-                **{"entropy_coding": "trellis", "quality": q, "tables": "mozjpeg"},
-                "subsampling": "4:2:0",
-            },
+            {"tables": "mozjpeg", **trellis, "quality": q},
             lambda picture, q=q: jpeg_file.encode_mozjpeg_quality(picture, q),
             originals,
         )
-        write_dot(
+        write_point(
             *(folder / "_output", f"my-run-lambda_{q}"),
-            {
-                **{"script": "ljpeg", "entropy_coding": "optimized", "lmbda": q / 100},
-                "subsampling": "4:2:0",
-            },
+            {"script": "ljpeg", **small, "lmbda": q / 100},
             lambda picture, q=q: jpeg_file.encode_rgb(
                 picture, q, "optimized", sampling="4:2:0"
             ),

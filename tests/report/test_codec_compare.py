@@ -60,7 +60,7 @@ def test_rows_are_the_files_on_the_disk(written):
         pattern = batch["constant_values"][constants.index("encoded_path")]
         fields = names_of(batch["field_descriptions"])
         rows = [dict(zip(fields, row, strict=True)) for row in batch["field_values"]]
-        assert len(rows) == len(curve.dots) * len(report_data.SIZES)
+        assert len(rows) == len(curve.results) * len(report_data.SIZES)
         for row in rows:
             path = folder / pattern.replace("${encoded_name}", row["encoded_name"])
             assert path.stat().st_size == row["encoded_size"]
@@ -73,11 +73,11 @@ def test_metrics_are_numbers_and_a_column_with_gaps_is_left_out(written):
     batch = load(folder, names[0][0])
     fields = names_of(batch["field_descriptions"])
     # MS-SSIM is nan for small pictures, Butteraugli was not measured.
-    assert fields[-3:] == ["psnr", "ssimulacra2", "lpips"]
+    assert fields[-3:] == ["psnr", "lpips", "ssimulacra2"]
     values = np.array([row[-3:] for row in batch["field_values"]])
     wanted = [
-        (v["psnr"][i], v["ssimulacra2"][i], v["lpips"][i])
-        for v in (dot.values for dot in found[0].dots)
+        (v["psnr"][i], v["lpips"][i], v["ssimulacra2"][i])
+        for v in (point.values for point in found[0].results)
         for i in range(len(report_data.SIZES))
     ]
     np.testing.assert_array_equal(values, wanted)

@@ -7,16 +7,21 @@ import numpy as np
 import pytest
 
 from evaluation import curves, results
+from evaluation.operating_points import encoding
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.metrics import registry
 from report import compare
+from tests.evaluation.helpers import read_point
 from tests.paths import SHARED
 
 IMAGES = ["a.png", "b.png"]
 RATES = np.array([0.2, 0.35, 0.6, 0.9, 1.3])
 
+STANDARD = encoding(quantization="round", entropy_coding="standard")
+
 
 def write_curve(folder, part, names, settings, factors, images=IMAGES):
-    """Dots of PSNR 30 + 10 log10(bpp); rates of each image times its factor."""
+    """Points of PSNR 30 + 10 log10(bpp); rates of each image times its factor."""
     for name, rate in zip(names, RATES, strict=True):
         quality = 30 + 10 * np.log10(rate)
         rows = [
@@ -33,7 +38,7 @@ def write_curve(folder, part, names, settings, factors, images=IMAGES):
         results.save(
             str(folder / part),
             name,
-            results.DotResults.from_rows(images, rows),
+            results.PointResults.from_rows(images, rows),
             {"images": [{"name": image} for image in images]},
             settings=settings | setting_of(name),
         )
@@ -48,12 +53,10 @@ def setting_of(name):
 
 @pytest.fixture
 def folders(tmp_path):
-    first, second = tmp_path / "default", tmp_path / "rdoq"
+    first, second = tmp_path / "standard", tmp_path / "search"
     qualities = [f"Q{q}" for q in (5, 10, 20, 40, 70)]
-    write_curve(
-        first, "_output_PIL", qualities, {"entropy_coding": "default"}, (1.0, 1.0)
-    )
-    coding = {"entropy_coding": "optimized", "quantization": "rdoq"}
+    write_curve(first, "_output_PIL", qualities, STANDARD, (1.0, 1.0))
+    coding = {**STANDARD, "entropy_coding": "optimized", "quantization": "search"}
     names = [f"my-run-lambda_{i}" for i in range(5)]
     write_curve(second, "_output", names, coding, (0.5, 0.9))
     return [str(first), str(second)]
@@ -69,9 +72,9 @@ def test_table_has_the_bd_rates_of_the_means_and_the_worst_image(
     monkeypatch, capsys, folders
 ):
     text = run(monkeypatch, capsys, folders)
-    assert "against JPEG, default, 0.2 to 1.2 bpp, of SSIMULACRA2" in text
+    assert "against JPEG, standard, 0.2 to 1.2 bpp, of SSIMULACRA2" in text
     # Every rate is 0.7 of the anchor's at the same quality; image b takes 0.9.
-    assert rows_of(text, "my-run, optimized, rdoq")[0] == [
+    assert rows_of(text, "my-run, optimized, search")[0] == [
         *["-30.0 %"] * 4,
         "b -10.0 %",
     ]
@@ -88,14 +91,20 @@ def test_worst_image_is_of_the_rates_that_are_compared():
             values |= {"ms-ssim": 1 - 0.05 / (1 + rate), "lpips": 0.5 / (1 + rate)}
             values["ssimulacra2"] = 70 - 20 / rate
             rows = [{**values, "bpp": rate * factor} for factor in own]
-            means.append(results.DotResults.from_rows(["a.png", "b.png"], rows))
+            means.append(results.PointResults.from_rows(["a.png", "b.png"], rows))
         return curves.Compared("x", "x", "run", [], [m.means() for m in means], means)
 
     ones = np.ones(rates.size)
     high = np.where(rates > 1, 0.95, 0.5)
     anchor, other = curve([ones, ones]), curve([0.8 * ones, high])
-    assert compare._cells(anchor, other, ["psnr"], (0.2, 0.8))[-1] == "a -20.0 %"
-    assert compare._cells(anchor, other, ["psnr"], (1.5, 8))[-1] == "b -5.0 %"
+    assert (
+        compare._cells(anchor, other, [registry.get("psnr")], (0.2, 0.8))[-1]
+        == "a -20.0 %"
+    )
+    assert (
+        compare._cells(anchor, other, [registry.get("psnr")], (1.5, 8))[-1]
+        == "b -5.0 %"
+    )
 
 
 def rows_of(text, label):
@@ -106,7 +115,7 @@ def rows_of(text, label):
 
 def test_table_has_the_means_of_every_lambda(monkeypatch, capsys, folders):
     text = run(monkeypatch, capsys, folders)
-    rows = rows_of(text, "my-run, optimized, rdoq")[1:]
+    rows = rows_of(text, "my-run, optimized, search")[1:]
     assert len(rows) == 5
     for index, (rate, row) in enumerate(zip(RATES, rows, strict=True)):
         expected = [
@@ -173,17 +182,21 @@ def test_published_curves_stand_beside_ours(monkeypatch, capsys, folders, publis
     assert "Without" not in text
 
 
-def test_dots_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
+def test_points_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
     monkeypatch, capsys, folders, tmp_path
 ):
-    for path in (tmp_path / "rdoq" / "_output").glob("*.csv"):
-        columns = (line.split(",")[:-1] for line in path.read_text().splitlines())
-        path.write_text("".join(",".join(cells) + "\n" for cells in columns))
+    for path in (tmp_path / "search" / "_output").glob("*.csv"):
+        record, point = results.read_record(path.with_suffix("")), read_point(path)
+        point.values.pop("ssimulacra2")
+        folder = str(path.parent)
+        settings = record["settings"]
+        results.save(folder, path.stem, point, record["key"], settings=settings)
     text = run(monkeypatch, capsys, [*folders, "--figure_dir", str(tmp_path / "f")])
-    bd_rates, *means = rows_of(text, "my-run, optimized, rdoq")
+    bd_rates, *means = rows_of(text, "my-run, optimized, search")
     assert bd_rates[:4] == [*["-30.0 %"] * 3, "no values"]
-    assert len(means) == 5 and {row[-1] for row in means} == {""}
-    note = "Without ssimulacra2: my-run, optimized, rdoq, 0 and 4 more, measured"
+    # None of the learned curves has it: no column, and one figure of the anchor only.
+    assert len(means) == 5 and {len(row) for row in means} == {5}
+    note = "Without ssimulacra2: my-run, optimized, search, 0 and 4 more, measured"
     assert text.count("Without") == text.count(note) == 1
 
 
@@ -269,24 +282,24 @@ def test_only_chooses_and_orders(monkeypatch, capsys, folders, published):
     argv = [*folders, "--published", published, "--only"]
     text = run(monkeypatch, capsys, [*argv, "no LPIPS", "my-run"])
     labels = re.findall(r"^\| (\w.*?) +\|", text, re.M)
-    assert labels[:3] == ["curve", "no LPIPS", "my-run, optimized, rdoq"]
+    assert labels[:3] == ["curve", "no LPIPS", "my-run, optimized, search"]
     assert "mozjpeg" not in text
-    text = run(monkeypatch, capsys, [*argv, "my-run, optimized, rdoq"])
-    assert len(rows_of(text, "my-run, optimized, rdoq")) == 6
+    text = run(monkeypatch, capsys, [*argv, "my-run, optimized, search"])
+    assert len(rows_of(text, "my-run, optimized, search")) == 6
     monkeypatch.setattr("sys.argv", ["compare.py", *argv, "my-ran"])
-    with pytest.raises(UserError, match="--only my-ran.*my-run, optimized, rdoq"):
+    with pytest.raises(UserError, match="--only my-ran.*my-run, optimized, search"):
         compare.main()
 
 
 def test_jpeg_of_a_coding_stands_there_once(monkeypatch, capsys, folders, tmp_path):
-    for name, coding in (("again", "default"), ("third", "optimized")):
+    for name, coding in (("again", "standard"), ("third", "optimized")):
         qualities = [f"Q{q}" for q in (5, 10, 20, 40, 70)]
-        settings = {"entropy_coding": coding}
+        settings = {**STANDARD, "entropy_coding": coding}
         write_curve(tmp_path / name, "_output_PIL", qualities, settings, (0.8, 0.8))
     folders += [str(tmp_path / name) for name in ("again", "third", "third")]
     text = run(monkeypatch, capsys, folders)
     assert len(rows_of(text, "JPEG, optimized")) == 1
-    assert not rows_of(text, "JPEG, default")
+    assert not rows_of(text, "JPEG, standard")
 
 
 def test_first_folder_without_jpeg_is_a_user_error(monkeypatch, folders):
@@ -298,8 +311,7 @@ def test_first_folder_without_jpeg_is_a_user_error(monkeypatch, folders):
 def test_other_test_images_are_a_user_error(monkeypatch, folders, tmp_path):
     other = tmp_path / "other"
     names = [f"my-run-lambda_{i}" for i in range(5)]
-    coding = {"entropy_coding": "default"}
-    write_curve(other, "_output", names, coding, (1.0, 1.0), ["a.png", "c.png"])
+    write_curve(other, "_output", names, STANDARD, (1.0, 1.0), ["a.png", "c.png"])
     monkeypatch.setattr("sys.argv", ["compare.py", folders[0], str(other)])
     with pytest.raises(UserError, match="other test images"):
         compare.main()
@@ -307,18 +319,18 @@ def test_other_test_images_are_a_user_error(monkeypatch, folders, tmp_path):
 
 def test_jpeg_of_another_folder_is_no_anchor(monkeypatch, folders):
     monkeypatch.setattr("sys.argv", ["compare.py", *folders[::-1]])
-    with pytest.raises(UserError, match="rdoq: no _output_PIL"):
+    with pytest.raises(UserError, match="search: no _output_PIL"):
         compare.main()
 
 
-def test_a_dot_that_is_being_measured_is_left_out(folders, tmp_path):
-    (tmp_path / "rdoq" / "_output" / "my-run-lambda_2.pickle").unlink()
+def test_a_point_that_is_being_measured_is_left_out(folders, tmp_path):
+    (tmp_path / "search" / "_output" / "my-run-lambda_2.json").unlink()
     (curve,) = curves.read_curves(folders[1])
     assert curve.settings == ["0", "0.01", "0.03", "0.04"]
 
 
 def test_a_model_without_settings_has_no_lambda(tmp_path):
-    coding = {"entropy_coding": "default", "lmbda": None}
+    coding = {**STANDARD, "lmbda": None}
     names = [f"old-lambda_{i}" for i in range(5)]
     write_curve(tmp_path, "_output", names, coding, (1.0, 1.0))
     for path in (tmp_path / "_output").glob("*.json"):
@@ -330,7 +342,7 @@ def test_a_model_without_settings_has_no_lambda(tmp_path):
 
 
 def test_half_a_record_is_a_user_error(folders, tmp_path):
-    (tmp_path / "rdoq" / "_output" / "my-run-lambda_2.csv").write_text("image,bpp\n")
+    (tmp_path / "search" / "_output" / "my-run-lambda_2.csv").write_text("image,bpp\n")
     with pytest.raises(UserError, match=r"my-run-lambda_2\.json.*evaluate again"):
         curves.read_curves(folders[1])
 
@@ -345,9 +357,9 @@ def test_run_is_named_without_its_lambda(folder):
 
 def test_small_lambdas_make_one_curve(tmp_path):
     names = [f"run-lambda_{i}e-{i + 1}" for i in range(5)]
-    write_curve(tmp_path, "_output", names, {"entropy_coding": "default"}, (1.0, 1.0))
+    write_curve(tmp_path, "_output", names, STANDARD, (1.0, 1.0))
     (curve,) = curves.read_curves(str(tmp_path))
-    assert curve.label == "run, default" and len(curve.dots) == 5
+    assert curve.label == "run, standard" and len(curve.results) == 5
 
 
 @pytest.mark.parametrize(
@@ -378,7 +390,7 @@ def test_odd_published_curves_are_one_line(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    "settings", [[], "x", None, {}, {"entropy_coding": "default", "quality": "high"}]
+    "settings", [[], "x", None, {}, {**STANDARD, "quality": "high"}]
 )
 def test_odd_settings_of_a_record_are_one_line(folders, settings):
     path = f"{folders[0]}/_output_PIL/Q5.json"

@@ -1,13 +1,13 @@
 """crops.py: what stands side by side has about as many bits."""
 
-import types
-
 import numpy as np
 import pytest
 from PIL import Image
 
 import arg_parser
 import ljpeg
+from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
+from learned_jpeg.codec.trained import Networks
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from report import crops
@@ -29,7 +29,7 @@ def run(tmp_path_factory, photo):
         argv = (
             f"--checkpoint_dir {folder}/{name}/train train --patchsize 32 "
             f"--batchsize 2 --lambda 0.{name[8:]} --table_init {entry} --table_lr 1e-9 "
-            "--last_step 1 --rate_model rdoq --train_glob"
+            "--last_step 1 --rate_model search --train_glob"
         )
         train(
             ljpeg.LJPEG,
@@ -49,13 +49,13 @@ def test_figure_is_of_the_files_it_says(monkeypatch, tmp_path, photo, run):
     figure = crops.crops_figure
     monkeypatch.setattr(crops, "crops_figure", keep)
     output = tmp_path / "figures" / "crops.png"
-    argv = [f"{photo}:30,20,48", f"{photo}:0,0,80", "--rdoq", run, "-o", output]
+    argv = [f"{photo}:30,20,48", f"{photo}:0,0,80", "--searched", run, "-o", output]
     monkeypatch.setattr("sys.argv", ["crops.py", *map(str, argv)])
     assert crops.main() == 0
     assert Image.open(output).width > 800
     assert drawn["crops"] == [(str(photo), 30, 20, 48), (str(photo), 0, 0, 80)]
     titles, files = zip(*drawn["columns"], strict=True)
-    assert titles == (f"{run.name}, rdoq", "JPEG 4:2:0", "mozjpeg")
+    assert titles == (f"{run.name}, searched", "JPEG 4:2:0", "mozjpeg")
     for ours, plain, mozjpeg in zip(*files, strict=True):
         # Files of another coding; qualities are less than 10 % apart at this size.
         assert len(ours) <= len(plain) < 1.15 * len(ours)
@@ -64,9 +64,9 @@ def test_figure_is_of_the_files_it_says(monkeypatch, tmp_path, photo, run):
 
 @pytest.mark.parametrize("target_bpp, entry", [(9, 20), (0.1, 60)])
 def test_the_lambda_closest_to_the_target_is_taken(photo, run, target_bpp, entry):
-    graphs = crops.Codecs("float32", crops.Quantization("round", "optimized"))
-    pictures = [crops.read_image(str(photo))]
-    (data,) = crops.closest_files(graphs, str(run), pictures, target_bpp)
+    options = EncodeOptions(quantization="round", tune=OWN_LOSS)
+    pictures, networks = [crops.read_image(str(photo))], Networks("float32")
+    (data,) = crops.closest_files(str(run), options, networks, pictures, target_bpp)
     table = jpeg_file.read_coefficients(data).qtables
     np.testing.assert_array_equal(table, entry)
 
@@ -116,12 +116,11 @@ def test_smallest_file_of_at_least_a_size(photo):
 
 
 def test_a_folder_that_is_not_one_run_is_a_user_error(tmp_path):
-    graphs = types.SimpleNamespace()
     for name in ("one", "two"):
         (tmp_path / "batch" / name / "lambda_01").mkdir(parents=True)
     for folder in (tmp_path / "missing", tmp_path / "batch"):
         with pytest.raises(UserError, match="folder of one run"):
-            crops.closest_files(graphs, str(folder), [], 1.0)
+            crops.closest_files(str(folder), crops._SEARCHED, Networks(), [], 1.0)
 
 
 def test_errors_of_a_run_name_it(monkeypatch, photo, run, tmp_path):
@@ -137,7 +136,7 @@ def test_output_that_cannot_be_is_refused_before_any_work(monkeypatch, tmp_path,
     picture = tmp_path / "b.png"
     Image.new("RGB", (9, 9)).save(picture)
     before = picture.read_bytes()
-    argv = [f"{picture}:0,0,9", "--rdoq", tmp_path, "-o", tmp_path / name]
+    argv = [f"{picture}:0,0,9", "--searched", tmp_path, "-o", tmp_path / name]
     monkeypatch.setattr("sys.argv", ["crops.py", *map(str, argv)])
     with pytest.raises(UserError, match=f"-o .*{name}"):
         crops.main()
@@ -147,4 +146,4 @@ def test_output_that_cannot_be_is_refused_before_any_work(monkeypatch, tmp_path,
 def test_a_run_has_to_be_named(capsys):
     with pytest.raises(SystemExit, match="2"):
         arg_parser.parse_crops(["a.png:0,0,9"])
-    assert "--rdoq or --refined, or --search" in capsys.readouterr().err
+    assert "--searched or --refined, or --search" in capsys.readouterr().err

@@ -94,7 +94,7 @@ def test_scatter_is_at_one_quality(made, found):
     scatter = found.scatter("ssimulacra2")
     for curve in curves.read_curves(str(made[0])):
         for index, name in enumerate(scatter["images"]):
-            scores = [dot.values["ssimulacra2"][index] for dot in curve.dots]
+            scores = [point.values["ssimulacra2"][index] for point in curve.results]
             place = int(np.searchsorted(scores, scatter["level"]))
             sizes = [
                 os.path.getsize(os.path.join(stem, name.replace(".png", ".jpg"))) / 1000
@@ -203,7 +203,7 @@ def test_page_is_one_file_that_needs_no_network(page):
     assert "a &lt; b" in text and "x &amp; y" in text
 
 
-def test_page_links_to_the_files_of_every_dot(page, made):
+def test_page_links_to_the_files_of_every_point(page, made):
     text, _, folder = page
     links = re.findall(r'href="([^"#]+\.(?:csv|json))"', text)
     assert len(links) == 2 * 3 * len(report_data.QUALITIES) + 1

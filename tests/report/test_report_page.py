@@ -288,7 +288,7 @@ def test_link_to_the_worst_image_lands_there(page):
     assert image in page.locator(".pane img").first.get_attribute("alt")
 
 
-def test_a_dot_of_the_scatter_shows_its_image(page):
+def test_a_point_of_the_scatter_shows_its_image(page):
     page.locator("#images").scroll_into_view_if_needed()
     point = (
         page.locator("#scatter .scatterlayer .trace").first.locator("path.point").nth(1)

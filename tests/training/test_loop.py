@@ -21,7 +21,8 @@ import ljpeg
 import ljpeg_attention
 import weights
 from image_utils import get_std_jpeg_qtable
-from learned_jpeg.codec.codecs import Codecs
+from learned_jpeg.codec.options import EncodeOptions
+from learned_jpeg.codec.trained import Networks, TrainedModel
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.models import folders
@@ -136,6 +137,13 @@ def trainer(model, args):
         with tf.Session(config=devices.session_config()) as session:
             made.initialize(session, None)
             yield made, session
+
+
+@contextlib.contextmanager
+def restored(folder):
+    """Yields the codec of a checkpoint that rounds."""
+    with TrainedModel.load(str(folder), networks=Networks("float32")) as model:
+        yield model.codec(EncodeOptions(quantization="round"))
 
 
 def first_batch(args):
@@ -360,10 +368,9 @@ def test_a_training_at_another_subsampling_makes_such_files(
     assert loop.train(model, args) == 0
     assert "summary" not in caplog.text
     assert {"psnr", "bpp"} < set(events(tmp_path / "train")[2])
-    prefix = folders.find_checkpoint(str(tmp_path / "train"))
-    with Codecs("float32").restore(prefix, {model.NAME: model}) as codec:
-        quantized = codec.quantize(smooth_picture(0, 37, 53), 25)
-    assert quantized.sampling == (sampling or "4:2:0")
+    with restored(tmp_path / "train") as codec:
+        data = codec.encode(smooth_picture(0, 37, 53), 25)
+    assert jpeg_file.read_coefficients(data).sampling == (sampling or "4:2:0")
     with pytest.raises(UserError, match="--subsampling"):
         loop.train(model, parse(model, last_step=3, **flags | {"subsampling": "4:4:4"}))
 
@@ -780,19 +787,11 @@ def test_training_on_cached_features_goes_on_bit_for_bit(parse, tmp_path, caplog
     assert folders.load_record(args.checkpoint_dir)["freeze_vgg"]
 
 
-def codec_of(folder):
-    model = ljpeg_attention.LJPEGAttention
-    settings = folders.load_settings(folder, model.NAME)
-    prefix = folders.find_checkpoint(folder)
-    return Codecs("float32").make(model, settings, prefix)
-
-
 def edited_by(folder, picture):
-    with codec_of(str(folder)) as trained:
-        return trained.edit(picture)
+    with restored(folder) as codec:
+        return codec.model.code(picture, 0, edited=True)[1]
 
 
-@pytest.mark.slow
 def test_frozen_trunk_is_left_out_of_the_checkpoint_and_restored_from_its_file(
     parse, tmp_path, monkeypatch, smooth_picture
 ):
@@ -829,8 +828,8 @@ def test_trained_trunk_is_restored_from_the_checkpoint_alone(
         raise AssertionError("the weights are in the checkpoint")
 
     monkeypatch.setattr(ljpeg_attention, "imagenet_weights", fail)
-    with codec_of(str(tmp_path / "train")) as trained:
-        trained.quantize(smooth_picture(9, 40, 24))
+    with restored(tmp_path / "train") as codec:
+        codec.encode(smooth_picture(9, 40, 24))
 
 
 # Summaries

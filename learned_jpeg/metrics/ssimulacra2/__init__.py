@@ -29,6 +29,7 @@ METRIC = Metric(
     higher_is_better=True,
     order=50,
     rank=10,
+    in_overview=True,
     bd_range=(30.0, 80.0),  # a score of 0 is no image that anybody would keep
     in_captions=True,
     caption_decimals=1,
