@@ -350,6 +350,8 @@ def test_options_of_a_model_are_checked(tables_dir):
     model = lj.load_model(tables_dir)
     with pytest.raises(lj.UserError, match="tables of its own"):
         lj.encode(PIXELS, model=model, quality=50)
+    with pytest.raises(lj.UserError, match="target bytes: .* quantization search"):
+        lj.encode(PIXELS, model=model, target=lj.Bytes(50_000))
     with pytest.raises(TypeError, match="qality"):
         lj.save(PIXELS, "a.jpg", qality=50)
 

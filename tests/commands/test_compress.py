@@ -1,6 +1,7 @@
 """Tests of the commands `compress` and `export`: the files that a user gets."""
 
 import io
+import json
 import logging
 import math
 import os
@@ -15,6 +16,8 @@ import tensorflow.compat.v1 as tf
 from PIL import Image, ImageCms
 
 import arg_parser
+import google_baseline
+from google_baseline import GoogleBaseline
 from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.commands import run as commands
@@ -29,7 +32,8 @@ from tests.commands.helpers import (
     save_png,
 )
 from tests.paths import ROOT
-from tests.tables_models import asymmetric_tables
+from tests.records import record_of
+from tests.tables_models import asymmetric_tables, write_tables_model
 from training.differentiable import rgb_to_dct
 
 ORIENTATION = 274
@@ -567,6 +571,32 @@ def test_target_bpp_takes_the_largest_quality_that_fits(tmp_path, coding):
         assert compress_pil(path, *flags, "--force") == 0
         largest = max(q for q, s in enumerate(sizes) if s <= size)
         assert (tmp_path / "a.jpg").read_bytes() == files[largest]
+
+
+def test_a_model_with_a_quality_meets_a_target_by_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(google_baseline, "ResConvLayer", lambda name, dtype: filter_of)
+    folder = write_tables_model(tmp_path / "run" / "lambda_1", asymmetric_tables(9))
+    record = json.dumps(record_of("google_baseline"))
+    (folder / "settings.json").write_text(record)
+    path = save_png(tmp_path / "a.png", 40, 56)
+
+    def compress_google(folder, *flags):
+        argv = ["--checkpoint_dir", folder, "compress", path, *flags, "--force"]
+        args = arg_parser.parse_model(GoogleBaseline, [str(word) for word in argv])
+        return commands.run(GoogleBaseline, args)
+
+    for flags in (["--target_bpp", 3], ["--target_psnr", 30], ["--quality", 40]):
+        assert compress_google(folder, *flags) == 0
+        found = (tmp_path / "a.jpg").read_bytes()
+        assert compress_pil(path, *flags, "--force") == 0
+        assert (tmp_path / "a.jpg").read_bytes() == found
+    with pytest.raises(UserError, match="run: holds lambda_. folders; name one"):
+        compress_google(tmp_path / "run", "--target_bpp", 3)
+
+
+def filter_of(x, training):
+    """Stands for a network that changes nothing."""
+    return x
 
 
 def test_target_bpp_chooses_for_each_image(tmp_path, capsys):
