@@ -190,10 +190,8 @@ def test_images_of_any_mode_show_what_they_showed(kind):
 
 def test_metadata_of_a_pillow_image_are_kept_or_not(tmp_path, image):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(image).save(
-        *(tmp_path / "a.jpg",),
-        **{"icc_profile": profile, "comment": b"mine", "dpi": (300, 300)},
-    )
+    carried = {"icc_profile": profile, "comment": b"mine", "dpi": (300, 300)}
+    Image.fromarray(image).save(tmp_path / "a.jpg", **carried)
     for metadata in (True, False):
         data = lj.encode(Image.open(tmp_path / "a.jpg"), tune="psnr", metadata=metadata)
         with Image.open(io.BytesIO(data)) as coded:

@@ -46,10 +46,8 @@ def run(tmp_path):
 @pytest.fixture
 def photo(tmp_path):
     """A crop of odd size, as a file."""
-    picture = Image.open(sorted(EXAMPLE_IMAGES.glob("*.png"))[0]).crop(
-        (40, 30, 203, 141)
-    )
-    picture.save(tmp_path / "photo.png")
+    image = Image.open(sorted(EXAMPLE_IMAGES.glob("*.png"))[0]).crop((40, 30, 203, 141))
+    image.save(tmp_path / "photo.png")
     return tmp_path / "photo.png"
 
 
@@ -66,10 +64,16 @@ def tables_in_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     "words",
     [
-        *([f"{name}.py"] for name in ("ljpeg", "ljpeg_attention", "ljpeg_PIL")),
-        *([f"{name}.py"] for name in ("google_baseline", "compress", "evaluate")),
-        *(["-m", f"evaluation.{name}"] for name in ("rate_check", "loss_curves")),
-        *(["-m", f"report.{name}"] for name in ("compare", "crops")),
+        ["ljpeg.py"],
+        ["ljpeg_attention.py"],
+        ["ljpeg_PIL.py"],
+        ["google_baseline.py"],
+        ["compress.py"],
+        ["evaluate.py"],
+        ["-m", "evaluation.rate_check"],
+        ["-m", "evaluation.loss_curves"],
+        ["-m", "report.compare"],
+        ["-m", "report.crops"],
         ["ljpeg_attention.py", "train"],
         ["ljpeg.py", "compress"],
     ],
