@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 
+from learned_jpeg.common.errors import UserError
+
 _LOCK = threading.RLock()
 
 
@@ -29,6 +31,18 @@ def __getattr__(name):
 
 
 def _load():
+    try:
+        return _loaded()
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "tensorflow":
+            raise  # an installation that is broken
+        raise UserError(
+            "TensorFlow is not installed, which trainings and models with a network "
+            'need; run pip install ".[train]" in a clone of the repository'
+        ) from error
+
+
+def _loaded():
     with _LOCK:
         is_quiet = "TF_CPP_MIN_LOG_LEVEL" not in os.environ
         if is_quiet:

@@ -108,6 +108,11 @@ def encode(
         quantization = "round" if model else "search"
     if tune is None and model:
         tune = OWN_LOSS
+    if target and model and quantization != "search" and not model.takes_quality:
+        raise UserError(
+            f"target {target.name}: without a search this model makes one file only; "
+            "pass quantization search"
+        )
     options = EncodeOptions(
         quality=quality,
         lmbda=lmbda,

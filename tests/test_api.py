@@ -190,10 +190,8 @@ def test_images_of_any_mode_show_what_they_showed(kind):
 
 def test_metadata_of_a_pillow_image_are_kept_or_not(tmp_path, image):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    Image.fromarray(image).save(
-        *(tmp_path / "a.jpg",),
-        **{"icc_profile": profile, "comment": b"mine", "dpi": (300, 300)},
-    )
+    carried = {"icc_profile": profile, "comment": b"mine", "dpi": (300, 300)}
+    Image.fromarray(image).save(tmp_path / "a.jpg", **carried)
     for metadata in (True, False):
         data = lj.encode(Image.open(tmp_path / "a.jpg"), tune="psnr", metadata=metadata)
         with Image.open(io.BytesIO(data)) as coded:
@@ -350,6 +348,8 @@ def test_options_of_a_model_are_checked(tables_dir):
     model = lj.load_model(tables_dir)
     with pytest.raises(lj.UserError, match="tables of its own"):
         lj.encode(PIXELS, model=model, quality=50)
+    with pytest.raises(lj.UserError, match="target bytes: .* quantization search"):
+        lj.encode(PIXELS, model=model, target=lj.Bytes(50_000))
     with pytest.raises(TypeError, match="qality"):
         lj.save(PIXELS, "a.jpg", qality=50)
 
@@ -388,6 +388,21 @@ def test_import_loads_and_changes_nothing():
             assert "nothing" in str(error)
     """
     assert python(code).stdout == ""
+
+
+def test_a_model_with_a_network_leaves_the_host_alone():
+    """Its script is a command as well, which changes the process of a command."""
+    folder = ROOT / "example_experiments" / "attention_entropy_mse" / "lambda_0002"
+    code = f"""
+        import os, sys
+        import learned_jpeg as lj
+        os.environ.pop("OPENBLAS_NUM_THREADS", None)
+        before = dict(os.environ), sys.excepthook
+        assert not lj.load_model({str(folder)!r}).takes_quality
+        assert "ljpeg_attention" in sys.modules
+        assert (dict(os.environ), sys.excepthook) == before
+    """
+    python(code)
 
 
 def test_nothing_is_printed_where_notes_are_logged(tmp_path):

@@ -48,7 +48,9 @@ COMPRESS = {
     "skip_existing": False,
     "keep_smaller": True,
     "json": None,
-    **{"files_from": None, "shard": None, "missing": False},
+    "files_from": None,
+    "shard": None,
+    "missing": False,
     "strip_metadata": False,
     "lenient": False,
     "max_megapixels": 200,
@@ -176,8 +178,12 @@ def test_defaults_of_evaluate():
         "bpp_range": [0.2, 1.2],
         "shard": None,
         "output_dir": "b",
-        **{"mozjpeg": False, "search": None, "qualities": []},
-        **{"published": [], "report": None, "self_contained": False},
+        "mozjpeg": False,
+        "search": None,
+        "qualities": [],
+        "published": [],
+        "report": None,
+        "self_contained": False,
     }
 
 

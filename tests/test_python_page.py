@@ -1,5 +1,6 @@
 """The Python of the documentation runs, and writes what the text says."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 from PIL import Image
 
+import learned_jpeg
 from tests.paths import EXAMPLE_IMAGES, ROOT
 
 BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -78,20 +80,14 @@ def test_the_page_runs_from_top_to_bottom(tmp_path):
 
 
 def test_names_of_the_package_are_those_of_the_page():
-    import learned_jpeg
-
     text = (ROOT / "docs" / "python.md").read_text("utf-8")
     names = set(re.findall(r"\blj\.([A-Za-z_]+)", text))
     assert names <= set(learned_jpeg.__all__)
-    # What is left has no use without a documentation string.
+    # The two are what its functions return and take apart.
     assert set(learned_jpeg.__all__) - names <= {"EncodeOptions", "TrainedModel"}
 
 
 def test_options_of_the_page_are_those_of_encode():
-    import inspect
-
-    import learned_jpeg
-
     text = (ROOT / "docs" / "python.md").read_text("utf-8")
     table = text.partition("\n| option |")[2].partition("\n\n")[0]
     options = re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)

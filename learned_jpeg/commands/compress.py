@@ -124,27 +124,29 @@ def _opened_encoder(args, script, stack):
     if args.checkpoint_dir is None:
         models = [TrainedModel(ModelSettings(script or "ljpeg_PIL"))]
     else:
-        models = [
-            TrainedModel.load(folder, script, networks)
-            for folder in _checkpoint_folders(args, options)
-        ]
+        models = _loaded_models(args, options, script, networks)
     return Encoder(options, [stack.enter_context(model) for model in models])
 
 
-def _checkpoint_folders(args, options):
-    """Returns the folder of the flag; for a target, the folders of its run."""
-    folder = args.checkpoint_dir
-    if options.target is None:
-        return [folder]
+def _loaded_models(args, options, script, networks):
+    """Returns the model of the flag's folder; for a target, the models of its run."""
+    folder, target = args.checkpoint_dir, options.target
+    if target is None:
+        return [TrainedModel.load(folder, script, networks)]
     runs = sorted(glob.glob(os.path.join(glob.escape(folder), "lambda_*")))
-    if runs:
-        return runs
-    if options.quantization == "search":
-        return [folder]
-    raise UserError(
-        f"--target_{options.target.name}: no lambda_* folders in {folder} to choose "
-        "from; pass the folder of a run, or --quantization search"
-    )
+    models = [TrainedModel.load(f, script, networks) for f in runs or [folder]]
+    takes_quality = models[0].takes_quality
+    if takes_quality and runs:
+        raise UserError(
+            f"{folder}: holds lambda_* folders; name one of them, since this model "
+            "meets a target by its quality"
+        )
+    if not (takes_quality or runs or options.quantization == "search"):
+        raise UserError(
+            f"--target_{target.name}: no lambda_* folders in {folder} to choose "
+            "from; pass the folder of a run, or --quantization search"
+        )
+    return models
 
 
 def _plan(args):

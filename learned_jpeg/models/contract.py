@@ -7,8 +7,11 @@ class: its `NAME` and its `TRAITS`.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-from collections.abc import Callable, Sequence
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol, TypeAlias
 
@@ -200,6 +203,18 @@ class TrunkModel(TrainableModel, Protocol):
         ...
 
 
+@contextlib.contextmanager
+def _unchanged_process() -> Iterator[None]:
+    """Undoes what a script, which is a command as well, changes of its process."""
+    hook, variables = sys.excepthook, dict(os.environ)
+    try:
+        yield
+    finally:
+        sys.excepthook = hook
+        for name in os.environ.keys() - variables.keys():
+            del os.environ[name]
+
+
 def load_model_class(name: str) -> type[Model]:
     """Imports the script of a model and returns its class.
 
@@ -213,7 +228,8 @@ def load_model_class(name: str) -> type[Model]:
         raise UserError(f"{name}: no such model; choose one of {', '.join(MODELS)}")
     entry = MODELS[name]
     try:
-        module = importlib.import_module(entry.script)
+        with _unchanged_process():
+            module = importlib.import_module(entry.script)
     except ModuleNotFoundError as error:
         raise UserError(
             f"{name}.py: cannot be imported (no module {error.name}); models with a "

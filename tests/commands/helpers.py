@@ -1,4 +1,4 @@
-"""Pictures and checkpoints for the tests of the commands."""
+"""Images and checkpoints for the tests of the commands."""
 
 import numpy as np
 import tensorflow.compat.v1 as tf
@@ -24,8 +24,8 @@ def photograph(height, width, seed=0):
         spectrum = np.fft.fft2(rng.normal(size=(height, width))) / frequency
         plane = np.fft.ifft2(spectrum).real
         planes.append((plane - plane.mean()) / max(plane.std(), 1e-9))
-    picture = 128 + 45 * np.tensordot(planes, mixing, (0, 1)).reshape(height, width, 3)
-    return np.clip(np.round(picture), 0, 255).astype(np.uint8)
+    image = 128 + 45 * np.tensordot(planes, mixing, (0, 1)).reshape(height, width, 3)
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
 def save_png(path, height=40, width=56, seed=0):
@@ -52,7 +52,7 @@ def write_checkpoint(folder, tables, lmbda=0.01, step=7):
 
 
 def train(model_class, folder):
-    """Trains 3 steps on synthetic pictures; returns the checkpoint folder."""
+    """Trains 3 steps on synthetic images; returns the checkpoint folder."""
     for seed in range(2):
         save_png(folder / "images" / f"{seed}.png", 72, 80, seed)
     argv = f"--checkpoint_dir {folder / 'train'} train --batchsize 2 --patchsize 64 "

@@ -32,7 +32,7 @@ def share(index, count, *argv):
 
 @pytest.fixture
 def photos(tmp_path, monkeypatch):
-    """Paths of ten pictures in a tree, also in the file `list` beside it."""
+    """Paths of ten images in a tree, also in the file `list` beside it."""
     monkeypatch.chdir(tmp_path)
     paths = [f"in/{'ab'[i % 2]}/{i}.png" for i in range(10)]
     for seed, path in enumerate(paths):
@@ -138,7 +138,7 @@ def test_a_call_killed_after_a_file_and_in_a_line_loses_nothing(photos, capsys):
     assert collections.Counter(r.path for r in recorded(0)) == dict.fromkeys(photos, 1)
 
 
-def test_sigterm_ends_and_records_the_pictures_at_hand(photos, monkeypatch, capsys):
+def test_sigterm_ends_and_records_the_images_at_hand(photos, monkeypatch, capsys):
     append = RecordFile.append
 
     def append_and_stop(self, record):

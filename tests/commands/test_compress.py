@@ -1,6 +1,7 @@
 """Tests of the commands `compress` and `export`: the files that a user gets."""
 
 import io
+import json
 import logging
 import math
 import os
@@ -15,6 +16,8 @@ import tensorflow.compat.v1 as tf
 from PIL import Image, ImageCms
 
 import arg_parser
+import google_baseline
+from google_baseline import GoogleBaseline
 from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.commands import run as commands
@@ -29,7 +32,8 @@ from tests.commands.helpers import (
     save_png,
 )
 from tests.paths import ROOT
-from tests.tables_models import asymmetric_tables
+from tests.records import record_of
+from tests.tables_models import asymmetric_tables, write_tables_model
 from training.differentiable import rgb_to_dct
 
 ORIENTATION = 274
@@ -76,7 +80,7 @@ def test_many_files_go_to_their_own_folders(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("kind", ["folder", "glob"])
-def test_a_folder_and_a_quoted_glob_stand_for_their_pictures(tmp_path, kind):
+def test_a_folder_and_a_quoted_glob_stand_for_their_images(tmp_path, kind):
     source = tmp_path / "in"
     for i in range(3):
         save_png(source / f"{i}.png", seed=i)
@@ -101,7 +105,7 @@ def test_one_output_file_for_two_inputs_is_refused(tmp_path):
     assert names(tmp_path) == ["0.png", "1.png"]
 
 
-def test_a_folder_named_like_a_picture_can_be_the_output_folder(tmp_path):
+def test_a_folder_named_like_an_image_can_be_the_output_folder(tmp_path):
     paths = [save_png(tmp_path / f"{i}.png") for i in range(2)]
     (tmp_path / "out.jpg").mkdir()
     assert compress_pil(*paths, "-o", tmp_path / "out.jpg") == 0
@@ -290,15 +294,15 @@ def test_number_of_workers_does_not_change_a_byte(tmp_path, run_dir):
 
 @pytest.mark.parametrize("quality", [10, 50, 90])
 def test_standard_tables_and_coding_are_close_to_pillow(tmp_path, quality):
-    picture = photograph(192, 256)
+    image = photograph(192, 256)
     path = save_png(tmp_path / "a.png", 192, 256)
     assert compress_pil(path, "--entropy_coding", "standard", "--quality", quality) == 0
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=quality, subsampling=0)
+    Image.fromarray(image).save(buffer, "JPEG", quality=quality, subsampling=0)
     ours, pillow = (tmp_path / "a.jpg").stat().st_size, len(buffer.getvalue())
     assert ours == pytest.approx(pillow, rel=0.01)
-    psnr = independent_psnr(picture, decode(tmp_path / "a.jpg"))
-    assert psnr == pytest.approx(independent_psnr(picture, decode(buffer)), abs=0.02)
+    psnr = independent_psnr(image, decode(tmp_path / "a.jpg"))
+    assert psnr == pytest.approx(independent_psnr(image, decode(buffer)), abs=0.02)
     with Image.open(tmp_path / "a.jpg") as mine, Image.open(buffer) as theirs:
         assert mine.quantization == theirs.quantization
 
@@ -325,10 +329,8 @@ def printed(text):
 
 def independent_ms_ssim(original, decoded):
     with tf.Graph().as_default(), tf.Session() as session:
-        pictures = [
-            tf.constant(p[None].astype(np.float32)) for p in (original, decoded)
-        ]
-        return float(session.run(tf.image.ssim_multiscale(*pictures, 255.0))[0])
+        images = [tf.constant(p[None].astype(np.float32)) for p in (original, decoded)]
+        return float(session.run(tf.image.ssim_multiscale(*images, 255.0))[0])
 
 
 @pytest.mark.slow
@@ -377,7 +379,7 @@ def test_label_of_a_trained_model_is_its_folder(tmp_path, capsys, run_dir):
     assert printed(line)["label"] == "lambda_05"
 
 
-def test_ms_ssim_of_small_pictures_is_nan_with_one_note(tmp_path, capsys, caplog):
+def test_ms_ssim_of_small_images_is_nan_with_one_note(tmp_path, capsys, caplog):
     caplog.set_level(logging.INFO)
     save_png(tmp_path / "0.png", 160, 200)
     save_png(tmp_path / "1.png", 20, 20)
@@ -454,12 +456,12 @@ def test_an_input_that_stands_for_nothing_is_refused(tmp_path, missing):
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 5), (1000, 3), (3, 1000), (8, 8)])
 def test_odd_sizes_are_kept_and_look_like_the_input(tmp_path, size):
-    picture = np.full((*size, 3), (200, 90, 40), np.uint8)
-    Image.fromarray(picture).save(tmp_path / "a.png")
+    image = np.full((*size, 3), (200, 90, 40), np.uint8)
+    Image.fromarray(image).save(tmp_path / "a.png")
     assert compress_pil(tmp_path / "a.png", "--quality", "95", "-v") == 0
     decoded = decode(tmp_path / "a.jpg")
-    assert decoded.shape == picture.shape
-    assert np.abs(decoded.astype(int) - picture).max() <= 3
+    assert decoded.shape == image.shape
+    assert np.abs(decoded.astype(int) - image).max() <= 3
 
 
 def test_16_bit_gray_is_scaled(tmp_path):
@@ -470,21 +472,21 @@ def test_16_bit_gray_is_scaled(tmp_path):
     assert np.abs(decoded - ramp[..., None] / 257).max() < 6
 
 
-def test_palette_gray_and_animated_pictures_show_what_they_showed(tmp_path):
-    picture = Image.fromarray(photograph(32, 40))
-    palette = picture.quantize(32)
-    gray = picture.convert("L")
+def test_palette_gray_and_animated_images_show_what_they_showed(tmp_path):
+    image = Image.fromarray(photograph(32, 40))
+    palette = image.quantize(32)
+    gray = image.convert("L")
     palette.save(tmp_path / "palette.png")
     gray.save(tmp_path / "gray.png")
-    frames = [palette, picture.transpose(Image.Transpose.ROTATE_180).quantize(32)]
+    frames = [palette, image.transpose(Image.Transpose.ROTATE_180).quantize(32)]
     frames[0].save(tmp_path / "animated.gif", save_all=True, append_images=frames[1:])
     gray.convert("CMYK").save(tmp_path / "cmyk.tif")
     assert compress_pil(tmp_path, "-o", tmp_path / "out", "--quality", "95") == 0
     gray, palette = (np.array(p.convert("RGB"), float) for p in (gray, palette))
     wanted = {"palette": palette, "gray": gray, "animated": palette, "cmyk": gray}
-    for name, picture in wanted.items():
+    for name, image in wanted.items():
         decoded = decode(tmp_path / "out" / f"{name}.jpg")
-        assert np.abs(decoded - picture).mean() < 4, name
+        assert np.abs(decoded - image).mean() < 4, name
 
 
 def exif_of(**tags):
@@ -496,13 +498,13 @@ def exif_of(**tags):
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
 def test_exif_orientation_is_applied_once(tmp_path, orientation):
-    picture = photograph(24, 40)
+    image = photograph(24, 40)
     exif = exif_of(**{f"_{ORIENTATION}": orientation, f"_{ARTIST}": "Ansel"})
-    Image.fromarray(picture).save(tmp_path / "a.png", exif=exif)
+    Image.fromarray(image).save(tmp_path / "a.png", exif=exif)
     assert compress_pil(tmp_path / "a.png", "--quality", "95") == 0
-    # Times that the stored picture is turned by 90 degrees to the left.
+    # Times that the stored image is turned by 90 degrees to the left.
     turns = {1: 0, 3: 2, 6: 3, 8: 1}[orientation]
-    upright = np.rot90(picture, turns)
+    upright = np.rot90(image, turns)
     with Image.open(tmp_path / "a.jpg") as image:
         assert (image.height, image.width) == upright.shape[:2]
         assert image.getexif()[ORIENTATION] == 1
@@ -512,9 +514,9 @@ def test_exif_orientation_is_applied_once(tmp_path, orientation):
 
 def test_metadata_is_carried_over_and_dropped_on_demand(tmp_path):
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    picture = Image.fromarray(photograph(24, 40))
+    image = Image.fromarray(photograph(24, 40))
     exif = exif_of(**{f"_{ARTIST}": "Ansel"})
-    picture.save(tmp_path / "a.png", icc_profile=profile, exif=exif)
+    image.save(tmp_path / "a.png", icc_profile=profile, exif=exif)
     kept, stripped = tmp_path / "kept.jpg", tmp_path / "stripped.jpg"
     assert compress_pil(tmp_path / "a.png", "-o", kept) == 0
     assert compress_pil(tmp_path / "a.png", "-o", stripped, "--strip_metadata") == 0
@@ -567,6 +569,32 @@ def test_target_bpp_takes_the_largest_quality_that_fits(tmp_path, coding):
         assert compress_pil(path, *flags, "--force") == 0
         largest = max(q for q, s in enumerate(sizes) if s <= size)
         assert (tmp_path / "a.jpg").read_bytes() == files[largest]
+
+
+def test_a_model_with_a_quality_meets_a_target_by_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(google_baseline, "ResConvLayer", lambda name, dtype: filter_of)
+    folder = write_tables_model(tmp_path / "run" / "lambda_1", asymmetric_tables(9))
+    record = json.dumps(record_of("google_baseline"))
+    (folder / "settings.json").write_text(record)
+    path = save_png(tmp_path / "a.png", 40, 56)
+
+    def compress_google(folder, *flags):
+        argv = ["--checkpoint_dir", folder, "compress", path, *flags, "--force"]
+        args = arg_parser.parse_model(GoogleBaseline, [str(word) for word in argv])
+        return commands.run(GoogleBaseline, args)
+
+    for flags in (["--target_bpp", 3], ["--target_psnr", 30], ["--quality", 40]):
+        assert compress_google(folder, *flags) == 0
+        found = (tmp_path / "a.jpg").read_bytes()
+        assert compress_pil(path, *flags, "--force") == 0
+        assert (tmp_path / "a.jpg").read_bytes() == found
+    with pytest.raises(UserError, match="run: holds lambda_. folders; name one"):
+        compress_google(tmp_path / "run", "--target_bpp", 3)
+
+
+def filter_of(x, training):
+    """Stands for a network that changes nothing."""
+    return x
 
 
 def test_target_bpp_chooses_for_each_image(tmp_path, capsys):
@@ -691,7 +719,10 @@ def test_a_full_disk_is_reported_and_leaves_nothing_half_written(tmp_path):
     inputs = [tmp_path / name for name in ("exif.png", "large.png", "small.png")]
     done = run_script(
         "ljpeg_PIL.py",
-        *("compress", *inputs, "--quality", "95", "--force"),
+        "compress",
+        *inputs,
+        "--quality=95",
+        "--force",
         prelude="import resource; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))",
     )
@@ -813,7 +844,7 @@ def test_a_closed_pipe_ends_the_batch_quietly(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [MemoryError, tf.errors.ResourceExhaustedError])
-def test_lack_of_memory_costs_one_picture_not_the_batch(
+def test_lack_of_memory_costs_one_image_not_the_batch(
     tmp_path, capsys, monkeypatch, kind
 ):
     for seed in range(3):

@@ -155,8 +155,8 @@ def test_absurd_settings_are_one_line_in_export_and_compress(
     shutil.copytree(run_dir / "lambda_05", folder)
     path = folder / "train" / "settings.json"
     path.write_text(json.dumps(record))
-    picture = save_png(tmp_path / "a.png")
-    for call in (export_ljpeg, lambda f: compress_ljpeg(f, picture)):
+    image = save_png(tmp_path / "a.png")
+    for call in (export_ljpeg, lambda f: compress_ljpeg(f, image)):
         with pytest.raises(UserError, match=words) as caught:
             call(folder)
         assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)

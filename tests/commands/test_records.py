@@ -16,8 +16,14 @@ from learned_jpeg.commands.records import (
 from learned_jpeg.common.errors import UserError
 
 DONE = Record(
-    *("in/ä\udcff.png", COMPRESSED, "out/ä\udcff.jpg"),
-    *(1000, 250, 0.5, "quality 75", 1.25),
+    path="in/ä\udcff.png",
+    status=COMPRESSED,
+    output="out/ä\udcff.jpg",
+    bytes_in=1000,
+    bytes_out=250,
+    bpp=0.5,
+    setting="quality 75",
+    seconds=1.25,
 )
 BAD = Record("b.png", FAILED, bytes_in=3, error="b.png: not an image")
 
@@ -35,9 +41,15 @@ def test_a_line_has_the_documented_names(tmp_path):
         file.append(DONE)
     (line,) = (tmp_path / "x.jsonl").read_text("ascii").splitlines()
     assert json.loads(line) == {
-        **{"path": "in/ä\udcff.png", "status": "compressed"},
-        **{"output": "out/ä\udcff.jpg", "bytes_in": 1000, "bytes_out": 250},
-        **{"bpp": 0.5, "setting": "quality 75", "seconds": 1.25, "error": None},
+        "path": "in/ä\udcff.png",
+        "status": "compressed",
+        "output": "out/ä\udcff.jpg",
+        "bytes_in": 1000,
+        "bytes_out": 250,
+        "bpp": 0.5,
+        "setting": "quality 75",
+        "seconds": 1.25,
+        "error": None,
     }
     assert os.fsencode(json.loads(line)["path"]) == b"in/\xc3\xa4\xff.png"
 

@@ -139,7 +139,7 @@ def test_target_qualities_are_met_from_above(photo, tmp_path, name, value, toler
 @pytest.mark.slow
 def test_a_quality_of_plain_tables_is_the_lowest_that_holds(tmp_path):
     """Against all of 1..100."""
-    picture, path = photograph(40, 56), save_png(tmp_path / "a.png", 40, 56)
+    image, path = photograph(40, 56), save_png(tmp_path / "a.png", 40, 56)
     assert compress_pil(path, "--target_psnr", 33, "-v") == 0
     best = (tmp_path / "a.jpg").read_bytes()
     files = []
@@ -147,8 +147,8 @@ def test_a_quality_of_plain_tables_is_the_lowest_that_holds(tmp_path):
         argv = ("--quality", quality, "-o", tmp_path / "b.jpg", "--force")
         assert compress_pil(path, *argv) == 0
         data = (tmp_path / "b.jpg").read_bytes()
-        with Image.open(io.BytesIO(data)) as image:
-            mse = np.mean((picture.astype(float) - np.array(image)) ** 2)
+        with Image.open(io.BytesIO(data)) as coded:
+            mse = np.mean((image.astype(float) - np.array(coded)) ** 2)
         files.append((10 * math.log10(255**2 / mse), data))
     assert best == min(f for f in files if f[0] >= 33)[1]
 
@@ -224,9 +224,9 @@ def test_wrong_targets_are_usage_errors(capsys, flags, words):
 def test_start_of_a_target_is_the_lambda_of_the_mean(monkeypatch):
     curve = {"lambda": [0.001, 0.01, 0.1], "bpp": [0.1, 0.4, 1.6], "psnr": [20, 30, 40]}
     monkeypatch.setattr(calibration, "_table", lambda: {"psnr": curve})
-    picture = np.zeros((10, 20, 3), np.uint8)
+    image = np.zeros((10, 20, 3), np.uint8)
     for name, value in (("bpp", 0.8), ("bytes", 20), ("psnr", 35)):
-        goal = Target(name, value).goal(picture, "")
+        goal = Target(name, value).goal(image, "")
         lmbda, slope = calibration.start("psnr", goal, (10, 20))
         assert lmbda == pytest.approx(math.sqrt(0.001))
         wanted = 10 if name == "psnr" else math.log(4)
