@@ -1,6 +1,6 @@
 """Compiles functions by numba, with a cache on the disk that is right or not used.
 
-numba's own cache has three faults, which are mended here: it raises an error where it
+numba's own cache has three faults, which are avoided here: it raises an error where it
 finds no place to write to, and where a file of the cache is damaged; and it does not
 notice that a function which another one calls has changed in another file.
 """

@@ -84,11 +84,11 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
         for band in choose_bands(own)
     ]
     ac_scans.sort(key=lambda scan: scan.start)  # for what a decoder shows early
-    parts = [bytes([0xFF, SOI]), *headers(quantized, SOF2)]
+    pieces = [bytes([0xFF, SOI]), *headers(quantized, SOF2)]
     for table_class, scans in ((DC, dc_scans), (AC, ac_scans)):
         for group in _groups_of_one_table(scans):
-            parts += _coded(group, table_class)
-    return b"".join([*parts, bytes([0xFF, EOI])])
+            pieces += _coded(group, table_class)
+    return b"".join([*pieces, bytes([0xFF, EOI])])
 
 
 def choose_bands(blocks: np.ndarray) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""What sequential and progressive files share: headers, symbols of blocks, bits.
+"""The common parts of sequential and progressive files: headers, symbols, bits.
 
 The data of a scan are symbols. Each symbol is sent as its Huffman code and as some
 bits that follow the code (ITU-T T.81, F.1.2 and G.1.2).

@@ -74,9 +74,9 @@ def _scan(quantized: QuantizedImage) -> Iterator[bytes]:
     for top in range(0, rows, step):
         bottom = top + step
         luma, *chroma = quantized.planes
-        parts = (luma[v * top : v * bottom], *(own[top:bottom] for own in chroma))
-        parts = tuple(zigzag_blocks(own).reshape(*own.shape[:2], 64) for own in parts)
-        count = _symbols(parts, v, h, before, symbols, extra)
+        strips = luma[v * top : v * bottom], *(own[top:bottom] for own in chroma)
+        planes = tuple(zigzag_blocks(own).reshape(*own.shape[:2], 64) for own in strips)
+        count = _symbols(planes, v, h, before, symbols, extra)
         window, waiting, size = pack(
             symbols[:count], extra[:count], _CODES, _BITS, data, window, waiting
         )

@@ -1,4 +1,4 @@
-"""What the standards define: blocks, colours, the DCT, tables."""
+"""Definitions of the standards: blocks, colours, the DCT, tables."""
 
 from __future__ import annotations
 

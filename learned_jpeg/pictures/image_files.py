@@ -84,7 +84,7 @@ def read_image_and_metadata(
 ) -> tuple[np.ndarray, Metadata]:
     """Reads an image as `read_image` does, and its metadata.
 
-    A warning is logged for what is lost of the file, or damaged besides its pixels.
+    A warning is logged for what is lost of the file, or damaged outside of its pixels.
 
     Args:
       path: path of the file.

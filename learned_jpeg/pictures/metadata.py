@@ -50,7 +50,7 @@ _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([0-9])"
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What an image file holds in addition to its pixels, and a JPEG file can keep.
+    """The metadata of an image file, as far as a JPEG file can keep them.
 
     Attributes:
       icc_profile: bytes of the ICC profile of an RGB image, else None: gray and CMYK
@@ -195,7 +195,7 @@ def _checked_density(density: Density | None) -> Density | None:
 
 
 def upright(metadata: Metadata) -> tuple[int, Metadata]:
-    """Takes the orientation out of metadata.
+    """Removes the orientation from metadata.
 
     Returns:
       (orientation 1..8 as in EXIF, metadata of the image turned upright).
@@ -234,7 +234,7 @@ def _reset_exif(exif: bytes | None) -> tuple[bytes | None, int | None]:
 
 
 def fitting(metadata: Metadata) -> tuple[Metadata, list[str]]:
-    """Leaves out what JPEG has no room for.
+    """Removes what JPEG has no room for.
 
     Returns:
       (metadata, names of what was left out).

@@ -34,7 +34,7 @@ class Source:
       has_upright_size: whether `image.size` is already that of the upright image.
       turns_itself: whether Pillow turns the pixels upright when it loads them.
       gray_scale: what gray values of more than 8 bits mean.
-      notes: notes to the user: what of the file is lost, or damaged besides the pixels.
+      notes: notes to the user on what is lost, or damaged outside of the pixels.
     """
 
     image: ImageFile.ImageFile
