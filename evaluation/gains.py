@@ -1,6 +1,6 @@
-"""What one curve gains over another: BD-rates of the means, of images, and how sure.
+"""The gain of one curve over another: BD-rates of means and images, with intervals.
 
-The interval is over the images: B. Efron, "Bootstrap methods: another look at the
+Intervals are over the images: B. Efron, "Bootstrap methods: another look at the
 jackknife", 1979. Test images are drawn again with replacement, the same ones for both
 curves, and the BD-rate is taken of the means over those.
 """
@@ -33,7 +33,7 @@ class Gain(NamedTuple):
 
     @property
     def worst(self):
-        """(image, percent) that gains least; None without images."""
+        """The (image, percent) that gains least; None without images."""
         by_image = self.by_image.items()
         return max(by_image, key=lambda item: item[1], default=None)
 
@@ -43,8 +43,8 @@ class Gain(NamedTuple):
         return sum(percent < 0 for percent in self.by_image.values())
 
 
-def gain(anchor, curve, metric, bpp_range):
-    """The `Gain` of a curve.
+def gain(anchor, curve, metric, bpp_range) -> Gain:
+    """Computes the `Gain` of a curve.
 
     Args:
       anchor, curve: `curves.Compared`, of the same test images.
@@ -59,7 +59,7 @@ def gain(anchor, curve, metric, bpp_range):
 
 
 def gains_of_images(anchor, curve, metric, bpp_range):
-    """dict from the names of images to BD-rates in percent, where there is one."""
+    """Returns a dict from the names of images to BD-rates in percent, if any."""
     by_image = {}
     for index, image in enumerate(anchor.results[0].images):
         pair = (c.points_of_image(metric, index) for c in (anchor, curve))
@@ -70,7 +70,7 @@ def gains_of_images(anchor, curve, metric, bpp_range):
 
 
 def _interval(anchor, curve, metric, bpp_range):
-    """Percentiles of the BD-rate over resampled images, None without enough images."""
+    """Returns percentiles of the BD-rate over resampled images, None for too few."""
     count = len(anchor.results[0].images)
     if count < MIN_IMAGES:
         return None
@@ -88,7 +88,7 @@ def _interval(anchor, curve, metric, bpp_range):
 
 
 def _points_of(curve, metric, drawn):
-    """(bpp, metric) of each operating point, means over the images drawn."""
+    """Returns (bpp, metric) of each operating point, means over the images drawn."""
     return [
         tuple(
             mean_of_defined(np.asarray(point.values[name])[drawn])

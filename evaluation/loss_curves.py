@@ -143,7 +143,7 @@ def last_change(points):
 
 
 def _losses_within(points, low, high):
-    """Those of a part of the steps, such as (0.75, 1)."""
+    """Returns the points of a part of the steps, such as (0.75, 1)."""
     end = points[-1][0]
     return [loss for step, loss, _ in points if low * end < step <= high * end]
 

@@ -42,7 +42,7 @@ _MARGIN = 0.06
 
 
 def new_figure(size):
-    """A `matplotlib.figure.Figure` of (width, height) in inches."""
+    """Returns a `matplotlib.figure.Figure` of (width, height) in inches."""
     # Imported here, as it takes 0.4 s.
     from matplotlib.figure import Figure
 
@@ -148,7 +148,7 @@ def rate_distortion_figure(curves, metric, title=""):
 
 
 def _draw(axes, curves, metric):
-    """One metric against bpp, without title and legend; returns the points."""
+    """Draws one metric against bpp, without title and legend; returns the points."""
     shown = registry.get(metric)
     points = [_points(curve, shown) for curve in curves]
     for curve, xy, style in zip(curves, points, _styles(curves), strict=True):
@@ -164,7 +164,7 @@ def _draw(axes, curves, metric):
 
 
 def style_axes(axes):
-    """The grid and frame that all figures share."""
+    """Draws the grid and frame that all figures share."""
     axes.grid(color="#DDDDDD", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -188,7 +188,7 @@ def _points(curve, metric: Metric):
 
 
 def _styles(curves):
-    """Keyword arguments of `Axes.plot` for each curve."""
+    """Returns keyword arguments of `Axes.plot` for each curve."""
     makers = {"jpeg": _jpeg_style, "run": _run_style, "google": _google_style}
     counts = dict.fromkeys(makers, 0)
     styles = []
@@ -262,7 +262,7 @@ def _join(points, wanted):
 
 
 def _add_legend(owner, lines, columns, top):
-    """Below the axes, where it covers no dot.
+    """Adds a legend below the axes, where it covers no point.
 
     Args:
       owner: figure or axes.

@@ -36,7 +36,7 @@ def write_batches(folder, curves):
 
 
 def batch(curve, folder):
-    """One codec, a dict in the form of the page.
+    """Returns one codec, a dict in the form of the page.
 
     Args:
       curve: `curves.Compared` with results.
@@ -73,7 +73,7 @@ def batch(curve, folder):
 
 
 def _rows(curve, metrics):
-    """A list of the fields for each file."""
+    """Returns a list of the fields for each file."""
     rows = []
     for setting, point, stem, record in zip(
         curve.settings, curve.results, curve.stems, curve.records, strict=True
@@ -81,22 +81,15 @@ def _rows(curve, metrics):
         sizes = {image["name"]: image for image in record["key"]["images"]}
         for index, name in enumerate(point.images):
             width, height = (sizes[name].get(side, 0) for side in ("width", "height"))
-            rows.append(
-                [
-                    *(
-                        name,
-                        f"{os.path.basename(stem)}/{os.path.splitext(name)[0]}.jpg",
-                    ),
-                    *(width, height, setting),
-                    round(point.values["bpp"][index] * width * height / 8),
-                    *(point.values[metric.key][index] for metric in metrics),
-                ]
-            )
+            encoded = f"{os.path.basename(stem)}/{os.path.splitext(name)[0]}.jpg"
+            size = round(point.values["bpp"][index] * width * height / 8)
+            row = [name, encoded, width, height, setting, size]
+            rows.append(row + [point.values[m.key][index] for m in metrics])
     return rows
 
 
 def _is_finite(curve, metric):
-    """Whether all files have a metric: the page knows no gaps."""
+    """Returns whether all files have a metric: the page knows no gaps."""
     return all(
         metric in point.values and all(map(math.isfinite, point.values[metric]))
         for point in curve.results

@@ -2,7 +2,7 @@
 
 `evaluate.py` measures with one encoding at a time and compares like with like. Here the
 results of several calls stand in one table, against JPEG of the first folder:
-`python3 -m report.compare results/default results/rdoq --figure_dir figures`.
+`python3 -m report.compare results/standard results/search --figure_dir figures`.
 """
 
 import logging
@@ -44,7 +44,7 @@ def main():
 
 
 def _read_all(args):
-    """(anchor, other curves, sentences on what could not be read).
+    """Returns (anchor, other curves, sentences on what could not be read).
 
     Raises:
       UserError: there is no anchor; without `--report` also for anything else.
@@ -76,7 +76,7 @@ def _read_all(args):
 
 
 def _tell_missing(error, args, missing):
-    """A page is written of what there is, a table is not."""
+    """Reports what is missing: a page is written without it, a table is not."""
     if not args.report:
         raise error
     logger.error("error: %s", error)
@@ -84,7 +84,7 @@ def _tell_missing(error, args, missing):
 
 
 def _without_repeated_jpeg(anchor, by_folder):
-    """All curves but the anchor: evaluations of one coding have the same JPEG."""
+    """Returns all curves but the anchor, and JPEG of each encoding only once."""
     curves, labels = [], {anchor.label}
     for curve in (curve for found in by_folder for curve in found):
         if curve.kind != "jpeg" or not curve.results or curve.label not in labels:
@@ -119,7 +119,7 @@ def _report(anchor, curves, missing, args):
 
 
 def _tables(anchor, curves, bpp_range):
-    """The text of all tables."""
+    """Returns the text of all tables."""
     metrics = tables.shown_metrics([m for c in (anchor, *curves) for m in c.means])
     header = ["curve", *(metric.title for metric in metrics)]
     rows = [[c.label, *_cells(anchor, c, metrics, bpp_range)] for c in curves]
@@ -142,7 +142,7 @@ def _tables(anchor, curves, bpp_range):
 
 
 def _chosen(curves, names):
-    """The curves of some names or labels, in the order of these."""
+    """Returns the curves of some names or labels, in the order of these."""
     chosen = []
     for name in names:
         found = [curve for curve in curves if name in (curve.name, curve.label)]
@@ -156,7 +156,7 @@ def _chosen(curves, names):
 
 
 def _cells(anchor, curve, metrics, bpp_range):
-    """BD-rates of the means, and the image with the worst one for PSNR."""
+    """Returns BD-rates of the means, and the image with the worst one for PSNR."""
     cells = []
     for metric in metrics:
         pair = (anchor.points(metric.key), curve.points(metric.key))

@@ -1,4 +1,4 @@
-"""What results say, for the report: which codec gains most, over whom, by how much."""
+"""The findings of a report: which codec gains most, over which others, by how much."""
 
 import math
 from typing import NamedTuple
@@ -71,11 +71,11 @@ class Findings:
 
     @property
     def first_metric(self):
-        """By which images are chosen, and the best curve."""
+        """The metric that chooses the images and the best curve."""
         return self.metrics[0] if self.metrics else "psnr"
 
     def drawn(self, curve):
-        """A curve as the script of the page draws it, JSON-able."""
+        """Returns a curve as the script of the page draws it, JSON-able."""
         values = {
             metric: [shown(metric, mean[metric]) for mean in curve.means]
             for metric in self.metrics
@@ -89,7 +89,7 @@ class Findings:
         }
 
     def scatter(self, metric):
-        """Bytes of every image at one quality, of the curves that have images."""
+        """Returns bytes of every image at one quality, for curves that have images."""
         rate = self.gains.get((self.ours.label, metric))
         if rate is None or rate.rate.overlap is None:
             return None
@@ -114,7 +114,7 @@ class Findings:
         }
 
     def viewed_curves(self):
-        """Up to `MAX_VIEWED` for the viewer, ours first, then the anchor.
+        """Returns up to `MAX_VIEWED` for the viewer, ours first, then the anchor.
 
         Other classical codecs come next, then those that gain most.
         """
@@ -130,7 +130,7 @@ class Findings:
         return [self.ours, *others][:MAX_VIEWED]
 
     def chosen_images(self):
-        """dict from images to why they are shown, the median one first."""
+        """Returns a dict from images to why they are shown, the median one first."""
         gains = self.gains.get((self.ours.label, self.first_metric))
         ranks = ranked(gains.by_image) if gains else {}
         chosen = {name: f"{rank} for {self.ours.label}" for name, rank in ranks.items()}
@@ -141,7 +141,7 @@ class Findings:
         return dict(list(chosen.items())[:MAX_IMAGES])
 
     def _all_gains(self):
-        """{(label of a curve, metric): `gains.Gain`} against the anchor."""
+        """Returns {(label of a curve, metric): `gains.Gain` over the anchor}."""
         pairs = [(curve, metric) for curve in self.curves for metric in self.metrics]
         return {
             (curve.label, metric): gain(self.anchor, curve, metric, self.bpp_range)
@@ -149,7 +149,7 @@ class Findings:
         }
 
     def _best(self):
-        """The learned or searched curve that gains most, or the anchor."""
+        """Returns the learned or searched curve that gains most, or the anchor."""
         own = [curve for curve in self.curves if curve.kind != "jpeg" and curve.results]
 
         def percent(curve):
@@ -159,7 +159,7 @@ class Findings:
         return min(own, key=percent, default=self.anchor)
 
     def _answer(self, metric):
-        """The sentence of one metric, and its parts; None without a number."""
+        """Returns the sentence of one metric with its parts; None without a number."""
         if self.ours is self.anchor:
             return None
         gains = [
@@ -175,7 +175,7 @@ class Findings:
         return Answer(name, gains, parts, sentence)
 
     def _rivals(self):
-        """The anchor, other classical encoders, and published ones of a name."""
+        """Returns the anchor, other classical encoders, and known published ones."""
         return [self.anchor] + [
             curve
             for curve in self.curves
@@ -190,25 +190,25 @@ class Findings:
         return gain(rival, self.ours, metric, self.bpp_range)
 
     def _row(self, curve):
-        """A row of the table."""
+        """Returns a row of the table."""
         gains = [self.gains[curve.label, metric] for metric in self.metrics]
         worst = gains[0].worst if gains else None
         return Row(curve.label, gains, worst)
 
 
 def signed_percent(percent):
-    """A BD-rate in words, with a minus that is one."""
+    """Returns a BD-rate in words, with a true minus sign."""
     return f"{percent:+.1f} %".replace("-", "\N{MINUS SIGN}")
 
 
 def interval_text(interval):
-    """(low, high) percent in words."""
+    """Returns (low, high) percent in words."""
     low, high = map(signed_percent, interval)
     return f"{low.removesuffix(' %')} to {high}"
 
 
 def _part(label, found):
-    """What a gain says in a sentence."""
+    """Returns the part of a sentence about a gain."""
     percent = found.rate.percent
     size = "smaller" if percent < 0 else "larger"
     text = f"{abs(percent):.1f} % {size} than those of {label}"
@@ -221,7 +221,7 @@ def _part(label, found):
 
 
 def ranked(by_image):
-    """dict from three images to how they rank: "median", "worst", "best".
+    """Returns a dict from three images to their ranks: "median", "worst", "best".
 
     Args:
       by_image: dict from images to percents, as of `gains.Gain`.
@@ -241,13 +241,13 @@ def shown(metric, value):
 
 
 def image_records(curve):
-    """{name: record} of the test images."""
+    """Returns {name: record} of the test images."""
     images = curve.records[0].get("key", {}).get("images", [])
     return {image["name"]: image for image in images}
 
 
 def _pixels(curve):
-    """Number of pixels of each image of a curve; 8000 (1 kB a bpp) where not known."""
+    """Returns the pixels of each image of a curve; 8000 (1 kB a bpp) if unknown."""
     records = image_records(curve)
     sizes = []
     for name in curve.results[0].images:

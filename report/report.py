@@ -1,8 +1,8 @@
-"""The report: one page with curves, gains and a viewer of the pictures.
+"""The report: one page with curves, gains and a viewer of the images.
 
 `--report` of `evaluate.py` and of `report.compare` writes it. Its numbers are those
-of the tables (`bd_rate`, `gains`); the pictures in its viewer are chosen by them. It
-needs no network: the script of plotly.js (MIT licence) is part of it.
+of the tables (`bd_rate`, `gains`); they choose the images in its viewer. It needs no
+network: the script of plotly.js (MIT licence) is part of it.
 """
 
 import concurrent.futures
@@ -30,12 +30,12 @@ _PAGE = os.path.join(os.path.dirname(__file__), "page")
 
 
 class Report(NamedTuple):
-    """What was written.
+    """A page that was written.
 
     Attributes:
       path: of the page.
       headline: the gain for the first metric, one sentence.
-      missing: sentences on what the page is without.
+      missing: sentences on what the page lacks.
     """
 
     path: str
@@ -44,10 +44,10 @@ class Report(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a report is of.
+    """The content of a report.
 
     Attributes:
-      anchor: `curves.Compared`, what all are compared with.
+      anchor: `curves.Compared` that all are compared with.
       curves: list of `Compared` of the same test images, and published ones.
       bpp_range: (low, high) of the BD-rates.
       originals: dict from the names of images to their paths, as far as known.
@@ -106,12 +106,12 @@ def write_report(path, content, self_contained=False):
 
 
 def command_line(program):
-    """The call of this process, as it can be repeated."""
+    """Returns the command line of this process, to be repeated."""
     return shlex.join(["python3", *program.split(), *sys.argv[1:]])
 
 
 def _with_own_labels(curves):
-    """The curves, those of a label that is taken already with a number behind it."""
+    """Returns the curves; equal labels get numbers."""
     labels, own = {}, []
     for curve in curves:
         count = labels[curve.label] = labels.get(curve.label, 0) + 1
@@ -149,12 +149,12 @@ def _render(**values):
 
 
 def address(path, folder):
-    """Where a file is, seen from the page."""
+    """Returns the address of a file, relative to the page."""
     return urllib.parse.quote(os.path.relpath(path, folder).replace(os.sep, "/"))
 
 
 class _Page:
-    """What the template and the script show beside the findings."""
+    """The content of the template and the script in addition to the findings."""
 
     def __init__(self, content, found, pictures):
         self.content, self.found = content, found
@@ -165,7 +165,7 @@ class _Page:
         self._pictures = pictures
 
     def data(self):
-        """What the page's script needs, JSON-able."""
+        """Returns the data of the page's script, JSON-able."""
         found = self.found
         images = self._viewed_images()
         self.viewed_names = {image["name"] for image in images}
@@ -197,7 +197,7 @@ class _Page:
         }
 
     def _viewed_images(self):
-        """What the viewer shows; what is gone is told."""
+        """Returns the images of the viewer; missing ones are reported."""
         names = [name for name in self.found.chosen_images() if self._is_there(name)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
             found = executor.map(self._viewed_image, names)
@@ -207,7 +207,7 @@ class _Page:
             return [image for image in found if image]
 
     def _viewed_image(self, name):
-        """One image of the viewer, None if a file of it is gone."""
+        """Returns one image of the viewer, None if a file of it is missing."""
         ours, *others = self.found.viewed_curves()
         captions = [metric.key for metric in registry.captions()]
         metric = self.found.first_metric
@@ -226,7 +226,7 @@ class _Page:
         return {**image, "rank": rank, "metric": metric, "attention": attention}
 
     def _is_there(self, name):
-        """Whether the original of an image is the one that was measured."""
+        """Returns whether the original of an image is the one that was measured."""
         path = self.content.originals.get(name)
         wanted = image_records(self.found.anchor).get(name, {}).get("sha256")
         if path is None:
@@ -234,7 +234,7 @@ class _Page:
         elif not os.path.exists(path):
             reason = f"{path} is gone"
         elif wanted and results.file_sha256(path) != wanted:
-            reason = f"{path} is another picture than was measured"
+            reason = f"{path} is another image than was measured"
         else:
             return True
         self._tell_missing(name, reason)
@@ -246,7 +246,7 @@ class _Page:
 
     @property
     def details(self):
-        """Of every curve, what made it and where its numbers are."""
+        """The settings, versions and files of every curve."""
         return [
             {
                 "label": curve.label,
@@ -267,7 +267,7 @@ class _Page:
 
 
 def _common_settings(curve):
-    """The settings that all operating points of a curve share."""
+    """Returns the settings that all operating points of a curve share."""
     first, *others = [record.get("settings", {}) for record in curve.records]
     return {
         name: value

@@ -1,6 +1,6 @@
-"""Pictures for the report's viewer: files of several codecs at equal bytes or quality.
+"""Images for the report's viewer: files of several codecs at equal bytes or quality.
 
-Which pictures and which crops are shown is told by the numbers alone.
+Only the numbers decide which images and which crops are shown.
 """
 
 import base64
@@ -30,7 +30,7 @@ _RANKS = ("worst", "median", "best")
 
 
 class Pictures:
-    """Where the page's pictures go: a folder beside it, or into the page itself."""
+    """The store of the page's images: a folder beside it, or the page itself."""
 
     def __init__(self, folder=None):
         """Takes the folder; None to have all in the page."""
@@ -38,7 +38,7 @@ class Pictures:
         self._folder = folder
 
     def add(self, name, data, suffix):
-        """The id of a picture.
+        """Stores an image; returns its id.
 
         Args:
           name: of the picture, in words.
@@ -53,7 +53,7 @@ class Pictures:
         return key
 
     def remove_others(self):
-        """Removes pictures of an earlier page from the folder."""
+        """Removes images of an earlier page from the folder."""
         if not os.path.isdir(self._folder):
             return
         for name in os.listdir(self._folder):
@@ -78,7 +78,7 @@ class File(NamedTuple):
 
 
 def ranked_crops(original, ours, theirs, side=CROP_SIDE):
-    """Squares in which a picture gains least, a median one, and most.
+    """Finds the squares in which an image gains least, a median amount, and most.
 
     Args:
       original, ours, theirs: uint8 `[h, w, 3]`.
@@ -101,7 +101,7 @@ def ranked_crops(original, ours, theirs, side=CROP_SIDE):
 
 
 def _starts(length, side):
-    """Starts of squares that overlap by half, the last one at the end."""
+    """Returns starts of squares that overlap by half, the last one at the end."""
     return [*range(0, length - side, max(side // 2, 1)), length - side]
 
 
@@ -111,7 +111,7 @@ def _squared(original, decoded):
 
 
 def file_of_point(curve, place, image):
-    """The .jpg file of an operating point as it is on the disk.
+    """Reads the .jpg file of an operating point.
 
     Raises:
       UserError: it is gone.
@@ -185,7 +185,7 @@ class Matcher:
         return file_of_point(self._curve, place, image)
 
     def _searched(self, is_enough):
-        """By bisection over the qualities; the best file if none is enough."""
+        """Bisects the qualities; returns the best file if none is enough."""
         low, high = 1, 100
         while low < high:
             middle = (low + high) // 2
@@ -197,7 +197,7 @@ class Matcher:
 
 
 def _encoder(curve, original):
-    """Function from a quality to a file, of classical codecs; None for models."""
+    """Returns a function from a quality to a file; None for models."""
     settings = curve.records[0]["settings"]
     if settings.get("script"):
         return None
@@ -205,7 +205,7 @@ def _encoder(curve, original):
 
 
 class Scores:
-    """The metrics of the viewer's captions, of one original."""
+    """Measures the metrics of the captions, for one original."""
 
     def __init__(self, original):
         """Takes uint8 `[h, w, 3]`."""
@@ -220,24 +220,24 @@ class Scores:
 
 
 def qtables_of(data):
-    """The tables of a .jpg file, lists `[2 (luma, chroma)][64]` by rows."""
+    """Returns the tables of a .jpg file, lists `[2 (luma, chroma)][64]` by rows."""
     with jpeg_file.open_jpeg(data) as image:
         tables = [list(table) for _, table in sorted(image.quantization.items())]
     return [tables[0], tables[-1]]
 
 
 def png(pixels):
-    """Bytes of a PNG file of uint8 `[h, w]` or `[h, w, 3]`."""
+    """Returns the bytes of a PNG file of uint8 `[h, w]` or `[h, w, 3]`."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 class Viewer:
-    """The pictures of a report and what is said of them, for its page."""
+    """Collects the images of a report and their captions."""
 
     def __init__(self, pictures, ours, others, bpp_range, metric):
-        """Takes what is compared.
+        """Takes the curves to compare.
 
         Args:
           pictures: `Pictures`.
@@ -252,7 +252,7 @@ class Viewer:
         self._metric = metric
 
     def image(self, name, path):
-        """Everything of one image.
+        """Returns all data of one image.
 
         Args:
           name: of the image in the results.
@@ -289,7 +289,7 @@ class Viewer:
         }
 
     def attention(self, name, curves):
-        """{label: picture} of what the attention of some curves keeps of an image."""
+        """Returns {label: map} of what the attention of some curves keeps."""
         pictures = {}
         for curve in curves:
             for stem in curve.stems:
@@ -301,7 +301,7 @@ class Viewer:
         return pictures
 
     def _matched(self, own, matchers):
-        """The files of all codecs that go with one of ours, {how: {label: `File`}}."""
+        """Returns the files that match one of ours, {how: {label: `File`}}."""
         sets = {"bytes": {self._ours.label: own}, "quality": {self._ours.label: own}}
         for label, matcher in matchers.items():
             sets["bytes"][label] = matcher.at_bytes(len(own.data))
@@ -309,7 +309,7 @@ class Viewer:
         return sets
 
     def _entry(self, name, file, scores):
-        """A file in the page."""
+        """Returns the entry of a file in the page."""
         values = scores.of(file.data)
         finite = {n: round(v, 3) for n, v in values.items() if np.isfinite(v)}
         return {
@@ -321,6 +321,6 @@ class Viewer:
         }
 
     def _crops(self, original, files):
-        """`ranked_crops` of our file against the first of the others."""
+        """Returns `ranked_crops` of our file against the first of the others."""
         decoded = [jpeg_file.decode(file.data) for file in files.values()]
         return ranked_crops(original, decoded[0], decoded[min(1, len(decoded) - 1)])

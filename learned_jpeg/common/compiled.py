@@ -49,16 +49,17 @@ def njit(function: Callable, **options) -> Callable:
 
 
 @intrinsic
-def fma(context, factor, other, summand):
-    """Returns `factor * other + summand`, rounded once, by the processor's instruction.
-
-    It works in compiled code only, for floats of one type.
-    """
+def _fma(context, factor, other, summand):
 
     def generate(context, builder, signature, arguments):
         return builder.fma(*arguments)
 
     return factor(factor, other, summand), generate
+
+
+# Returns `factor * other + summand`, rounded once, by the processor's instruction; in
+# compiled code only, for floats of one type.
+fma: Any = _fma
 
 
 def _cache_of(function: Callable) -> _Cache | None:

@@ -1,13 +1,16 @@
-"""MS-SSIM, the multi-scale structural similarity of two pictures.
+"""MS-SSIM, the multi-scale structural similarity of two images.
 
 Wang, Simoncelli, Bovik, "Multiscale structural similarity for image quality
 assessment", 2003, with the defaults and the numbers of `tf.image.ssim_multiscale`,
-several times faster: what depends on the original alone is computed once, and the
+several times faster: what depends on the original only is computed once, and the
 Gaussian blur is a few small matrix products.
 """
 
+from __future__ import annotations
+
 import dataclasses
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,29 +32,29 @@ _LEAST_MEAN = 1e-6  # of a scale's mean, where a slope is asked for
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """What MS-SSIM needs of the original at one scale; float32, pixels minus 128."""
+    """The original at one scale, as MS-SSIM compares with it; float32, minus 128."""
 
     planes: np.ndarray  # [3, h, w]
     mean: np.ndarray  # [3, h - 10, w - 10], local mean
     variance: np.ndarray  # [3, h - 10, w - 10], local variance
 
 
-def _planes(picture):
-    """[h, w, 3] uint8 as [3, h, w] float32, minus 128: smaller rounding errors."""
-    planes = np.ascontiguousarray(picture.transpose(2, 0, 1), dtype=np.float32)
+def _planes(image):
+    """Returns uint8 `[h, w, 3]` as float32 `[3, h, w]`, minus 128 for less rounding."""
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32)
     planes -= 128
     return planes
 
 
 def window():
-    """The Gaussian window along one axis, float64 `[11]`, of sum 1."""
+    """Returns the Gaussian window along one axis, float64 `[11]`, of sum 1."""
     x = np.arange(_TAPS) - _TAPS // 2
     gaussian = np.exp(-0.5 * (x / _SIGMA) ** 2)
     return gaussian / gaussian.sum()
 
 
 def _gaussian_band():
-    """Matrix [_TILE + 10, _TILE] that blurs a row vector, float32."""
+    """Returns the matrix that blurs a row vector, float32 `[_TILE + 10, _TILE]`."""
     gaussian = window()
     band = np.zeros((_TILE + _TAPS - 1, _TILE), np.float32)
     for i in range(_TILE):
@@ -63,7 +66,7 @@ _BAND = _gaussian_band()
 
 
 def _blur(planes):
-    """Gaussian blur without padding, [..., h, w] -> [..., h - 10, w - 10].
+    """Blurs without padding, `[..., h, w]` to `[..., h - 10, w - 10]`.
 
     A matrix product is so fast that it pays to multiply with many zeros: `_TILE`
     outputs at a time, first along the columns, then along the rows.
@@ -83,7 +86,7 @@ def _blur(planes):
 
 
 def _halve(planes):
-    """Mean of 2x2 pixels, [..., h, w] -> [..., (h + 1) // 2, (w + 1) // 2].
+    """Takes means of 2x2 pixels, `[..., h, w]` to half of both sides, rounded up.
 
     An odd side is continued by its last pixel first, as in TensorFlow.
     """
@@ -94,14 +97,18 @@ def _halve(planes):
 
 
 def _strips(height):
-    """Slices (rows of the blurred planes, rows of the planes they come from)."""
+    """Yields slices (rows of the blurred planes, rows that they come from)."""
     for start in range(0, height - _TAPS + 1, _STRIP):
         stop = min(start + _STRIP, height - _TAPS + 1)
         yield slice(start, stop), slice(start, stop + _TAPS - 1)
 
 
-def reference_scales(original):
-    """The `Scale` of the original at every scale, from fine to coarse."""
+def reference_scales(original: np.ndarray) -> tuple[Scale, ...]:
+    """Computes the `Scale`s of an original, from fine to coarse.
+
+    Args:
+      original: uint8 `[h, w, 3]`, with sides of at least `MIN_SIDE` px.
+    """
     scales = []
     planes = _planes(original)
     for _ in _POWERS:
@@ -119,11 +126,11 @@ def reference_scales(original):
 
 
 def _similarity(scale, planes):
-    """Means over all positions of SSIM and of its contrast-structure part.
+    """Computes means over all positions of SSIM and of its contrast-structure part.
 
     Args:
       scale: `Scale` of the original.
-      planes: [3, h, w], float32, the decoded picture at that scale minus 128.
+      planes: float32 `[3, h, w]`, the decoded image at that scale minus 128.
 
     Returns:
       two float64 arrays [3]: SSIM, contrast-structure part.
@@ -144,8 +151,16 @@ def _similarity(scale, planes):
     return ssim / positions, contrast / positions
 
 
-def ms_ssim(scales, decoded):
-    """MS-SSIM, mean over the channels, of `decoded` and the original of `scales`."""
+def ms_ssim(scales: tuple[Scale, ...], decoded: np.ndarray) -> float:
+    """Computes MS-SSIM, the mean over the channels.
+
+    Args:
+      scales: of the original, from `reference_scales`.
+      decoded: uint8 `[h, w, 3]`, of the size of the original.
+
+    Returns:
+      At most 1, which equal images have.
+    """
     planes = _planes(decoded)
     product = np.ones(3)
     for i, (scale, power) in enumerate(zip(scales, _POWERS, strict=True)):
@@ -158,7 +173,7 @@ def ms_ssim(scales, decoded):
 
 
 class Slopes(NamedTuple):
-    """MS-SSIM near a decoded picture, see `slopes`.
+    """MS-SSIM near a decoded image, see `slopes`.
 
     Attributes:
       value: MS-SSIM, the mean over the channels.
@@ -172,17 +187,21 @@ class Slopes(NamedTuple):
     luminance: np.ndarray
 
 
-def slopes(original, shown, take=None):
-    """Value, gradient and local curvature of MS-SSIM.
+def slopes(
+    original: np.ndarray,
+    decoded: Callable[[slice], np.ndarray],
+    take: Callable[[slice, np.ndarray], None] | None = None,
+) -> Slopes:
+    """Computes value, gradient and local curvature of MS-SSIM.
 
     The curvature is exact for contrast and structure: with D the sum of both local
-    variances and the constant, `1 - cs = Var(x - y) / D`. The picture is gone through
-    in strips, twice at full size, where the gradient of a strip has to wait for what
-    the whole picture's mean is worth: so nothing of full size is kept.
+    variances and the constant, `1 - cs = Var(x - y) / D`. The image is processed in
+    strips, twice at full size, because the gradient of a strip depends on the mean of
+    the whole image. So nothing of full size is kept.
 
     Args:
       original: uint8 `[h, w, 3]`.
-      shown: function from a slice of rows to the decoded RGB there minus 128, float32
+      decoded: function from a slice of rows to the decoded RGB there minus 128, float32
         `[3, n, w]`.
       take: None, or a function that is given the gradient of the value in the decoded
         pixels strip by strip, from top to bottom: a slice of rows that starts at an
@@ -191,7 +210,7 @@ def slopes(original, shown, take=None):
     Returns:
       `Slopes`.
     """
-    pyramid = _Pyramid(original, shown)
+    pyramid = _Pyramid(original, decoded)
     blocks = tuple(-(-side // _BLOCK) for side in original.shape[:2])
     means, gradients, maps = [], [], []
     for number in range(len(_POWERS)):
@@ -210,7 +229,7 @@ def slopes(original, shown, take=None):
         for mean, power in zip(means, _POWERS, strict=True)
     ]
     if take:
-        pyramid = _Pyramid(original, shown)
+        pyramid = _Pyramid(original, decoded)
         coarse = _coarse_gradient(gradients, factors)
         del gradients
         _give_gradient(pyramid, factors[0], coarse, take)
@@ -219,16 +238,16 @@ def slopes(original, shown, take=None):
 
 
 class _Pyramid:
-    """The original and a decoded picture at one scale, at full size only in strips.
+    """The original and a decoded image at one scale, at full size only in strips.
 
     Attributes:
       size: (height, width) at the scale, full size at first.
     """
 
-    def __init__(self, original, shown):
-        """Takes what `slopes` takes."""
+    def __init__(self, original, decoded):
+        """Takes an image and a function, see `slopes`."""
         self._original = original
-        self._shown = shown
+        self._decoded = decoded
         self._pair = None
         self.size = original.shape[:2]
 
@@ -245,19 +264,19 @@ class _Pyramid:
         self._pair = pair
 
     def rows(self, rows):
-        """(original, decoded) in a slice of rows, float32 `[3, n, w]`, minus 128."""
+        """Returns (original, decoded) in some rows, float32 `[3, n, w]`, minus 128."""
         if self._pair:
             return [planes[:, rows] for planes in self._pair]
-        return [_planes(self._original[rows]), self._shown(rows)]
+        return [_planes(self._original[rows]), self._decoded(rows)]
 
 
 def _scale_slopes(pyramid, number, blocks, gradient):
-    """Mean of a scale, and maps by block.
+    """Computes the means of a scale, and maps by block.
 
     Args:
       pyramid: `_Pyramid`, at this scale.
       number: of the scale, 0 for full size.
-      blocks: (rows, cols) of the picture's 8x8 blocks.
+      blocks: (rows, cols) of the image's 8x8 blocks.
       gradient: None, or zeros `[3, h, w]` to which that of the sum over the windows is
         added.
 
@@ -283,37 +302,52 @@ def _scale_slopes(pyramid, number, blocks, gradient):
     return totals / positions, list(maps / np.float32(positions))
 
 
-def _channel_slopes(x, y, is_coarsest, wants_gradient):
-    """Of one channel's windows in `[h, w]`: their sum, maps, and the sum's gradient.
+def _channel_slopes(x, y, is_coarsest, wants_gradient) -> tuple[float, list, Any]:
+    """Compares the windows of one channel, `[h, w]`.
 
-    Maps, `[1 or 2, h - 10, w - 10]`, are 1 / D, and at the coarsest scale that of the
-    luminance part. The gradient, in y, is None where it is not wanted.
+    Returns:
+      (sum over the windows, maps, gradient of the sum in y or None). The maps, `[1 or
+      2, h - 10, w - 10]`, are 1 / D, and at the coarsest scale also that of the
+      luminance part.
     """
     mean_x, mean_y, squares, product = _blur(np.stack([x, y, x * x + y * y, x * y]))
     inverse = 1 / (squares - mean_x**2 - mean_y**2 + _C2)
     structure = (2 * (product - mean_x * mean_y) + _C2) * inverse
     maps, value = [inverse], structure
-    if is_coarsest:
-        bright_x, bright_y = mean_x + 128, mean_y + 128
-        inverse_l = 1 / (bright_x**2 + bright_y**2 + _C1)
-        luminance = (2 * bright_x * bright_y + _C1) * inverse_l
-        maps.append(inverse_l)
-        value = structure * luminance
+    brightness = _luminance(mean_x, mean_y) if is_coarsest else None
+    if brightness is not None:
+        maps.append(brightness.inverse)
+        value = structure * brightness.value
     total = value.sum(dtype=np.float64)
     if not wants_gradient:
         return total, maps, None
     by_product, by_square = 2 * inverse, -2 * structure * inverse
     by_mean = -by_product * mean_x - by_square * mean_y
-    if is_coarsest:
-        by_luminance = 2 * (bright_x - luminance * bright_y) * inverse_l
+    if brightness is not None:
+        luminance = brightness.value
         by_product, by_square = by_product * luminance, by_square * luminance
-        by_mean = by_mean * luminance + structure * by_luminance
+        by_mean = by_mean * luminance + structure * brightness.slope
     back = _blur_adjoint(np.stack([by_product, by_square, by_mean]))
     return total, maps, x * back[0] + y * back[1] + back[2]
 
 
+class _Luminance(NamedTuple):
+    """The luminance part of windows, its slope in the decoded means, and 1 / D."""
+
+    value: np.ndarray
+    slope: np.ndarray
+    inverse: np.ndarray
+
+
+def _luminance(mean_x, mean_y):
+    bright_x, bright_y = mean_x + 128, mean_y + 128
+    inverse = 1 / (bright_x**2 + bright_y**2 + _C1)
+    value = (2 * bright_x * bright_y + _C1) * inverse
+    return _Luminance(value, 2 * (bright_x - value * bright_y) * inverse, inverse)
+
+
 def _coarse_gradient(gradients, factors):
-    """The gradient of the value by all scales but full size, at the first of these.
+    """Returns the gradient of the value by all coarse scales, at the finest of them.
 
     Args:
       gradients: of the sums over the windows of each scale, overwritten.
@@ -337,7 +371,7 @@ def _give_gradient(pyramid, factor, coarse, take):
     left = np.zeros((3, 0, width), np.float32)  # of rows that the next strip shares
     for windows, rows in _strips(height):
         pairs = zip(*pyramid.rows(rows), strict=True)
-        gradient = np.stack([_channel_slopes(*pair, False, True)[2] for pair in pairs])
+        gradient = np.stack([_channel_slopes(x, y, False, True)[2] for x, y in pairs])
         gradient[:, : left.shape[1]] += left
         stop = height if rows.stop == height else windows.stop
         count = stop - rows.start
@@ -351,13 +385,13 @@ def _give_gradient(pyramid, factor, coarse, take):
 
 
 def _blur_adjoint(maps):
-    """Adjoint of `_blur`: `[..., h, w]` to `[..., h + 10, w + 10]`."""
+    """Applies the adjoint of `_blur`, `[..., h, w]` to `[..., h + 10, w + 10]`."""
     border = [(0, 0)] * (maps.ndim - 2) + [(_TAPS - 1, _TAPS - 1)] * 2
     return _blur(np.pad(maps, border))  # The kernel is symmetric.
 
 
 def _halve_adjoint(planes, height, width):
-    """Adjoint of `_halve`, to `[..., height, width]`."""
+    """Applies the adjoint of `_halve`, to `[..., height, width]`."""
     spread = np.repeat(np.repeat(planes * np.float32(0.25), 2, -2), 2, -1)
     # The last pixel of an odd side was counted twice.
     if height % 2:
@@ -368,12 +402,12 @@ def _halve_adjoint(planes, height, width):
 
 
 def _block_means(maps, number, count):
-    """Means of maps over windows for each 8 px of the picture, along the last axis.
+    """Takes means of maps for each 8 px of the image, along the last axis.
 
     Args:
       maps: `[..., n]`, over the windows of scale `number`.
       number: 0 for full size; each scale is half of the one before.
-      count: of the picture's blocks along the axis.
+      count: of the image's blocks along the axis.
 
     Returns:
       float32 `[..., count]`; windows beyond the maps' edge count as the last ones.

@@ -134,7 +134,8 @@ def test_curvature_of_a_block_is_the_mean_over_its_smaller_blocks():
     original, decoded = coded_example(128, 160)
     rgb = YCBCR_TO_RGB[:, 1]
     small, large = slopes_of(
-        *(original, shown(decoded)),
+        original,
+        shown(decoded),
         directions=[Direction(rgb, 8, 8), Direction(rgb, 16, 16)],
     )[0].curvatures
     means = small.reshape(8, 2, 10, 2, -1).mean((1, 3)).reshape(80, -1)
@@ -144,7 +145,8 @@ def test_curvature_of_a_block_is_the_mean_over_its_smaller_blocks():
 def test_nothing_coded_yet_has_a_curvature_without_errors():
     original, _ = coded_example(96, 96)
     found, _ = slopes_of(
-        *(original, shown(original)),
+        original,
+        shown(original),
         directions=[Direction(YCBCR_TO_RGB[:, 0], 8, 8)],
         is_original=True,
     )

@@ -71,19 +71,22 @@ def write_results(folder, originals):
     trellis = {**small, "quantization": "mozjpeg"}
     for q in QUALITIES:
         write_point(
-            *(folder / "_output_PIL", f"Q{q}"),
+            folder / "_output_PIL",
+            f"Q{q}",
             {**plain, "quality": q},
             lambda picture, q=q: jpeg_file.encode_rgb(picture, q),
             originals,
         )
         write_point(
-            *(folder / "_output", f"mozjpeg_Q{q}"),
+            folder / "_output",
+            f"mozjpeg_Q{q}",
             {"tables": "mozjpeg", **trellis, "quality": q},
             lambda picture, q=q: jpeg_file.encode_mozjpeg_quality(picture, q),
             originals,
         )
         write_point(
-            *(folder / "_output", f"my-run-lambda_{q}"),
+            folder / "_output",
+            f"my-run-lambda_{q}",
             {"script": "ljpeg", **small, "lmbda": q / 100},
             lambda picture, q=q: jpeg_file.encode_rgb(
                 picture, q, "optimized", sampling="4:2:0"

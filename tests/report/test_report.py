@@ -213,7 +213,9 @@ def test_page_links_to_the_files_of_every_point(page, made):
 def test_values_that_json_has_not_are_left_out(page):
     _, data, _ = page
     assert {metric["key"] for metric in data["metrics"]} == {
-        *("ssimulacra2", "psnr", "lpips"),
+        "ssimulacra2",
+        "psnr",
+        "lpips",
     }
     assert [m["smaller"] for m in data["metrics"]] == [False, False, True]
 
@@ -274,7 +276,7 @@ def test_what_cannot_be_read_is_told_and_the_page_is_written(
     assert "empty: no results of evaluate.py there" in text
     assert "other.json: no curves" in text
     assert "b c.png is not in the viewer: name its file by --test_image_glob" in text
-    assert "another picture than was measured" in text
+    assert "another image than was measured" in text
     assert [image["name"] for image in data_of(text)["images"]] == ["d.png"]
 
 

@@ -7,10 +7,10 @@ that enter and leave its window. Nothing damps the rounding errors of single pre
 so these grow along a row like a random walk, up to some 1e-5, and a metric of small
 errors shows them. Hence each operation here is rounded as in libjxl's FastGaussian
 (BSD licence), bit for bit: multiplications and additions fused, rows in steps of four
-pixels, columns in steps of one. Outside of the picture there are zeros.
+pixels, columns in steps of one. Outside of the image there are zeros.
 
 Rows are blurred `ROWS` at a time, side by side, for vector instructions; a ring holds
-those that the blur of columns still needs. So memory grows with the width alone.
+those that the blur of columns still needs. So memory grows with the width only.
 """
 
 import numpy as np
@@ -26,7 +26,7 @@ _STEPS = 4  # px at a time along a row
 
 
 def _oscillators():
-    """Factors of the steps of each cosine, float32 `[3, _STEPS]`.
+    """Returns factors of the steps of each cosine, float32 `[3, _STEPS]`.
 
     With `y[n] = gain s[n] + 2 cos(omega) y[n - 1] - y[n - 2]`, a step ahead of j pixels
     has Chebyshev's `U[j] = sin((j + 1) omega) / sin(omega)` as its factors.
@@ -57,7 +57,7 @@ _ZERO = np.float32(0)
 
 @njit
 def new_blur(width, count):
-    """Memory to blur `count` maps of a width, from row -`REACH` on.
+    """Allocates the memory to blur `count` maps of a width, from row -`REACH` on.
 
     Returns:
       `(blocks, along, rows, states, blurred)`, float32: the maps' next rows, column
@@ -149,7 +149,7 @@ def _four_steps(k, start, block, state, along):
 
 @njit
 def blur_down(y, blur):
-    """The maps' blur at row y, `[count, w]`; called for each y from -`REACH` on.
+    """Returns the blur at row y, `[count, w]`; called for each y from -`REACH` on.
 
     The ring has to hold the rows up to y + `REACH`; the next call overwrites the blur.
     """

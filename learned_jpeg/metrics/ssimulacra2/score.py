@@ -1,13 +1,13 @@
-"""SSIMULACRA2, a score of what people see of a picture's errors: 100 if they see none.
+"""SSIMULACRA2, a score of what people see of an image's errors: 100 if they see none.
 
 The metric of Jon Sneyers, Cloudinary (https://github.com/cloudinary/ssimulacra2), in
 version 2.1; the constants are those of the tool `ssimulacra2` of libjxl (BSD licence).
-Both pictures, in JPEG XL's colour space XYB and at up to six scales, give three maps of
+Both images, in JPEG XL's colour space XYB and at up to six scales, give three maps of
 errors: SSIM without its luminance term; ringing, which is edges that the original does
 not have; blur, edges that were lost. The score is a polynomial of the weighted sum of
 their means and 4-norms.
 
-What depends on the original alone is computed once. Planes whose weights are all below
+What depends on the original only is computed once. Planes whose weights are all below
 0.002 (X and B at fine scales, all of the sixth scale) are left out: that halves the
 time, and changes scores of JPEG files by less than 0.001.
 
@@ -76,7 +76,7 @@ WEIGHTS = (
 
 
 def _linear_light():
-    """Linear light of the 256 levels of sRGB (IEC 61966-2-1), as libjxl has it.
+    """Returns linear light of the 256 levels of sRGB (IEC 61966-2-1), as in libjxl.
 
     A quotient of polynomials, fitted to within 5e-7, by fused operations: the product
     of two floats is exact in float64.
@@ -90,7 +90,7 @@ def _linear_light():
         (0.01043637593, 1.076976492),
         (0.0002200248328, 0.263184697),
     ):
-        summands = np.float32([[numerator], [denominator]])
+        summands = np.array([[numerator], [denominator]], np.float32)
         sums = (sums.astype(np.float64) * levels + summands).astype(np.float32)
     slope = np.float32(1) / np.float32(12.92)
     is_linear = levels <= np.float32(0.04045)
@@ -120,15 +120,15 @@ _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """What the metric needs of the original at one scale; float32."""
+    """The original at one scale, as the metric compares with it; float32."""
 
     planes: np.ndarray  # [n, h, w], the first n of Y, X, B, all in about 0..1
     mean: np.ndarray  # [n, h, w], local mean
     variance: np.ndarray  # [n, h, w], local variance
 
 
-def reference_scales(original):
-    """The `Scale` of the original at every scale, from fine to coarse.
+def reference_scales(original: np.ndarray) -> tuple[Scale, ...]:
+    """Computes the `Scale`s of an original, from fine to coarse.
 
     Args:
       original: uint8 [h, w, 3], sRGB.
@@ -144,7 +144,7 @@ def reference_scales(original):
 
 
 def scales_by(local_statistics, original, weights):
-    """What `reference_scales` returns, by a blur and for weights of one's own.
+    """Does what `reference_scales` does, by another blur and for other weights.
 
     Args:
       local_statistics: writes local mean and variance of a plane.
@@ -160,15 +160,15 @@ def scales_by(local_statistics, original, weights):
     return tuple(scales)
 
 
-def score(scales, decoded):
-    """SSIMULACRA2 of a decoded picture and the original of `scales`.
+def score(scales: tuple[Scale, ...], decoded: np.ndarray) -> float:
+    """Computes SSIMULACRA2 of a decoded image.
 
     Args:
-      scales: of `reference_scales`.
+      scales: of the original, from `reference_scales`.
       decoded: uint8 [h, w, 3], sRGB, of the size of the original.
 
     Returns:
-      float, at most 100, which equal pictures have; about 90 where differences can
+      At most 100, which equal images have; about 90 where differences can
       hardly be seen, 70 for high, 50 for medium, 30 for low quality; it may be
       negative. nan if a side is below `MIN_SIDE`.
 
@@ -181,7 +181,7 @@ def score(scales, decoded):
         raise ValueError(f"not of the original's size: {list(decoded.shape)}")
     total = 0.0
     by_scale = zip(WEIGHTS, scales, _planes_of_scales(decoded, WEIGHTS), strict=False)
-    for weights, scale, planes in by_scale:  # small pictures have fewer scales
+    for weights, scale, planes in by_scale:  # small images have fewer scales
         for i, own_weights in enumerate(weights):
             original = scale.planes[i], scale.mean[i], scale.variance[i]
             sums = _error_sums(*original, planes[i]).sum(-1)
@@ -191,7 +191,7 @@ def score(scales, decoded):
 
 
 def _to_score(total):
-    """The score of a weighted sum of the norms of all maps."""
+    """Returns the score of a weighted sum of the norms of all maps."""
     total *= 0.9562382616834844
     bent = (
         2.326765642916932 * total
@@ -201,13 +201,13 @@ def _to_score(total):
     return 100 - 10 * max(bent, 0.0) ** 0.6276336467831387
 
 
-def _planes_of_scales(picture, weights):
+def _planes_of_scales(image, weights):
     """Yields the planes [n, h, w] that count, float32, from fine to coarse."""
-    if picture.dtype != np.uint8:  # which the kernels do not check
-        raise ValueError(f"not a uint8 picture: {picture.dtype}")
-    height, width = picture.shape[:2]
+    if image.dtype != np.uint8:  # which the kernels do not check
+        raise ValueError(f"not a uint8 image: {image.dtype}")
+    height, width = image.shape[:2]
     linear = np.empty((3, height, width), np.float32)
-    _linearize(picture, linear)
+    _linearize(image, linear)
     for own_weights in weights:
         if min(linear.shape[1:]) < MIN_SIDE:
             return
@@ -216,7 +216,7 @@ def _planes_of_scales(picture, weights):
 
 
 def to_xyb(linear, count):
-    """The first planes of Y, X, B, float32 `[count, h, w]`, of linear RGB `[3, h, w]`.
+    """Converts linear RGB `[3, h, w]` to planes of Y, X, B, float32 `[count, h, w]`.
 
     These are Y + 0.01, 14 X + 0.42 and B - Y + 0.55, where X and Y are half of the
     difference and of the sum of the first two cone responses, and B is the third.
@@ -227,7 +227,7 @@ def to_xyb(linear, count):
 
 
 def halve(planes):
-    """Means of 2x2 pixels, `[n, h, w]`; an odd side is continued by its last pixel."""
+    """Takes means of 2x2 pixels, `[n, h, w]`; an odd side repeats its last pixel."""
     count, height, width = planes.shape
     halved = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
     _halve(planes, halved)
@@ -235,13 +235,13 @@ def halve(planes):
 
 
 @njit
-def _linearize(picture, linear):
-    """Writes linear RGB `[3, h, w]` of a uint8 picture `[h, w, 3]`."""
-    for y in range(picture.shape[0]):
+def _linearize(image, linear):
+    """Writes linear RGB `[3, h, w]` of a uint8 image `[h, w, 3]`."""
+    for y in range(image.shape[0]):
         for c in range(3):
             row = linear[c, y]
             for x in range(row.size):
-                row[x] = _LINEAR[picture[y, x, c]]
+                row[x] = _LINEAR[image[y, x, c]]
 
 
 @njit

@@ -1,6 +1,6 @@
 """Gradient and local curvature of SSIMULACRA2's weighted sum of errors.
 
-What a search needs of the metric near a decoded picture: the exact gradient of the sum
+What a search needs of the metric near a decoded image: the exact gradient of the sum
 that the score is a polynomial of, and a positive quadratic form in its place where the
 sum is not smooth or not convex. That form has a weight for each pixel, plane of XYB and
 scale, for three kinds of energy of a further error e, with G e its local mean:
@@ -40,8 +40,8 @@ from learned_jpeg.metrics.ssimulacra2.window import (
 
 MAPS = 3  # kinds of energy of an error, see above
 
-# A large picture is seen in tiles, with what their blurs reach at the coarsest scale: a
-# blur of a blur, of 4 px each, of 16 px.
+# A large image is processed in tiles, with a margin that their blurs reach at the
+# coarsest scale: a blur of a blur, of 4 px each, of 16 px.
 _TILE_SIDE = 1024  # px
 _HALO = 128
 
@@ -62,11 +62,11 @@ _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
 
 
 class Direction(NamedTuple):
-    """What a further error is in: a component of a block.
+    """The direction of a further error: a component of a block.
 
     Attributes:
-      rgb: float32 `[3]`, change of the shown RGB for a change of 1.
-      height, width: of a block, in px of the picture; powers of 2.
+      rgb: float32 `[3]`, change of the decoded RGB for a change of 1.
+      height, width: of a block, in px of the image; powers of 2.
     """
 
     rgb: np.ndarray
@@ -75,7 +75,7 @@ class Direction(NamedTuple):
 
 
 class Slopes(NamedTuple):
-    """The weighted sum near a decoded picture.
+    """The weighted sum near a decoded image.
 
     Attributes:
       value: the sum, before the score's polynomial.
@@ -89,38 +89,38 @@ class Slopes(NamedTuple):
 
 
 class Original:
-    """What `slopes` needs of the original; of a large one it is made tile by tile."""
+    """The original, as `slopes` compares with it; a large one is read tile by tile."""
 
-    def __init__(self, picture, weights):
-        """Takes the picture and what is summed.
+    def __init__(self, image, weights):
+        """Takes the image and the weights of the sum.
 
         Args:
-          picture: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
-          weights: for each scale `[n, 6]`, as `ssimulacra2.WEIGHTS`.
+          image: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
+          weights: for each scale `[n, 6]`, as `score.WEIGHTS`.
         """
-        self._picture = picture
+        self._image = image
         sizes = [
-            tuple(-(-side >> number) for side in picture.shape[:2])
+            tuple(-(-side >> number) for side in image.shape[:2])
             for number in range(len(weights))
         ]
         self.sizes = [size for size in sizes if min(size) >= MIN_SIDE]
         self.weights = weights[: len(self.sizes)]
-        rows, cols = (_parts(side) for side in picture.shape[:2])
+        rows, cols = (_parts(side) for side in image.shape[:2])
         self.tiles = [_Tile(r, c) for r in rows for c in cols]
         self._scales = None
         if len(self.tiles) == 1:
-            self._scales = reference_scales(picture, self.weights)
+            self._scales = reference_scales(image, self.weights)
 
     def scales(self, tile):
-        """The `ssimulacra2.Scale`s of a tile."""
+        """Returns the `score.Scale`s of a tile."""
         if self._scales is not None:
             return self._scales
-        part = self._picture[tile.rows.seen, tile.cols.seen]
+        part = self._image[tile.rows.seen, tile.cols.seen]
         return reference_scales(np.ascontiguousarray(part), self.weights)
 
 
 class _Part(NamedTuple):
-    """Of an axis, as slices: what is seen, and what counts, in the axis and in that."""
+    """A part of an axis, as slices: read, counted, and counted within what is read."""
 
     seen: slice
     own: slice
@@ -128,17 +128,17 @@ class _Part(NamedTuple):
 
 
 class _Tile(NamedTuple):
-    """A part of a picture."""
+    """A part of an image."""
 
     rows: _Part
     cols: _Part
 
     def inside(self, *units):
-        """Slices of what counts, in what is seen of it in units of so many px."""
+        """Returns slices of what counts within what is read, in units of some px."""
         return _in_units([part.inside for part in self], units)
 
     def own(self, *units):
-        """Slices of what counts, in the picture in units of so many px."""
+        """Returns slices of what counts within the image, in units of some px."""
         return _in_units([part.own for part in self], units)
 
 
@@ -148,7 +148,7 @@ def _in_units(slices, units):
 
 
 def _parts(side):
-    """The `_Part`s of an axis."""
+    """Returns the `_Part`s of an axis."""
     count = -(-side // _TILE_SIDE)
     step = -(-side // count // _HALO) * _HALO
     parts = []
@@ -160,15 +160,15 @@ def _parts(side):
     return parts
 
 
-def slopes(original, shown, directions, take=None, is_original=False):
-    """Value, gradients and curvature of the weighted sum of errors.
+def slopes(original, decoded, directions, take=None, is_original=False):
+    """Computes value, gradients and curvature of the weighted sum of errors.
 
     Args:
       original: `Original`.
-      shown: a function from slices of rows and columns to the decoded RGB there minus
+      decoded: a function from slices of rows and columns to the decoded RGB there minus
         128, float32 `[3, h, w]`, within -128..127.
       directions: `Direction`s whose gradients and curvatures are wanted.
-      take: None, or a function that is given the gradients of a large picture part by
+      take: None, or a function that is given the gradients of a large image part by
         part: the number of the direction, slices of rows and columns, float32 `[h, w]`.
       is_original: whether nothing is coded yet: the curvature is that of errors as
         they may come, and a gradient has no meaning.
@@ -176,7 +176,7 @@ def slopes(original, shown, directions, take=None, is_original=False):
     Returns:
       `Slopes`.
     """
-    value, factors, kept = _forward(original, shown, is_original)
+    value, factors, kept = _forward(original, decoded, is_original)
     size, scales = original.sizes[0], len(factors)
     curvatures = []
     for direction in directions:
@@ -185,12 +185,13 @@ def slopes(original, shown, directions, take=None, is_original=False):
         ]
         curvatures.append(np.empty((*blocks, MAPS, scales), np.float32))
     for tile in original.tiles:
-        seen = kept or _seen(original, shown, tile)
+        seen = kept or _seen(original, decoded, tile)
         by_pixel, by_block = _backward(*seen, factors, directions)
         inside = by_pixel[(slice(None), *tile.inside(1, 1))]
-        for number, direction in enumerate(directions if take else ()):
-            rgb = np.asarray(direction.rgb, np.float32)
-            take(number, *tile.own(1, 1), np.tensordot(rgb, inside, 1))
+        if take is not None:
+            for number, direction in enumerate(directions):
+                rgb = np.asarray(direction.rgb, np.float32)
+                take(number, *tile.own(1, 1), np.tensordot(rgb, inside, 1))
         for direction, found, own in zip(directions, curvatures, by_block, strict=True):
             units = direction.height, direction.width
             found[tile.own(*units)] = own[tile.inside(*units)]
@@ -198,20 +199,20 @@ def slopes(original, shown, directions, take=None, is_original=False):
     return Slopes(value, joined)
 
 
-def _seen(original, shown, tile):
-    """(`Scale`s of the original, `_pyramid` of the decoded) of a tile."""
+def _seen(original, decoded, tile):
+    """Returns (`Scale`s of the original, `_pyramid` of the decoded) of a tile."""
     scales = original.scales(tile)
-    return scales, _pyramid(shown(tile.rows.seen, tile.cols.seen), len(scales))
+    return scales, _pyramid(decoded(tile.rows.seen, tile.cols.seen), len(scales))
 
 
-def _forward(original, shown, is_original):
-    """(weighted sum, `_factors` of the planes of each scale, what was seen or None).
+def _forward(original, decoded, is_original):
+    """Returns (weighted sum, `_factors` of the planes of each scale, `_seen` or None).
 
-    What was seen is kept if it is all of the picture.
+    What was read is kept if it is all of the image.
     """
     sums = [np.zeros((len(own), 2, 3)) for own in original.weights]
     for tile in original.tiles:
-        seen = _seen(original, shown, tile)
+        seen = _seen(original, decoded, tile)
         for number, (scale, (linear, _)) in enumerate(zip(*seen, strict=True)):
             unit = 1 << number
             rows, cols = tile.inside(unit, unit)
@@ -232,7 +233,7 @@ def _forward(original, shown, is_original):
 
 
 def _backward(scales, pyramid, factors, directions):
-    """(gradient in the shown RGB, for each direction curvatures) of a tile.
+    """Returns (gradient in the decoded RGB, curvatures by direction) of a tile.
 
     These are float32 `[3, h, w]`, and `[rows, cols, MAPS, scales]`.
 
@@ -241,7 +242,7 @@ def _backward(scales, pyramid, factors, directions):
       factors: for each scale those of its planes.
       directions: see `slopes`.
     """
-    gradient = None
+    gradient = derivative = np.empty(0, np.float32)
     curvatures = [[] for _ in directions]
     for number in reversed(range(len(scales))):
         linear, derivative = pyramid.pop()
@@ -252,7 +253,7 @@ def _backward(scales, pyramid, factors, directions):
         ):
             own.add(i, plane, scales[number], of_plane)
         own_gradient = own.gradient()
-        if gradient is not None:
+        if number + 1 < len(scales):
             _add_halve_adjoint(gradient, own_gradient)
         gradient = own_gradient
         for found, means in zip(curvatures, own.block_means(), strict=True):
@@ -271,24 +272,25 @@ def _by_block(means):
     return np.stack([m[:rows, :cols] for m in means], -1)
 
 
-def _pyramid(shown, count):
-    """For each scale linear RGB and its slope in what is shown, float32 `[3, h, w]`."""
-    linear, derivative = np.empty_like(shown), np.empty_like(shown)
-    _linearize(shown, linear, derivative)
+def _pyramid(decoded, count):
+    """Returns for each scale linear RGB and its slope, float32 `[3, h, w]`."""
+    linear, derivative = np.empty_like(decoded), np.empty_like(decoded)
+    _linearize(decoded, linear, derivative)
     pyramid = [(linear, derivative)]
     for _ in range(count - 1):
-        pyramid.append(tuple(halve(planes) for planes in pyramid[-1]))
+        linear, derivative = halve(linear), halve(derivative)
+        pyramid.append((linear, derivative))
     return pyramid
 
 
 @njit
-def _linearize(shown, linear, derivative):
+def _linearize(decoded, linear, derivative):
     """Writes linear RGB and its slope, by interpolation in the tables."""
-    _, height, width = shown.shape
+    _, height, width = decoded.shape
     for c in range(3):
         for y in range(height):
             for x in range(width):
-                level = (shown[c, y, x] + np.float32(128)) * np.float32(_TABLE_STEPS)
+                level = (decoded[c, y, x] + np.float32(128)) * np.float32(_TABLE_STEPS)
                 index = int(level)
                 part = level - np.float32(index)
                 low, high = _LINEAR[index], _LINEAR[index + 1]
@@ -298,7 +300,7 @@ def _linearize(shown, linear, derivative):
 
 
 def _factors(weights, norms, is_original):
-    """What the slope and the curvature of one plane's maps depend on.
+    """Returns factors of the slope and the curvature of one plane's maps.
 
     Args:
       weights: `[6]`, a pixel's part of those of the plane.
@@ -329,7 +331,7 @@ class _Backward:
     """Gradient and curvature of one scale, plane by plane."""
 
     def __init__(self, linear, derivative, number, directions):
-        """Takes linear RGB, its slope in the shown, and which scale it is."""
+        """Takes linear RGB, its slope in the decoded RGB, and the scale's number."""
         self._linear = linear
         self._derivative = derivative
         self._sensitivities = np.empty_like(linear)
@@ -355,17 +357,22 @@ class _Backward:
         pairs = zip(self._directions, self._cells, self._sums, strict=True)
         for direction, cell, sums in pairs:
             _add_curvature(
-                *(maps, self._sensitivities, self._derivative),
-                *(np.asarray(direction.rgb, np.float32), number, *cell, sums),
+                maps,
+                self._sensitivities,
+                self._derivative,
+                np.asarray(direction.rgb, np.float32),
+                number,
+                *cell,
+                sums,
             )
 
     def gradient(self):
-        """float32 `[3, h, w]`, in linear RGB."""
+        """Returns the gradient in linear RGB, float32 `[3, h, w]`."""
         _to_linear(self._by_plane, self._sensitivities)
         return self._by_plane
 
     def block_means(self):
-        """For each direction means over its blocks, float32 `[rows, cols, MAPS]`."""
+        """Returns means over blocks by direction, float32 `[rows, cols, MAPS]`."""
         sides = self._linear.shape[1:]
         found = []
         for direction, cell, sums in zip(
@@ -402,7 +409,7 @@ def _plane_slopes(original, mean, variance, decoded, factors, gradient, maps):
 
     Args:
       original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
-      decoded: float32 `[h, w]`, the same plane of the other picture.
+      decoded: float32 `[h, w]`, the same plane of the decoded image.
       factors: of `_factors`.
       gradient: float32 `[h, w]`.
       maps: float32 `[MAPS, h, w]`.
@@ -421,8 +428,14 @@ def _plane_slopes(original, mean, variance, decoded, factors, gradient, maps):
             direct, edges = gradient[y], maps[2, y]
             _ssim_slopes(mean[y], variance[y], moments, factors[:, 0], backs)
             _edge_slopes(
-                *(original[y], mean[y], decoded[y], moments[0], factors),
-                *(direct, edges, backs[0]),
+                original[y],
+                mean[y],
+                decoded[y],
+                moments[0],
+                factors,
+                direct,
+                edges,
+                backs[0],
             )
             for i in range(len(backs)):
                 inside = wide[REACH:-REACH]

@@ -1,7 +1,7 @@
 """SSIMULACRA2's maps of errors by an exact window, for gradients.
 
 The score's own blur has rounding errors that no gradient knows of, see
-metrics/recursive_blur.py. Here the same Gaussian is a sum over nine pixels along each
+recursive_blur.py. Here the same Gaussian is a sum over nine pixels along each
 axis, and small errors are not differences of large numbers.
 """
 
@@ -18,7 +18,7 @@ from learned_jpeg.metrics.ssimulacra2.score import (
 
 # Gaussian of 1.5 px as a sum of truncated cosines: D. Charalampidis, "Recursive
 # implementation of the Gaussian filter using truncated cosine functions", 2016. From
-# the middle to the end; zeros outside of the picture.
+# the middle to the end; zeros outside of the image.
 _TAPS = np.array(
     [0.26462111, 0.21292859, 0.10933537, 0.03601111, 0.00941437], np.float32
 )
@@ -29,16 +29,16 @@ _ZERO, _ONE = map(np.float32, (0, 1))
 
 
 def window():
-    """The blur's taps along one axis, float32 `[9]`."""
+    """Returns the blur's taps along one axis, float32 `[9]`."""
     return np.concatenate([_TAPS[:0:-1], _TAPS])
 
 
 def reference_scales(original, weights):
-    """What `ssimulacra2.reference_scales` returns, by this window.
+    """Computes what `score.reference_scales` does, by this window.
 
     Args:
       original: uint8 [h, w, 3], sRGB.
-      weights: for each scale `[n, 6]`, see `ssimulacra2.WEIGHTS`.
+      weights: for each scale `[n, 6]`, see `score.WEIGHTS`.
     """
     return scales_by(_local_statistics, original, weights)
 
@@ -57,11 +57,11 @@ def _local_statistics(plane, mean, variance):
 
 @njit
 def error_sums(original, mean, variance, decoded, first, last):
-    """Sums of the maps of errors down each column: of the values, of fourth powers.
+    """Sums the maps of errors down each column: the values, and their fourth powers.
 
     Args:
       original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
-      decoded: float32 `[h, w]`, the same plane of the other picture.
+      decoded: float32 `[h, w]`, the same plane of the decoded image.
       first, last: the rows that count, without the last.
 
     Returns:
@@ -84,9 +84,9 @@ def error_sums(original, mean, variance, decoded, first, last):
 
 @njit
 def new_blur(width, count):
-    """Memory to blur `count` maps: rows, blurred along them; their blur; a wider row.
+    """Allocates (rows, blurred along them; their blur; a wider row) for `count` maps.
 
-    Zeros stand for what is above the picture, and beside it.
+    Zeros stand for what is above the image, and at its sides.
     """
     rows = np.zeros((2 * REACH + 1, count, width), np.float32)
     columns = np.empty((count, width), np.float32)
@@ -95,10 +95,10 @@ def new_blur(width, count):
 
 @njit
 def next_moments(original, decoded, y, blur):
-    """Blurs of the difference of two planes, of its square, of the decoded's square.
+    """Blurs the difference of two planes, its square, and the decoded's square.
 
-    Called for one row after the other, from -`REACH` on: so the rows that the next
-    ones need stay in the cache.
+    It is called for one row after the other, from -`REACH` on, so that the rows that
+    the next ones need stay in the cache.
 
     Returns:
       float32 `[3, w]`, the moments at row y; overwritten by the next call.
@@ -155,7 +155,7 @@ def blur_columns(rows, y, blurred):
 def _ssim_errors(mean, variance, moments, errors):
     """Writes one row of 1 - SSIM, with the luminance term 1 - (difference of means)^2.
 
-    With e the difference of the pictures, E its local mean, V the variances and C the
+    With e the difference of the images, E its local mean, V the variances and C the
     covariance, 1 - (1 - E^2) (2 C + c2) / (V1 + V2 + c2) is the same as the below,
     since V1 + V2 - 2 C = V(e): there small errors are not differences of large numbers.
     """
@@ -170,7 +170,7 @@ def _ssim_errors(mean, variance, moments, errors):
 
 @njit
 def _edges(original, mean, decoded, difference, edges):
-    """Writes one row of what pixels differ from the local mean, in both pictures."""
+    """Writes one row of the pixels minus the local mean, of both images."""
     for x in range(mean.size):
         edge = original[x] - mean[x]
         edges[0, x] = edge
