@@ -25,15 +25,10 @@ from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import find_images, read_image
+from learned_jpeg.search.tunes import TUNES
 
 SAMPLING = "4:2:0"
-# Bits per pixel that a distortion of 1 is worth, lowest and highest, and how many.
-LAMBDAS = {
-    "psnr": (4e-4, 4.0, 10),
-    "mixed": (8e-5, 1.5, 10),
-    "ms-ssim": (8e-5, 1.5, 10),
-    "ssimulacra2": (6e-4, 2.5, 10),
-}
+COUNT = 10  # lambdas of each tune
 
 logger = logging.getLogger("calibrate")
 
@@ -75,7 +70,7 @@ class Means:
 
     def of_tune(self, tune):
         """Returns the means of the search without a model, by lambda: dict of lists."""
-        lambdas = np.geomspace(*LAMBDAS[tune]).tolist()
+        lambdas = np.geomspace(*TUNES[tune].lambdas, COUNT).tolist()
         options = EncodeOptions(subsampling=SAMPLING, tune=tune)
         with standard_tables() as model:
             codec = model.codec(options)

@@ -19,7 +19,6 @@ from learned_jpeg.search import (
     ms_ssim_distortion,
     passes,
     planes,
-    ssimulacra2_distortion,
     tunes,
 )
 
@@ -50,8 +49,6 @@ def of(settings: dict) -> dict:
     if is_searched:
         modules |= {"integers": passes, "search": quantizers, "tunes": tunes}
         modules["forms"] = ms_ssim_distortion
-        if settings["tune"] == "ssimulacra2":
-            modules["perceptual"] = ssimulacra2_distortion
     if is_searched or is_subsampled:
         modules["planes"] = planes
     if script and not is_searched and is_subsampled:
@@ -59,4 +56,6 @@ def of(settings: dict) -> dict:
     if settings["entropy_coding"] == "optimized" and quantization != "mozjpeg":
         modules["progressive"] = progressive
     versions = {part: module.NUMBERS_VERSION for part, module in modules.items()}
+    if is_searched and settings["tune"] in tunes.TUNES:
+        versions |= tunes.TUNES[settings["tune"]].versions
     return {"code": versions, "libraries": results.library_versions(PACKAGES)}

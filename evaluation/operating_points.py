@@ -16,7 +16,11 @@ from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.models import contract, folders
-from learned_jpeg.models.settings import FULL_CHROMA, SEARCH_SUBSAMPLING
+from learned_jpeg.models.settings import (
+    FULL_CHROMA,
+    SEARCH_SUBSAMPLING,
+    WEIGHT_KEYS,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -294,10 +298,8 @@ def _model_settings(prefix, script, args):
     record |= {
         "step": folders.checkpoint_step(prefix),
         "lmbda": settings.lmbda,
-        "lpips_weight": weights.lpips,
-        "msssim_weight": weights.ms_ssim,
-        "ssimulacra2_weight": weights.ssimulacra2,
         "rate_model": settings.rate_model,
+        **{key: getattr(weights, name) for name, key in WEIGHT_KEYS.items()},
     }
     if traits.has_trunk:
         record |= {"vgg": settings.vgg, "freeze_vgg": settings.freeze_vgg}

@@ -91,12 +91,8 @@ def searched(
       Three int16 arrays `[rows, cols, 8 (v), 8 (u)]`, and their bits in progressive
       scans, a float: symbols by their self-information.
     """
-    distortion = distortion_of_loss(
-        image,
-        settings.lmbda,
-        ms_ssim_weight=settings.weights.ms_ssim,
-        ssimulacra2_weight=settings.weights.ssimulacra2,
-    )
+    weights = vars(settings.weights)
+    distortion = distortion_of_loss(image, settings.lmbda, weights)
     planes, _ = passes.search(
         image,
         distortion,

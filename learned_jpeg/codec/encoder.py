@@ -14,7 +14,6 @@ from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.quantizers import Search
 from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.metrics import registry
 from learned_jpeg.search import calibration
 from learned_jpeg.search.targets import (
     MatchJpegQuality,
@@ -109,7 +108,7 @@ class Encoder:
         is_asked = candidate.quality and self._options.lmbda is None
         if not is_asked or search is None or search.weighs_by_steps:
             return False
-        return min(image.shape[:2]) >= registry.get("ssimulacra2").min_side
+        return MatchJpegQuality.is_defined(image)
 
     def _close_to(self, goal, image, embed):
         if not self._is_continuous():

@@ -29,8 +29,8 @@ class EncodeOptions:
       target: rate or score that each file comes close to.
       quantization: one of `QUANTIZATIONS`.
       tune: metric that the search minimises, one of `TUNE_NAMES`; `OWN_LOSS` for the
-        loss that the model was trained for; None for SSIMULACRA2, or for the squared
-        error of images that are too small for it.
+        loss that the model was trained for; None for `tunes.DEFAULT_TUNE`, or for
+        the squared error of images that are too small for it.
       subsampling: of chroma, one of `SUBSAMPLINGS`; None for what suits the model.
       entropy_coding: one of `ENTROPY_CODINGS`.
       refine_steps: number of gradient steps on the coefficients of each image.

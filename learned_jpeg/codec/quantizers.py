@@ -20,6 +20,7 @@ from learned_jpeg.jpeg.sampling import groups, planes_of
 from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.pictures.strips import in_strips
 from learned_jpeg.search import tunes
+from learned_jpeg.search.fixed_step_error import FixedStepError
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
@@ -156,7 +157,7 @@ class Search:
         if self.weighs_by_steps:
             return None
         if self._tune == OWN_LOSS:
-            return self._tune_of_loss()
+            return tunes.tune_of_loss(vars(self._settings.weights))
         height, width = image.shape[:2]
         return tunes.tune_for((height, width), self._tune)
 
@@ -174,7 +175,8 @@ class Search:
             return self._own_lambda
         lmbda = tunes.lambda_of_tables(qtables)
         if self._settings.weighs_bits:
-            lmbda = self._own_lambda * self._squared_error_worth()
+            worth = tunes.squared_error_worth(vars(self._settings.weights))
+            lmbda = self._own_lambda * worth
         return lmbda * tunes.TUNES[self._tune or tunes.DEFAULT_TUNE].equal_rate
 
     def for_image(self, model, image, quality):
@@ -209,17 +211,10 @@ class Search:
 
     def _distortion(self, image, qtables, lmbda):
         if self.weighs_by_steps:
-            from learned_jpeg.search.fixed_step_error import FixedStepError
-
             return FixedStepError(qtables, lmbda)
         if self._tune == OWN_LOSS:
-            weights = self._settings.weights
-            return tunes.distortion_of_loss(
-                image,
-                lmbda,
-                ms_ssim_weight=weights.ms_ssim,
-                ssimulacra2_weight=weights.ssimulacra2,
-            )
+            weights = vars(self._settings.weights)
+            return tunes.distortion_of_loss(image, lmbda, weights)
         height, width = image.shape[:2]
         tune = tunes.tune_for((height, width), self._tune)
         return tunes.distortion(tune, image, lmbda)
@@ -228,22 +223,6 @@ class Search:
     def _own_lambda(self) -> float:
         assert self._settings.lmbda is not None, "see needs_lambda"
         return self._settings.lmbda
-
-    def _tune_of_loss(self):
-        weights = self._settings.weights
-        return tunes.tune_of_loss(
-            ms_ssim_weight=weights.ms_ssim, ssimulacra2_weight=weights.ssimulacra2
-        )
-
-    def _squared_error_worth(self):
-        """Returns the factor from a loss's lambda to that of the squared error alone.
-
-        At this factor the files of both have about the same size.
-        """
-        tune = self._tune_of_loss()
-        if weight := self._settings.weights.ssimulacra2:
-            return 1.0 + weight / tunes.TUNES[tune].equal_rate
-        return 1.0 / tunes.TUNES[tune].equal_rate
 
 
 def edited_image(model: CodecModel, image: np.ndarray, quality: int = 0) -> np.ndarray:

@@ -16,7 +16,7 @@ from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.search.targets import KINDS, Target, number_between
-from learned_jpeg.search.tunes import TUNES
+from learned_jpeg.search.tunes import DEFAULT_TUNE, TUNES
 
 PRECISIONS = ("float32", "bfloat16")  # of the convolutions
 
@@ -244,7 +244,7 @@ def add_encoding(group, *, refines: bool, entropy_coding: str | None = None) -> 
         help="metric that the search minimises. "
         + f"{OWN_LOSS}: the loss that the model was trained for; "
         + "; ".join(f"{tune.name}: {tune.help}" for tune in TUNES.values())
-        + f" (default: ssimulacra2 without a model, else {OWN_LOSS})",
+        + f" (default: {DEFAULT_TUNE} without a model, else {OWN_LOSS})",
     )
     group.add_argument(
         "--subsampling",

@@ -11,7 +11,7 @@ imported, because every `--help` lists the tunes.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -116,6 +116,23 @@ class Distortion(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
+class LossOfTraining:
+    """A model's loss that a tune minimises: the MSE and one more distortion.
+
+    Attributes:
+      weight: name of that distortion's weight in the settings of a model.
+      distortion: function from an image, uint8 RGB `[h, w, 3]`, the lambda of the loss
+        and that weight to the `Distortion` of the loss.
+      squared_error_worth: function from that weight to the factor on the lambda of the
+        loss whose squared error alone gives files of about the same size.
+    """
+
+    weight: str
+    distortion: Callable[[np.ndarray, float, float], Distortion]
+    squared_error_worth: Callable[[float], float]
+
+
+@dataclasses.dataclass(frozen=True)
 class Tune:
     """A choice of `--tune`: what is minimised, and how its lambda compares.
 
@@ -129,6 +146,10 @@ class Tune:
         size, measured on held-out images.
       distortion: function from an image, uint8 RGB `[h, w, 3]`, and that lambda to its
         `Distortion`.
+      lambdas: lowest and highest lambda of its calibration.
+      loss: the loss of a training that the tune stands for; None if there is none.
+      versions: `NUMBERS_VERSION` of the modules that only this tune needs, by part of
+        the fingerprint, see evaluation/fingerprint.py.
     """
 
     name: str
@@ -137,3 +158,6 @@ class Tune:
     min_side: int
     equal_rate: float
     distortion: Callable[[np.ndarray, float], Distortion]
+    lambdas: tuple[float, float]
+    loss: LossOfTraining | None = None
+    versions: Mapping[str, int] = dataclasses.field(default_factory=dict)

@@ -10,7 +10,12 @@ import numpy as np
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
 from learned_jpeg.metrics import ms_ssim
 from learned_jpeg.search.basis_energies import grams
-from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
+from learned_jpeg.search.distortion import (
+    FirstSteps,
+    LossOfTraining,
+    QuadraticModel,
+    Tune,
+)
 from learned_jpeg.search.squared_error import SquaredError
 
 if TYPE_CHECKING:
@@ -123,6 +128,8 @@ def _responses(own_factors: tuple[int, int]) -> np.ndarray:
     return np.einsum("saa->sa", energies).astype(np.float32)
 
 
+_MIXED_RATE = 1 / 4
+
 TUNES = (
     Tune(
         name="ms-ssim",
@@ -131,13 +138,22 @@ TUNES = (
         min_side=ms_ssim.METRIC.min_side,
         equal_rate=1 / 2.4,
         distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda),
+        lambdas=(8e-5, 1.5),
     ),
     Tune(
         name="mixed",
         help="MSE + 5000 (1 - MS-SSIM)",
         metric_name=ms_ssim.METRIC.name,
         min_side=ms_ssim.METRIC.min_side,
-        equal_rate=1 / 4,
+        equal_rate=_MIXED_RATE,
         distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda, lmbda),
+        lambdas=(8e-5, 1.5),
+        loss=LossOfTraining(
+            weight="ms_ssim",
+            distortion=lambda image, lmbda, weight: MsSsimDistortion(
+                image, weight * lmbda, lmbda
+            ),
+            squared_error_worth=lambda weight: 1.0 / _MIXED_RATE,
+        ),
     ),
 )

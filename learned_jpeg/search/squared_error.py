@@ -59,5 +59,6 @@ TUNES = (
         min_side=psnr.METRIC.min_side,
         equal_rate=1.0,
         distortion=lambda image, lmbda: SquaredError(lmbda),
+        lambdas=(4e-4, 4.0),
     ),
 )

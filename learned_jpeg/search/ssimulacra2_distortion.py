@@ -11,7 +11,12 @@ from learned_jpeg.jpeg.standard import BLOCK, YCBCR_TO_RGB
 from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search.basis_energies import grams
 from learned_jpeg.search.chunks import chunks
-from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
+from learned_jpeg.search.distortion import (
+    FirstSteps,
+    LossOfTraining,
+    QuadraticModel,
+    Tune,
+)
 from learned_jpeg.search.squared_error import SquaredError
 
 if TYPE_CHECKING:
@@ -196,13 +201,24 @@ def _energies(own_factors: tuple[int, int]) -> np.ndarray:
     return np.stack([plain - mean, mean, detail])
 
 
+_EQUAL_RATE = 1.1
+
 TUNES = (
     Tune(
         name="ssimulacra2",
         help="SSIMULACRA2, with terms at fine scales that keep other metrics good",
         metric_name=METRIC.name,
         min_side=METRIC.min_side,
-        equal_rate=1.1,
+        equal_rate=_EQUAL_RATE,
         distortion=lambda image, lmbda: Ssimulacra2Distortion(image, lmbda),
+        lambdas=(6e-4, 2.5),
+        loss=LossOfTraining(
+            weight="ssimulacra2",
+            distortion=lambda image, lmbda, weight: Ssimulacra2Distortion(
+                image, weight * lmbda, lmbda
+            ),
+            squared_error_worth=lambda weight: 1.0 + weight / _EQUAL_RATE,
+        ),
+        versions={"perceptual": NUMBERS_VERSION},
     ),
 )

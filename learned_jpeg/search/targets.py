@@ -208,6 +208,11 @@ class Goal:
 class MatchJpegQuality(Goal):
     """The SSIMULACRA2 of Pillow's JPEG of the same image, to a point on either side."""
 
+    @staticmethod
+    def is_defined(image: np.ndarray) -> bool:
+        """Returns whether an image, uint8 RGB `[h, w, 3]`, is large enough for it."""
+        return min(image.shape[:2]) >= registry.get("ssimulacra2").min_side
+
     def __init__(self, image: np.ndarray, quality: int):
         """Measures what is to be met.
 

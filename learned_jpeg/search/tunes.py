@@ -13,9 +13,6 @@ from learned_jpeg import search
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import STD_QTABLES
 from learned_jpeg.search.distortion import Distortion, Tune
-from learned_jpeg.search.ms_ssim_distortion import MsSsimDistortion
-from learned_jpeg.search.squared_error import SquaredError
-from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
@@ -77,42 +74,42 @@ def distortion(name: str, image: np.ndarray, lmbda: float) -> Distortion:
 
 
 def distortion_of_loss(
-    image: np.ndarray,
-    lmbda: float,
-    *,
-    ms_ssim_weight: float = 0.0,
-    ssimulacra2_weight: float = 0.0,
+    image: np.ndarray, lmbda: float, weights: Mapping[str, float]
 ) -> Distortion:
-    """Returns the distortion of a model's loss, without LPIPS.
-
-    It is `lmbda * (MSE + ms_ssim_weight * (1 - MS-SSIM))`, or `lmbda * (MSE +
-    ssimulacra2_weight * (100 - SSIMULACRA2))` where that weight is not 0.
+    """Returns the distortion of a model's loss, `lmbda * (MSE + weight * other)`.
 
     Args:
       image: uint8 RGB `[h, w, 3]`.
       lmbda: bits per pixel that a distortion of 1 is worth.
-      ms_ssim_weight: weight of 1 - MS-SSIM against the MSE.
-      ssimulacra2_weight: weight of a point of SSIMULACRA2 against the MSE.
+      weights: of the distortions that the loss adds to the MSE, by the names of
+        `LossOfTraining.weight`; the search knows none but these, and only one of them.
 
     Raises:
       UserError: the image is too small for the metric.
     """
-    tune = tune_of_loss(
-        ms_ssim_weight=ms_ssim_weight, ssimulacra2_weight=ssimulacra2_weight
-    )
-    _check_size(image, tune)
-    if ssimulacra2_weight:
-        return Ssimulacra2Distortion(image, ssimulacra2_weight * lmbda, lmbda)
-    if ms_ssim_weight:
-        return MsSsimDistortion(image, ms_ssim_weight * lmbda, lmbda)
-    return SquaredError(lmbda)
+    name = tune_of_loss(weights)
+    _check_size(image, name)
+    loss = TUNES[name].loss
+    if loss is None:
+        return TUNES[name].distortion(image, lmbda)
+    return loss.distortion(image, lmbda, weights[loss.weight])
 
 
-def tune_of_loss(*, ms_ssim_weight: float, ssimulacra2_weight: float) -> str:
+def tune_of_loss(weights: Mapping[str, float]) -> str:
     """Returns the tune that is nearest to a model's loss; see `distortion_of_loss`."""
-    if ssimulacra2_weight:
-        return "ssimulacra2"
-    return "mixed" if ms_ssim_weight else "psnr"
+    for tune in TUNES.values():
+        if tune.loss and weights.get(tune.loss.weight):
+            return tune.name
+    return "psnr"
+
+
+def squared_error_worth(weights: Mapping[str, float]) -> float:
+    """Returns the factor from a loss's lambda to that of the squared error alone.
+
+    At this factor the files of both have about the same size; see `distortion_of_loss`.
+    """
+    loss = TUNES[tune_of_loss(weights)].loss
+    return loss.squared_error_worth(weights[loss.weight]) if loss else 1.0
 
 
 def _check_size(image: np.ndarray, name: str) -> None:

@@ -85,13 +85,13 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (170, 180, 3), np.uint8)
     ],
 )
 def test_a_loss_has_its_distortion_and_the_nearest_tune(weights, nearest, kind):
-    named = dict(zip(("ms_ssim_weight", "ssimulacra2_weight"), weights, strict=True))
-    assert tunes.tune_of_loss(**named) == nearest
-    assert type(tunes.distortion_of_loss(IMAGE, 0.01, **named)) is kind
+    named = dict(zip(("ms_ssim", "ssimulacra2"), weights, strict=True))
+    assert tunes.tune_of_loss(named) == nearest
+    assert type(tunes.distortion_of_loss(IMAGE, 0.01, named)) is kind
 
 
 @pytest.mark.parametrize("weights", [(7.0, 0.0), (0.0, 3.0)])
 def test_a_loss_is_refused_where_its_metric_is_undefined(weights):
-    named = dict(zip(("ms_ssim_weight", "ssimulacra2_weight"), weights, strict=True))
+    named = dict(zip(("ms_ssim", "ssimulacra2"), weights, strict=True))
     with pytest.raises(UserError, match="pass --tune psnr"):
-        tunes.distortion_of_loss(IMAGE[:7], 0.01, **named)
+        tunes.distortion_of_loss(IMAGE[:7], 0.01, named)
