@@ -553,8 +553,11 @@ def measured_again(batch, images, *flags, qualities=(5, 20)):
 def forget_ssimulacra2(path):
     """Makes the files of an operating point those of an older program."""
     table = path.with_suffix(".csv")
-    lines = table.read_text().splitlines()
-    table.write_text("".join(line.rpartition(",")[0] + "\n" for line in lines))
+    with open(table, newline="") as file:
+        rows = list(csv.reader(file))
+    place = rows[0].index("ssimulacra2")
+    rows = [row[:place] + row[place + 1 :] for row in rows]
+    table.write_text("".join(",".join(row) + "\n" for row in rows))
     record = json.loads(path.with_suffix(".json").read_text())
     del record["results"]["ssimulacra2"]
     record["csv_sha256"] = results.file_sha256(table)
