@@ -64,7 +64,8 @@ def without_metadata(data: bytes) -> bytes:
     Raises:
       ValueError: it is cut off.
     """
-    with open_jpeg(data) as image:
+    image = open_jpeg(data)
+    with image:
         orientation, _ = metadata.upright(metadata.of_jpeg(image))
         head = segment(APP0, _JFIF) if "jfif" in image.info else b""
     if orientation != 1:

@@ -28,7 +28,9 @@ def test_a_metric_to_tune_for_is_one_more_module(tmp_path, monkeypatch):
 from learned_jpeg.search.distortion import Tune
 from learned_jpeg.search.squared_error import SquaredError
 
-TUNES = (Tune("toy", "a toy", "Toy", 9, 1.5, lambda image, lmbda: SquaredError(7)),)
+TUNES = (
+    Tune("toy", "a toy", "Toy", 9, 1.5, lambda image, lmbda: SquaredError(7), (1, 2)),
+)
 """
     (tmp_path / "toy_error.py").write_text(module)
     (tmp_path / "helper.py").write_text("raise AssertionError('no distortion')")
