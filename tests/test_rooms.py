@@ -19,7 +19,7 @@ _TRAINING = {*_LIBRARY, "training", "image_utils", "conv_blocks", "arg_parser"}
 # The modules and packages of the root, each with those modules of the root that it may
 # import; for a module of the root, packages too.
 MAY_IMPORT = {
-    "tensorflow_v1": {"tensorflow"},
+    "tensorflow_v1": {"tensorflow", "learned_jpeg"},
     "image_utils": _LIBRARY,
     "conv_blocks": {*_LIBRARY, "image_utils"},
     "arg_parser": _LIBRARY,

@@ -13,6 +13,7 @@ import tensorflow_v1 as tf
 from learned_jpeg.common import machine
 from learned_jpeg.jpeg.standard import BLOCK
 from learned_jpeg.metrics.ms_ssim import MIN_SIDE as MS_SSIM_MIN_SIDE
+from learned_jpeg.metrics.ssimulacra2 import MIN_SIDE as SSIMULACRA2_MIN_SIDE
 from learned_jpeg.models.contract import DType, Tensor
 from learned_jpeg.models.settings import FULL_CHROMA, LossWeights, ModelSettings
 from lpips_tensorflow import MIN_SIDE as LPIPS_MIN_SIDE
@@ -166,14 +167,12 @@ class Term(NamedTuple):
     is_similarity: bool = False
 
 
-# That of ssimulacra2/score.py, which takes numba to import.
-_SSIMULACRA2_MIN_SIDE = 8
 # By attribute of `LossWeights`.
 TERMS = {
     "lpips": Term("lpips", "LPIPS", LPIPS_MIN_SIDE, _lpips),
     "ms_ssim": Term("ms-ssim", "MS-SSIM", MS_SSIM_MIN_SIDE, _ms_ssim, True),
     "ssimulacra2": Term(
-        "ssimulacra2", "SSIMULACRA2", _SSIMULACRA2_MIN_SIDE, _points_lost
+        "ssimulacra2", "SSIMULACRA2", SSIMULACRA2_MIN_SIDE, _points_lost
     ),
 }
 
