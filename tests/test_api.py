@@ -48,6 +48,7 @@ def pixels_of(data):
 # The bytes are those of the command
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags, options",
     [
@@ -214,6 +215,7 @@ def test_save_writes_what_encode_returns(tmp_path, image):
     assert os.listdir(tmp_path) == ["a.jpg"]
 
 
+@pytest.mark.slow
 def test_a_file_is_saved_whole_or_not_at_all(tmp_path, image):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"older")
@@ -405,6 +407,7 @@ def test_a_model_with_a_network_leaves_the_host_alone():
     python(code)
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_where_notes_are_logged(tmp_path):
     """A blank page is far inside of its target, and the file has odd metadata."""
     Image.new("RGB", (40, 40), (90, 90, 90)).save(tmp_path / "a.png")
@@ -425,6 +428,7 @@ def test_nothing_is_printed_where_notes_are_logged(tmp_path):
     assert (done.stdout, done.stderr) == ("", "")
 
 
+@pytest.mark.slow
 def test_threads_give_the_bytes_of_one(tmp_path, tables_dir):
     """Over images, and models that all threads share."""
     other = tmp_path / "lambda_1"
@@ -473,6 +477,7 @@ def test_threads_of_blas_do_not_change_a_byte():
     assert len(outputs) == 1
 
 
+@pytest.mark.slow
 def test_types_are_those_that_a_checker_sees(tmp_path):
     snippet = """
         from concurrent.futures import ThreadPoolExecutor

@@ -262,6 +262,7 @@ def test_points_have_the_names_and_folders_of_the_specification(complete):
     assert sorted(map(str, found)) == sorted(f"{name}.pickle" for name in names)
 
 
+@pytest.mark.slow
 def test_every_point_has_a_jpg_of_each_test_image_and_no_leftovers(complete):
     folder, _ = complete
     for path in points_of(folder / "batch").values():
@@ -376,6 +377,7 @@ def test_mozjpeg_and_the_search_are_curves_beside_models_as_they_are(reported):
         assert searched == model.codec(options).encode(picture, 50)
 
 
+@pytest.mark.slow
 def test_evaluation_writes_a_page_of_what_there_is_and_says_what_is_not(reported):
     batch, _, page, outcome = reported
     assert outcome.status == 1
@@ -582,6 +584,7 @@ def test_points_of_an_older_program_stay_as_they_are_with_one_note(small):
         assert before == after
 
 
+@pytest.mark.slow
 def test_a_changed_checkpoint_is_measured_again(small, measure):
     batch, images = small
     assert run_evaluate(batch, images).status == 0

@@ -44,6 +44,7 @@ def jpeg_size(path, original="coffee"):
     return path.stat().st_size
 
 
+@pytest.mark.slow
 def test_the_block_of_the_readme(tmp_path):
     (block,) = blocks_of("README.md")
     checked = "\nassert data == open('coffee.jpg', 'rb').read()\n"

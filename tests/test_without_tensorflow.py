@@ -84,6 +84,7 @@ def test_help(run, words):
     assert done.stdout.startswith("usage:")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["standard", "optimized"])
 @pytest.mark.parametrize("quantization", ["round", "search"])
 def test_files_of_learned_tables_equal_those_of_the_codec(
@@ -102,6 +103,7 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
     assert (tmp_path / "x.jpg").read_bytes() == expected
 
 
+@pytest.mark.slow
 def test_files_of_standard_tables_equal_those_of_the_codec(run, photo, tmp_path):
     words = ["--quality", 40, "-o", tmp_path, "--strip_metadata"]
     done = run("ljpeg_PIL.py", "compress", photo, *words)
@@ -129,6 +131,7 @@ def test_export(run, script, name):
     assert (found["luma"], found["chroma"]) == (saved["luma"], saved["chroma"])
 
 
+@pytest.mark.slow
 def test_comparison_of_results(run, tmp_path):
     figures = tmp_path / "figures"
     done = run("-m", "report.compare", EXAMPLES, "--figure_dir", figures)
@@ -201,6 +204,7 @@ def test_the_light_installation_is_light(light):
     assert done.stdout.split() == ["True", "[]", "False", "True", "False"], done.stderr
 
 
+@pytest.mark.slow
 def test_the_light_installation_writes_the_same_files(light, photo, tmp_path):
     options = [
         {"quality": 60},
@@ -244,6 +248,7 @@ def test_the_light_installation_writes_the_same_files(light, photo, tmp_path):
         assert output.read_bytes() == wanted
 
 
+@pytest.mark.slow
 def test_verbose_leaves_lpips_out(light, photo, tmp_path):
     done = run_light(light, COMMAND, photo, "-o", tmp_path / "x.jpg", "--verbose")
     assert done.returncode == 0
@@ -253,6 +258,7 @@ def test_verbose_leaves_lpips_out(light, photo, tmp_path):
     assert "SSIMULACRA2 " in line and "PSNR " in line and "LPIPS" not in line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags, reason",
     [

@@ -106,6 +106,7 @@ def small_networks(monkeypatch):
 # Values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("model_class", LEARNED)
 def test_codec_equals_the_graph_on_the_whole_image(
@@ -160,6 +161,7 @@ def test_subsampling_is_that_of_the_training_unless_it_is_named(
     assert found.sampling == wanted
 
 
+@pytest.mark.slow
 def test_a_search_edits_at_the_subsampling_of_the_training(
     tmp_path, small_networks, smooth_picture
 ):
@@ -258,6 +260,7 @@ def test_codecs_are_made_once_and_closed_with_the_model(tmp_path, small_networks
         codec.encode(image, 25)
 
 
+@pytest.mark.slow
 def test_kept_detail_is_one_for_tables_and_less_behind_attention(
     tmp_path, small_networks, smooth_picture
 ):

@@ -42,6 +42,7 @@ def test_gradient_of_mse_is_that_of_the_formula():
     np.testing.assert_allclose(gradient, wanted, rtol=2e-3, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_gradient_of_ms_ssim_equals_a_finite_difference_of_the_metric():
     rng = np.random.default_rng(1)
     image = image_of(rng, 176, 168)

@@ -119,6 +119,7 @@ def test_a_higher_quality_takes_more_bytes():
     assert sizes == sorted(set(sizes))
 
 
+@pytest.mark.slow
 def test_files_of_photographs_are_smaller_than_jpeg_that_looks_alike():
     ratios = []
     for path in sorted(EXAMPLE_IMAGES.glob("*.png"))[:3]:

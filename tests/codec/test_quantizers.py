@@ -97,6 +97,7 @@ def assert_equal(found, wanted):
 # Searches
 
 
+@pytest.mark.slow
 def test_a_search_of_an_mse_model_lowers_its_own_loss_on_the_file(trained):
     image = image_of(72, 88)
     costs = []
@@ -155,6 +156,7 @@ def test_a_model_for_ssimulacra2_is_searched_by_it_and_its_squared_error(
     assert_equal(found, found_by(distortion, image, given))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "tune, weights, lmbdas",
     [
@@ -196,6 +198,7 @@ def test_a_model_needs_its_lambda_only_where_it_weighs_bits(tables_model):
         encoded(tables_model, image, options, lmbda=None, **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tune", tunes.TUNE_NAMES)
 def test_a_lambda_that_is_asked_for_is_that_of_the_search(tmp_path, tune):
     """That of the tables of a quality is what `--quality` meant for them once."""
@@ -209,6 +212,7 @@ def test_a_lambda_that_is_asked_for_is_that_of_the_search(tmp_path, tune):
     assert_equal(found, found_by(distortion, image, None))
 
 
+@pytest.mark.slow
 def test_lambda_of_tables_gives_about_their_psnr():
     """Mean over photographs, which took no part in the fit."""
     for quality in (15, 50, 85):
@@ -246,6 +250,7 @@ def test_an_image_too_small_for_ms_ssim_is_a_user_error(tables_model, tune):
 # Refinement
 
 
+@pytest.mark.slow
 def test_refinement_lowers_the_loss_and_keeps_the_tables(trained):
     image = image_of(96, 80)
     bits = rate_models.bits_of_checkpoint(folders.find_checkpoint(trained), 1024)
@@ -280,6 +285,7 @@ def test_refinement_is_refused_where_it_cannot_work(tables_model, changes, words
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_stripped_checkpoint_can_still_be_refined(trained, tmp_path):
     target = str(tmp_path / "copy")
     strip.strip(trained, target)

@@ -210,6 +210,7 @@ def test_files_are_those_of_the_model(tmp_path, tables_dir, run_dir, coding):
         assert (tmp_path / "a.jpg").read_bytes() == wanted
 
 
+@pytest.mark.slow
 def test_files_of_the_attention_model_are_its(tmp_path, attention_dir):
     path = save_png(tmp_path / "a.png", 43, 61)
     argv = f"--checkpoint_dir {attention_dir} compress {path} --precision float32"
@@ -555,6 +556,7 @@ def test_upper_case_suffixes_are_found_in_a_folder(tmp_path):
     assert names(tmp_path / "out") == ["A.jpg"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["standard", "optimized"])
 def test_target_bpp_takes_the_largest_quality_that_fits(tmp_path, coding):
     """Against all of 1..100."""
@@ -571,6 +573,7 @@ def test_target_bpp_takes_the_largest_quality_that_fits(tmp_path, coding):
         assert (tmp_path / "a.jpg").read_bytes() == files[largest]
 
 
+@pytest.mark.slow
 def test_a_model_with_a_quality_meets_a_target_by_it(tmp_path, monkeypatch):
     monkeypatch.setattr(google_baseline, "ResConvLayer", lambda name, dtype: filter_of)
     folder = write_tables_model(tmp_path / "run" / "lambda_1", asymmetric_tables(9))
@@ -708,6 +711,7 @@ def run_script(script, *argv, prelude="pass"):
     )
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_reported_and_leaves_nothing_half_written(tmp_path):
     """No file may grow above 2 kB, as on a disk with no more space."""
     flat = Image.new("RGB", (16, 16), (9, 99, 200))
@@ -751,6 +755,7 @@ def test_a_mistake_is_one_line_on_stderr_and_status_1(tmp_path):
     assert str(tmp_path / "no.png") in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_batch_with_130_and_no_half_file(tmp_path):
     """The signal comes while the first of many results is written."""
     for seed in range(6):
@@ -810,6 +815,7 @@ def test_a_file_that_appears_meanwhile_is_kept_without_force(
     assert decode(tmp_path / "a.jpg").shape == (40, 56, 3)
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8_are_read_written_and_printed(tmp_path):
     folder = os.fsencode(tmp_path) + b"/caf\xe9"
     os.mkdir(folder)
@@ -826,6 +832,7 @@ def test_names_that_are_not_utf8_are_read_written_and_printed(tmp_path):
     assert b"Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_ends_the_batch_quietly(tmp_path):
     for seed in range(3):
         save_png(tmp_path / f"{seed}.png", 16, 16, seed)

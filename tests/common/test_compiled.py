@@ -84,6 +84,7 @@ def test_a_change_of_what_is_called_is_noticed(package):
     assert run(package)[0] == 10
 
 
+@pytest.mark.slow
 def test_a_class_of_an_argument_that_is_gone_is_noticed(package):
     """Files of the cache name the class, and are made again by another program."""
     source = """
@@ -109,6 +110,7 @@ f.stats = of_pair.stats
     assert run(package) == (8, 1)
 
 
+@pytest.mark.slow
 def test_another_place_is_found_where_neither_source_nor_home_can_be_written_to(
     package, tmp_path
 ):
@@ -155,6 +157,7 @@ def test_a_folder_that_others_may_write_to_is_not_used(tmp_path, monkeypatch, mo
     assert compiled._temporary_folder.__wrapped__() is None
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_no_reason_to_fail(package, tmp_path):
     """No file may grow above 100 bytes."""
     code = (

@@ -78,6 +78,7 @@ def test_table_holds_estimate_rates_ratio_and_correlation(
     np.testing.assert_allclose([found[3], found[6]], correlations, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_batch_without_entropy_models_is_a_user_error(monkeypatch, tmp_path, batch):
     _, images = batch
     argv = ["--batch_dir", str(tmp_path), "--test_image_glob", images]

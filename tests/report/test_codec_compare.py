@@ -10,6 +10,8 @@ from evaluation import curves
 from report import codec_compare
 from tests.report import report_data
 
+pytestmark = pytest.mark.slow  # the fixtures that all tests share
+
 
 @pytest.fixture(scope="module")
 def written(made, tmp_path_factory):
@@ -32,7 +34,6 @@ def names_of(descriptions):
     return [name for description in descriptions for name in description]
 
 
-@pytest.mark.slow
 def test_list_names_a_file_for_each_curve(written):
     folder, found, names = written
     assert len(names) == len(found) == 3

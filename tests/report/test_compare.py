@@ -182,6 +182,7 @@ def test_published_curves_stand_beside_ours(monkeypatch, capsys, folders, publis
     assert "Without" not in text
 
 
+@pytest.mark.slow
 def test_points_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
     monkeypatch, capsys, folders, tmp_path
 ):
@@ -200,6 +201,7 @@ def test_points_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
     assert text.count("Without") == text.count(note) == 1
 
 
+@pytest.mark.slow
 def test_published_butteraugli_has_a_column_and_a_figure(
     monkeypatch, capsys, folders, tmp_path
 ):

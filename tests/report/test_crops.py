@@ -13,6 +13,8 @@ from learned_jpeg.jpeg import file as jpeg_file
 from report import crops
 from training.loop import train
 
+pytestmark = pytest.mark.slow  # the fixtures that all tests share
+
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory, smooth_picture):
@@ -38,7 +40,6 @@ def run(tmp_path_factory, photo):
     return folder
 
 
-@pytest.mark.slow
 def test_figure_is_of_the_files_it_says(monkeypatch, tmp_path, photo, run):
     drawn = {}
 
@@ -92,7 +93,6 @@ def test_crop_has_its_corner_at_x_and_y():
     )
 
 
-@pytest.mark.slow
 def test_searched_files_are_just_below_the_rate(photo):
     picture = crops.read_image(str(photo))
     places = [crops.Crop(str(photo), 0, 0, 9)]

@@ -19,6 +19,8 @@ from report import compare, findings, report, viewer
 from tests.report import report_data
 from tests.report.report_data import BPP_RANGE, JPEG, MOZJPEG, RUN
 
+pytestmark = pytest.mark.slow  # the fixtures that all tests share
+
 
 @pytest.fixture(scope="module")
 def found(made):
@@ -131,7 +133,6 @@ def files_of(page, how):
             )
 
 
-@pytest.mark.slow
 def test_files_of_equal_bytes_are_the_smallest_that_are_no_smaller(page):
     count = 0
     for name, files in files_of(page, "bytes"):

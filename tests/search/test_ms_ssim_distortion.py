@@ -51,6 +51,7 @@ def scan_bits(counts):
     return coded_bits(counts, code_lengths(counts))
 
 
+@pytest.mark.slow
 def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
     image = smooth_picture(5, 176, 184)
 

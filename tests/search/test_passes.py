@@ -85,6 +85,7 @@ def rounded(image, sampling, tables):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["standard", "optimized"])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_cost_is_far_below_that_of_rounding(sampling, coding):

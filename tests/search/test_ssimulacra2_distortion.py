@@ -115,6 +115,7 @@ def files(image, distortions, sampling="4:2:0", coding="optimized"):
         yield len(data), ssimulacra2.score(scales, decoded)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("coding", ["optimized", "standard"])
 def test_files_are_smaller_at_equal_score_than_those_of_the_squared_error(coding):
     image = example(200, 240)

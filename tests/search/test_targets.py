@@ -112,12 +112,14 @@ def independent(path, name):
         return float(session.run(tf.image.ssim_multiscale(*pair, 255.0))[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value, most", [("6k", 6000), ("9000", 9000)])
 def test_target_bytes(photo, tmp_path, value, most):
     assert run_ljpeg(photo, "-o", tmp_path, "--target_bytes", value) == 0
     assert 0.99 * most <= (tmp_path / "a.jpg").stat().st_size <= most
 
 
+@pytest.mark.slow
 def test_target_bpp_of_a_search_is_met_to_the_percent(photo, tmp_path):
     argv = ("-o", tmp_path, "--quantization", "search", "--tune", "psnr")
     assert compress_pil(photo, *argv, "--target_bpp", 1.5) == 0
@@ -153,6 +155,7 @@ def test_a_quality_of_plain_tables_is_the_lowest_that_holds(tmp_path):
     assert best == min(f for f in files if f[0] >= 33)[1]
 
 
+@pytest.mark.slow
 def test_a_run_is_searched_from_the_checkpoint_of_the_nearest_lambda(
     photo, tmp_path, capsys
 ):

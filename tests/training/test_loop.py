@@ -792,6 +792,7 @@ def edited_by(folder, picture):
         return codec.model.code(picture, 0, edited=True)[1]
 
 
+@pytest.mark.slow
 def test_frozen_trunk_is_left_out_of_the_checkpoint_and_restored_from_its_file(
     parse, tmp_path, monkeypatch, smooth_picture
 ):

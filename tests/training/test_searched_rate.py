@@ -187,6 +187,7 @@ def test_gradient_in_ac_entries_is_that_of_the_distortion_of_fixed_integers(sear
         )
 
 
+@pytest.mark.slow
 def test_gradient_in_dc_entries_is_that_of_fixed_phases_and_of_the_bits(search):
     slopes = searched_rate.dc_slopes(search.z) / (2 * 40 * 64)
     # A coarser step takes fewer bits.
