@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import tensorflow.compat.v1 as tf
 
+from learned_jpeg.commands.batch_jobs import output_of
 from learned_jpeg.commands.records import read_records
 from learned_jpeg.commands.shards import Shard
-from learned_jpeg.commands.shares import output_of
 from learned_jpeg.models import folders
 from tests import slurm_cluster, test_batch_job
 from tests.commands.helpers import save_png
