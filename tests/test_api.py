@@ -494,7 +494,7 @@ def test_types_are_those_that_a_checker_sees(tmp_path):
         reveal_type(lj.encode(pixels, target=lj.Bytes(200_000), model=model))
         reveal_type(lj.encode("a.png", target=lj.MetricTarget("psnr", 38)))
         reveal_type(lj.encode(Path("a.png"), target=lj.BitsPerPixel(0.5)))
-        reveal_type(lj.decode(b"").shape)
+        reveal_type(lj.decode(b"").ndim)
         reveal_type(lj.score(image, b""))
         reveal_type(lj.scores(pixels, "a.jpg"))
         reveal_type(model)
@@ -530,7 +530,7 @@ def test_types_are_those_that_a_checker_sees(tmp_path):
     types = [d["message"].split('" is ')[1] for d in in_good if "reveal" not in d]
     assert types == [
         *['"bytes"'] * 4,
-        '"tuple[int, ...]"',
+        '"int"',
         '"float"',
         '"dict[str, float]"',
         '"TrainedModel"',
