@@ -305,6 +305,7 @@ class ReferenceCache:
     """
 
     def __init__(self, images):
+        """Takes the `TestImages`; reads none yet."""
         self._hashes = {
             path: record["sha256"]
             for path, record in zip(images.paths, images.records, strict=True)

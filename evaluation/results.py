@@ -62,6 +62,7 @@ class PointResults:
     values: dict
 
     def __post_init__(self):
+        """Checks the lists, and makes their numbers plain floats."""
         if not {"bpp"} <= set(self.values) <= set(MEASURED):
             raise ValueError(f"need bpp and metrics, got {sorted(self.values)}")
         for name, numbers in self.values.items():

@@ -122,6 +122,7 @@ class Metric:
     target: TargetKind | None = None
 
     def __post_init__(self):
+        """Fills in the names that follow from others."""
         object.__setattr__(self, "title", self.title or self.name)
         object.__setattr__(self, "json_name", self.json_name or self.key)
 

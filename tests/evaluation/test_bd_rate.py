@@ -58,7 +58,7 @@ def test_bd_rate_range_ends_lie_on_the_curve():
 
 
 @pytest.mark.parametrize(
-    ("metric", "values", "ends"),
+    "metric, values, ends",
     [
         ("ssimulacra2", np.linspace(0, 100, 101), (30, 80)),
         ("butteraugli", np.linspace(5, 0.5, 91), (3, 1)),
@@ -91,7 +91,7 @@ def test_bd_rate_without_a_range_equals_the_package():
 
 
 @pytest.mark.parametrize(
-    ("curve", "bpp_range", "reason"),
+    "curve, bpp_range, reason",
     [
         ([(b, p + 20) for b, p in curve_of("psnr")], None, "no overlap"),
         (curve_of("psnr"), (3.0, 4.0), "no overlap"),

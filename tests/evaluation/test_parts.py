@@ -1,5 +1,6 @@
 """Evaluations that several processes share: who takes what, and the same numbers."""
 
+import itertools
 import os
 
 import pytest
@@ -19,7 +20,9 @@ def units(index, count, points, found):
 
 def test_every_point_is_one_shards_and_stays_there_when_others_are_added():
     taken = [[u.name for u in units(i, 4, POINTS[::2], ["a"] * 500)] for i in range(4)]
-    assert sorted(sum(taken, [])) == sorted(point.name for point in POINTS[::2])
+    assert sorted(itertools.chain(*taken)) == sorted(
+        point.name for point in POINTS[::2]
+    )
     assert all(taken)
     for index in range(4):
         names = {unit.name for unit in units(index, 4, POINTS, ["a"])}
@@ -140,7 +143,7 @@ def test_a_shard_that_was_killed_goes_on_after_its_last_whole_row(
 
 
 def test_of_images_that_are_added_only_those_are_measured(small, measured, tmp_path):
-    batch, images = small
+    _batch, images = small
     (images / "b.png").rename(tmp_path / "b.png")
     out = tmp_path / "out"
     assert run(small, out, "--shard", "0/1").status == 0
@@ -155,7 +158,7 @@ def test_of_images_that_are_added_only_those_are_measured(small, measured, tmp_p
 
 
 def test_rows_of_another_checkpoint_are_measured_again(small, measured, tmp_path):
-    batch, images = small
+    batch, _images = small
     out = tmp_path / "out"
     assert run(small, out, "--shard", "0/1").status == 0
     save_tables(batch / "run" / "lambda_001", 20)

@@ -88,7 +88,7 @@ def test_a_batch_without_entropy_models_is_a_user_error(monkeypatch, tmp_path, b
 
 
 def test_a_model_without_entropy_model_has_no_bits(tmp_path, batch):
-    runs, images = batch
+    _runs, images = batch
     argv = (
         f"--checkpoint_dir {tmp_path} train --train_glob {images} --patchsize 16 "
         "--batchsize 1 --last_step 1"

@@ -253,7 +253,7 @@ def test_undefined_values_of_a_small_image_are_kept(tmp_path):
 
 
 def test_key_that_json_cannot_hold_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="Out of range float"):
         results.save(tmp_path, "Q20", make_results(), make_key(scale=np.nan))
     assert os.listdir(tmp_path) == []
 
@@ -265,7 +265,7 @@ def test_library_versions_leave_out_what_is_not_installed():
 
 
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    "changes, reason",
     [
         ({"images": make_key()["images"] + [{"name": "c"}]}, "test images (2 -> 3)"),
         (
@@ -349,9 +349,10 @@ def test_interrupted_save_never_leaves_results_that_lie(
         calls.clear()
         if is_there:
             results.save(folder, "Q20", make_results(), old)
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr(results, "write_atomically", write_then_die)
-            results.save(folder, "Q20", make_results(mse=[1.0, 2.0]), new)
+            with pytest.raises(KeyboardInterrupt):
+                results.save(folder, "Q20", make_results(mse=[1.0, 2.0]), new)
         done = make_results(mse=[1.0, 2.0]) if writes_done == 2 else None
         assert results.load(folder, "Q20", new) == done
         assert results.load(folder, "Q20", old) in (None, make_results())

@@ -12,7 +12,7 @@ def test_ms_ssim_of_one_is_infinite_decibels():
 
 
 @pytest.mark.parametrize(
-    ("values", "mean"),
+    "values, mean",
     [
         ([30.0, np.inf, 40.0], 35.0),
         ([30.0, np.nan], 30.0),

@@ -221,7 +221,7 @@ def test_pictures_are_the_files_pixel_by_pixel(at):
           return [picture.x - pane.x, picture.y - pane.y];
         })()"""
     )
-    height, width = report_data.SIZES["a.png"]
+    _height, width = report_data.SIZES["a.png"]
     # Middles of the squares, free of the divider and the names.
     columns = round(x) + 4 * np.arange(70, width) + 2
     rows = round(y) + 4 * np.arange(30, 60) + 2
