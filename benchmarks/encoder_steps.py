@@ -1,4 +1,4 @@
-"""What each step of the encoder takes, and what it gives."""
+"""Measures the time of each step of the encoder, and the bits that it saves."""
 
 import functools
 

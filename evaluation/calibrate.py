@@ -63,7 +63,7 @@ class Means:
     """Means over photographs of rates and metrics of their files."""
 
     def __init__(self, paths, side, executor):
-        """Takes the photographs' paths, px of their sides, and what runs the work."""
+        """Stores the photographs' paths, px of their sides, and what runs the work."""
         self._paths = paths
         self._side = side
         self._executor = executor

@@ -115,7 +115,7 @@ class Evaluator:
     """Measures operating points on the test images, or finds them measured already."""
 
     def __init__(self, images, args):
-        """Takes `TestImages` and the flags; loads nothing yet."""
+        """Stores `TestImages` and the flags; loads nothing yet."""
         self._images = images
         self._args = args
         self._references = ReferenceCache(images)
@@ -305,7 +305,7 @@ class ReferenceCache:
     """
 
     def __init__(self, images):
-        """Takes the `TestImages`; reads none yet."""
+        """Stores the `TestImages`; reads none yet."""
         self._hashes = {
             path: record["sha256"]
             for path, record in zip(images.paths, images.records, strict=True)

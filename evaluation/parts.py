@@ -90,7 +90,7 @@ class PartFile:
     """A file of the rows that one shard has measured; it grows by whole lines."""
 
     def __init__(self, folder, point, index):
-        """Takes a `ShardFolder`, an `OperatingPoint` and the number of the shard."""
+        """Stores a `ShardFolder`, an `OperatingPoint` and the number of the shard."""
         self._path = os.path.join(folder.path, point.name, f"{index}.jsonl")
 
     @contextlib.contextmanager

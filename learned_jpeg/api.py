@@ -37,7 +37,7 @@ class Bytes(Target):
     """A size in bytes that files come close to from below, metadata included."""
 
     def __init__(self, value: float):
-        """Takes the number of bytes."""
+        """Stores the number of bytes."""
         super().__init__("bytes", value)
 
 
@@ -45,7 +45,7 @@ class BitsPerPixel(Target):
     """A rate in bits per pixel that files come close to from below."""
 
     def __init__(self, value: float):
-        """Takes the bits per pixel."""
+        """Stores the bits per pixel."""
         super().__init__("bpp", value)
 
 
@@ -53,7 +53,7 @@ class MetricTarget(Target):
     """A value of a metric that files come close to from above."""
 
     def __init__(self, metric: str, value: float):
-        """Takes the name of a metric, such as "ssimulacra2", and the value."""
+        """Stores the name of a metric, such as "ssimulacra2", and the value."""
         known = {m.key: m.word for m in registry.targets()}
         super().__init__(known[_known_key(metric, known)], value)
 

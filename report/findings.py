@@ -55,7 +55,7 @@ class Findings:
     """
 
     def __init__(self, anchor, curves, bpp_range):
-        """Takes `curves.Compared` and (low, high) bits per pixel."""
+        """Stores `curves.Compared` and (low, high) bits per pixel."""
         self.anchor, self.curves, self.bpp_range = anchor, curves, bpp_range
         means = [mean for curve in (anchor, *curves) for mean in curve.means]
         self.metrics = [

@@ -33,7 +33,7 @@ class Pictures:
     """The store of the page's images: a folder beside it, or the page itself."""
 
     def __init__(self, folder=None):
-        """Takes the folder; None to have all in the page."""
+        """Stores the folder; None to have all in the page."""
         self.sources = {}  # id -> address, for the page
         self._folder = folder
 
@@ -145,7 +145,7 @@ class Matcher:
     """Finds the file of a curve that has the bytes, or the quality, of another file."""
 
     def __init__(self, original, curve, index, scores):
-        """Takes the picture.
+        """Stores the picture.
 
         Args:
           original: uint8 `[h, w, 3]`.
@@ -208,7 +208,7 @@ class Scores:
     """Measures the metrics of the captions, for one original."""
 
     def __init__(self, original):
-        """Takes uint8 `[h, w, 3]`."""
+        """Stores uint8 `[h, w, 3]`."""
         self._metrics = ImageMetrics(original, registry.captions())
         self._known = {}
 
@@ -237,7 +237,7 @@ class Viewer:
     """Collects the images of a report and their captions."""
 
     def __init__(self, pictures, ours, others, bpp_range, metric):
-        """Takes the curves to compare.
+        """Stores the curves to compare.
 
         Args:
           pictures: `Pictures`.

@@ -1,4 +1,4 @@
-"""What all tests share: a session of TensorFlow, and small images for training."""
+"""Fixtures of all tests: a session of TensorFlow, small images for training."""
 
 import numpy as np
 import pytest

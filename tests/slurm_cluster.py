@@ -145,7 +145,7 @@ class Cluster:
         )
 
     def call(self, name, *words):
-        """What a command of SLURM prints; it has to succeed."""
+        """Returns the output of a command of SLURM, which has to succeed."""
         done = self._call(name, *words)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()

@@ -275,7 +275,7 @@ def test_imagenet_weights_come_in_the_order_of_the_variables(session):
 
 
 def in_eager_mode(function, *args):
-    """What a function returns in a thread of its own, which no graph reaches."""
+    """Calls a function in a thread of its own, which no graph reaches."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(function, *args).result()
 

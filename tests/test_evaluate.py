@@ -97,7 +97,7 @@ def save_tables(folder, scale, lmbda=0.01):
 
 
 class StandInEditor:
-    """Takes the place of ResConvLayer: lowers the contrast by a variable."""
+    """Stores the place of ResConvLayer: lowers the contrast by a variable."""
 
     def __init__(self, name, dtype):
         del dtype
@@ -112,7 +112,7 @@ class StandInEditor:
 
 
 class Outcome:
-    """What an evaluation returned, printed and logged."""
+    """The status, the output and the log of an evaluation."""
 
     def __init__(self):
         self.status, self.out, self.log = None, io.StringIO(), []

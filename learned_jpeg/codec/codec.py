@@ -17,7 +17,7 @@ class Codec:
     """Encodes images with one model; may be called from several threads."""
 
     def __init__(self, model: CodecModel, quantizer: Quantizer):
-        """Takes a model and a quantizer."""
+        """Stores a model and a quantizer."""
         self.model = model
         self._quantizer = quantizer
 

@@ -62,7 +62,7 @@ class Encoder:
     """Encodes images by options; may be called from several threads."""
 
     def __init__(self, options: EncodeOptions, models: Sequence[TrainedModel]):
-        """Takes the options and one model, or for a target several.
+        """Stores the options and one model, or for a target several.
 
         Raises:
           UserError: as `TrainedModel.codec`; a quality for a model that has none.

@@ -1,4 +1,4 @@
-"""What a codec asks of a model: coefficients, quantization tables, the edited image."""
+"""The interface of models to a codec: coefficients, tables, the edited image."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class TablesModel:
     is_identity = True
 
     def __init__(self, qtables: Callable[[int], np.ndarray], sampling: str):
-        """Takes a function from a quality to uint8 `[2, 8 (v), 8 (u)]`."""
+        """Stores a function from a quality to uint8 `[2, 8 (v), 8 (u)]`."""
         self._qtables = qtables
         self.sampling = sampling
 

@@ -70,7 +70,7 @@ class NetworkModel:
     is_identity = False
 
     def __init__(self, network: Network, session):
-        """Takes a network and a session that holds the weights of a checkpoint."""
+        """Stores a network and a session that holds the weights of a checkpoint."""
         self._network = network
         self._session = session
         self.sampling = network.sampling

@@ -1,4 +1,4 @@
-"""What a caller asks of an encoder, checked once, for Python and for every command."""
+"""The options of an encoder, checked once for Python and for every command."""
 
 from __future__ import annotations
 

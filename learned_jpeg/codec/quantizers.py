@@ -54,7 +54,7 @@ class Rounding:
     """Rounds coefficients to the nearest integers, perhaps after a refinement."""
 
     def __init__(self, entropy_coding: str, refine: Callable | None = None):
-        """Takes the coding and a refinement.
+        """Stores the coding and a refinement.
 
         Args:
           entropy_coding: one of `learned_jpeg.jpeg.ENTROPY_CODINGS`.
@@ -126,7 +126,7 @@ class Search:
         sampling: str,
         entropy_coding: str,
     ):
-        """Takes the model's settings and the options.
+        """Stores the model's settings and the options.
 
         Args:
           settings: of the model.

@@ -30,7 +30,7 @@ class Refinement:
     """Moves the coefficients of images before they are rounded."""
 
     def __init__(self, steps: int, lmbda: float, gradient: Callable, bits: np.ndarray):
-        """Takes what `refine` needs of a checkpoint.
+        """Stores what `refine` needs of a checkpoint.
 
         Args:
           steps: number of gradient steps.

@@ -31,7 +31,7 @@ class Networks:
     """
 
     def __init__(self, precision: str | None = None):
-        """Takes what all graphs share.
+        """Stores what all graphs share.
 
         Args:
           precision: "float32" or "bfloat16", of the convolutions; None for what the
@@ -77,7 +77,7 @@ class TrainedModel:
         networks: Networks | None = None,
         label: str = "",
     ):
-        """Takes a model; restores nothing yet.
+        """Stores a model; restores nothing yet.
 
         Args:
           settings: of the training, or the defaults of a script.

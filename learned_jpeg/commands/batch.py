@@ -94,7 +94,7 @@ class MemoryBudget:
     """Lets work start while there is memory for it; what is too large runs alone."""
 
     def __init__(self, total: int | None):
-        """Takes the number of bytes; None for no limit."""
+        """Stores the number of bytes; None for no limit."""
         self._total = total
         self._free = total or 0
         self._changed = threading.Condition()

@@ -197,7 +197,7 @@ class Job:
     """Compresses one file after another; may be called from several threads."""
 
     def __init__(self, encoder: Encoder, args, guard):
-        """Takes an encoder, the flags, and an `OutputGuard` or `NoOverwriteGuard`."""
+        """Stores an encoder, the flags, and an `OutputGuard` or `NoOverwriteGuard`."""
         self._encoder = encoder
         self._args = args
         self._guard = guard

@@ -107,7 +107,7 @@ class OutputGuard:
     """
 
     def __init__(self, inputs: Iterable[str]):
-        """Takes the paths of the inputs; missing files are ignored."""
+        """Stores the paths of the inputs; missing files are ignored."""
         self._lock = threading.Lock()
         self._inputs = _by_identity(inputs)
         self._written = {}

@@ -1,4 +1,4 @@
-"""What `compress` prints: a line for each image, means and a summary."""
+"""The output of `compress`: a line for each image, means and a summary."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ShardFolder:
     """The folder in which shards leave results for the call that gathers them."""
 
     def __init__(self, results_folder: str):
-        """Takes the folder of the results; makes nothing yet."""
+        """Stores the folder of the results; makes nothing yet."""
         self.path = os.path.join(results_folder, FOLDER)
 
     def is_begun(self) -> bool:

@@ -86,7 +86,7 @@ def _blur(planes):
 
 
 def _halve(planes):
-    """Takes means of 2x2 pixels, `[..., h, w]` to half of both sides, rounded up.
+    """Averages 2x2 pixels, `[..., h, w]` to half of both sides, rounded up.
 
     An odd side is continued by its last pixel first, as in TensorFlow.
     """
@@ -245,7 +245,7 @@ class _Pyramid:
     """
 
     def __init__(self, original, decoded):
-        """Takes an image and a function, see `slopes`."""
+        """Stores an image and a function, see `slopes`."""
         self._original = original
         self._decoded = decoded
         self._pair = None
@@ -402,7 +402,7 @@ def _halve_adjoint(planes, height, width):
 
 
 def _block_means(maps, number, count):
-    """Takes means of maps for each 8 px of the image, along the last axis.
+    """Averages maps over each 8 px of the image, along the last axis.
 
     Args:
       maps: `[..., n]`, over the windows of scale `number`.

@@ -163,7 +163,7 @@ class Goal:
     """A target for one image."""
 
     def __init__(self, target: Target, image_name: str, measure: Callable):
-        """Takes a `Target`, the image's name, and the function that measures a file."""
+        """Stores a `Target`, the image's name, and the function to measure a file."""
         self.name = target.name
         self.wanted = self.middle = target.value
         self.kind = KINDS[target.name]

@@ -61,7 +61,7 @@ def tables_model(tmp_path_factory):
 
 
 def coded(folder, image, options, **changes):
-    """What a model writes into a file, with some of its settings changed."""
+    """Returns the file of a model, with some of its settings changed."""
     return jpeg_file.read_coefficients(encoded(folder, image, options, **changes))
 
 

@@ -430,7 +430,7 @@ def test_bad_files_are_reported_by_name_and_the_others_are_done(
 
 
 def test_a_bad_file_named_by_itself_does_not_stop_the_others(tmp_path, capsys):
-    """As the shell does it, with an unquoted glob."""
+    """The shell does so with an unquoted glob."""
     good = save_png(tmp_path / "z.png")
     for name, make in BAD_INPUTS.items():
         make(tmp_path / name)

@@ -98,7 +98,7 @@ def own_scans(folder):
 
 
 def metrics(folder):
-    """Of a picture and its JPEG."""
+    """The metrics of an image and its JPEG."""
     data = io.BytesIO()
     Image.fromarray(picture()).save(data, "JPEG", quality=20)
     decoded = jpeg_file.decode(data.getvalue())
@@ -135,7 +135,7 @@ def network(folder):
 
 
 def integers(folder):
-    """Of the search for the least squared error, for both kinds of code lengths."""
+    """The search for the least squared error, for both kinds of code lengths."""
     numbers = []
     for coding, sampling in (("standard", "4:4:4"), ("optimized", "4:2:0")):
         found, tables = passes.search(
@@ -198,7 +198,7 @@ def averaged(folder):
 
 
 def searched(folder):
-    """What the search makes of models with several losses and tunes."""
+    """The search of models with several losses and tunes."""
     qtables = np.random.default_rng(1).integers(3, 60, (8, 8, 2)).transpose(2, 0, 1)
     model = TablesModel(lambda quality: qtables, "4:2:0")
     numbers = []
@@ -241,7 +241,7 @@ def refined(folder):
 
 
 def gradient(folder):
-    """Of MSE with MS-SSIM."""
+    """The gradient of MSE with MS-SSIM."""
     [dct] = transform.image_to_dct(picture())
     moved = np.rint(dct / 20) * 20
     weights = LossWeights(ms_ssim=5000.0)

@@ -127,7 +127,7 @@ def test_neighbouring_blocks_of_extreme_dc_and_ac_read_back_equal(sampling):
 
 
 def test_runs_of_more_blocks_than_one_symbol_holds_read_back_equal(capfd):
-    """Of 73,683 blocks of Y four have coefficients; chroma has none."""
+    """Four of 73,683 blocks of Y have coefficients; chroma has none."""
     quantized = filled(72, 65496, "4:2:0")
     luma = quantized.planes[0].reshape(-1, 64)
     for block, coefficient in ((0, 1), (32767, 63), (32768, 20), (65536, 2)):

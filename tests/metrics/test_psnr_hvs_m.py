@@ -32,7 +32,7 @@ def test_values_are_those_of_the_reference_package(
 
 
 def test_known_values(smooth_picture):
-    """Those of the package psnr-hvsm 0.3.0."""
+    """Returns the value of the package psnr-hvsm 0.3.0."""
     original = smooth_picture(1, 96, 120)
     found = [value(original, coded(original, quality)) for quality in (10, 50, 90)]
     assert found == pytest.approx([27.8375, 48.3500, 62.9003], abs=1e-3)

@@ -85,7 +85,7 @@ def test_a_picture_in_tiles_has_the_same_slopes(monkeypatch):
 
 @pytest.mark.parametrize("component, block", [(0, 8), (2, 16)])
 def test_curvature_predicts_what_random_errors_cost(component, block):
-    """Of the smooth norms, whose second differences are what a form stands for."""
+    """Tests the smooth norms, whose second differences a quadratic model stands for."""
     original, decoded = coded_example(256, 256, quality=95)
     planes = shown(decoded).clip(-100, 100)
     weights = tuple(w * [1, 0, 0, 0, 0, 0] for w in ALL_WEIGHTS)

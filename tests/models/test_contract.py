@@ -62,7 +62,7 @@ def test_an_unknown_model_is_one_line():
 
 @pytest.mark.parametrize("missing", ["somewhere_else", "tensorflow_nowhere"])
 def test_a_script_that_cannot_be_imported_is_one_line(monkeypatch, tmp_path, missing):
-    """As in an installation without the repository, or without a package."""
+    """An installation may lack the repository, or a package."""
     if missing != "somewhere_else":
         (tmp_path / "somewhere_else.py").write_text(f"import {missing}\n")
         monkeypatch.syspath_prepend(tmp_path)

@@ -122,7 +122,7 @@ def wait_for_pictures(page):
 
 
 def pixels(page, selector=".pane"):
-    """What is drawn there, float `[h, w, 3]`."""
+    """Returns the drawn pixels, float `[h, w, 3]`."""
     wait_for_pictures(page)
     data = page.locator(selector).first.screenshot()
     return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), float)

@@ -75,7 +75,7 @@ def bits_of(planes):
 
 
 def cost(picture, planes, sampling, ms_ssim=0.0, ssimulacra2=0.0):
-    """Of a file with these integers: lambda * distortion + bits per pixel."""
+    """Returns lambda * distortion + bits per pixel of a file with these integers."""
     tables = TABLES.astype(int)
     coded = QuantizedImage(planes, sampling, tables, *picture.shape[:2])
     decoded = decode(encode(coded))
@@ -136,7 +136,7 @@ class Search:
         self.z, self.integers, self.bpp, self.loss, self.gradient = values
 
     def mse(self, q):
-        """Of what is shown of the integers with other tables."""
+        """Returns the MSE of the integers decoded with other tables."""
         with tf.Graph().as_default(), tf.Session() as session:
             size = self.pictures.shape[1:3]
             integers = [tf.constant(own) for own in self.integers]

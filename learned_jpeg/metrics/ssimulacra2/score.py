@@ -227,7 +227,7 @@ def to_xyb(linear, count):
 
 
 def halve(planes):
-    """Takes means of 2x2 pixels, `[n, h, w]`; an odd side repeats its last pixel."""
+    """Averages 2x2 pixels, `[n, h, w]`; an odd side repeats its last pixel."""
     count, height, width = planes.shape
     halved = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
     _halve(planes, halved)

@@ -92,7 +92,7 @@ class Original:
     """The original, as `slopes` compares with it; a large one is read tile by tile."""
 
     def __init__(self, image, weights):
-        """Takes the image and the weights of the sum.
+        """Stores the image and the weights of the sum.
 
         Args:
           image: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
@@ -331,7 +331,7 @@ class _Backward:
     """Gradient and curvature of one scale, plane by plane."""
 
     def __init__(self, linear, derivative, number, directions):
-        """Takes linear RGB, its slope in the decoded RGB, and the scale's number."""
+        """Stores linear RGB, its slope in the decoded RGB, and the scale's number."""
         self._linear = linear
         self._derivative = derivative
         self._sensitivities = np.empty_like(linear)
