@@ -36,11 +36,15 @@ def njit(function: Callable, **options) -> Callable:
     caches, else in a temporary folder that belongs to the user. Where none of them can
     be written to, every process compiles it.
 
+    A division by zero gives inf or nan, as in numpy: Python's check would keep loops
+    from being vectorised. So does an array that is unpacked into its rows: take them by
+    index.
+
     Args:
       function: the function to compile.
       options: numba's options.
     """
-    compiled = numba.njit(nogil=True, **options)(function)
+    compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
     cache = _cache_of(function)
     if cache is not None:
         # As its enable_caching() does.

@@ -203,3 +203,9 @@ def fused_and_rounded_twice(a, b, c):
 def test_a_fused_product_is_rounded_once():
     a, c = np.float32(1 + 2**-12), np.float32(-1 - 2**-11)
     assert fused_and_rounded_twice(a, a, c) == (2**-24, 0)
+
+
+def test_a_division_by_zero_gives_infinity():
+    divided = compiled.njit(lambda a, b: a / b)
+    assert divided(1.0, 0.0) == np.inf
+    assert np.isnan(divided(0.0, 0.0))
