@@ -264,7 +264,8 @@ def _halve(planes, halved):
 def _to_xyb(linear, planes):
     """Writes what `to_xyb` returns."""
     count, height, width = planes.shape
-    long, medium = np.empty((2, width), np.float32)
+    long = np.empty(width, np.float32)
+    medium = np.empty(width, np.float32)
     for y in range(height):
         cone_response(linear, y, CONES[0], long)
         cone_response(linear, y, CONES[1], medium)
@@ -400,7 +401,7 @@ def _load(plane, other, first, blocks):
 @njit
 def _ssim_errors(mean, variance, moments, errors):
     """Writes one row of 1 - SSIM; luminance is 1 - (difference of means)^2 of it."""
-    decoded_mean, square, product = moments
+    decoded_mean, square, product = moments[0], moments[1], moments[2]
     for x in range(errors.size):
         difference = mean[x] - decoded_mean[x]
         covariance = product[x] - mean[x] * decoded_mean[x]
@@ -420,8 +421,8 @@ def edge_errors(edges, errors):
       edges: float32 `[2, w]`, of the original and of the decoded picture.
       errors: float32 `[2, w]`.
     """
-    original, decoded = edges
-    ringing, blur = errors
+    original, decoded = edges[0], edges[1]
+    ringing, blur = errors[0], errors[1]
     for x in range(ringing.size):
         size = abs(original[x])
         ringing[x] = (abs(decoded[x]) - size) / (_ONE + size)

@@ -461,9 +461,9 @@ def _plane_slopes(original, mean, variance, decoded, factors, gradient, maps):
 @njit
 def _ssim_slopes(mean, variance, moments, factors, backs):
     """Writes the SSIM map's part of `backs`, see `_plane_slopes`, for one row."""
-    difference, square, decoded_square = moments
+    difference, square, decoded_square = moments[0], moments[1], moments[2]
     plain, cubic = factors[0, 0], factors[0, 1]
-    flat, steep, floor = factors[1]
+    flat, steep, floor = factors[1, 0], factors[1, 1], factors[1, 2]
     for x in range(difference.size):
         luminance = difference[x] * difference[x]
         decoded_mean = mean[x] + difference[x]

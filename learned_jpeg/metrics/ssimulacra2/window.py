@@ -159,7 +159,7 @@ def _ssim_errors(mean, variance, moments, errors):
     covariance, 1 - (1 - E^2) (2 C + c2) / (V1 + V2 + c2) is the same as the below,
     since V1 + V2 - 2 C = V(e): there small errors are not differences of large numbers.
     """
-    difference, square, decoded_square = moments
+    difference, square, decoded_square = moments[0], moments[1], moments[2]
     for x in range(errors.size):
         luminance = difference[x] * difference[x]
         decoded_mean = mean[x] + difference[x]
