@@ -63,6 +63,7 @@ COMPRESS = {
     "target_psnr": None,
     "target_ms_ssim": None,
     "target_ssimulacra2": None,
+    "target_cvvdp": None,
     "verbose": False,
     "device": "auto",
     "workers": None,

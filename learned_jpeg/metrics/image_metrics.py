@@ -30,7 +30,7 @@ class ImageMetrics:
         Args:
           original: uint8 `[h, w, 3]`, RGB.
           metrics: the metrics to measure; by default all that are available. With all
-            of them about 110 bytes per pixel are kept.
+            of them about 150 bytes per pixel are kept.
 
         Raises:
           ValueError: `original` is not a uint8 array of that shape.

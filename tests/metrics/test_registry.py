@@ -15,7 +15,7 @@ from learned_jpeg.metrics.metric import Metric
 from learned_jpeg.metrics.registry import METRICS
 from tests.paths import ROOT
 
-KNOWN = ["psnr", "ms-ssim", "lpips", "mse", "ssimulacra2", "butteraugli"]
+KNOWN = ["psnr", "ms-ssim", "lpips", "mse", "ssimulacra2", "butteraugli", "cvvdp"]
 
 
 def test_all_metrics_are_there_in_the_order_of_tables():
@@ -94,7 +94,8 @@ def test_lists_of_metrics():
     assert psnr in registry.compared()
     assert mse not in registry.compared()
     assert [metric.key for metric in registry.captions()] == ["ssimulacra2", "psnr"]
-    assert [m.word for m in registry.targets()] == ["psnr", "ms_ssim", "ssimulacra2"]
+    words = [metric.word for metric in registry.targets()]
+    assert words == ["psnr", "ms_ssim", "ssimulacra2", "cvvdp"]
 
 
 def test_headings_labels_and_words():
