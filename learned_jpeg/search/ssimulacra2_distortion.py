@@ -110,7 +110,8 @@ class Ssimulacra2Distortion:
         wants_gradients: bool = True,
     ) -> None:
         """Finds gradients and curvatures of components near the coded image."""
-        from learned_jpeg.metrics.ssimulacra2.slopes import Direction, slopes
+        from learned_jpeg.metrics.ssimulacra2.slopes import slopes
+        from learned_jpeg.metrics.tiling import Direction
 
         is_original = coded.is_original
         sums = [coded.new_gradient(c) for c in components if wants_gradients]

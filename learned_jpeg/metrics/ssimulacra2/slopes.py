@@ -14,8 +14,6 @@ Of a 4-norm the derivative is taken where the map is at least half of the norm: 
 weight of a pixel without errors would be zero, whatever the next step does to it.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
@@ -37,6 +35,7 @@ from learned_jpeg.metrics.ssimulacra2.window import (
     next_moments,
     reference_scales,
 )
+from learned_jpeg.metrics.tiling import Slopes, tiles
 
 MAPS = 3  # kinds of energy of an error, see above
 
@@ -61,33 +60,6 @@ _SLOPE = (np.where(_IS_LINEAR, 1 / 12.92, _POWERS) / 255).astype(np.float32)
 _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
 
 
-class Direction(NamedTuple):
-    """The direction of a further error: a component of a block.
-
-    Attributes:
-      rgb: float32 `[3]`, change of the decoded RGB for a change of 1.
-      height, width: of a block, in px of the image; powers of 2.
-    """
-
-    rgb: np.ndarray
-    height: int
-    width: int
-
-
-class Slopes(NamedTuple):
-    """The weighted sum near a decoded image.
-
-    Attributes:
-      value: the sum, before the score's polynomial.
-      curvatures: for each direction float32 `[rows * cols, MAPS * scales]`: means over
-        each block of the weights of the energies at each scale, scale after scale in
-        each kind, of an error of 1 in that direction.
-    """
-
-    value: float
-    curvatures: list
-
-
 class Original:
     """The original, as `slopes` compares with it; a large one is read tile by tile."""
 
@@ -105,8 +77,7 @@ class Original:
         ]
         self.sizes = [size for size in sizes if min(size) >= MIN_SIDE]
         self.weights = weights[: len(self.sizes)]
-        rows, cols = (_parts(side) for side in image.shape[:2])
-        self.tiles = [_Tile(r, c) for r in rows for c in cols]
+        self.tiles = tiles(image.shape, _TILE_SIDE, _HALO)
         self._scales = None
         if len(self.tiles) == 1:
             self._scales = reference_scales(image, self.weights)
@@ -115,49 +86,8 @@ class Original:
         """Returns the `score.Scale`s of a tile."""
         if self._scales is not None:
             return self._scales
-        part = self._image[tile.rows.seen, tile.cols.seen]
+        part = self._image[tile.seen(1, 1)]
         return reference_scales(np.ascontiguousarray(part), self.weights)
-
-
-class _Part(NamedTuple):
-    """A part of an axis, as slices: read, counted, and counted within what is read."""
-
-    seen: slice
-    own: slice
-    inside: slice
-
-
-class _Tile(NamedTuple):
-    """A part of an image."""
-
-    rows: _Part
-    cols: _Part
-
-    def inside(self, *units):
-        """Returns slices of what counts within what is read, in units of some px."""
-        return _in_units([part.inside for part in self], units)
-
-    def own(self, *units):
-        """Returns slices of what counts within the image, in units of some px."""
-        return _in_units([part.own for part in self], units)
-
-
-def _in_units(slices, units):
-    pairs = zip(slices, units, strict=True)
-    return tuple(slice(s.start // unit, -(-s.stop // unit)) for s, unit in pairs)
-
-
-def _parts(side):
-    """Returns the `_Part`s of an axis."""
-    count = -(-side // _TILE_SIDE)
-    step = -(-side // count // _HALO) * _HALO
-    parts = []
-    for start in range(0, side, step):
-        stop = min(start + step, side)
-        first, last = max(start - _HALO, 0), min(stop + _HALO, side)
-        inside = slice(start - first, stop - first)
-        parts.append(_Part(slice(first, last), slice(start, stop), inside))
-    return parts
 
 
 def slopes(original, decoded, directions, take=None, is_original=False):
@@ -174,7 +104,8 @@ def slopes(original, decoded, directions, take=None, is_original=False):
         they may come, and a gradient has no meaning.
 
     Returns:
-      `Slopes`.
+      `Slopes`: the sum before the score's polynomial, and curvatures of the scales one
+      after the other, for each of `MAPS` kinds of energy.
     """
     value, factors, kept = _forward(original, decoded, is_original)
     size, scales = original.sizes[0], len(factors)
@@ -202,7 +133,7 @@ def slopes(original, decoded, directions, take=None, is_original=False):
 def _seen(original, decoded, tile):
     """Returns (`Scale`s of the original, `_pyramid` of the decoded) of a tile."""
     scales = original.scales(tile)
-    return scales, _pyramid(decoded(tile.rows.seen, tile.cols.seen), len(scales))
+    return scales, _pyramid(decoded(*tile.seen(1, 1)), len(scales))
 
 
 def _forward(original, decoded, is_original):
