@@ -22,6 +22,7 @@ CROSS = 2.0 ** np.array(
     ]
 )
 EPSILON = 1e-5
+LARGEST = 10**2.564245
 
 
 def light(image):
@@ -35,10 +36,16 @@ def light(image):
 
 
 def reduce(planes):
-    """Returns planes of half the size, with the package's last column."""
+    """Returns planes of half the size."""
+    blurred = ndimage.correlate1d(planes, WEIGHTS, -2, mode="reflect")[..., ::2, :]
+    return ndimage.correlate1d(blurred, WEIGHTS, -1, mode="reflect")[..., ::2]
+
+
+def reduce_as_package(planes):
+    """Does what `reduce` does, with the package's last column."""
     height, width = planes.shape[-2:]
     blurred = ndimage.correlate1d(planes, WEIGHTS, -2, mode="reflect")[..., ::2, :]
-    reduced = ndimage.correlate1d(blurred, WEIGHTS, -1, mode="reflect")[..., ::2]
+    reduced = reduce(planes)
     rest = 0.2 * blurred[..., -1] + 0.05 * blurred[..., -2]
     reduced[..., -1] += rest * (height % 2 - width % 2)
     return reduced
@@ -70,7 +77,7 @@ def bands(image):
     planes = light(image)
     count = min(int(np.floor(np.log2(min(planes.shape[1:])))) - 1, 8)
     for number in range(count):
-        coarser = reduce(planes)
+        coarser = reduce_as_package(planes)
         mean = expand(coarser, *planes.shape[1:])
         yield (planes - mean) / mean[0], mean[0], 2.0 if number else 1.0
         planes = coarser
@@ -78,16 +85,20 @@ def bands(image):
     yield planes / luminance, luminance, 1.0
 
 
-def masked_difference(original, decoded):
-    """Returns what is seen of the difference of two bands of perceived contrast."""
-    shared = np.minimum(np.abs(original), np.abs(decoded))
+def mask(shared):
+    """Returns how much contrast `[3, h, w]` masks differences in each channel."""
     if min(shared.shape[1:]) > 6:
         sigmas = 0, 3, 3
         shared = ndimage.gaussian_filter(shared, sigmas, mode="mirror", truncate=2)
     powers = (shared * 10**-0.795497) ** Q[:, np.newaxis, np.newaxis]
-    mask = np.einsum("shw,sd->dhw", powers, CROSS)
-    seen = np.abs(original - decoded) ** P / (1 + mask)
-    return seen / (1 + seen / 10**2.564245)
+    return np.einsum("shw,sd->dhw", powers, CROSS)
+
+
+def masked_difference(original, decoded):
+    """Returns what is seen of the difference of two bands of perceived contrast."""
+    shared = np.minimum(np.abs(original), np.abs(decoded))
+    seen = np.abs(original - decoded) ** P / (1 + mask(shared))
+    return seen / (1 + seen / LARGEST)
 
 
 def root(values, degree):
@@ -112,3 +123,41 @@ def score(original, decoded):
     if total <= 0.1:
         return 10 - 0.0439569 * 0.1**-0.0697957 * total
     return 10 - 0.0439569 * total**0.930204
+
+
+def loss_weights(image):
+    """Returns the loss's factors of squared luminance in the second and third band."""
+    found = []
+    for number, (contrast, luminance, factor) in enumerate(
+        list(bands(image))[1:-1][:2]
+    ):
+        own = gain(luminance, number + 1) * factor
+        masking = 1 / (1 + mask(np.abs(contrast * own))[0])
+        masking = np.sqrt(masking * np.square(masking).mean() / masking.mean())
+        found.append(np.square(own[0] / luminance) * masking)
+    return found
+
+
+def loss_bands(original, decoded):
+    """Returns differences of luminance in the same bands, of images of any floats."""
+    finer = reduce(light(decoded)[0] - light(original)[0])
+    found = []
+    for _ in loss_weights(original):
+        coarser = reduce(finer)
+        found.append(finer - expand(coarser, *finer.shape))
+        finer = coarser
+    return found
+
+
+def loss_of_bands(errors, weights):
+    """Returns (loss, its slopes in the means of D^2)."""
+    powers = [w * np.square(e) for w, e in zip(weights, errors, strict=True)]
+    means = np.array([np.square(u / (1 + u / LARGEST)).mean() for u in powers]) + 1e-9
+    joined = np.square(means).sum() ** 0.25
+    value = 0.0439569 * (0.577918 * joined) ** 0.930204
+    return value, value * 0.930204 / 2 * means / joined**4
+
+
+def loss(original, decoded):
+    """Returns the loss that the search minimises in place of the score."""
+    return loss_of_bands(loss_bands(original, decoded), loss_weights(original))[0]

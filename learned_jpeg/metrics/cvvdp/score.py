@@ -22,7 +22,7 @@ import numpy as np
 from learned_jpeg.common.compiled import fma, njit
 from learned_jpeg.metrics.cvvdp import MIN_SIDE
 from learned_jpeg.metrics.cvvdp.powers import exp2, log2, power
-from learned_jpeg.metrics.cvvdp.pyramid import expand_row, reduce
+from learned_jpeg.metrics.cvvdp.pyramid import expand_row, reduce_as_package
 from learned_jpeg.metrics.cvvdp.sensitivity import (
     BANDS,
     FIRST_LUMINANCE,
@@ -35,6 +35,7 @@ from learned_jpeg.metrics.cvvdp.sensitivity import (
 _PEAK = 200.0  # cd/m^2
 _BLACK = _PEAK / 1000
 _REFLECTED = 250 / math.pi * 0.005
+LIGHT = _PEAK - _BLACK  # of white without that of black
 
 # From linear sRGB to the space DKL of the white D65, by the cones' responses.
 _RGB_TO_XYZ = np.array(
@@ -86,8 +87,8 @@ MASK_SCALE = np.float32(10**-0.7954971194267273)
 
 # Pooling: weights of the mean's differences, and the score.
 _MEAN_WEIGHTS = np.array([0.0036334486212581396, 1.6627724170684814, 4.11874532699585])
-_STILL_FACTOR = 0.577918291091919
-_JOD_FACTOR, _JOD_EXPONENT = 0.0439569391310215, 0.9302042722702026
+STILL_FACTOR = 0.577918291091919
+JOD_FACTOR, JOD_EXPONENT = 0.0439569391310215, 0.9302042722702026
 _LINEAR_BELOW = 0.1  # where the power's slope would be too steep
 
 # The package adds this to a base, and subtracts the power of it.
@@ -95,16 +96,16 @@ _EPSILON = 1e-5
 _LEAST, _TWICE_LEAST = np.float32(_EPSILON), np.float32(2 * _EPSILON)
 
 
-def _light():
+def _light_of_levels():
     """Returns the light that the display sends at the 256 levels of sRGB, in cd/m^2."""
     levels = np.arange(256) / 255
     linear = np.where(
         levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4
     )
-    return ((_PEAK - _BLACK) * linear + _BLACK + _REFLECTED).astype(np.float32)
+    return (LIGHT * linear + _BLACK + _REFLECTED).astype(np.float32)
 
 
-_LIGHT = _light()
+_LIGHT_OF_LEVELS = _light_of_levels()
 
 # Binary logarithms of the sensitivities, at equal steps of that of the luminance.
 _LOG_SENSITIVITIES = log2_sensitivities().astype(np.float32)
@@ -159,10 +160,10 @@ def prepare(image: np.ndarray) -> Original:
     Raises:
       ValueError: it has another type, or is smaller.
     """
-    planes = _to_dkl(image)
+    planes = to_dkl(image)
     bands = []
     for number in range(band_count(*planes.shape[1:])):
-        coarser = reduce(planes)
+        coarser = reduce_as_package(planes)
         bands.append(new_band(planes, coarser, number))
         planes = coarser
     mean, luminance = _over_mean(planes)
@@ -198,12 +199,12 @@ def score(original: Original, decoded: np.ndarray) -> float:
     Raises:
       ValueError: `decoded` has another size or is not uint8.
     """
-    planes = _to_dkl(decoded)
+    planes = to_dkl(decoded)
     if planes.shape != original.bands[0].contrast.shape:
         raise ValueError(f"not of the original's size: {list(decoded.shape)}")
     means = []
     for band in original.bands:
-        coarser = reduce(planes)
+        coarser = reduce_as_package(planes)
         sums = _difference_sums(planes, coarser, band.contrast, band.gain)
         means.append(sums.sum(1) / planes[0].size)
         planes = coarser
@@ -228,13 +229,13 @@ def _root(values, degree):
 
 def _to_score(norm):
     """Returns the score of the norm of all differences."""
-    seen = float(norm) * _STILL_FACTOR
+    seen = float(norm) * STILL_FACTOR
     if seen > _LINEAR_BELOW:
-        return 10 - _JOD_FACTOR * seen**_JOD_EXPONENT
-    return 10 - _JOD_FACTOR * _LINEAR_BELOW ** (_JOD_EXPONENT - 1) * seen
+        return 10 - JOD_FACTOR * seen**JOD_EXPONENT
+    return 10 - JOD_FACTOR * _LINEAR_BELOW ** (JOD_EXPONENT - 1) * seen
 
 
-def _to_dkl(image):
+def to_dkl(image):
     """Returns the display's light in DKL, float32 `[3, h, w]`, of a uint8 image."""
     if image.dtype != np.uint8:  # which the kernels do not check
         raise ValueError(f"not a uint8 image: {image.dtype}")
@@ -254,14 +255,14 @@ def _over_mean(planes):
 
 @njit
 def _write_dkl(image, planes):
-    """Writes what `_to_dkl` returns."""
+    """Writes what `to_dkl` returns."""
     _, height, width = planes.shape
     light = np.empty((3, width), np.float32)
     for y in range(height):
         for c in range(3):
             row = light[c]
             for x in range(width):
-                row[x] = _LIGHT[image[y, x, c]]
+                row[x] = _LIGHT_OF_LEVELS[image[y, x, c]]
         red, green, blue = light[0], light[1], light[2]
         for c in range(3):
             row, factors = planes[c, y], RGB_TO_DKL[c]
