@@ -66,7 +66,7 @@ def _axis_grams(factor: int, taps: tuple[float, ...]) -> np.ndarray:
         start = (middle + shift) // factor
         signals[:, start : start + BLOCK] = dct_matrix()
         if factor == 2:
-            signals = _filtered(signals)
+            signals = filtered(signals)
         for scale in range(SCALES):
             if scale:
                 signals = (signals[:, ::2] + signals[:, 1::2]) / 2
@@ -77,7 +77,7 @@ def _axis_grams(factor: int, taps: tuple[float, ...]) -> np.ndarray:
     return sums / len(shifts)
 
 
-def _filtered(signals: np.ndarray) -> np.ndarray:
+def filtered(signals: np.ndarray) -> np.ndarray:
     """Returns `[..., 2 n]` by the decoder's triangle filter; the ends are 0."""
     out = np.zeros((*signals.shape[:-1], 2 * signals.shape[-1]))
     out[..., ::2] = 0.75 * signals + 0.25 * np.roll(signals, 1, -1)
