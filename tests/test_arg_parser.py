@@ -286,6 +286,7 @@ def test_output_dir_of_evaluate_overrides_the_batch_dir():
         ("--lambda", "-1"),
         ("--lambda", "nan"),
         ("--lambda", "inf"),
+        ("--lambda", "1e13"),
         ("--lambda", "x"),
         ("--last_step", "0"),
         ("--preprocess_threads", "-1"),
@@ -512,9 +513,17 @@ def test_lambda_is_for_a_search(capsys):
         assert "--lambda has no effect without --quantization search" in line
         args = PARSERS[script]([*argv, "--quantization", "search"])
         assert args.lmbda == 0.01
-    for value in ("0", "-1", "nan", "inf", "x"):
+    for value in ("0", "-1", "nan", "inf", "x", "1e300", "1e-300"):
         line = refusal(capsys, arguments.parse_compress, ["a.png", "--lambda", value])
         assert "argument --lambda:" in line
+
+
+def test_a_training_with_a_search_needs_a_lambda_that_weighs_bits(capsys):
+    for value in ("0", "1e-13"):
+        argv = ["train", "--lambda", value, "--rate_model"]
+        line = refusal(capsys, PARSERS["ljpeg"], [*argv, "rdoq"])
+        assert f"--lambda {value}: --rate_model search weighs bits by it" in line
+        assert PARSERS["ljpeg"]([*argv, "entropy"]).lmbda == float(value)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.search.targets import KINDS, Target, number_between
-from learned_jpeg.search.tunes import DEFAULT_TUNE, TUNES
+from learned_jpeg.search.tunes import DEFAULT_TUNE, LAMBDAS, TUNES
 
 PRECISIONS = ("float32", "bfloat16")  # of the convolutions
 
@@ -103,7 +103,7 @@ def add_compress(
     setting.add_argument(
         "--lambda",
         dest="lmbda",
-        type=positive,
+        type=search_lambda,
         metavar="X",
         help="of the search: bits per pixel that a distortion of 1 is worth",
     )
@@ -500,6 +500,12 @@ def _between(low, high):
     return number(float, lambda value: low < value < high, wish)
 
 
+def number_in(low: float, high: float):
+    """Returns a type for argparse: a number from one to another, both included."""
+    wish = f"a number in {low:g}..{high:g}"
+    return number(float, lambda value: low <= value <= high, wish)
+
+
 def _word(words, old_words):
     """Returns a type for argparse: one of some words, or an old word for one."""
 
@@ -534,9 +540,9 @@ def num_bytes(text: str) -> int:
 
 
 positive = number(float, lambda v: v > 0, "a number above 0")
-non_negative = number(float, lambda v: v >= 0, "a number of at least 0")
 positive_int = number(int, lambda v: v > 0, "an integer above 0")
 non_negative_int = number(
     int, lambda v: 0 <= v < 2**31, "an integer of at least 0 and below 2**31"
 )
+search_lambda = number_in(*LAMBDAS)
 quality_number = number(int, lambda v: 1 <= v <= 100, "an integer in 1..100")
