@@ -17,6 +17,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 import conv_blocks
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.terminal import log_to_stderr
 from learned_jpeg.models import folders
 from learned_jpeg.models.contract import Tensor, TrainableModel, TrunkModel
 from learned_jpeg.models.settings import WEIGHT_KEYS
@@ -52,7 +53,7 @@ def train(model_class: type[TrainableModel], args: argparse.Namespace) -> int:
     Raises:
       UserError: no usable training image, flags that contradict the checkpoint.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     devices.select_device(args.device)
     precision, reason = devices.choose_precision(args.precision)
     logger.info("%s convolutions: %s", precision, reason)

@@ -21,6 +21,7 @@ import numpy as np
 from learned_jpeg.commands.records import FAILED, read_records
 from learned_jpeg.commands.shards import Shard, ShardFolder, stable_hash
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.terminal import one_line, write_to_stdout
 
 # Flags that do not change the files, or say which ones are meant.
 _INCIDENTAL = frozenset(
@@ -125,13 +126,20 @@ def print_missing(args, plan) -> int:
             total += 1
             if not _has(known, stable_hash(path)):
                 missing += 1
-                print(path)
+                _print_path(path)
+    write_to_stdout(b"")
     print(
         f"{missing} of {total} are in no manifest; {len(failed)} have failed, and are "
         "tried again by the same call",
         file=sys.stderr,
     )
     return 1 if missing or len(failed) else 0
+
+
+def _print_path(path):
+    """Prints a path for the program that reads it, or for a terminal."""
+    line = one_line(path) if sys.stdout.isatty() else path
+    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
 
 
 def _manifest(folder, index):

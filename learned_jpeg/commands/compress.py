@@ -37,6 +37,7 @@ from learned_jpeg.commands.reports import BatchCounts, described, report
 from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.terminal import log_to_stderr, one_line
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
@@ -66,7 +67,7 @@ def compress(args, script: str | None = None) -> int:
     Raises:
       UserError: there is no image or no checkpoint, or flags do not fit the model.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     if args.missing:
         return print_missing(args, _plan)
     _select_device(args.device)
@@ -170,7 +171,7 @@ def _printed(results, inputs, verbose):
             if item.record.error:
                 write(f"error: {item.record.error}", file=sys.stderr)
             elif line := described(item, verbose):
-                write(line, file=sys.stdout)
+                write(one_line(line), file=sys.stdout)
             done.append(item)
             update(item.record.bytes_in or 0)
     return done

@@ -9,6 +9,7 @@ import os
 
 from learned_jpeg.commands.batch import Done
 from learned_jpeg.commands.records import FAILED, ORIGINAL, SKIPPED, Record
+from learned_jpeg.common.terminal import one_line
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import INFINITE_PSNR, mean_of_defined
 
@@ -51,10 +52,11 @@ class BatchCounts:
         """Prints the summary; returns the exit status, as `report`."""
         failed, skipped = self._counts[FAILED], self._counts[SKIPPED]
         total = self._counts.total()
-        print(
+        line = (
             f"{total - failed - skipped} of {total} files, {self._bytes_in} -> "
             f"{self._bytes_out} bytes, {skipped} skipped, recorded in {manifest}"
         )
+        print(one_line(line))
         if failed:
             logger.error("%d of %d files failed, see %s", failed, total, manifest)
         return 1 if failed else 0
@@ -77,7 +79,8 @@ def report(done: list[Done], verbose: bool) -> int:
     records = [item.record for item in done]
     written = [r for r in records if r.status not in (FAILED, SKIPPED)]
     if written:
-        print(f"{len(written)} of {len(records)} images, {_sizes(written)}")
+        line = f"{len(written)} of {len(records)} images, {_sizes(written)}"
+        print(one_line(line))
     originals = sum(r.status == ORIGINAL for r in written)
     if originals:
         logger.info("%d of them kept as they were, already smaller", originals)
