@@ -35,7 +35,7 @@ from learned_jpeg.commands.records import (
 )
 from learned_jpeg.commands.reports import BatchCounts, described, report
 from learned_jpeg.common import machine
-from learned_jpeg.common.atomic_files import write_atomically
+from learned_jpeg.common.atomic_files import is_free, permissions_of, write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.terminal import log_to_stderr, one_line
 from learned_jpeg.jpeg import file as jpeg_file
@@ -228,7 +228,7 @@ class Job:
 
     def _is_there(self, output):
         """Whether there is a result that is not to be made again."""
-        if self._args.force or not os.path.lexists(output):
+        if self._args.force or is_free(output):
             return False
         if self._args.skip_existing:
             return True
@@ -248,18 +248,23 @@ class Job:
             max_megapixels=args.max_megapixels,
         )
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-        self._write(output, result.data)
+        if not self._write(output, result.data, permissions_of(path)):
+            return SKIPPED, None, None, {}
         bpp = bits_per_pixel(len(result.data), *result.image.shape[:2])
         measured = self._measure(result, output) if args.verbose else {}
         return result.status, result.setting, bpp, measured
 
-    def _write(self, output, data):
+    def _write(self, output, data, permissions):
+        """Writes a result; returns whether it did, or it was there in the same bytes."""
         guard = self._guard.claim(output)
         try:
-            write_atomically(output, data, self._args.force, guard)
+            write_atomically(output, data, self._args.force, guard, permissions)
         except FileExistsError:  # made by another call meanwhile
+            if self._args.skip_existing:
+                return False
             if not (is_batch_job(self._args) and _holds(output, data)):
                 raise _exists(output) from None
+        return True
 
     def _measure(self, result, output):
         """Returns the metrics of the file on the disk."""

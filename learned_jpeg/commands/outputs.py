@@ -131,16 +131,26 @@ class OutputGuard:
           UserError: it is the same file as an input, or as another output.
         """
         for identity in _by_identity([output]):
-            if identity in self._inputs:
+            if path := _still(identity, self._inputs):
                 raise UserError(
-                    f"{output}: is the same file as the input "
-                    f"{self._inputs[identity]}; name another --output"
+                    f"{output}: is the same file as the input {path}; name another "
+                    "--output"
                 )
-            if identity in self._written:
+            if path := _still(identity, self._written):
                 raise UserError(
-                    f"{output}: is the same file as {self._written[identity]}, which "
-                    "this call has written; rename one of the inputs"
+                    f"{output}: is the same file as {path}, which this call has "
+                    "written; rename one of the inputs"
                 )
+
+
+def _still(identity, known):
+    """Returns the path that a file is known by, if that is still the same file.
+
+    File systems use the inode numbers of replaced files again, and another call may
+    have replaced it.
+    """
+    path = known.get(identity)
+    return path if path and identity in _by_identity([path]) else None
 
 
 def _by_identity(paths):

@@ -11,6 +11,7 @@ from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch
 from learned_jpeg.commands.originals import without_metadata
 from learned_jpeg.commands.records import Record, RecordFile, read_records
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.pictures.image_files import read_image, read_image_and_metadata
 from tests.commands.helpers import compress_pil, photograph, save_png
 
@@ -87,6 +88,47 @@ def test_what_exists_is_left_out(tmp_path, capsys):
     statuses = [(os.path.basename(r.path)[0], r.status) for r in read_records(json)]
     assert dict(statuses[:3]) == {"a": "skipped", "b": "compressed", "c": "compressed"}
     assert {status for _, status in statuses[3:]} == {"skipped"}
+
+
+def test_a_result_that_appears_meanwhile_is_left_out_as_well(
+    tmp_path, capsys, monkeypatch
+):
+    for name in "ab":
+        save_png(tmp_path / f"{name}.png")
+    encode = jpeg_file.encode
+
+    def encode_slowly(*args):
+        (tmp_path / "a.jpg").write_bytes(b"of another call")
+        return encode(*args)
+
+    monkeypatch.setattr(jpeg_file, "encode", encode_slowly)
+    json = tmp_path / "x.jsonl"
+    argv = (tmp_path / "a.png", tmp_path / "b.png", "--json", json, "--verbose")
+    assert compress_pil(*argv, "--skip_existing") == 0
+    assert "1 of 2 images skipped" in capsys.readouterr().out
+    assert (tmp_path / "a.jpg").read_bytes() == b"of another call"
+    first, second = sorted(read_records(json), key=lambda record: record.path)
+    assert (first.status, second.status) == ("skipped", "compressed")
+
+
+@pytest.mark.parametrize("flags", [[], ["--skip_existing"]])
+def test_an_empty_file_is_no_result(tmp_path, flags):
+    save_png(tmp_path / "a.png")
+    (tmp_path / "a.jpg").touch()
+    assert compress_pil(tmp_path / "a.png", *flags) == 0
+    assert read_image(tmp_path / "a.jpg").shape == (40, 56, 3)
+
+
+def test_a_private_image_stays_private(tmp_path):
+    for name, mode in (("a", 0o600), ("b", 0o640), ("c", 0o755)):
+        save_png(tmp_path / f"{name}.png").chmod(mode)
+    before = os.umask(0o022)
+    try:
+        assert compress_pil(tmp_path, "-o", tmp_path / "out") == 0
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / "out" / f"{n}.jpg").stat().st_mode & 0o777 for n in "abc"]
+    assert modes == [0o600, 0o640, 0o644]
 
 
 def test_records_say_what_is_on_the_disk(tmp_path):

@@ -262,6 +262,16 @@ def test_a_line_of_a_manifest_that_is_no_record_tells_of_no_file(photos, capsys)
     assert share(0, 1) == 0
 
 
+def test_an_empty_file_of_a_killed_call_is_made_again(photos, capsys):
+    for name in ("0", "2"):
+        os.makedirs("out/in/a", exist_ok=True)
+        with open(f"out/in/a/{name}.jpg", "wb"):
+            pass
+    assert share(0, 1, "--skip_existing") == 0
+    assert missing(capsys) == (0, [])
+    assert all(results().values())
+
+
 def test_folders_are_shared_out_as_well(photos, capsys):
     flags = ("-r", "in", "-o", "out")
     assert [run(*flags, "--shard", f"{i}/2") for i in range(2)] == [0, 0]
