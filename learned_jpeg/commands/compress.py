@@ -255,7 +255,7 @@ class Job:
         return result.status, result.setting, bpp, measured
 
     def _write(self, output, data, permissions):
-        """Writes a result; returns whether it did, or it was there in the same bytes."""
+        """Writes a result; returns False if it is there and is to be skipped."""
         guard = self._guard.claim(output)
         try:
             write_atomically(output, data, self._args.force, guard, permissions)

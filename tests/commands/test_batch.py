@@ -1,5 +1,6 @@
 """Tests of batches of `compress`: folders of folders, records, originals, memory."""
 
+import errno
 import os
 import threading
 
@@ -236,15 +237,51 @@ def test_inputs_are_taken_as_they_are_needed():
     assert len(taken) <= limit
 
 
-def test_a_fault_of_the_program_ends_the_batch(tmp_path):
+def test_no_file_ends_the_batch_and_each_failure_names_its_file(tmp_path, caplog):
+    problems = {
+        "fault.png": ZeroDivisionError("no\nnumber"),
+        "small.png": UserError("an image of 9x9 px: too small"),
+        "good.png": None,
+        "named.png": UserError("named.png: damaged"),
+        "odd\x1b.png": UserError("odd\x1b.png: damaged"),
+        "output.png": UserError("output.png.jpg: exists already"),
+        "full.png": OSError(errno.ENOSPC, "disk full", "/tmp/x"),
+        "memory.png": MemoryError(),
+    }
+
     def job(path, output):
-        if path == "bad":
-            raise ZeroDivisionError
+        if problems[path]:
+            raise problems[path]
         return Done(Record(path, "compressed"), {})
 
-    with RecordFile(tmp_path / "x.jsonl") as records, pytest.raises(ZeroDivisionError):
-        list(run_batch(job, [("good", ""), ("bad", "")], 1, records))
-    assert [r.path for r in read_records(tmp_path / "x.jsonl")] == ["good"]
+    json = tmp_path / "x.jsonl"
+    pairs = [(path, f"{path}.jpg") for path in problems]
+    with RecordFile(json) as records:
+        done = list(run_batch(job, pairs, 1, records))
+    assert [i.record.error for i in done] == [r.error for r in read_records(json)]
+    fault = "a fault of this program (ZeroDivisionError: no\\nnumber); please report it"
+    memory = "not enough memory; lower --workers, or scale the image down"
+    assert [item.record.error for item in done] == [
+        f"fault.png: {fault}",
+        "small.png: an image of 9x9 px: too small",
+        None,
+        "named.png: damaged",
+        "odd\\x1b.png: damaged",
+        "output.png.jpg: exists already",
+        "full.png: /tmp/x: disk full",
+        f"memory.png: {memory}",
+    ]
+    assert caplog.text.count("Traceback") == 1 and "in job" in caplog.text
+
+
+@pytest.mark.parametrize("flags", ["--tune ms-ssim", "--target_ms_ssim 0.9"])
+def test_an_image_that_is_too_small_is_named(tmp_path, capsys, flags):
+    save_png(tmp_path / "a.png")
+    flags = f"--quantization search {flags}".split()
+    assert compress_pil(tmp_path / "a.png", *flags) == 1
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "error: " in x]
+    assert line.startswith(f"error: {tmp_path / 'a.png'}: ")
+    assert line.count(str(tmp_path)) == 1 and "needs sides of at least" in line
 
 
 def test_work_waits_for_memory():
