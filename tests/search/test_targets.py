@@ -191,6 +191,19 @@ def test_a_blank_page_is_no_endless_search(tmp_path, caplog):
     assert "--target_psnr 40.000 dB: the nearest is inf dB" in caplog.text
 
 
+def test_an_absurd_target_does_not_fill_the_screen():
+    image = np.zeros((10, 20, 3), np.uint8)
+    for name in targets.KINDS:
+        value = -1e300 if name == "ssimulacra2" else 1e300
+        if name == "ms_ssim":
+            continue
+        tried = targets.Tried(1, b"", 1.0, slack=1e3)
+        goal = targets.Goal(Target(name, value), "a.png", len)
+        assert goal.miss(tried).startswith(f"a.png: --target_{name} {value:g}: ")
+    goal = Target("bytes", 123456789).goal(image, "a.png")
+    assert "--target_bytes 123456789: " in goal.miss(tried)
+
+
 # Flags
 
 
