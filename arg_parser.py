@@ -154,6 +154,7 @@ def parse_evaluate(argv=None):
     )
     how.add_argument(
         "--output_dir",
+        type=arguments.written_path,
         metavar="DIR",
         help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
@@ -207,7 +208,11 @@ def parse_rate_check(argv=None):
         help="test images: files, folders or quoted globs",
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        metavar="FILE",
+        help="Markdown file to write the table to",
     )
     arguments.add_device(parser)
     arguments.add_precision(parser)
@@ -236,10 +241,17 @@ def parse_compare(argv=None):
     _add_published(parser)
     _add_bpp_range(parser)
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        metavar="FILE",
+        help="Markdown file to write the table to",
     )
     parser.add_argument(
-        "--figure_dir", metavar="DIR", help="folder to draw the figures into"
+        "--figure_dir",
+        type=arguments.written_path,
+        metavar="DIR",
+        help="folder to draw the figures into",
     )
     _add_report(parser, "report.html")
     parser.add_argument(
@@ -293,7 +305,12 @@ def parse_crops(argv=None):
         help="bits per pixel that the files come close to",
     )
     parser.add_argument(
-        "-o", "--output", default="crops.png", metavar="FILE", help="the figure"
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        default="crops.png",
+        metavar="FILE",
+        help="the figure",
     )
     arguments.add_device(parser)
     arguments.add_precision(parser)
@@ -351,6 +368,7 @@ def parse_calibrate(argv=None):
     parser.add_argument(
         "-o",
         "--output",
+        type=arguments.written_path,
         metavar="FILE",
         default="learned_jpeg/search/calibration.json",
         help="table to write, or to add to",

@@ -26,12 +26,22 @@ _TRELLIS = "trellis"  # an entropy coding once; now the quantization `mozjpeg`
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help shows the defaults, and whose flags are not abbreviated."""
+    """A parser whose help shows the defaults.
+
+    Flags are not abbreviated, and no value is empty: `-o ""` is a slip of a script.
+    """
 
     def __init__(self, **options):
         """Makes the parser; options are those of `argparse.ArgumentParser`."""
         options.setdefault("formatter_class", _HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
+        self.register("type", None, _not_empty)
+
+    def add_subparsers(self, **options):
+        """Adds the commands, which check the values of their flags themselves."""
+        commands = super().add_subparsers(**options)
+        commands.type = str
+        return commands
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -156,6 +166,7 @@ def _add_files(parser):
     )
     files.add_argument(
         "--json",
+        type=written_path,
         metavar="FILE",
         help="append a JSON line for each input: path, status, output, bytes_in, "
         "bytes_out, bpp, setting, seconds, error",
@@ -206,7 +217,7 @@ def _target_flags():
     """Returns {name: (type, metavar, help)} of the targets."""
     flags = {
         "bpp": (positive, "BPP", "from below, in bits per pixel"),
-        "bytes": (num_bytes, "N", "from below, in bytes, such as 200k or 1.5M"),
+        "bytes": (num_bytes, "N", "from below, in bytes, such as 200kB or 1.5MB"),
     }
     for metric in registry.METRICS.values():
         if target := metric.target:
@@ -526,17 +537,43 @@ def _device(text):
 
 
 def num_bytes(text: str) -> int:
-    """Parses a number of bytes with k (1000) or M (a million) behind it, or neither."""
-    factor = {"k": 1000, "M": 1_000_000}.get(text[-1:])
-    try:
-        value = float(text[:-1] if factor else text) * (factor or 1)
-    except ValueError:
-        value = math.nan
+    """Parses a number of bytes, perhaps with a unit: 200k, "200 kB", 1.5MB, 10KiB."""
+    match = _BYTES.fullmatch(text)
+    value = math.nan
+    if match:
+        base = 1024 if match["binary"] else 1000
+        exponent = "kmg".index(match["prefix"].lower()) + 1 if match["prefix"] else 0
+        value = float(match["number"]) * base**exponent
     if not 1 <= value < math.inf:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of bytes, such as 200000, 200k or 1.5M"
+            f"{text!r} is not a number of bytes, such as 200000, 200kB, 1.5MB or 10KiB"
         )
     return int(value)
+
+
+_BYTES = re.compile(
+    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:e\+?\d+)?)\s*"
+    r"(?:(?P<prefix>[kmg])(?P<binary>i?))?b?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def _not_empty(text):
+    """Parses a value of any flag that has no type of its own."""
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "'' is empty: name something, or leave the flag out"
+        )
+    return text
+
+
+def written_path(text: str) -> str:
+    """Parses the name of a file or folder that a command writes."""
+    if text == "-":
+        raise argparse.ArgumentTypeError(
+            "'-' does not stand for standard output here: name a file or a folder"
+        )
+    return _not_empty(text)
 
 
 positive = number(float, lambda v: v > 0, "a number above 0")

@@ -42,6 +42,9 @@ SUFFIXES = (
     ".bmp",
     ".gif",
     ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
 )
 
 logger = logging.getLogger(__name__)
