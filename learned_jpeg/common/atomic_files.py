@@ -8,18 +8,16 @@ import os
 import re
 import secrets
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.leftovers import remove_leftovers
 from learned_jpeg.common.paths import PathLike
 
 ALL_PERMISSIONS = 0o777
 
 _OWN_NAME = re.compile(r"\.tmp-[0-9a-f]{16}(\.[^.]*)?")
-_STALE_SECONDS = 24 * 3600
-_tidied: set[str] = set()  # folders from which this process has removed stale files
 
 
 def write_atomically(
@@ -79,7 +77,7 @@ def atomic_path(
         return
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    _remove_stale_files(folder)
+    remove_leftovers(folder, _OWN_NAME)
     temporary = os.path.join(
         folder, f".tmp-{secrets.token_hex(8)}{os.path.splitext(target)[1]}"
     )
@@ -176,27 +174,6 @@ def _locked_folder(folder: str) -> Iterator[None]:
             stack.callback(os.close, descriptor)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
-
-
-def _remove_stale_files(folder: str) -> None:
-    """Removes what killed runs have left, once for each folder of a process."""
-    if folder in _tidied:
-        return
-    _tidied.add(folder)
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            if _OWN_NAME.fullmatch(entry.name) and _is_stale(entry):
-                with contextlib.suppress(OSError):
-                    os.remove(entry.path)
-
-
-def _is_stale(entry: os.DirEntry[str]) -> bool:
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except OSError:
-        return False
-    is_old = time.time() - status.st_mtime > _STALE_SECONDS
-    return is_old and stat.S_ISREG(status.st_mode)
 
 
 @contextlib.contextmanager
