@@ -61,7 +61,7 @@ def opened_batch_job(args, plan) -> Iterator[BatchJob]:
 
     Args:
       args: flags of `compress`.
-      plan: function from these to (inputs, outputs), where there is no list.
+      plan: function from these to a `compress.Plan`, where there is no list.
 
     Yields:
       `BatchJob`.
@@ -84,7 +84,7 @@ def opened_batch_job(args, plan) -> Iterator[BatchJob]:
             return
         pairs = [
             (path, output)
-            for path, output in zip(*plan(args), strict=True)
+            for path, output in plan(args).pairs()
             if shard.owns(path) and not _has(done, _number(path))
         ]
         yield BatchJob(pairs, len(pairs), manifest)
@@ -124,7 +124,7 @@ def print_missing(args, plan) -> int:
         if args.files_from:
             paths = stack.enter_context(_opened_list(args.files_from))
         else:
-            paths = plan(args)[0]
+            paths = plan(args).inputs
         for path in paths:
             total += 1
             if not _has(known, _number(path)):

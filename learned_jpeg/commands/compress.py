@@ -9,6 +9,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.codec.optional import needs_tensorflow
@@ -21,9 +23,11 @@ from learned_jpeg.commands.batch_jobs import (
     opened_batch_job,
     print_missing,
 )
+from learned_jpeg.commands.earlier_results import earlier_results, is_same_image
 from learned_jpeg.commands.files import encode_file
 from learned_jpeg.commands.outputs import (
     OutputGuard,
+    folder_of_result,
     plan_outputs,
     without_earlier_outputs,
 )
@@ -52,6 +56,7 @@ logger = logging.getLogger(__name__)
 
 # Bytes a pixel that an image takes while it is encoded, at most; measured.
 _BYTES_PER_PIXEL = 150
+_SHOWN = 3  # names in a line
 
 
 def compress(args, script: str | None = None) -> int:
@@ -73,14 +78,13 @@ def compress(args, script: str | None = None) -> int:
     _select_device(args.device)
     if is_batch_job(args):
         return _compress_batch_job(args, script)
-    inputs, outputs = _plan(args)
+    plan = _plan(args)
     with contextlib.ExitStack() as stack:
         encoder = _opened_encoder(args, script, stack)
         records = stack.enter_context(RecordFile(args.json)) if args.json else None
-        job = Job(encoder, args, OutputGuard(inputs))
-        pairs = zip(inputs, outputs, strict=True)
-        results = run_batch(job, pairs, job.workers, records)
-        done = _printed(results, inputs, args.verbose)
+        job = Job(encoder, args, OutputGuard(plan.inputs), plan.earlier)
+        results = run_batch(job, plan.pairs(), job.workers, records)
+        done = _printed(results, plan.inputs, args.verbose)
     return report(done, args.verbose)
 
 
@@ -150,14 +154,51 @@ def _loaded_models(args, options, script, networks):
     return models
 
 
+class Plan(NamedTuple):
+    """The images of a call.
+
+    Attributes:
+      inputs: paths.
+      outputs: paths of their results.
+      earlier: real paths of files beside the inputs that are taken for results of an
+        earlier call, and not for inputs.
+    """
+
+    inputs: list[str]
+    outputs: list[str]
+    earlier: frozenset[str] = frozenset()
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Returns (input, output) of each image."""
+        return zip(self.inputs, self.outputs, strict=True)
+
+
 def _plan(args):
-    """Returns the paths of the inputs, and those of their outputs."""
+    """Returns the `Plan` of the flags."""
     inputs = find_images(args.inputs, recursive=args.recursive)
     roots = ()
     if args.recursive:
         roots = [path for path in args.inputs if os.path.isdir(path)]
         inputs = without_earlier_outputs(inputs, args.output, roots)
-    return inputs, plan_outputs(inputs, args.output, roots)
+    folder = functools.partial(folder_of_result, output=args.output, roots=roots)
+    earlier = earlier_results(inputs, folder, args.max_megapixels)
+    if earlier:
+        _say_what_is_left_out([path for path in inputs if path in earlier])
+    inputs = [path for path in inputs if path not in earlier]
+    outputs = plan_outputs(inputs, args.output, roots)
+    return Plan(inputs, outputs, frozenset(map(os.path.realpath, earlier)))
+
+
+def _say_what_is_left_out(paths):
+    shown = ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")
+    results = "result" if len(paths) == 1 else "results"
+    logger.info(
+        "left out %d %s of an earlier call (%s); to compress them as well, name a "
+        "folder by -o",
+        len(paths),
+        results,
+        shown,
+    )
 
 
 def _printed(results, inputs, verbose):
@@ -197,11 +238,19 @@ def _progress(total, has_bar, unit="B"):
 class Job:
     """Compresses one file after another; may be called from several threads."""
 
-    def __init__(self, encoder: Encoder, args, guard):
-        """Stores an encoder, the flags, and an `OutputGuard` or `NoOverwriteGuard`."""
+    def __init__(self, encoder: Encoder, args, guard, earlier=frozenset()):
+        """Stores what all images share.
+
+        Args:
+          encoder: `Encoder`.
+          args: flags of the command.
+          guard: `OutputGuard` or `NoOverwriteGuard`.
+          earlier: as in `Plan`.
+        """
         self._encoder = encoder
         self._args = args
         self._guard = guard
+        self._earlier = earlier
         self.workers = args.workers or machine.usable_cores()
         self._budget = MemoryBudget(machine.available_memory())
 
@@ -247,12 +296,28 @@ class Job:
             lenient=args.lenient,
             max_megapixels=args.max_megapixels,
         )
+        if os.path.realpath(output) in self._earlier:
+            self._check_earlier(path, output, result.image)
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
         if not self._write(output, result.data, permissions_of(path)):
             return SKIPPED, None, None, {}
         bpp = bits_per_pixel(len(result.data), *result.image.shape[:2])
         measured = self._measure(result, output) if args.verbose else {}
         return result.status, result.setting, bpp, measured
+
+    def _check_earlier(self, path, output, image):
+        """Looks again at a file that was left out as a result, before it is replaced.
+
+        Raises:
+          UserError: it shows another image, which would be lost.
+        """
+        if not self._args.force or is_free(output):
+            return
+        if not is_same_image(output, path, image):
+            raise UserError(
+                f"{output}: is not replaced, as it may be an image of its own; name a "
+                "folder for the results by -o, or remove it"
+            )
 
     def _write(self, output, data, permissions):
         """Writes a result; returns False if it is there and is to be skipped."""

@@ -43,10 +43,7 @@ def plan_outputs(
             raise UserError(f"--output {output}: name a folder, or a .jpg file")
 
     def target(path, name):
-        folder = os.path.dirname(path)
-        if output is not None:
-            folder = os.path.join(output, _below(folder, roots))
-        return os.path.join(folder, name)
+        return os.path.join(folder_of_result(path, output, roots), name)
 
     def plain(path):
         return target(path, os.path.splitext(os.path.basename(path))[0] + ".jpg")
@@ -64,6 +61,12 @@ def plan_outputs(
         taken.add(os.path.realpath(candidate))
         outputs.append(candidate)
     return outputs
+
+
+def folder_of_result(path: str, output: str | None, roots: Sequence[str] = ()) -> str:
+    """Returns the folder of an input's result; arguments as for `plan_outputs`."""
+    folder = os.path.dirname(path)
+    return folder if output is None else os.path.join(output, _below(folder, roots))
 
 
 def _below(folder, roots):

@@ -128,6 +128,15 @@ def image_size(
         return height, width
 
 
+def read_metadata(path: PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Metadata:
+    """Returns the metadata of an image, without reading its pixels.
+
+    Args, raises: as for `image_size`.
+    """
+    with _opened(path, max_megapixels, headers_only=True) as source:
+        return metadata.upright(source.metadata())[1]
+
+
 def _read(
     path: PathLike, max_megapixels: float, lenient: bool
 ) -> tuple[np.ndarray, Metadata, list[str]]:

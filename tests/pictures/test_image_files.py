@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from learned_jpeg.common import atomic_files
+from learned_jpeg.common import atomic_files, terminal
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.pictures import image_files, sources
 from learned_jpeg.pictures.image_files import (
@@ -95,7 +95,7 @@ def assert_refused(path, *words):
         with pytest.raises(UserError) as caught:
             read(path)
         text = str(caught.value)
-        assert text.startswith(f"{path}: ")
+        assert text.startswith(f"{terminal.one_line(str(path))}: ")
         assert "\n" not in text
         for word in words:
             assert word in text
@@ -657,6 +657,18 @@ def test_existing_file_is_taken_literally(tmp_path, name, monkeypatch):
     assert find_images([f"{tmp_path}/{name}"]) == [f"{tmp_path}/{name}"]
     monkeypatch.chdir(tmp_path)
     assert find_images(name) == [name]
+
+
+def test_metadata_are_read_without_the_pixels(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[274], exif[315] = 6, "Ansel"
+    path = tmp_path / "a.jpg"
+    Image.fromarray(random_rgb(6, 8)).save(path, exif=exif, comment=b"mine")
+    wanted = image_files.read_image_and_metadata(path)[1]
+    monkeypatch.setattr(Image.Image, "load", None)
+    found = image_files.read_metadata(path)
+    assert (found.exif, found.segments) == (wanted.exif, wanted.segments)
+    assert b"Ansel" in found.exif and found.segments
 
 
 @pytest.mark.parametrize("name", ["photo[1].png", "-x.png", "ü ñ.png", "*.png"])
