@@ -95,7 +95,7 @@ def add_compress(
       has_network: whether the model has convolutions.
     """
     parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="images, folders or quoted globs"
+        "inputs", nargs="*", metavar="INPUT", help="images, folders, quoted globs, or -"
     )
     _add_files(parser)
     rate = parser.add_argument_group("rate")
@@ -140,8 +140,8 @@ def _add_files(parser):
         "-o",
         "--output",
         metavar="OUT",
-        help="folder of the results, or a .jpg file for one input (default: beside "
-        "each input)",
+        help="folder of the results, or for one input a .jpg file or - for standard "
+        "output (default: beside each input)",
     )
     files.add_argument(
         "-r",
@@ -364,7 +364,8 @@ def _check_lists(parser, args):
             f"{flags[0]} does not go with lists and shards: their manifest says what "
             "is done, and no existing file is replaced"
         )
-    if not args.output or args.output.lower().endswith((".jpg", ".jpeg")):
+    output = args.output or "-"
+    if output == "-" or output.lower().endswith((".jpg", ".jpeg")):
         parser.error("--shard, --files_from: name the folder of the results by -o")
 
 
@@ -394,7 +395,7 @@ def add_export(parser: argparse.ArgumentParser, quality: int | None) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="file to write (default: standard output)",
+        help="file to write, or - for standard output (default)",
     )
     parser.add_argument(
         "-f", "--force", action="store_true", help="overwrite an existing file"

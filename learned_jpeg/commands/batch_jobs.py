@@ -61,7 +61,7 @@ def opened_batch_job(args, plan) -> Iterator[BatchJob]:
 
     Args:
       args: flags of `compress`.
-      plan: function from these to a `compress.Plan`, where there is no list.
+      plan: function from these to a `plan.Plan`, where there is no list.
 
     Yields:
       `BatchJob`.

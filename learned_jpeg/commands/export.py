@@ -42,7 +42,7 @@ def export(args, script: str) -> int:
     qtables = model.qtables(args.quality or 0)
     write = {"cjpeg": cjpeg_text, "json": json_text}[args.format]
     text = write(qtables, about)
-    if args.output is None:
+    if args.output in (None, "-"):
         write_to_stdout(text.encode())
         return 0
     if os.path.isdir(args.output):

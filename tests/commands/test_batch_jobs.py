@@ -307,6 +307,8 @@ def test_calls_that_do_not_fit_are_refused_and_lose_nothing(photos):
         ("a.png --files_from list -o out", "name the images"),
         ("a.png --shard 0/2", "by -o"),
         ("--files_from list -o a.jpg", "by -o"),
+        ("--files_from list -o -", "by -o"),
+        ("a.png --shard 0/2 -o -", "by -o"),
         ("--files_from list -o out --force", "--force"),
         ("--files_from list -o out --json x", "--json"),
     ],
