@@ -19,6 +19,7 @@ from learned_jpeg.common.terminal import one_line
 logger = logging.getLogger(__name__)
 
 _AHEAD = 64  # inputs queued per worker
+_GRACE_SECONDS = 2.0  # for the images that are begun when Ctrl-C comes
 
 
 class Done(NamedTuple):
@@ -36,6 +37,9 @@ def run_batch(
 ) -> Generator[Done, None, None]:
     """Runs a job for every pair; yields the results in the order of the pairs.
 
+    After Ctrl-C the images that are begun are given up unless they are done soon. Where
+    the caller ends early, as on SIGTERM, they are finished and recorded.
+
     Args:
       job: function (path, output) -> `Done`; is called from several threads. An
         exception becomes the record of a failure, and the batch goes on; one that no
@@ -45,18 +49,27 @@ def run_batch(
       record_file: gets each record at once, so that a call that is killed has recorded
         all that it did; None to write no records.
     """
-    with concurrent.futures.ThreadPoolExecutor(workers) as executor:
-        waiting = collections.deque()
-        try:
-            for pair in pairs:
-                waiting.append(executor.submit(_run, job, *pair, record_file))
-                if len(waiting) >= _AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BaseException:
-            executor.shutdown(cancel_futures=True)
-            raise
+    executor = concurrent.futures.ThreadPoolExecutor(workers)
+    waiting = collections.deque()
+    try:
+        for pair in pairs:
+            waiting.append(executor.submit(_run, job, *pair, record_file))
+            if len(waiting) >= _AHEAD * workers:
+                yield waiting[0].result()
+                waiting.popleft()
+        while waiting:
+            yield waiting[0].result()
+            waiting.popleft()
+    except KeyboardInterrupt:
+        # Compiled code does not hear of it, and a large image takes minutes.
+        executor.shutdown(wait=False, cancel_futures=True)
+        begun = [future for future in waiting if future.running()]
+        concurrent.futures.wait(begun, _GRACE_SECONDS)
+        raise
+    except BaseException:
+        executor.shutdown(cancel_futures=True)
+        raise
+    executor.shutdown()
 
 
 def _run(job, path, output, record_file):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -38,10 +39,11 @@ def earlier_results(
     Returns:
       Those of `inputs`.
     """
+    real = functools.cache(os.path.realpath)  # of folders, which inputs share
     sources: dict[tuple[str, str], list[str]] = {}  # by the place and stem of a result
     for path in inputs:
         name = os.path.basename(path)
-        folder = os.path.realpath(folder_of_result(path))
+        folder = real(folder_of_result(path))
         for stem in {name, os.path.splitext(name)[0]}:
             sources.setdefault((folder, stem), []).append(path)
     found = set()
@@ -50,7 +52,7 @@ def earlier_results(
         stem, suffix = os.path.splitext(name)
         if suffix != ".jpg":
             continue
-        folder = os.path.realpath(folder)
+        folder = real(folder)
         possible = list(sources.get((folder, stem), ()))
         if match := _NUMBERED.fullmatch(stem):
             named = sources.get((folder, match[1]), ())

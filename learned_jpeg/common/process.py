@@ -10,6 +10,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 from typing import NoReturn
@@ -79,7 +80,16 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         status = 130
+        if _has_workers():  # which Python would wait for, however long they take
+            _finished(status)
+            os._exit(status)
     sys.exit(_finished(status))
+
+
+def _has_workers() -> bool:
+    """Returns whether threads are at work that keep Python from ending."""
+    main = threading.main_thread()
+    return any(t is not main and not t.daemon for t in threading.enumerate())
 
 
 def _finished(status: int | str | None) -> int | str | None:

@@ -2,12 +2,14 @@
 
 import errno
 import os
+import signal
 import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from learned_jpeg.commands import batch
 from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch
 from learned_jpeg.commands.originals import without_metadata
 from learned_jpeg.commands.records import Record, RecordFile, read_records
@@ -272,6 +274,28 @@ def test_no_file_ends_the_batch_and_each_failure_names_its_file(tmp_path, caplog
         f"memory.png: {memory}",
     ]
     assert caplog.text.count("Traceback") == 1 and "in job" in caplog.text
+
+
+@pytest.mark.parametrize("seconds, finished", [(0.05, ["short"]), (60, [])])
+def test_ctrl_c_gives_up_what_is_not_done_soon(monkeypatch, seconds, finished):
+    monkeypatch.setattr(batch, "_GRACE_SECONDS", 0.5 if finished else 0.01)
+    done, is_over, main = [], threading.Event(), threading.main_thread().ident
+
+    def job(path, output):
+        is_over.wait(0.05)  # until the main thread waits for a result
+        signal.pthread_kill(main, signal.SIGINT)
+        is_over.wait(seconds)
+        done.append(path)
+        return Done(Record(path, "compressed"), {})
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(batch.run_batch(job, [("short", ""), ("never", "")], 1))
+        assert done == finished
+    finally:
+        signal.signal(signal.SIGINT, before)
+        is_over.set()
 
 
 @pytest.mark.parametrize("flags", ["--tune ms-ssim", "--target_ms_ssim 0.9"])

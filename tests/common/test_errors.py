@@ -123,6 +123,19 @@ def test_process_with_a_bug_keeps_its_traceback():
     assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
 
 
+def test_ctrl_c_does_not_wait_for_threads():
+    done = run_process(
+        "import threading, time\n"
+        "def main():\n"
+        "  threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "  print('written', end='')\n"
+        "  raise KeyboardInterrupt\n"
+        "process.run_main(main)"
+    )
+    assert (done.returncode, done.stdout) == (130, "written")
+    assert done.stderr == "-c: interrupted\n"
+
+
 def test_ctrl_c_before_run_main_has_no_traceback():
     code = "import learned_jpeg.common.process\nraise KeyboardInterrupt"
     done = subprocess.run(
