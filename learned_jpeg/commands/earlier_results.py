@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -39,30 +38,38 @@ def earlier_results(
     Returns:
       Those of `inputs`.
     """
-    real = functools.cache(os.path.realpath)  # of folders, which inputs share
-    sources: dict[tuple[str, str], list[str]] = {}  # by the place and stem of a result
+    by_place = _by_place_of_result(inputs, folder_of_result)
+    return {
+        path
+        for path in inputs
+        for source in _possible_sources(path, by_place)
+        if source != path and _is_result(path, source, max_megapixels)
+    }
+
+
+def _by_place_of_result(inputs, folder_of_result):
+    """Returns {(real folder, stem): paths} of the results that inputs may have had."""
+    by_place = {}
     for path in inputs:
         name = os.path.basename(path)
-        folder = real(folder_of_result(path))
+        folder = os.path.realpath(folder_of_result(path))
         for stem in {name, os.path.splitext(name)[0]}:
-            sources.setdefault((folder, stem), []).append(path)
-    found = set()
-    for path in inputs:
-        folder, name = os.path.split(path)
-        stem, suffix = os.path.splitext(name)
-        if suffix != ".jpg":
-            continue
-        folder = real(folder)
-        possible = list(sources.get((folder, stem), ()))
-        if match := _NUMBERED.fullmatch(stem):
-            named = sources.get((folder, match[1]), ())
-            possible += [p for p in named if os.path.basename(p) == match[1]]
-        if any(
-            source != path and _is_result(path, source, max_megapixels)
-            for source in possible
-        ):
-            found.add(path)
-    return found
+            by_place.setdefault((folder, stem), []).append(path)
+    return by_place
+
+
+def _possible_sources(path, by_place):
+    """Returns the inputs whose results may have the name of a path."""
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    if suffix != ".jpg":
+        return []
+    folder = os.path.realpath(folder)
+    possible = list(by_place.get((folder, stem), ()))
+    if match := _NUMBERED.fullmatch(stem):
+        named = by_place.get((folder, match[1]), ())
+        possible += [p for p in named if os.path.basename(p) == match[1]]
+    return possible
 
 
 def _is_result(path, source, max_megapixels):
