@@ -9,11 +9,12 @@ from learned_jpeg.commands import arguments
 from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.models.settings import (
     FULL_CHROMA,
+    MAX_WEIGHT,
     ROUNDINGS,
     SEARCH_SUBSAMPLING,
     TRUNKS,
 )
-from learned_jpeg.search.tunes import TUNE_NAMES
+from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 LR_SCHEDULES = ("steps", "cosine")
@@ -153,6 +154,7 @@ def parse_evaluate(argv=None):
     )
     how.add_argument(
         "--output_dir",
+        type=arguments.written_path,
         metavar="DIR",
         help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
@@ -206,7 +208,11 @@ def parse_rate_check(argv=None):
         help="test images: files, folders or quoted globs",
     )
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        metavar="FILE",
+        help="Markdown file to write the table to",
     )
     arguments.add_device(parser)
     arguments.add_precision(parser)
@@ -235,10 +241,17 @@ def parse_compare(argv=None):
     _add_published(parser)
     _add_bpp_range(parser)
     parser.add_argument(
-        "-o", "--output", metavar="FILE", help="Markdown file to write the table to"
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        metavar="FILE",
+        help="Markdown file to write the table to",
     )
     parser.add_argument(
-        "--figure_dir", metavar="DIR", help="folder to draw the figures into"
+        "--figure_dir",
+        type=arguments.written_path,
+        metavar="DIR",
+        help="folder to draw the figures into",
     )
     _add_report(parser, "report.html")
     parser.add_argument(
@@ -292,7 +305,12 @@ def parse_crops(argv=None):
         help="bits per pixel that the files come close to",
     )
     parser.add_argument(
-        "-o", "--output", default="crops.png", metavar="FILE", help="the figure"
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        default="crops.png",
+        metavar="FILE",
+        help="the figure",
     )
     arguments.add_device(parser)
     arguments.add_precision(parser)
@@ -350,6 +368,7 @@ def parse_calibrate(argv=None):
     parser.add_argument(
         "-o",
         "--output",
+        type=arguments.written_path,
         metavar="FILE",
         default="learned_jpeg/search/calibration.json",
         help="table to write, or to add to",
@@ -365,7 +384,7 @@ def _add_train(commands, traits):
     loss.add_argument(
         "--lambda",
         metavar="X",
-        type=arguments.non_negative,
+        type=_weight,
         default=0.01,
         dest="lmbda",
         help="weight of the distortion against the rate",
@@ -485,14 +504,14 @@ def _add_ljpeg_loss(train, rate_models):
     group.add_argument(
         "--lpips_weight",
         metavar="X",
-        type=arguments.non_negative,
+        type=_weight,
         default=0.0,
         help="weight of LPIPS in the distortion, in addition to the MSE (0..255 scale)",
     )
     group.add_argument(
         "--msssim_weight",
         metavar="X",
-        type=arguments.non_negative,
+        type=_weight,
         default=0.0,
         help="weight of 1 - MS-SSIM in the distortion, in addition to the MSE; needs "
         "crops of at least 161 pixels",
@@ -500,7 +519,7 @@ def _add_ljpeg_loss(train, rate_models):
     group.add_argument(
         "--ssimulacra2_weight",
         metavar="X",
-        type=arguments.non_negative,
+        type=_weight,
         default=0.0,
         help="weight of the points of SSIMULACRA2 below 100 in the distortion, in "
         "addition to the MSE; an approximation with further terms at fine scales",
@@ -508,7 +527,7 @@ def _add_ljpeg_loss(train, rate_models):
     group.add_argument(
         "--total_weight_regularizer",
         metavar="X",
-        type=arguments.non_negative,
+        type=_weight,
         default=0.0,
         help="weight of the sum of 1/q over the table entries q, the rate of the proxy "
         "loss",
@@ -594,6 +613,11 @@ def _check_train(parser, args, traits):
 def _check_ljpeg_loss(parser, args):
     if args.rate_lr and args.rate_model != "entropy":
         parser.error("--rate_lr has no effect without --rate_model entropy")
+    if args.rate_model == "search" and args.lmbda < LAMBDAS[0]:
+        parser.error(
+            f"--lambda {args.lmbda:g}: --rate_model search weighs bits by it; name a "
+            f"number of at least {LAMBDAS[0]:g}"
+        )
     if args.rate_model == "search" and args.lpips_weight:
         parser.error(
             "--rate_model search minimises MSE, MS-SSIM or SSIMULACRA2: leave out "
@@ -672,5 +696,6 @@ def _check_bpp_range(parser, args):
         parser.error("--bpp_range: LOW has to be below HIGH")
 
 
-_table_entry = arguments.number(float, lambda v: 1 <= v <= 255, "a number in 1..255")
+_weight = arguments.number_in(0, MAX_WEIGHT)
+_table_entry = arguments.number_in(1, 255)
 _patch_size = arguments.number(int, lambda v: v >= 8, "an integer of at least 8")

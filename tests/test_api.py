@@ -215,6 +215,14 @@ def test_save_writes_what_encode_returns(tmp_path, image):
     assert os.listdir(tmp_path) == ["a.jpg"]
 
 
+def test_a_private_file_is_saved_as_a_private_one(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(PIXELS[:16, :16]).save(path)
+    path.chmod(0o600)
+    lj.save(path, tmp_path / "b.jpg", lmbda=0.1, tune="psnr")
+    assert (tmp_path / "b.jpg").stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.slow
 def test_a_file_is_saved_whole_or_not_at_all(tmp_path, image):
     path = tmp_path / "a.jpg"

@@ -287,6 +287,7 @@ def test_output_dir_of_evaluate_overrides_the_batch_dir():
         ("--lambda", "-1"),
         ("--lambda", "nan"),
         ("--lambda", "inf"),
+        ("--lambda", "1e13"),
         ("--lambda", "x"),
         ("--last_step", "0"),
         ("--preprocess_threads", "-1"),
@@ -513,9 +514,53 @@ def test_lambda_is_for_a_search(capsys):
         assert "--lambda has no effect without --quantization search" in line
         args = PARSERS[script]([*argv, "--quantization", "search"])
         assert args.lmbda == 0.01
-    for value in ("0", "-1", "nan", "inf", "x"):
+    for value in ("0", "-1", "nan", "inf", "x", "1e300", "1e-300"):
         line = refusal(capsys, arguments.parse_compress, ["a.png", "--lambda", value])
         assert "argument --lambda:" in line
+
+
+EMPTY_VALUES = {
+    "ljpeg": [
+        ["--checkpoint_dir", "", "compress", "a.png"],
+        ["compress", ""],
+        ["compress", "a.png", "-o", ""],
+        ["compress", "a.png", "--json", ""],
+        ["compress", "--files_from", ""],
+        ["export", "--output", ""],
+        ["train", "--train_glob", ""],
+        ["train", "--tables_from", ""],
+    ],
+    "evaluate": [
+        ["--batch_dir", ""],
+        ["--batch_dir", "d", "--runs", "a", ""],
+        ["--batch_dir", "d", "--output_dir", ""],
+    ],
+}
+
+
+@pytest.mark.parametrize("script", EMPTY_VALUES)
+def test_no_value_of_a_flag_is_empty(capsys, script):
+    for argv in EMPTY_VALUES[script]:
+        line = refusal(capsys, PARSERS[script], argv)
+        assert "'' is empty: name something, or leave the flag out" in line
+        assert "COMMAND" not in line
+
+
+def test_no_file_is_called_as_standard_output_is(capsys):
+    for script, argv in (
+        ("ljpeg", ["compress", "a.png", "--json", "-"]),
+        ("evaluate", ["--batch_dir", "d", "--output_dir", "-"]),
+    ):
+        line = refusal(capsys, PARSERS[script], argv)
+        assert f"argument {argv[-2]}: '-' does not stand for standard output" in line
+
+
+def test_a_training_with_a_search_needs_a_lambda_that_weighs_bits(capsys):
+    for value in ("0", "1e-13"):
+        argv = ["train", "--lambda", value, "--rate_model"]
+        line = refusal(capsys, PARSERS["ljpeg"], [*argv, "rdoq"])
+        assert f"--lambda {value}: --rate_model search weighs bits by it" in line
+        assert PARSERS["ljpeg"]([*argv, "entropy"]).lmbda == float(value)
 
 
 @pytest.mark.parametrize(

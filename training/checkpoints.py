@@ -7,12 +7,12 @@ import json
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from learned_jpeg.common.atomic_files import exclusive, write_atomically
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.leftovers import temporary_folder
 from learned_jpeg.models import folders
 from learned_jpeg.models.settings import DEFINING, flag_of
 
@@ -109,7 +109,7 @@ def literal_prefix(prefix: str) -> Iterator[str]:
     if not _PATTERN.search(prefix):
         yield prefix
         return
-    with tempfile.TemporaryDirectory(prefix="checkpoint_") as folder:
+    with temporary_folder() as folder:
         link = os.path.join(folder, CHECKPOINT_NAME)
         for suffix in folders.SUFFIXES:
             try:

@@ -112,8 +112,7 @@ class FeatureCache:
             return
         try:
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
-                np.save(file, features)
-                file.write(_crc(features))
+                _save(file, features)
             self._used += size
         except OSError as error:
             self._stop_writing(error.strerror)
@@ -130,6 +129,15 @@ class FeatureCache:
 
 def _finite_range(dtype):
     return np.finfo(dtype).min, np.finfo(dtype).max
+
+
+def _save(file, features):
+    """Writes an array as np.save does, and its CRC; np.save hides the disk's error."""
+    array = np.ascontiguousarray(features)
+    header = np.lib.format.header_data_from_array_1_0(array)
+    np.lib.format.write_array_header_1_0(file, header)
+    file.write(array.data)
+    file.write(_crc(array))
 
 
 def _crc(features):

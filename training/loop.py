@@ -11,12 +11,12 @@ import signal
 import time
 
 import numpy as np
-import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 import conv_blocks
 import tensorflow_v1 as tf
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.progress import progress
+from learned_jpeg.common.terminal import log_to_stderr
 from learned_jpeg.models import folders
 from learned_jpeg.models.contract import Tensor, TrainableModel, TrunkModel
 from learned_jpeg.models.settings import WEIGHT_KEYS
@@ -52,7 +52,7 @@ def train(model_class: type[TrainableModel], args: argparse.Namespace) -> int:
     Raises:
       UserError: no usable training image, flags that contradict the checkpoint.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     devices.select_device(args.device)
     precision, reason = devices.choose_precision(args.precision)
     logger.info("%s convolutions: %s", precision, reason)
@@ -174,7 +174,6 @@ class Trainer:
             tf.Session(config=config) as session,
             Summaries(options.checkpoint_dir, self._summaries, sampling) as summaries,
             StopSignals() as stop,
-            logging_redirect_tqdm(),
         ):
             self.initialize(session, prefix)
             self.prepare(dataset, session)
@@ -189,10 +188,8 @@ class Trainer:
             saved_at = time.monotonic()
             batches = dataset.batches(start)
             losses = []  # since the last summary
-            progress = tqdm.tqdm(
-                initial=start, total=options.last_step, unit="step", mininterval=1.0
-            )
-            with contextlib.closing(batches), progress:
+            steps = progress(options.last_step, "step", initial=start)
+            with contextlib.closing(batches), steps as shown:
                 while step < options.last_step and not stop.signal:
                     feeds = self.feeds(self._next(batches, session, step > start))
                     if step % SUMMARY_STEPS == 0:
@@ -206,8 +203,7 @@ class Trainer:
                         )
                     losses.append(loss)
                     step += 1
-                    progress.update()
-                    progress.set_postfix(loss=f"{loss:.4g}", refresh=False)
+                    shown.update(note=f"loss {loss:.4g}")
                     if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
                         self._save(session)
                         saved_at = time.monotonic()

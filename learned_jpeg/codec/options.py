@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from dataclasses import dataclass
 
@@ -10,7 +9,7 @@ from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.search.targets import Target
-from learned_jpeg.search.tunes import TUNE_NAMES
+from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
 
 OWN_LOSS = "model"  # the tune that is the loss a model was trained for
 DEFAULT_QUALITY = 75
@@ -67,8 +66,11 @@ class EncodeOptions:
             raise UserError(
                 f"quality {self.quality!r}: out of range; name a whole number in 1..100"
             )
-        if self.lmbda is not None and not _is_positive(self.lmbda):
-            raise UserError(f"lambda {self.lmbda!r}: name a number above 0")
+        if self.lmbda is not None and not _is_lambda(self.lmbda):
+            low, high = LAMBDAS
+            raise UserError(
+                f"lambda {self.lmbda!r}: name a number in {low:g}..{high:g}"
+            )
         if not isinstance(self.target, Target | None):
             raise UserError(
                 f"target {self.target!r}: pass one such as learned_jpeg.Bytes(200_000)"
@@ -104,8 +106,9 @@ class EncodeOptions:
             )
 
 
-def _is_positive(value):
-    return isinstance(value, numbers.Real) and 0 < float(value) < math.inf
+def _is_lambda(value):
+    low, high = LAMBDAS
+    return isinstance(value, numbers.Real) and low <= float(value) <= high
 
 
 def _check_word(name, value, words):

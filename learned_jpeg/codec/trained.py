@@ -20,6 +20,7 @@ from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.models import folders
 from learned_jpeg.models.contract import MODELS, load_model_class
 from learned_jpeg.models.settings import ModelSettings
+from learned_jpeg.search.tunes import LAMBDAS
 
 _BITS_LIMIT = 64  # The bits of larger integers go on linearly.
 
@@ -193,7 +194,7 @@ class TrainedModel:
                 self.settings, options.tune, sampling, options.entropy_coding
             )
             if search.needs_lambda:
-                self._checked_lambda()
+                self._check_lambda_of_search()
             return search
         refine = self._refinement(options, sampling) if options.refine_steps else None
         return Rounding(options.entropy_coding, refine)
@@ -230,6 +231,15 @@ class TrainedModel:
                 "round"
             )
         return self.settings.lmbda
+
+    def _check_lambda_of_search(self) -> None:
+        lmbda, (low, high) = self._checked_lambda(), LAMBDAS
+        if not low <= lmbda <= high:
+            raise UserError(
+                f"{os.path.dirname(self._prefix or '')}: its settings.json has lambda "
+                f"{lmbda:g}, which weighs no bits in a search; restore the file, or "
+                "round"
+            )
 
     def _model(self, options, sampling):
         if self._is_tables and not options.refine_steps:

@@ -16,7 +16,7 @@ from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.search.targets import KINDS, Target, number_between
-from learned_jpeg.search.tunes import DEFAULT_TUNE, TUNES
+from learned_jpeg.search.tunes import DEFAULT_TUNE, LAMBDAS, TUNES
 
 PRECISIONS = ("float32", "bfloat16")  # of the convolutions
 
@@ -26,12 +26,22 @@ _TRELLIS = "trellis"  # an entropy coding once; now the quantization `mozjpeg`
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose help shows the defaults, and whose flags are not abbreviated."""
+    """A parser whose help shows the defaults.
+
+    Flags are not abbreviated, and no value is empty: `-o ""` is a slip of a script.
+    """
 
     def __init__(self, **options):
         """Makes the parser; options are those of `argparse.ArgumentParser`."""
         options.setdefault("formatter_class", _HelpFormatter)
         super().__init__(allow_abbrev=False, **options)
+        self.register("type", None, _not_empty)
+
+    def add_subparsers(self, **options):
+        """Adds the commands, which check the values of their flags themselves."""
+        commands = super().add_subparsers(**options)
+        commands.type = str
+        return commands
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -85,7 +95,7 @@ def add_compress(
       has_network: whether the model has convolutions.
     """
     parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="images, folders or quoted globs"
+        "inputs", nargs="*", metavar="INPUT", help="images, folders, quoted globs, or -"
     )
     _add_files(parser)
     rate = parser.add_argument_group("rate")
@@ -103,7 +113,7 @@ def add_compress(
     setting.add_argument(
         "--lambda",
         dest="lmbda",
-        type=positive,
+        type=search_lambda,
         metavar="X",
         help="of the search: bits per pixel that a distortion of 1 is worth",
     )
@@ -130,8 +140,8 @@ def _add_files(parser):
         "-o",
         "--output",
         metavar="OUT",
-        help="folder of the results, or a .jpg file for one input (default: beside "
-        "each input)",
+        help="folder of the results, or for one input a .jpg file or - for standard "
+        "output (default: beside each input)",
     )
     files.add_argument(
         "-r",
@@ -156,6 +166,7 @@ def _add_files(parser):
     )
     files.add_argument(
         "--json",
+        type=written_path,
         metavar="FILE",
         help="append a JSON line for each input: path, status, output, bytes_in, "
         "bytes_out, bpp, setting, seconds, error",
@@ -206,7 +217,7 @@ def _target_flags():
     """Returns {name: (type, metavar, help)} of the targets."""
     flags = {
         "bpp": (positive, "BPP", "from below, in bits per pixel"),
-        "bytes": (num_bytes, "N", "from below, in bytes, such as 200k or 1.5M"),
+        "bytes": (num_bytes, "N", "from below, in bytes, such as 200kB or 1.5MB"),
     }
     for metric in registry.METRICS.values():
         if target := metric.target:
@@ -353,7 +364,8 @@ def _check_lists(parser, args):
             f"{flags[0]} does not go with lists and shards: their manifest says what "
             "is done, and no existing file is replaced"
         )
-    if not args.output or args.output.lower().endswith((".jpg", ".jpeg")):
+    output = args.output or "-"
+    if output == "-" or output.lower().endswith((".jpg", ".jpeg")):
         parser.error("--shard, --files_from: name the folder of the results by -o")
 
 
@@ -383,7 +395,7 @@ def add_export(parser: argparse.ArgumentParser, quality: int | None) -> None:
         "-o",
         "--output",
         metavar="FILE",
-        help="file to write (default: standard output)",
+        help="file to write, or - for standard output (default)",
     )
     parser.add_argument(
         "-f", "--force", action="store_true", help="overwrite an existing file"
@@ -500,6 +512,12 @@ def _between(low, high):
     return number(float, lambda value: low < value < high, wish)
 
 
+def number_in(low: float, high: float):
+    """Returns a type for argparse: a number from one to another, both included."""
+    wish = f"a number in {low:g}..{high:g}"
+    return number(float, lambda value: low <= value <= high, wish)
+
+
 def _word(words, old_words):
     """Returns a type for argparse: one of some words, or an old word for one."""
 
@@ -520,23 +538,49 @@ def _device(text):
 
 
 def num_bytes(text: str) -> int:
-    """Parses a number of bytes with k (1000) or M (a million) behind it, or neither."""
-    factor = {"k": 1000, "M": 1_000_000}.get(text[-1:])
-    try:
-        value = float(text[:-1] if factor else text) * (factor or 1)
-    except ValueError:
-        value = math.nan
+    """Parses a number of bytes, perhaps with a unit: 200k, "200 kB", 1.5MB, 10KiB."""
+    match = _BYTES.fullmatch(text)
+    value = math.nan
+    if match:
+        base = 1024 if match["binary"] else 1000
+        exponent = "kmg".index(match["prefix"].lower()) + 1 if match["prefix"] else 0
+        value = float(match["number"]) * base**exponent
     if not 1 <= value < math.inf:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not a number of bytes, such as 200000, 200k or 1.5M"
+            f"{text!r} is not a number of bytes, such as 200000, 200kB, 1.5MB or 10KiB"
         )
     return int(value)
 
 
+_BYTES = re.compile(
+    r"(?P<number>(?:\d+\.?\d*|\.\d+)(?:e\+?\d+)?)\s*"
+    r"(?:(?P<prefix>[kmg])(?P<binary>i?))?b?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+def _not_empty(text):
+    """Parses a value of any flag that has no type of its own."""
+    if not text:
+        raise argparse.ArgumentTypeError(
+            "'' is empty: name something, or leave the flag out"
+        )
+    return text
+
+
+def written_path(text: str) -> str:
+    """Parses the name of a file or folder that a command writes."""
+    if text == "-":
+        raise argparse.ArgumentTypeError(
+            "'-' does not stand for standard output here: name a file or a folder"
+        )
+    return _not_empty(text)
+
+
 positive = number(float, lambda v: v > 0, "a number above 0")
-non_negative = number(float, lambda v: v >= 0, "a number of at least 0")
 positive_int = number(int, lambda v: v > 0, "an integer above 0")
 non_negative_int = number(
     int, lambda v: 0 <= v < 2**31, "an integer of at least 0 and below 2**31"
 )
+search_lambda = number_in(*LAMBDAS)
 quality_number = number(int, lambda v: 1 <= v <= 100, "an integer in 1..100")

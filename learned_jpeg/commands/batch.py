@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import concurrent.futures
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -13,8 +14,12 @@ from typing import NamedTuple
 
 from learned_jpeg.commands.records import FAILED, Record, RecordFile
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
+from learned_jpeg.common.terminal import one_line
+
+logger = logging.getLogger(__name__)
 
 _AHEAD = 64  # inputs queued per worker
+_GRACE_SECONDS = 2.0  # for the images that are begun when Ctrl-C comes
 
 
 class Done(NamedTuple):
@@ -32,27 +37,39 @@ def run_batch(
 ) -> Generator[Done, None, None]:
     """Runs a job for every pair; yields the results in the order of the pairs.
 
+    After Ctrl-C the images that are begun are given up unless they are done soon. Where
+    the caller ends early, as on SIGTERM, they are finished and recorded.
+
     Args:
-      job: function (path, output) -> `Done`; is called from several threads. A
-        `UserError`, an `OSError` and lack of memory become the record of a failure; any
-        other exception ends the batch.
+      job: function (path, output) -> `Done`; is called from several threads. An
+        exception becomes the record of a failure, and the batch goes on; one that no
+        user can mend is also logged with its traceback.
       pairs: (path, output); no more are taken than keep the workers busy.
       workers: number of threads.
       record_file: gets each record at once, so that a call that is killed has recorded
         all that it did; None to write no records.
     """
-    with concurrent.futures.ThreadPoolExecutor(workers) as executor:
-        waiting = collections.deque()
-        try:
-            for pair in pairs:
-                waiting.append(executor.submit(_run, job, *pair, record_file))
-                if len(waiting) >= _AHEAD * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        except BaseException:
-            executor.shutdown(cancel_futures=True)
-            raise
+    executor = concurrent.futures.ThreadPoolExecutor(workers)
+    waiting = collections.deque()
+    try:
+        for pair in pairs:
+            waiting.append(executor.submit(_run, job, *pair, record_file))
+            if len(waiting) >= _AHEAD * workers:
+                yield waiting[0].result()
+                waiting.popleft()
+        while waiting:
+            yield waiting[0].result()
+            waiting.popleft()
+    except KeyboardInterrupt:
+        # Compiled code does not hear of it, and a large image takes minutes.
+        executor.shutdown(wait=False, cancel_futures=True)
+        begun = [future for future in waiting if future.running()]
+        concurrent.futures.wait(begun, _GRACE_SECONDS)
+        raise
+    except BaseException:
+        executor.shutdown(cancel_futures=True)
+        raise
+    executor.shutdown()
 
 
 def _run(job, path, output, record_file):
@@ -66,21 +83,37 @@ def _done(job, path, output):
     start = time.perf_counter()
     try:
         return job(path, output)
-    except UserError as error:
-        problem = str(error)
-    except OSError as error:
-        name = "" if error.filename else f"{path}: "
-        problem = name + describe_os_error(error)
     except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        remedy = "lower --workers, or scale the image down"
-        problem = f"{path}: not enough memory; {remedy}"
+        problem = _problem(error)
     seconds = time.perf_counter() - start
     failure = Record(
-        path, FAILED, bytes_in=size_of(path), seconds=seconds, error=problem
+        path=path,
+        status=FAILED,
+        bytes_in=size_of(path),
+        seconds=seconds,
+        error=_named(problem, path, output),
     )
     return Done(failure, {})
+
+
+def _problem(error):
+    """Returns one line on an exception of a job."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError):
+        return describe_os_error(error)
+    if is_out_of_memory(error):
+        return "not enough memory; lower --workers, or scale the image down"
+    logger.error("a fault of this program:", exc_info=error)
+    reason = one_line(f"{type(error).__name__}: {error}")
+    return f"a fault of this program ({reason}); please report it"
+
+
+def _named(problem, *paths):
+    """Returns a line that names a file: as it is, or with the first of these."""
+    names = [one_line(path) for path in paths]
+    is_named = any(problem.startswith(f"{name}:") for name in names)
+    return problem if is_named else f"{names[0]}: {problem}"
 
 
 def size_of(path: str) -> int | None:

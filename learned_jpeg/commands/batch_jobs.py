@@ -7,6 +7,7 @@ pending paths wait in a temporary file.
 from __future__ import annotations
 
 import array
+import codecs
 import contextlib
 import glob
 import os
@@ -15,12 +16,14 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from learned_jpeg.commands.records import FAILED, read_records
 from learned_jpeg.commands.shards import Shard, ShardFolder, stable_hash
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.terminal import one_line, write_to_stdout
 
 # Flags that do not change the files, or say which ones are meant.
 _INCIDENTAL = frozenset(
@@ -58,7 +61,7 @@ def opened_batch_job(args, plan) -> Iterator[BatchJob]:
 
     Args:
       args: flags of `compress`.
-      plan: function from these to (inputs, outputs), where there is no list.
+      plan: function from these to a `plan.Plan`, where there is no list.
 
     Yields:
       `BatchJob`.
@@ -74,14 +77,15 @@ def opened_batch_job(args, plan) -> Iterator[BatchJob]:
         done = _recorded([manifest] if os.path.exists(manifest) else [])[0]
         if args.files_from:
             with tempfile.TemporaryFile() as waiting:
-                with _opened_list(args.files_from) as lines:
-                    count, shared = _spool(lines, shard, done, waiting)
-                yield BatchJob(_pairs(waiting, args.output, shared), count, manifest)
+                with _opened_list(args.files_from) as paths:
+                    spooled = _spool(paths, shard, done, waiting)
+                pairs = _pairs(waiting, args.output, spooled)
+                yield BatchJob(pairs, spooled.count, manifest)
             return
         pairs = [
             (path, output)
-            for path, output in zip(*plan(args), strict=True)
-            if shard.owns(path) and not _has(done, stable_hash(path))
+            for path, output in plan(args).pairs()
+            if shard.owns(path) and not _has(done, _number(path))
         ]
         yield BatchJob(pairs, len(pairs), manifest)
 
@@ -118,20 +122,27 @@ def print_missing(args, plan) -> int:
     total = missing = 0
     with contextlib.ExitStack() as stack:
         if args.files_from:
-            paths = _paths(stack.enter_context(_opened_list(args.files_from)))
+            paths = stack.enter_context(_opened_list(args.files_from))
         else:
-            paths = plan(args)[0]
+            paths = plan(args).inputs
         for path in paths:
             total += 1
-            if not _has(known, stable_hash(path)):
+            if not _has(known, _number(path)):
                 missing += 1
-                print(path)
+                _print_path(path)
+    write_to_stdout(b"")
     print(
         f"{missing} of {total} are in no manifest; {len(failed)} have failed, and are "
         "tried again by the same call",
         file=sys.stderr,
     )
     return 1 if missing or len(failed) else 0
+
+
+def _print_path(path):
+    """Prints a path for the program that reads it, or for a terminal."""
+    line = one_line(path) if sys.stdout.isatty() else path
+    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
 
 
 def _manifest(folder, index):
@@ -143,9 +154,7 @@ def _recorded(manifests):
     done, failed = array.array("Q"), array.array("Q")
     for manifest in manifests:
         for record in read_records(manifest):
-            (failed if record.status == FAILED else done).append(
-                stable_hash(record.path)
-            )
+            (failed if record.status == FAILED else done).append(_number(record.path))
     done = np.unique(np.array(done, np.uint64))
     return done, np.setdiff1d(np.array(failed, np.uint64), done)
 
@@ -156,16 +165,45 @@ def _has(numbers, number):
     return place < len(numbers) and int(numbers[place]) == number
 
 
+def _number(path):
+    """Returns the hash of a path, the same for `a/b.png` and `./a//b.png`.
+
+    `..` stays, because behind a link it leads elsewhere.
+    """
+    odd = (os.sep + os.curdir, os.sep * 2)
+    if path.startswith(os.curdir) or any(text in path for text in odd):
+        parts = path.split(os.sep)
+        inside = os.sep.join(part for part in parts if part not in ("", os.curdir))
+        path = os.sep + inside if path.startswith(os.sep) else inside
+    return stable_hash(path)
+
+
 @contextlib.contextmanager
 def _opened_list(path):
-    """Yields the lines of a list of paths as bytes; standard input for "-"."""
+    """Yields the paths of a list; of standard input for "-".
+
+    Raises:
+      UserError: there is no list, or it is in UTF-16.
+    """
     if path == "-":
-        yield sys.stdin.buffer
+        yield _paths_of_list(sys.stdin.buffer, path)
         return
     if not os.path.isfile(path):
         raise UserError(f"--files_from {path}: no such file")
     with open(path, "rb") as file:
-        yield file
+        yield _paths_of_list(file, path)
+
+
+def _paths_of_list(lines, name):
+    for number, line in enumerate(lines):
+        if not number:
+            if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+                raise UserError(
+                    f"--files_from {name}: is UTF-16; save it as UTF-8, or in the "
+                    "bytes of the names"
+                )
+            line = line.removeprefix(codecs.BOM_UTF8)
+        yield from _paths([line])
 
 
 def _paths(lines):
@@ -184,27 +222,39 @@ def output_of(path: str, folder: str, keeps_suffix: bool = False) -> str:
       keeps_suffix: whether the result is `<name>.jpg`, not `<stem>.jpg`.
     """
     parts = os.path.normpath(path).split(os.sep)
-    inside = os.path.join(*(part for part in parts if part not in ("", os.pardir)))
+    # Of a folder such as `..` nothing is left: it fails when it is read.
+    inside = os.path.join("", *(p for p in parts if p not in ("", os.pardir)))
     if not keeps_suffix:
         inside = os.path.splitext(inside)[0]
     return os.path.join(folder, f"{inside}.jpg")
 
 
-def _spool(lines, shard, done, waiting):
-    """Writes the pending paths of a shard to a file.
+class _Spooled(NamedTuple):
+    """The pending paths of a shard.
+
+    Attributes:
+      count: their number.
+      shared: hashes of the results that several paths have.
+      repeated: hashes of the paths that the list has more than once.
+    """
+
+    count: int
+    shared: set[int]
+    repeated: set[int]
+
+
+def _spool(listed, shard, done, waiting):
+    """Writes the pending paths of a shard to a file; returns `_Spooled`.
 
     A path belongs to the shard of its result, so that two paths with one result meet.
-
-    Returns:
-      (number of these paths, set of the hashes of results that several paths have).
     """
     count = 0
     results, paths = array.array("Q"), array.array("Q")
-    for path in _paths(lines):
+    for path in listed:
         result = stable_hash(output_of(path, ""))
         if result % shard.count != shard.index:
             continue
-        number = stable_hash(path)
+        number = _number(path)
         results.append(result)
         paths.append(number)
         if not _has(done, number):
@@ -213,15 +263,26 @@ def _spool(lines, shard, done, waiting):
     results, paths = np.array(results, np.uint64), np.array(paths, np.uint64)
     order = np.lexsort((paths, results))
     results, paths = results[order], paths[order]
-    is_shared = (results[1:] == results[:-1]) & (paths[1:] != paths[:-1])
-    return count, set(results[1:][is_shared].tolist())
+    is_again = paths[1:] == paths[:-1]
+    again = paths[1:][is_again]
+    is_shared = (results[1:] == results[:-1]) & ~is_again
+    return _Spooled(
+        count - int(np.count_nonzero(~np.isin(again, done))),
+        set(results[1:][is_shared].tolist()),
+        set(again.tolist()),
+    )
 
 
-def _pairs(waiting, folder, shared):
-    """Yields (path, output) of the lines of a file."""
+def _pairs(waiting, folder, spooled):
+    """Yields (path, output) of the lines of a file, each path once."""
     waiting.seek(0)
+    seen = set()
     for path in _paths(waiting):
-        is_shared = stable_hash(output_of(path, "")) in shared
+        if spooled.repeated and (number := _number(path)) in spooled.repeated:
+            if number in seen:
+                continue
+            seen.add(number)
+        is_shared = stable_hash(output_of(path, "")) in spooled.shared
         yield path, output_of(path, folder, is_shared)
 
 

@@ -3,54 +3,34 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import glob
 import logging
 import os
 import sys
-import time
 
 from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.codec.optional import needs_tensorflow
 from learned_jpeg.codec.trained import Networks, TrainedModel
 from learned_jpeg.commands.arguments import options_of
-from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch, size_of
+from learned_jpeg.commands.batch import run_batch, size_of
 from learned_jpeg.commands.batch_jobs import (
     NoOverwriteGuard,
     is_batch_job,
     opened_batch_job,
     print_missing,
 )
-from learned_jpeg.commands.files import encode_file
-from learned_jpeg.commands.outputs import (
-    OutputGuard,
-    plan_outputs,
-    without_earlier_outputs,
-)
-from learned_jpeg.commands.records import (
-    ORIGINAL,
-    SKIPPED,
-    Record,
-    RecordFile,
-)
+from learned_jpeg.commands.job import Job, StreamJob
+from learned_jpeg.commands.outputs import OutputGuard
+from learned_jpeg.commands.plan import STREAM, plan_call
+from learned_jpeg.commands.records import RecordFile
 from learned_jpeg.commands.reports import BatchCounts, described, report
-from learned_jpeg.common import machine
-from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics.basic import bits_per_pixel
-from learned_jpeg.metrics.image_metrics import ImageMetrics
+from learned_jpeg.common.leftovers import temporary_folder
+from learned_jpeg.common.progress import progress
+from learned_jpeg.common.terminal import log_to_stderr, one_line
 from learned_jpeg.models.settings import ModelSettings
-from learned_jpeg.pictures.image_files import (
-    find_images,
-    image_size,
-    read_image,
-)
 
 logger = logging.getLogger(__name__)
-
-# Bytes a pixel that an image takes while it is encoded, at most; measured.
-_BYTES_PER_PIXEL = 150
 
 
 def compress(args, script: str | None = None) -> int:
@@ -66,27 +46,36 @@ def compress(args, script: str | None = None) -> int:
     Raises:
       UserError: there is no image or no checkpoint, or flags do not fit the model.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     if args.missing:
-        return print_missing(args, _plan)
+        return print_missing(args, plan_call)
     _select_device(args.device)
     if is_batch_job(args):
         return _compress_batch_job(args, script)
-    inputs, outputs = _plan(args)
+    plan = plan_call(args)
+    # Standard output is for the result, if it goes there.
+    messages = sys.stderr if STREAM in plan.outputs else sys.stdout
+    if STREAM in plan.outputs and sys.stdout.isatty():
+        raise UserError(
+            f"--output {STREAM}: standard output is a terminal; redirect it, or name a "
+            "file"
+        )
     with contextlib.ExitStack() as stack:
         encoder = _opened_encoder(args, script, stack)
         records = stack.enter_context(RecordFile(args.json)) if args.json else None
-        job = Job(encoder, args, OutputGuard(inputs))
-        pairs = zip(inputs, outputs, strict=True)
-        results = run_batch(job, pairs, job.workers, records)
-        done = _printed(results, inputs, args.verbose)
-    return report(done, args.verbose)
+        job = Job(encoder, args, OutputGuard(plan.inputs), plan.earlier)
+        work = job
+        if plan.has_stream:
+            work = StreamJob(job, stack.enter_context(temporary_folder()))
+        results = run_batch(work, plan.pairs(), job.workers, records)
+        done = _printed(results, plan.inputs, args.verbose, messages)
+    return report(done, args.verbose, messages)
 
 
 def _compress_batch_job(args, script):
     """Compresses the files of one shard, or of a list; returns the exit status."""
     with contextlib.ExitStack() as stack:
-        batch = stack.enter_context(opened_batch_job(args, _plan))
+        batch = stack.enter_context(opened_batch_job(args, plan_call))
         name = "shard {}/{}".format(*args.shard) if args.shard else args.files_from
         logger.info(
             "%s: %d files to do, manifest %s", name, batch.count, batch.manifest
@@ -98,14 +87,13 @@ def _compress_batch_job(args, script):
         job = Job(encoder, args, NoOverwriteGuard())
         results = run_batch(job, batch.pairs, job.workers, records)
         stack.enter_context(contextlib.closing(results))
-        bar = _progress(batch.count, sys.stderr.isatty(), "file")
-        update, write = stack.enter_context(bar)
+        update, write = stack.enter_context(progress(batch.count, "file"))
         counts = BatchCounts()
         for item in results:
             counts.add(item.record)
             if item.record.error:
                 write(f"error: {item.record.error}", file=sys.stderr)
-            update(1)
+            update()
     return counts.report(batch.manifest)
 
 
@@ -149,131 +137,21 @@ def _loaded_models(args, options, script, networks):
     return models
 
 
-def _plan(args):
-    """Returns the paths of the inputs, and those of their outputs."""
-    inputs = find_images(args.inputs, recursive=args.recursive)
-    roots = ()
-    if args.recursive:
-        roots = [path for path in args.inputs if os.path.isdir(path)]
-        inputs = without_earlier_outputs(inputs, args.output, roots)
-    return inputs, plan_outputs(inputs, args.output, roots)
-
-
-def _printed(results, inputs, verbose):
+def _printed(results, inputs, verbose, messages):
     """Prints each result as it comes; returns the list of `Done`."""
     done = []
-    # No bar for a single image, nor where nobody sees it.
-    has_bar = len(inputs) > 1 and sys.stderr.isatty()
-    total = sum(size_of(path) or 0 for path in inputs) if has_bar else 0
-    with contextlib.closing(results), _progress(total, has_bar) as (update, write):
+    # Bytes tell more than images, but it takes a while to look at very many.
+    by_bytes = sys.stderr.isatty()
+    total = sum(size_of(path) or 0 for path in inputs) if by_bytes else len(inputs)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(contextlib.closing(results))
+        shown = progress(total, "B" if by_bytes else "image", is_shown=len(inputs) > 1)
+        update, write = stack.enter_context(shown)
         for item in results:
             if item.record.error:
                 write(f"error: {item.record.error}", file=sys.stderr)
             elif line := described(item, verbose):
-                write(line, file=sys.stdout)
+                write(one_line(line), file=messages)
             done.append(item)
-            update(item.record.bytes_in or 0)
+            update(item.record.bytes_in or 0 if by_bytes else 1)
     return done
-
-
-@contextlib.contextmanager
-def _progress(total, has_bar, unit="B"):
-    """Yields (function that counts units, function that prints a line)."""
-    if not has_bar:
-        yield (lambda count: None), functools.partial(print, flush=True)
-        return
-    # Imported here, since asyncio comes with it.
-    import tqdm
-    from tqdm.contrib.logging import logging_redirect_tqdm
-
-    with (
-        logging_redirect_tqdm(),
-        tqdm.tqdm(total=total, unit=unit, unit_scale=True) as bar,
-    ):
-        yield bar.update, bar.write
-
-
-class Job:
-    """Compresses one file after another; may be called from several threads."""
-
-    def __init__(self, encoder: Encoder, args, guard):
-        """Stores an encoder, the flags, and an `OutputGuard` or `NoOverwriteGuard`."""
-        self._encoder = encoder
-        self._args = args
-        self._guard = guard
-        self.workers = args.workers or machine.usable_cores()
-        self._budget = MemoryBudget(machine.available_memory())
-
-    def __call__(self, path: str, output: str) -> Done:
-        """Compresses a file, unless its result is there and is not to be replaced."""
-        start = time.perf_counter()
-        self._guard.check(output)
-        status, setting, bpp, measured = SKIPPED, None, None, {}
-        if not self._is_there(output):
-            height, width = image_size(path, self._args.max_megapixels)
-            with self._budget.taken(_BYTES_PER_PIXEL * height * width):
-                status, setting, bpp, measured = self._compress(path, output)
-        record = Record(
-            path=path,
-            status=status,
-            output=output,
-            bytes_in=size_of(path),
-            bytes_out=os.path.getsize(output),
-            bpp=bpp,
-            setting=setting,
-            seconds=time.perf_counter() - start,
-        )
-        return Done(record, measured)
-
-    def _is_there(self, output):
-        """Whether there is a result that is not to be made again."""
-        if self._args.force or not os.path.lexists(output):
-            return False
-        if self._args.skip_existing:
-            return True
-        if is_batch_job(self._args):  # made by a call that did not come to record it?
-            return False
-        raise _exists(output)
-
-    def _compress(self, path, output):
-        """Writes a result; returns (status, setting, bpp, metrics)."""
-        args = self._args
-        result = encode_file(
-            self._encoder,
-            path,
-            keeps_metadata=not args.strip_metadata,
-            keeps_smaller=args.keep_smaller,
-            lenient=args.lenient,
-            max_megapixels=args.max_megapixels,
-        )
-        os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-        self._write(output, result.data)
-        bpp = bits_per_pixel(len(result.data), *result.image.shape[:2])
-        measured = self._measure(result, output) if args.verbose else {}
-        return result.status, result.setting, bpp, measured
-
-    def _write(self, output, data):
-        guard = self._guard.claim(output)
-        try:
-            write_atomically(output, data, self._args.force, guard)
-        except FileExistsError:  # made by another call meanwhile
-            if not (is_batch_job(self._args) and _holds(output, data)):
-                raise _exists(output) from None
-
-    def _measure(self, result, output):
-        """Returns the metrics of the file on the disk."""
-        if result.status == ORIGINAL:  # may still have to be turned upright
-            decoded = read_image(output)
-        else:
-            with open(output, "rb") as file:
-                decoded = jpeg_file.decode(file.read())
-        return ImageMetrics(result.image).compare(decoded)
-
-
-def _exists(output):
-    return UserError(f"{output}: exists already; pass --force to overwrite it")
-
-
-def _holds(path, data):
-    with open(path, "rb") as file:
-        return file.read(len(data) + 1) == data

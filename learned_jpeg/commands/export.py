@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 
 import numpy as np
 
 from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.terminal import write_to_stdout
 from learned_jpeg.models import folders
 from learned_jpeg.models.settings import ModelSettings
 
@@ -42,8 +42,8 @@ def export(args, script: str) -> int:
     qtables = model.qtables(args.quality or 0)
     write = {"cjpeg": cjpeg_text, "json": json_text}[args.format]
     text = write(qtables, about)
-    if args.output is None:
-        sys.stdout.write(text)
+    if args.output in (None, "-"):
+        write_to_stdout(text.encode())
         return 0
     if os.path.isdir(args.output):
         raise UserError(f"--output {args.output}: is a folder; name a file")

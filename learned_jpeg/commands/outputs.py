@@ -43,10 +43,7 @@ def plan_outputs(
             raise UserError(f"--output {output}: name a folder, or a .jpg file")
 
     def target(path, name):
-        folder = os.path.dirname(path)
-        if output is not None:
-            folder = os.path.join(output, _below(folder, roots))
-        return os.path.join(folder, name)
+        return os.path.join(folder_of_result(path, output, roots), name)
 
     def plain(path):
         return target(path, os.path.splitext(os.path.basename(path))[0] + ".jpg")
@@ -64,6 +61,12 @@ def plan_outputs(
         taken.add(os.path.realpath(candidate))
         outputs.append(candidate)
     return outputs
+
+
+def folder_of_result(path: str, output: str | None, roots: Sequence[str] = ()) -> str:
+    """Returns the folder of an input's result; arguments as for `plan_outputs`."""
+    folder = os.path.dirname(path)
+    return folder if output is None else os.path.join(output, _below(folder, roots))
 
 
 def _below(folder, roots):
@@ -131,16 +134,26 @@ class OutputGuard:
           UserError: it is the same file as an input, or as another output.
         """
         for identity in _by_identity([output]):
-            if identity in self._inputs:
+            if path := _still(identity, self._inputs):
                 raise UserError(
-                    f"{output}: is the same file as the input "
-                    f"{self._inputs[identity]}; name another --output"
+                    f"{output}: is the same file as the input {path}; name another "
+                    "--output"
                 )
-            if identity in self._written:
+            if path := _still(identity, self._written):
                 raise UserError(
-                    f"{output}: is the same file as {self._written[identity]}, which "
-                    "this call has written; rename one of the inputs"
+                    f"{output}: is the same file as {path}, which this call has "
+                    "written; rename one of the inputs"
                 )
+
+
+def _still(identity, known):
+    """Returns the path that a file is known by, if that is still the same file.
+
+    File systems use the inode numbers of replaced files again, and another call may
+    have replaced it.
+    """
+    path = known.get(identity)
+    return path if path and identity in _by_identity([path]) else None
 
 
 def _by_identity(paths):

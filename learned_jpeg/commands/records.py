@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Iterator
 
@@ -114,12 +115,48 @@ def read_records(path: str) -> Iterator[Record]:
     Raises:
       UserError: the file cannot be read.
     """
-    names = {field.name for field in dataclasses.fields(Record)}
     try:
         with open(path, "rb") as file:
             for line in file:
-                with contextlib.suppress(ValueError, TypeError, RecursionError):
-                    values = dict(json.loads(line))
-                    yield Record(**{k: v for k, v in values.items() if k in names})
+                if record := _record(line):
+                    yield record
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _record(line):
+    """Returns the `Record` of a line; None where a value is not what we write."""
+    with contextlib.suppress(ValueError, TypeError, RecursionError):
+        values = dict(json.loads(line))
+        record = Record(**{k: v for k, v in values.items() if k in _ACCEPTS})
+        if all(accepts(getattr(record, k)) for k, accepts in _ACCEPTS.items()):
+            os.fsencode(record.path)  # raises ValueError for what is no name
+            return record
+    return None
+
+
+def _is_number(value):
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _or_none(accepts):
+    return lambda value: value is None or accepts(value)
+
+
+# The values that each attribute of a record may have.
+_ACCEPTS = {
+    "path": _is_text,
+    "status": lambda value: value in (COMPRESSED, ORIGINAL, SKIPPED, FAILED),
+    "output": _or_none(_is_text),
+    "bytes_in": _or_none(_is_number),
+    "bytes_out": _or_none(_is_number),
+    "bpp": _or_none(_is_number),
+    "setting": _or_none(_is_text),
+    "seconds": _is_number,
+    "error": _or_none(_is_text),
+}

@@ -6,9 +6,12 @@ import collections
 import logging
 import math
 import os
+from typing import TextIO
 
 from learned_jpeg.commands.batch import Done
+from learned_jpeg.commands.plan import STREAM
 from learned_jpeg.commands.records import FAILED, ORIGINAL, SKIPPED, Record
+from learned_jpeg.common.terminal import one_line
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import INFINITE_PSNR, mean_of_defined
 
@@ -51,39 +54,43 @@ class BatchCounts:
         """Prints the summary; returns the exit status, as `report`."""
         failed, skipped = self._counts[FAILED], self._counts[SKIPPED]
         total = self._counts.total()
-        print(
+        line = (
             f"{total - failed - skipped} of {total} files, {self._bytes_in} -> "
             f"{self._bytes_out} bytes, {skipped} skipped, recorded in {manifest}"
         )
+        print(one_line(line))
         if failed:
             logger.error("%d of %d files failed, see %s", failed, total, manifest)
         return 1 if failed else 0
 
 
-def report(done: list[Done], verbose: bool) -> int:
+def report(done: list[Done], verbose: bool, file: TextIO) -> int:
     """Prints the summary of a batch.
 
     Args:
       done: one `batch.Done` for each input.
       verbose: whether to print means of the metrics.
+      file: stream to print to.
 
     Returns:
       Exit status: 1 if an image failed, else 0.
     """
     measured = [item for item in done if item.metrics]
     if verbose and len(measured) > 1:
-        print(_mean_line(measured))
+        print(_mean_line(measured), file=file)
     _note_undefined(measured)
     records = [item.record for item in done]
     written = [r for r in records if r.status not in (FAILED, SKIPPED)]
     if written:
-        print(f"{len(written)} of {len(records)} images, {_sizes(written)}")
+        line = f"{len(written)} of {len(records)} images, {_sizes(written)}"
+        print(one_line(line), file=file)
     originals = sum(r.status == ORIGINAL for r in written)
     if originals:
         logger.info("%d of them kept as they were, already smaller", originals)
     skipped = sum(r.status == SKIPPED for r in records)
     if skipped:
-        print(f"{skipped} of {len(records)} images skipped: their results exist")
+        line = f"{skipped} of {len(records)} images skipped: their results exist"
+        print(line, file=file)
     failed = len(records) - len(written) - skipped
     if failed:
         logger.error("%d of %d images failed", failed, len(records))
@@ -93,9 +100,12 @@ def report(done: list[Done], verbose: bool) -> int:
 def _sizes(written):
     before = sum(record.bytes_in for record in written)
     after = sum(record.bytes_out for record in written)
+    sizes = f"{before} -> {after} bytes ({100 * after / before:.1f} %)"
+    if written[0].output == STREAM:
+        return sizes
     folders = {os.path.dirname(record.output) or "." for record in written}
     where = folders.pop() if len(folders) == 1 else f"{len(folders)} folders"
-    return f"{before} -> {after} bytes ({100 * after / before:.1f} %), in {where}"
+    return f"{sizes}, in {where}"
 
 
 def _note_undefined(measured):

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from learned_jpeg.common.terminal import one_line
+
 
 class UserError(Exception):
     """A mistake or a condition that the user can fix.
 
     The text is one line: it names the file or flag, says what is wrong and what to do.
+    Control characters, which a name of a file may hold, are shown as escapes.
     """
+
+    def __init__(self, text: str):
+        """Stores the text."""
+        super().__init__(one_line(text))
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -22,4 +29,4 @@ def is_out_of_memory(error: BaseException) -> bool:
 def describe_os_error(error: OSError) -> str:
     """Returns one line for an `OSError`: the file and the system's reason."""
     reason = error.strerror or str(error)
-    return f"{error.filename}: {reason}" if error.filename else reason
+    return one_line(f"{error.filename}: {reason}" if error.filename else reason)

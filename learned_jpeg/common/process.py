@@ -7,14 +7,15 @@ numpy is loaded; `learned_jpeg` as a library never does.
 from __future__ import annotations
 
 import gc
-import io
 import logging
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
+from learned_jpeg.common import terminal
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
 
 # More threads gain nothing in the search's products with 64x64 matrices: they wait for
@@ -25,6 +26,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # message of ours.
 warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+# Before any file is opened, which would get the number of a closed stream.
+terminal.open_closed_streams()
 
 
 def _report(kind, value, traceback) -> None:
@@ -44,16 +48,17 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Runs `main()` and exits with its status; turns user errors into one line.
 
     The status is 1 for a `UserError`, an `OSError` (full disk, missing permission) or
-    too little memory, 130 for Ctrl-C, and 141 if the reader of the output has gone.
+    too little memory, 130 for Ctrl-C, and 141 if the reader of a result that goes to
+    standard output has gone. Messages that nobody reads are lost, and no error.
 
     Args:
       main: returns an exit status, or None for 0.
     """
-    script = os.path.basename(sys.argv[0])
+    script = _script()
     # Imports create very many objects that stay. Python looks for garbage among them
     # after every 700, which takes a tenth of the start.
     gc.set_threshold(100_000)
-    _accept_any_name(sys.stdout)
+    terminal.guard_streams()
     try:
         status = main() or 0
     except SystemExit as error:  # of argparse
@@ -75,25 +80,30 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print(f"{script}: interrupted", file=sys.stderr)
         status = 130
-    sys.exit(_flushed(status))
+        if _has_workers():  # which Python would wait for, however long they take
+            _finished(status)
+            os._exit(status)
+    sys.exit(_finished(status))
 
 
-def _accept_any_name(stream: TextIO) -> None:
-    """Lets a stream print names of files that are not UTF-8, as the bytes they are."""
-    if isinstance(stream, io.TextIOWrapper):  # not where a test has replaced it
-        is_utf8 = stream.encoding.lower().replace("-", "") == "utf8"
-        stream.reconfigure(errors="surrogateescape" if is_utf8 else "backslashreplace")
+def _has_workers() -> bool:
+    """Returns whether threads are at work that keep Python from ending."""
+    main = threading.main_thread()
+    return any(t is not main and not t.daemon for t in threading.enumerate())
 
 
-def _flushed(status: int | str | None) -> int | str | None:
-    """Writes what is left in stdout; a reader that has gone (`| head -1`) is no error.
+def _finished(status: int | str | None) -> int | str | None:
+    """Returns the exit status, once what is left in the streams is written.
 
-    Returns the exit status.
+    A reader that has gone (`| head -1`) is no error; a full disk is one.
     """
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        status = status or _CLOSED_PIPE
-        # Python would try again when it ends, and print an error.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return status
+    problem = terminal.problem_of(sys.stdout)
+    terminal.problem_of(sys.stderr)
+    if problem is None or isinstance(problem, BrokenPipeError):
+        return status
+    print(f"{_script()}: error: standard output: {problem.strerror}", file=sys.stderr)
+    return status or 1
+
+
+def _script() -> str:
+    return os.path.basename(sys.argv[0])

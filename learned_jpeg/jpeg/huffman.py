@@ -68,7 +68,9 @@ def _table_of(lengths: np.ndarray) -> Table:
 def size_of(magnitude):
     """Returns the bits of a magnitude: its category in T.81, tables F.1 and F.2."""
     size = 0
-    while magnitude:
+    # Not `while magnitude`: the least integer, which nan becomes, has no magnitude, and
+    # a loop of compiled code that never ends cannot be interrupted.
+    while magnitude > 0:
         magnitude >>= 1
         size += 1
     return size

@@ -19,6 +19,7 @@ import jpeglib
 import jpeglib.dct_jpeg
 import numpy as np
 
+from learned_jpeg.common.leftovers import temporary_folder
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.segments import (
     SOF0,
@@ -97,7 +98,7 @@ def _library(version: str) -> Iterator[str]:
     jpeglib leaves its own temporary files behind when it fails; here they go into the
     same folder.
     """
-    with _LOCK, tempfile.TemporaryDirectory(prefix="jpeg_file_") as folder:
+    with _LOCK, temporary_folder() as folder:
         previous = jpeglib.version.get() or "6b"  # None before its first use
         jpeglib.version.set(version)
         jpeglib.dct_jpeg.tempfile = types.SimpleNamespace(

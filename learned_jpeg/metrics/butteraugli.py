@@ -12,11 +12,11 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 
 import numpy as np
 
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.leftovers import temporary_folder
 from learned_jpeg.metrics.metric import Metric
 
 TOOL = "butteraugli_main"
@@ -44,7 +44,7 @@ def three_norm(original: np.ndarray, decoded: np.ndarray) -> float:
     """
     if min(original.shape[:2]) < MIN_SIDE:
         return math.nan
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         paths = [os.path.join(folder, f"{name}.ppm") for name in ("original", "other")]
         for path, image in zip(paths, (original, decoded), strict=True):
             _write_ppm(path, image)

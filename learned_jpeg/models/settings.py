@@ -21,7 +21,7 @@ RATE_MODELS = ("proxy", "entropy", "search")
 ROUNDINGS = ("straight_through", "polynomial")  # gradients of the proxy's loss
 TRUNKS = ("vgg16", "vgg19")
 
-_MAX_WEIGHT = 1e12  # of a term of a loss; more would be a slip of the hand
+MAX_WEIGHT = 1e12  # of a term of a loss; more would be a slip of the hand
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class ModelSettings:
 
 def _is_weight(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and 0 <= value <= _MAX_WEIGHT
+    return is_number and math.isfinite(value) and 0 <= value <= MAX_WEIGHT
 
 
 def _is_table_entry(value: Any) -> bool:

@@ -42,6 +42,9 @@ SUFFIXES = (
     ".bmp",
     ".gif",
     ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
 )
 
 logger = logging.getLogger(__name__)
@@ -123,6 +126,15 @@ def image_size(
         if orientation in metadata.TURNED_BY_90 and not source.has_upright_size:
             width, height = height, width
         return height, width
+
+
+def read_metadata(path: PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Metadata:
+    """Returns the metadata of an image, without reading its pixels.
+
+    Args, raises: as for `image_size`.
+    """
+    with _opened(path, max_megapixels, headers_only=True) as source:
+        return metadata.upright(source.metadata())[1]
 
 
 def _read(

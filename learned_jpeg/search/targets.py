@@ -24,6 +24,7 @@ _NEAR, _LAST_ENCODES = 2, 10  # tolerances
 _LOG_LAMBDAS = (math.log(1e-7), math.log(1e4))  # bounds of the search
 _LONGEST_STEP = 3.0  # in log(lambda)
 _LARGEST_SLACK = 100.0
+_LONGEST_TEXT = 1e12  # of a value with all its digits
 _MATCH_TOLERANCE = 1.0  # points of SSIMULACRA2, to either side
 # Where the aim lies inside of the limit, in tolerances: at first, and from the third
 # file on, when files differ by more than lambda can tell.
@@ -198,11 +199,15 @@ class Goal:
         return None if self.is_met(tried) else f"{self._miss()}: {self._nearest(tried)}"
 
     def _miss(self):
-        wanted = self.kind.text.format(self.wanted)
+        wanted = self._text(self.wanted)
         return f"{self._image_name}: --target_{self.name} {wanted}"
 
     def _nearest(self, tried):
-        return f"the nearest is {self.kind.text.format(tried.value)}"
+        return f"the nearest is {self._text(tried.value)}"
+
+    def _text(self, value):
+        is_short = abs(value) < _LONGEST_TEXT or math.isinf(value)
+        return self.kind.text.format(value) if is_short else f"{value:g}"
 
 
 class MatchJpegQuality(Goal):

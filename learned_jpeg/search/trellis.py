@@ -105,7 +105,8 @@ def search_dc(z, weights, order, lengths, integers):
     half = _DC_CANDIDATES // 2
     for i in range(blocks):
         block = order[i]
-        own = min(max(z[block, 0], np.float32(-MAX_DC)), np.float32(MAX_DC))
+        # In this order nan becomes a number, too.
+        own = min(np.float32(MAX_DC), max(np.float32(-MAX_DC), z[block, 0]))
         middles[i] = int(np.rint(own))
         weight = weights[0 if alike else block, 0]
         for j in range(_DC_CANDIDATES):

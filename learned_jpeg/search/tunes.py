@@ -16,6 +16,10 @@ from learned_jpeg.search.distortion import Distortion, Tune
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
+# The least and the largest lambda. The search divides by it, and sums of float32 come
+# near their limits at 1e-38 and 1e28.
+LAMBDAS = (1e-12, 1e12)
+
 DEFAULT_TUNE = "ssimulacra2"  # where neither the user nor a model's loss names one
 
 _SUFFIXES = ("_distortion", "_error")  # of the modules that declare tunes

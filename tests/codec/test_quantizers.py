@@ -190,12 +190,15 @@ def test_a_model_needs_its_lambda_only_where_it_weighs_bits(tables_model):
         with pytest.raises(UserError, match=r"settings\.json has no lambda") as caught:
             encoded(tables_model, image, options, lmbda=None)
         assert str(caught.value).startswith(tables_model)
+        with pytest.raises(UserError, match=r"settings\.json has lambda 0, which"):
+            encoded(tables_model, image, options, lmbda=0.0)
     for options, changes in (
         (SEARCH, {"rate_model": "proxy"}),
         (SEARCH, {"weights": LossWeights(lpips=1.0)}),
         (ROUND, {}),
     ):
-        encoded(tables_model, image, options, lmbda=None, **changes)
+        for lmbda in (None, 0.0):
+            encoded(tables_model, image, options, lmbda=lmbda, **changes)
 
 
 @pytest.mark.slow

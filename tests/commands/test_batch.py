@@ -1,16 +1,20 @@
 """Tests of batches of `compress`: folders of folders, records, originals, memory."""
 
+import errno
 import os
+import signal
 import threading
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from learned_jpeg.commands import batch
 from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch
 from learned_jpeg.commands.originals import without_metadata
 from learned_jpeg.commands.records import Record, RecordFile, read_records
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.pictures.image_files import read_image, read_image_and_metadata
 from tests.commands.helpers import compress_pil, photograph, save_png
 
@@ -87,6 +91,47 @@ def test_what_exists_is_left_out(tmp_path, capsys):
     statuses = [(os.path.basename(r.path)[0], r.status) for r in read_records(json)]
     assert dict(statuses[:3]) == {"a": "skipped", "b": "compressed", "c": "compressed"}
     assert {status for _, status in statuses[3:]} == {"skipped"}
+
+
+def test_a_result_that_appears_meanwhile_is_left_out_as_well(
+    tmp_path, capsys, monkeypatch
+):
+    for name in "ab":
+        save_png(tmp_path / f"{name}.png")
+    encode = jpeg_file.encode
+
+    def encode_slowly(*args):
+        (tmp_path / "a.jpg").write_bytes(b"of another call")
+        return encode(*args)
+
+    monkeypatch.setattr(jpeg_file, "encode", encode_slowly)
+    json = tmp_path / "x.jsonl"
+    argv = (tmp_path / "a.png", tmp_path / "b.png", "--json", json, "--verbose")
+    assert compress_pil(*argv, "--skip_existing") == 0
+    assert "1 of 2 images skipped" in capsys.readouterr().out
+    assert (tmp_path / "a.jpg").read_bytes() == b"of another call"
+    first, second = sorted(read_records(json), key=lambda record: record.path)
+    assert (first.status, second.status) == ("skipped", "compressed")
+
+
+@pytest.mark.parametrize("flags", [[], ["--skip_existing"]])
+def test_an_empty_file_is_no_result(tmp_path, flags):
+    save_png(tmp_path / "a.png")
+    (tmp_path / "a.jpg").touch()
+    assert compress_pil(tmp_path / "a.png", *flags) == 0
+    assert read_image(tmp_path / "a.jpg").shape == (40, 56, 3)
+
+
+def test_a_private_image_stays_private(tmp_path):
+    for name, mode in (("a", 0o600), ("b", 0o640), ("c", 0o755)):
+        save_png(tmp_path / f"{name}.png").chmod(mode)
+    before = os.umask(0o022)
+    try:
+        assert compress_pil(tmp_path, "-o", tmp_path / "out") == 0
+    finally:
+        os.umask(before)
+    modes = [(tmp_path / "out" / f"{n}.jpg").stat().st_mode & 0o777 for n in "abc"]
+    assert modes == [0o600, 0o640, 0o644]
 
 
 def test_records_say_what_is_on_the_disk(tmp_path):
@@ -194,15 +239,73 @@ def test_inputs_are_taken_as_they_are_needed():
     assert len(taken) <= limit
 
 
-def test_a_fault_of_the_program_ends_the_batch(tmp_path):
+def test_no_file_ends_the_batch_and_each_failure_names_its_file(tmp_path, caplog):
+    problems = {
+        "fault.png": ZeroDivisionError("no\nnumber"),
+        "small.png": UserError("an image of 9x9 px: too small"),
+        "good.png": None,
+        "named.png": UserError("named.png: damaged"),
+        "odd\x1b.png": UserError("odd\x1b.png: damaged"),
+        "output.png": UserError("output.png.jpg: exists already"),
+        "full.png": OSError(errno.ENOSPC, "disk full", "/tmp/x"),
+        "memory.png": MemoryError(),
+    }
+
     def job(path, output):
-        if path == "bad":
-            raise ZeroDivisionError
+        if problems[path]:
+            raise problems[path]
         return Done(Record(path, "compressed"), {})
 
-    with RecordFile(tmp_path / "x.jsonl") as records, pytest.raises(ZeroDivisionError):
-        list(run_batch(job, [("good", ""), ("bad", "")], 1, records))
-    assert [r.path for r in read_records(tmp_path / "x.jsonl")] == ["good"]
+    json = tmp_path / "x.jsonl"
+    pairs = [(path, f"{path}.jpg") for path in problems]
+    with RecordFile(json) as records:
+        done = list(run_batch(job, pairs, 1, records))
+    assert [i.record.error for i in done] == [r.error for r in read_records(json)]
+    fault = "a fault of this program (ZeroDivisionError: no\\nnumber); please report it"
+    memory = "not enough memory; lower --workers, or scale the image down"
+    assert [item.record.error for item in done] == [
+        f"fault.png: {fault}",
+        "small.png: an image of 9x9 px: too small",
+        None,
+        "named.png: damaged",
+        "odd\\x1b.png: damaged",
+        "output.png.jpg: exists already",
+        "full.png: /tmp/x: disk full",
+        f"memory.png: {memory}",
+    ]
+    assert caplog.text.count("Traceback") == 1 and "in job" in caplog.text
+
+
+@pytest.mark.parametrize("seconds, finished", [(0.05, ["short"]), (60, [])])
+def test_ctrl_c_gives_up_what_is_not_done_soon(monkeypatch, seconds, finished):
+    monkeypatch.setattr(batch, "_GRACE_SECONDS", 0.5 if finished else 0.01)
+    done, is_over, main = [], threading.Event(), threading.main_thread().ident
+
+    def job(path, output):
+        is_over.wait(0.05)  # until the main thread waits for a result
+        signal.pthread_kill(main, signal.SIGINT)
+        is_over.wait(seconds)
+        done.append(path)
+        return Done(Record(path, "compressed"), {})
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(batch.run_batch(job, [("short", ""), ("never", "")], 1))
+        assert done == finished
+    finally:
+        signal.signal(signal.SIGINT, before)
+        is_over.set()
+
+
+@pytest.mark.parametrize("flags", ["--tune ms-ssim", "--target_ms_ssim 0.9"])
+def test_an_image_that_is_too_small_is_named(tmp_path, capsys, flags):
+    save_png(tmp_path / "a.png")
+    flags = f"--quantization search {flags}".split()
+    assert compress_pil(tmp_path / "a.png", *flags) == 1
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "error: " in x]
+    assert line.startswith(f"error: {tmp_path / 'a.png'}: ")
+    assert line.count(str(tmp_path)) == 1 and "needs sides of at least" in line
 
 
 def test_work_waits_for_memory():

@@ -217,6 +217,61 @@ def test_results_stay_below_their_folder(path, wanted):
     assert batch_jobs.output_of(path, "out") == wanted
 
 
+def test_a_line_that_names_no_file_is_one_failure(photos, capsys):
+    names = ["..", "/", ".", "../..", "\0", "a\0b.png", "x" * 300 + ".png"]
+    write_list([*names, photos[0]])
+    assert share(0, 1) == 1
+    assert list(results()) == ["in/a/0.jpg"]
+    assert {r.path for r in recorded(0) if r.error} == set(names)
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("error: ") for line in lines) == len(names)
+    assert missing(capsys) == (1, [])
+
+
+def test_other_spellings_and_repetitions_of_a_path_have_one_result(photos, capsys):
+    write_list(["in/a/0.png", "./in/a/0.png", "in//a/./0.png", "in/a/0.png"])
+    assert share(0, 1, "--missing") == 1
+    assert "4 of 4 are in no manifest" in capsys.readouterr().err
+    assert share(0, 1) == 0
+    assert "1 of 1 files" in capsys.readouterr().out
+    assert (list(results()), len(recorded(0))) == (["in/a/0.jpg"], 1)
+    write_list(["in/./a/0.png", "in/a/2.png", "./in/a/2.png"])
+    assert missing(capsys) == (1, ["in/a/2.png", "./in/a/2.png"])
+    assert share(0, 1) == 0
+    assert [r.path for r in recorded(0)] == ["in/a/0.png", "in/a/2.png"]
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n"])
+def test_the_mark_of_a_text_file_is_no_part_of_a_path(photos, capsys, ends):
+    with open("list", "w", encoding="utf-8-sig", newline="") as file:
+        file.write(ends.join(photos[:2]))
+    assert share(0, 1) == 0
+    assert sorted(r.path for r in recorded(0)) == sorted(photos[:2])
+    assert missing(capsys) == (0, [])
+    with open("list", "w", encoding="utf-16") as file:
+        file.write("\n".join(photos))
+    with pytest.raises(UserError, match="--files_from list: is UTF-16; save it as UTF"):
+        share(0, 1)
+
+
+def test_a_line_of_a_manifest_that_is_no_record_tells_of_no_file(photos, capsys):
+    assert share(0, 1) == 0
+    with open("out/_shards/0.jsonl", "a") as file:
+        file.write('{"path": 5, "status": "compressed"}\n')
+    assert missing(capsys) == (0, [])
+    assert share(0, 1) == 0
+
+
+def test_an_empty_file_of_a_killed_call_is_made_again(photos, capsys):
+    for name in ("0", "2"):
+        os.makedirs("out/in/a", exist_ok=True)
+        with open(f"out/in/a/{name}.jpg", "wb"):
+            pass
+    assert share(0, 1, "--skip_existing") == 0
+    assert missing(capsys) == (0, [])
+    assert all(results().values())
+
+
 def test_folders_are_shared_out_as_well(photos, capsys):
     flags = ("-r", "in", "-o", "out")
     assert [run(*flags, "--shard", f"{i}/2") for i in range(2)] == [0, 0]
@@ -252,6 +307,8 @@ def test_calls_that_do_not_fit_are_refused_and_lose_nothing(photos):
         ("a.png --files_from list -o out", "name the images"),
         ("a.png --shard 0/2", "by -o"),
         ("--files_from list -o a.jpg", "by -o"),
+        ("--files_from list -o -", "by -o"),
+        ("a.png --shard 0/2 -o -", "by -o"),
         ("--files_from list -o out --force", "--force"),
         ("--files_from list -o out --json x", "--json"),
     ],

@@ -833,7 +833,7 @@ def test_names_that_are_not_utf8_are_read_written_and_printed(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_closed_pipe_ends_the_batch_quietly(tmp_path):
+def test_a_reader_that_has_gone_does_not_end_the_batch(tmp_path):
     for seed in range(3):
         save_png(tmp_path / f"{seed}.png", 16, 16, seed)
     script = os.path.join(ROOT, "ljpeg_PIL.py")
@@ -846,7 +846,7 @@ def test_a_closed_pipe_ends_the_batch_quietly(tmp_path):
             stderr=subprocess.PIPE,
             text=True,
         )
-    assert done.returncode == 141
+    assert (done.returncode, len(names(tmp_path))) == (0, 6)
     assert "Traceback" not in done.stderr and "error" not in done.stderr
 
 

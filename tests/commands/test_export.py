@@ -61,6 +61,15 @@ def test_exported_text_holds_the_tables_of_a_compressed_file(
     assert len(np.unique(tables)) > 1
 
 
+def test_a_dash_is_standard_output(tmp_path, monkeypatch, capsys, run_dir):
+    monkeypatch.chdir(tmp_path)
+    assert export_ljpeg(run_dir / "lambda_05") == 0
+    text = capsys.readouterr().out
+    assert export_ljpeg(run_dir / "lambda_05", "-o", "-") == 0
+    assert capsys.readouterr().out == text != ""
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_exported_tables_are_in_natural_order(capsys, run_dir):
     assert export_ljpeg(run_dir / "lambda_05") == 0
     tables, _ = parse_cjpeg(capsys.readouterr().out)

@@ -36,6 +36,22 @@ def test_outputs_of_one_call_are_known_by_inode(tmp_path):
         raise AssertionError("entered")
 
 
+def test_an_inode_that_is_used_again_is_no_file_of_this_call(tmp_path):
+    """Another call replaces a result, and its inode goes to a file of that call."""
+    source, first, second = (tmp_path / n for n in ("b.png", "a.jpg", "b.jpg"))
+    source.write_bytes(b"input")
+    guard = OutputGuard([source])
+    with guard.claim(first):
+        first.write_bytes(b"ours")
+    os.rename(first, second)  # `second` has the inode that we know as `first`
+    first.write_bytes(b"theirs")
+    with guard.claim(second):
+        pass
+    os.rename(source, second)
+    with guard.claim(second):
+        second.write_bytes(b"ours")
+
+
 def test_an_older_file_may_be_replaced(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"older")

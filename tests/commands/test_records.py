@@ -70,6 +70,31 @@ def test_lines_that_are_no_records_are_left_out(tmp_path):
     assert list(read_records(tmp_path / "x.jsonl")) == [DONE]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"path": 5},
+        {"path": None},
+        {"path": ["a.png"]},
+        {"path": "\ud800"},  # no bytes of a name
+        {"status": "done"},
+        {"status": ["compressed"]},
+        {"output": 1},
+        {"bytes_in": "9"},
+        {"bytes_out": -1},
+        {"bpp": True},
+        {"bpp": float("nan")},
+        {"setting": {}},
+        {"seconds": None},
+        {"error": 0},
+    ],
+)
+def test_a_record_with_a_value_of_another_kind_is_left_out(tmp_path, change):
+    bad = json.dumps({**json.loads(DONE.line()), **change}).encode()
+    (tmp_path / "x.jsonl").write_bytes(bad + b"\n" + BAD.line())
+    assert list(read_records(tmp_path / "x.jsonl")) == [BAD]
+
+
 def test_several_writers_leave_whole_lines(tmp_path):
     def write(name):
         with RecordFile(tmp_path / "x.jsonl") as file:

@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from learned_jpeg.common.atomic_files import atomic_path, write_atomically
+from learned_jpeg.common.atomic_files import atomic_path, is_free, write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.pictures.image_files import find_images
 from tests.paths import ROOT
@@ -48,6 +48,38 @@ def test_permissions_of_an_older_file_are_kept(tmp_path):
     path.chmod(0o640)
     write_atomically(path, b"x")
     assert permissions(path) == 0o640
+
+
+@pytest.mark.parametrize(
+    "most, older, wanted",
+    [
+        (0o600, None, 0o600),
+        (0o444, None, 0o444),
+        (0o755, None, 0o644),
+        (0o640, None, 0o640),
+        (0o600, 0o644, 0o600),
+        (0o644, 0o600, 0o600),
+        (0o640, 0o664, 0o640),
+    ],
+)
+@pytest.mark.parametrize("has_links", [True, False])
+def test_permissions_are_no_more_than_asked_for(
+    tmp_path, monkeypatch, most, older, wanted, has_links
+):
+    if not has_links:
+        monkeypatch.setattr(os, "link", without_links)
+    path = tmp_path / "x"
+    if older:
+        path.touch()
+        path.chmod(older)
+    before = os.umask(0o022)
+    try:
+        with atomic_path(path, bool(older), permissions=most) as temporary:
+            assert permissions(temporary) & ~most & ~0o600 == 0
+            assert permissions(temporary) & 0o600 == 0o600
+    finally:
+        os.umask(before)
+    assert permissions(path) == wanted
 
 
 def test_link_is_followed(tmp_path):
@@ -228,6 +260,55 @@ def test_of_many_writers_at_once_one_makes_the_file(tmp_path):
         thread.join()
     assert len(made) == 1
     assert path.read_bytes() == bytes(made) * 10_000
+    assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_an_empty_file_is_a_free_name(tmp_path, monkeypatch, has_links):
+    """A run may be killed between taking a name and putting its file there."""
+    if not has_links:
+        monkeypatch.setattr(os, "link", without_links)
+    path = tmp_path / "x.jpg"
+    path.touch()
+    assert is_free(path) and is_free(tmp_path / "none") and is_free("\0")
+    write_atomically(path, b"first", replace=False)
+    assert path.read_bytes() == b"first" and not is_free(path)
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    assert not is_free(tmp_path / "link") and not is_free(tmp_path)
+    with pytest.raises(FileExistsError):
+        write_atomically(tmp_path / "link", b"x", replace=False)
+
+
+@pytest.mark.parametrize("is_left", [True, False])
+def test_of_many_writers_without_hard_links_one_makes_the_file(
+    tmp_path, monkeypatch, is_left
+):
+    monkeypatch.setattr(os, "link", without_links)
+    path = tmp_path / "x"
+    if is_left:
+        path.touch()
+    replace, start, made = os.replace, threading.Barrier(4), []
+
+    def replace_slowly(*names):
+        threading.Event().wait(0.01)  # the name is taken, and empty
+        replace(*names)
+
+    monkeypatch.setattr(os, "replace", replace_slowly)
+
+    def write(number):
+        start.wait()
+        with contextlib.suppress(FileExistsError):
+            write_atomically(path, bytes([number]) * 100, replace=False)
+            made.append(number)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 1
+    assert path.read_bytes() == bytes(made) * 100
     assert os.listdir(tmp_path) == ["x"]
 
 

@@ -85,6 +85,14 @@ def test_other_exceptions_are_left_alone(error):
     assert caught.value is error
 
 
+def test_names_in_errors_move_no_cursor(monkeypatch, capsys):
+    error = errors.UserError("a\x1b[2J\n.png: no image")
+    assert str(error) == "a\\x1b[2J\\n.png: no image"
+    error = OSError(errno.ENOENT, "gone", "a\x1b[2J\r.png")
+    _, lines = run(monkeypatch, capsys, raising(error))
+    assert lines == ["tool.py: error: a\\x1b[2J\\r.png: gone"]
+
+
 def test_exit_status_of_main_survives_system_exit(monkeypatch, capsys):
     # argparse raises this for a wrong flag.
     assert run(monkeypatch, capsys, raising(SystemExit(2))) == (2, [])
@@ -115,6 +123,19 @@ def test_process_with_a_bug_keeps_its_traceback():
     assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
 
 
+def test_ctrl_c_does_not_wait_for_threads():
+    done = run_process(
+        "import threading, time\n"
+        "def main():\n"
+        "  threading.Thread(target=time.sleep, args=(60,)).start()\n"
+        "  print('written', end='')\n"
+        "  raise KeyboardInterrupt\n"
+        "process.run_main(main)"
+    )
+    assert (done.returncode, done.stdout) == (130, "written")
+    assert done.stderr == "-c: interrupted\n"
+
+
 def test_ctrl_c_before_run_main_has_no_traceback():
     code = "import learned_jpeg.common.process\nraise KeyboardInterrupt"
     done = subprocess.run(
@@ -125,43 +146,6 @@ def test_ctrl_c_before_run_main_has_no_traceback():
     )
     assert done.returncode != 0
     assert done.stderr == "interrupted\n"
-
-
-def test_any_name_of_a_file_can_be_printed():
-    code = r"def main(): print('caf\udce9.jpg \u00fc')"
-    for encoding, expected in (
-        ("utf-8", b"caf\xe9.jpg \xc3\xbc\n"),
-        ("ascii", b"caf\\udce9.jpg \\xfc\n"),
-    ):
-        done = subprocess.run(
-            [sys.executable, "-c", f"{IMPORT}\n{code}\nprocess.run_main(main)"],
-            cwd=ROOT,
-            capture_output=True,
-            env={**os.environ, "PYTHONIOENCODING": encoding},
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, expected, b"")
-
-
-@pytest.mark.parametrize(
-    "main",
-    [
-        "print('line\\n' * 100_000)",  # more than a pipe holds
-        "print('line')",  # not written before the end
-        "print('usage'); sys.exit(0)",
-    ],
-)
-def test_closed_pipe_ends_quietly(main):
-    code = f"{IMPORT}\nimport sys\ndef main(): {main}\nprocess.run_main(main)"
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    with os.fdopen(write_end, "wb") as closed:
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            cwd=ROOT,
-            stdout=closed,
-            stderr=subprocess.PIPE,
-        )
-    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_lack_of_memory_is_one_line_whoever_lacks_it(monkeypatch, capsys):

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from learned_jpeg.common import atomic_files
+from learned_jpeg.common import atomic_files, terminal
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.pictures import image_files, sources
 from learned_jpeg.pictures.image_files import (
@@ -95,7 +95,7 @@ def assert_refused(path, *words):
         with pytest.raises(UserError) as caught:
             read(path)
         text = str(caught.value)
-        assert text.startswith(f"{path}: ")
+        assert text.startswith(f"{terminal.one_line(str(path))}: ")
         assert "\n" not in text
         for word in words:
             assert word in text
@@ -659,6 +659,18 @@ def test_existing_file_is_taken_literally(tmp_path, name, monkeypatch):
     assert find_images(name) == [name]
 
 
+def test_metadata_are_read_without_the_pixels(tmp_path, monkeypatch):
+    exif = Image.Exif()
+    exif[274], exif[315] = 6, "Ansel"
+    path = tmp_path / "a.jpg"
+    Image.fromarray(random_rgb(6, 8)).save(path, exif=exif, comment=b"mine")
+    wanted = image_files.read_image_and_metadata(path)[1]
+    monkeypatch.setattr(Image.Image, "load", None)
+    found = image_files.read_metadata(path)
+    assert (found.exif, found.segments) == (wanted.exif, wanted.segments)
+    assert b"Ansel" in found.exif and found.segments
+
+
 @pytest.mark.parametrize("name", ["photo[1].png", "-x.png", "ü ñ.png", "*.png"])
 def test_odd_names_can_be_read_and_written(tmp_path, name, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -673,11 +685,28 @@ def test_odd_names_can_be_read_and_written(tmp_path, name, monkeypatch):
 def test_folder_gives_its_pictures_by_suffix_in_any_case(tmp_path):
     pictures = ["a.png", "b.JPG", "c.Jpeg", "d.webp", "e.tif", "f.TIFF", "g.bmp"]
     pictures += ["h.gif", "i.ppm", "j[1].png", "-k.png", "ü.png", "l.jfif", "m.JPE"]
+    pictures += ["n.pgm", "o.PBM", "p.pnm"]
     touch(tmp_path, *pictures, "x.txt", "png", ".hidden.png", "sub/deep.png")
     (tmp_path / "folder.png").mkdir()
     assert names_found(tmp_path, [tmp_path]) == sorted(pictures)
     assert names_found(tmp_path, f"{tmp_path}/") == sorted(pictures)
     assert names_found(tmp_path, tmp_path, suffixes=(".txt",)) == ["x.txt"]
+
+
+@pytest.mark.parametrize(
+    "name, data, row",
+    [
+        ("a.pgm", b"P5 3 1 255\n\x00\x80\xff", [0, 128, 255]),
+        ("b.pgm", b"P2 3 1 255\n0 128 255\n", [0, 128, 255]),
+        ("c.pbm", b"P4 3 1\n\x40", [255, 0, 255]),
+        ("d.pnm", b"P1 3 1\n0 1 0\n", [255, 0, 255]),
+        ("e.pnm", b"P6 1 1 255\n\x00\x80\xff", None),
+    ],
+)
+def test_every_kind_of_pnm_is_read(tmp_path, name, data, row):
+    pixels = read_image(written(tmp_path / name, data))
+    wanted = [[0, 128, 255]] if row is None else np.repeat(row, 3).reshape(3, 3)
+    np.testing.assert_array_equal(pixels, [wanted])
 
 
 def test_folder_with_brackets_in_its_name_is_a_folder(tmp_path):

@@ -191,13 +191,41 @@ def test_a_blank_page_is_no_endless_search(tmp_path, caplog):
     assert "--target_psnr 40.000 dB: the nearest is inf dB" in caplog.text
 
 
+def test_an_absurd_target_does_not_fill_the_screen():
+    image = np.zeros((10, 20, 3), np.uint8)
+    for name in targets.KINDS:
+        value = -1e300 if name == "ssimulacra2" else 1e300
+        if name == "ms_ssim":
+            continue
+        tried = targets.Tried(1, b"", 1.0, slack=1e3)
+        goal = targets.Goal(Target(name, value), "a.png", len)
+        assert goal.miss(tried).startswith(f"a.png: --target_{name} {value:g}: ")
+    goal = Target("bytes", 123456789).goal(image, "a.png")
+    assert "--target_bytes 123456789: " in goal.miss(tried)
+
+
 # Flags
 
 
 @pytest.mark.parametrize(
-    "text, value", [("200k", 200_000), ("1.5M", 1_500_000), ("99", 99), ("1e3", 1000)]
+    "text, value",
+    [
+        ("99", 99),
+        ("1e3", 1000),
+        ("99.9B", 99),
+        ("200k", 200_000),
+        ("200KB", 200_000),
+        ("200 kB", 200_000),
+        ("200kb", 200_000),
+        ("1.5M", 1_500_000),
+        (".5 mb", 500_000),
+        ("2GB", 2_000_000_000),
+        ("10KiB", 10_240),
+        ("10ki", 10_240),
+        ("2MiB", 2_097_152),
+    ],
 )
-def test_bytes_may_have_a_suffix(text, value):
+def test_bytes_may_have_a_unit(text, value):
     argv = ["compress", "a.png", "--target_bytes", text]
     assert arg_parser.parse_model(StandardJPEG, argv).target_bytes == value
 
@@ -208,6 +236,11 @@ def test_bytes_may_have_a_suffix(text, value):
         (["--target_bytes", "0"], "'0' is not a number of bytes"),
         (["--target_bytes", "k"], "'k' is not a number of bytes"),
         (["--target_bytes", "infM"], "'infM' is not a number of bytes"),
+        (["--target_bytes", "1e999"], "'1e999' is not a number of bytes"),
+        (["--target_bytes", "-5k"], "one argument"),
+        (["--target_bytes", "1.2.3"], "'1.2.3' is not a number of bytes"),
+        (["--target_bytes", "5iB"], "'5iB' is not a number of bytes"),
+        (["--target_bytes", "5 TB"], "'5 TB' is not a number of bytes"),
         (["--target_ms_ssim", "1"], "'1' is not a number between 0 and 1"),
         (["--target_ssimulacra2", "100"], "'100' is not a number below 100"),
         (["--target_psnr", "-3"], "'-3' is not a number above 0"),

@@ -233,6 +233,24 @@ def test_values_beyond_the_format_are_cut():
     assert (integers[0, 1:] == 1023).all()
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_ends_with_integers_of_the_format(bad):
+    """A loop of compiled code that never ends would not even hear SIGTERM."""
+    z = np.full((3, 64), 2.2, np.float32)
+    z[1] = bad
+    lengths = np.ones(256, np.float32)
+    for weight in (1, bad):
+        weights = np.full((1, 64), weight, np.float32)
+        integers = np.zeros((3, 64), np.int16)
+        for run_lengths in (NO_RUNS, np.ones(15, np.float32)):
+            band = trellis.Band(1, 63, lengths, run_lengths, np.float32(1))
+            trellis.search_ac(z, weights, band, integers)
+        trellis.search_dc(z, weights, np.arange(3), lengths[:16], integers)
+        assert np.abs(integers[:, 0]).max() <= trellis.MAX_DC + 2
+        assert np.abs(integers[:, 1:]).max() <= 1023
+    assert trellis.size_of(np.iinfo(np.int64).min) == 0
+
+
 def test_regression_gives_the_factor_of_the_least_error():
     rng = rng_of(2)
     integers = rng.integers(-3, 4, (50, 64)).astype(np.int16)

@@ -1,14 +1,14 @@
 """Features that are computed once: values, keys, damaged files, full disks."""
 
-import errno
 import logging
 import os
+import resource
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from training import crops, feature_cache
+from training import crops
 from training.feature_cache import FeatureCache
 
 
@@ -104,20 +104,27 @@ def test_a_damaged_file_costs_a_line(folder, compute, picture, caplog, damage):
     assert str(path) in line and "damaged" in line
 
 
-def test_a_full_disk_costs_a_line(folder, compute, smooth_picture, caplog, monkeypatch):
-    def fail(file, array):
-        file.write(b"some")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(feature_cache.np, "save", fail)
+def test_a_full_disk_costs_a_line(folder, compute, smooth_picture, caplog):
     cache = FeatureCache(str(folder), compute, b"1")
-    for seed in (0, 1, 0):
-        picture = smooth_picture(seed, 16, 24)
-        found = cache.of(picture)
-        np.testing.assert_array_equal(found, np.float16(block_means(picture)))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150, before[1]))
+    try:
+        for seed in (0, 1, 0):
+            picture = smooth_picture(seed, 16, 24)
+            found = cache.of(picture)
+            np.testing.assert_array_equal(found, np.float16(block_means(picture)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert compute.calls == 3 and not os.listdir(folder)
     (line,) = lines(caplog)
-    assert str(folder) in line and "No space left" in line
+    assert f"--feature_cache {folder}: File too large; missing" in line
+
+
+def test_files_begin_as_those_of_numpy(folder, compute, picture, tmp_path):
+    FeatureCache(str(folder), compute, b"1").of(picture)
+    np.save(tmp_path / "a.npy", np.float16(block_means(picture)))
+    (path,) = folder.iterdir()
+    assert path.read_bytes()[:-4] == (tmp_path / "a.npy").read_bytes()
 
 
 def test_a_folder_that_cannot_be_made_costs_a_line(tmp_path, compute, picture, caplog):

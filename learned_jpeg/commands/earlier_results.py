@@ -1,0 +1,133 @@
+"""Tells the results of earlier calls that lie beside their inputs from new inputs."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from PIL import Image
+
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.jpeg.segments import SOF2, SOS, segments
+from learned_jpeg.pictures.image_files import image_size, read_image, read_metadata
+
+_NUMBERED = re.compile(r"(.+)-\d+")  # a result's stem where other names are taken
+_THUMBNAIL = (8, 8)
+# JPEG of quality 5 has a correlation of 0.92 with its image in such thumbnails, other
+# images of 0.7 at most. Where there is no contrast the mean decides.
+_LEAST_CORRELATION = 0.8
+_LEAST_CONTRAST, _LARGEST_DIFFERENCE = 4.0, 16.0  # of 255
+
+
+def earlier_results(
+    inputs: Sequence[str], folder_of_result: Callable[[str], str], max_megapixels: float
+) -> set[str]:
+    """Finds the inputs that are results of other inputs, made by an earlier call.
+
+    A result has a name that this call would give as well (`outputs.plan_outputs`) and
+    the size of its input in px. It has the scans of our files; where another encoder
+    may have made it, it shows the same image, and has no metadata of its own.
+
+    Args:
+      inputs: paths of images.
+      folder_of_result: function from the path of an input to the folder of its result.
+      max_megapixels: size of the largest image that is read.
+
+    Returns:
+      Those of `inputs`.
+    """
+    by_place = _by_place_of_result(inputs, folder_of_result)
+    return {
+        path
+        for path in inputs
+        for source in _possible_sources(path, by_place)
+        if source != path and _is_result(path, source, max_megapixels)
+    }
+
+
+def _by_place_of_result(inputs, folder_of_result):
+    """Returns {(real folder, stem): paths} of the results that inputs may have had."""
+    by_place = {}
+    for path in inputs:
+        name = os.path.basename(path)
+        folder = os.path.realpath(folder_of_result(path))
+        for stem in {name, os.path.splitext(name)[0]}:
+            by_place.setdefault((folder, stem), []).append(path)
+    return by_place
+
+
+def _possible_sources(path, by_place):
+    """Returns the inputs whose results may have the name of a path."""
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    if suffix != ".jpg":
+        return []
+    folder = os.path.realpath(folder)
+    possible = list(by_place.get((folder, stem), ()))
+    if match := _NUMBERED.fullmatch(stem):
+        named = by_place.get((folder, match[1]), ())
+        possible += [p for p in named if os.path.basename(p) == match[1]]
+    return possible
+
+
+def _is_result(path, source, max_megapixels):
+    try:
+        size = image_size(path, max_megapixels)
+        if size != image_size(source, max_megapixels):
+            return False
+        return _has_our_scans(path) or is_same_image(path, source)
+    except UserError:  # it cannot be read: an input that fails, by its name
+        return False
+
+
+def _has_our_scans(path):
+    """Whether a JPEG file begins with luma's DC and sends no value bit by bit.
+
+    No other encoder that we know does both; see `jpeg.progressive`.
+    """
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        found = list(segments(data))
+    except ValueError:  # no JPEG file, or cut off
+        return False
+    scans = [data[start + 4 : end] for marker, start, end in found if marker == SOS]
+    if not scans or all(marker != SOF2 for marker, *_ in found):
+        return False
+    # Of a scan: count and numbers of components, first and last position, bits.
+    return scans[0][0] == 1 and not any(scan[-1] for scan in scans)
+
+
+def is_same_image(path: str, source: str, pixels: np.ndarray | None = None) -> bool:
+    """Returns whether a file may be a result of an image, by what it shows.
+
+    Args:
+      path: of the file.
+      source: path of the image.
+      pixels: of the image, uint8 RGB `[h, w, 3]`; None to read them.
+
+    Raises:
+      UserError: one of them cannot be read.
+    """
+    own, given = read_metadata(path), read_metadata(source)
+    if (own.exif and not given.exif) or (own.xmp and not given.xmp):
+        return False
+    images = [read_image(path), read_image(source) if pixels is None else pixels]
+    if images[0].shape != images[1].shape:
+        return False
+    return _look_alike(*map(_thumbnail, images))
+
+
+def _look_alike(gray, other):
+    contrasts = gray.std(), other.std()
+    if max(contrasts) < _LEAST_CONTRAST:
+        return bool(abs(gray.mean() - other.mean()) <= _LARGEST_DIFFERENCE)
+    product = np.mean((gray - gray.mean()) * (other - other.mean()))
+    return bool(product >= _LEAST_CORRELATION * contrasts[0] * contrasts[1])
+
+
+def _thumbnail(pixels):
+    gray = Image.fromarray(pixels).convert("L")
+    return np.asarray(gray.resize(_THUMBNAIL, Image.Resampling.BOX), np.float64)

@@ -1,0 +1,103 @@
+"""Plans a call of `compress`: which images are its inputs, and where results go."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from learned_jpeg.commands.earlier_results import earlier_results
+from learned_jpeg.commands.outputs import (
+    folder_of_result,
+    plan_outputs,
+    without_earlier_outputs,
+)
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.pictures.image_files import find_images
+
+logger = logging.getLogger(__name__)
+
+STREAM = "-"  # standard input as an input, standard output as an output
+_SHOWN = 3  # names in a line
+
+
+class Plan(NamedTuple):
+    """The images of a call.
+
+    Attributes:
+      inputs: paths, or `STREAM` alone.
+      outputs: paths of their results, or `STREAM` alone.
+      earlier: real paths of files beside the inputs that are taken for results of an
+        earlier call, and not for inputs.
+    """
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    earlier: frozenset[str] = frozenset()
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether the input or the output is a standard stream."""
+        return STREAM in (*self.inputs, *self.outputs)
+
+    def pairs(self) -> Iterator[tuple[str, str]]:
+        """Returns (input, output) of each image."""
+        return zip(self.inputs, self.outputs, strict=True)
+
+
+def plan_call(args) -> Plan:
+    """Returns the `Plan` of the flags of `compress`.
+
+    Raises:
+      UserError: there are no inputs, or no one name for their results; see
+        `find_images`, `plan_outputs`.
+    """
+    if STREAM in args.inputs:
+        return Plan([STREAM], [_output_of_stdin(args)])
+    inputs = find_images(args.inputs, recursive=args.recursive)
+    roots = ()
+    if args.recursive:
+        roots = [path for path in args.inputs if os.path.isdir(path)]
+        inputs = without_earlier_outputs(inputs, args.output, roots)
+    if args.output == STREAM:
+        if len(inputs) > 1:
+            raise UserError(
+                f"--output {STREAM}: one result for {len(inputs)} inputs; name a folder"
+            )
+        return Plan(inputs, [STREAM])
+    folder = functools.partial(folder_of_result, output=args.output, roots=roots)
+    earlier = earlier_results(inputs, folder, args.max_megapixels)
+    if earlier:
+        _say_what_is_left_out([path for path in inputs if path in earlier])
+    inputs = [path for path in inputs if path not in earlier]
+    outputs = plan_outputs(inputs, args.output, roots)
+    return Plan(inputs, outputs, frozenset(map(os.path.realpath, earlier)))
+
+
+def _output_of_stdin(args):
+    if len(args.inputs) > 1:
+        raise UserError(
+            f"{STREAM}: standard input is one image; leave out the other inputs"
+        )
+    output = args.output
+    is_file = output and output.lower().endswith((".jpg", ".jpeg"))
+    if output != STREAM and not (is_file and not os.path.isdir(output)):
+        raise UserError(
+            f"{STREAM}: name the result of standard input by -o FILE.jpg, or by -o "
+            f"{STREAM} for standard output"
+        )
+    return output
+
+
+def _say_what_is_left_out(paths):
+    shown = ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")
+    results = "result" if len(paths) == 1 else "results"
+    logger.info(
+        "left out %d %s of an earlier call (%s); to compress them as well, name a "
+        "folder by -o",
+        len(paths),
+        results,
+        shown,
+    )

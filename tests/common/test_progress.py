@@ -1,0 +1,62 @@
+"""Tests of progress.py: a line a minute in a log, a bar on a terminal."""
+
+import io
+import sys
+
+import pytest
+
+from learned_jpeg.common import progress as module
+from learned_jpeg.common.progress import progress
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that pass only where a test lets them, as a list of one."""
+    seconds = [1000.0]
+    monkeypatch.setattr(module.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def test_a_log_gets_a_line_a_minute(clock, caplog, capsys):
+    caplog.set_level("INFO")
+    with progress(10_000, "step", initial=400) as shown:
+        for number in range(600):
+            clock[0] += 0.5
+            shown.update(note=f"loss {number}")
+        shown.write("a message", file=sys.stderr)
+    assert caplog.messages == [
+        "step 520 of 10000, 2/s, 1:19:00 left, loss 119",
+        "step 640 of 10000, 2/s, 1:18:00 left, loss 239",
+        "step 760 of 10000, 2/s, 1:17:00 left, loss 359",
+        "step 880 of 10000, 2/s, 1:16:00 left, loss 479",
+        "step 1000 of 10000, 2/s, 1:15:00 left, loss 599",
+    ]
+    assert capsys.readouterr() == ("", "a message\n")
+
+
+def test_days_that_are_left_are_said(clock, caplog):
+    caplog.set_level("INFO")
+    with progress(1_000_000, "file") as shown:
+        clock[0] += 100
+        shown.update(100)
+    assert caplog.messages == ["file 100 of 1000000, 1/s, 11 days, 13:45:00 left"]
+
+
+def test_nothing_is_logged_of_what_is_over_soon(clock, caplog):
+    caplog.set_level("INFO")
+    with progress(2, "image") as shown, progress(2, "image", is_shown=False) as hidden:
+        clock[0] += 59
+        shown.update()
+        clock[0] += 3600
+        hidden.update(1)
+    assert caplog.messages == []
+
+
+def test_a_terminal_shows_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with progress(4, "step", initial=1) as shown:
+        shown.update(2, "loss 7")
+        shown.write("a line", file=sys.stdout)
+    assert "3/4" in sys.stderr.getvalue() and "loss 7" in sys.stderr.getvalue()
+    assert capsys.readouterr().out == "a line\n"
