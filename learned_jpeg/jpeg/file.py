@@ -1,4 +1,4 @@
-"""Writes and reads JPEG files: baseline or progressive, YCbCr, 8 bits.
+"""Writes and reads JPEG files: baseline or progressive, YCbCr or gray, 8 bits.
 
 The integers and tables of a model are a JPEG file, and this module turns one into the
 other. Two entropy codings:
@@ -27,10 +27,10 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS, frame
 from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.sampling import factors, plane_blocks, with_factors
-from learned_jpeg.jpeg.segments import APP1, APP14, APP15, COM, without_segments
+from learned_jpeg.jpeg.segments import SOF2
 
 if TYPE_CHECKING:
     from jpeglib.dct_jpeg import DCTJPEG
@@ -58,11 +58,7 @@ def encode(quantized: QuantizedImage, entropy_coding: str = "standard") -> bytes
 
     _check_coding(entropy_coding)
     check_size(quantized.height, quantized.width)
-    quantized = dataclasses.replace(
-        quantized,
-        planes=_checked_planes(quantized),
-        qtables=_checked_qtables(quantized.qtables),
-    )
+    quantized = checked(quantized)
     data = encode_sequential(quantized)
     return _optimized(data, quantized) if entropy_coding == "optimized" else data
 
@@ -75,6 +71,8 @@ def encode_rgb(
 ) -> bytes:
     """Writes an image as plain JPEG, with the IJG tables of a quality.
 
+    An image whose channels are equal becomes a gray file.
+
     Args:
       rgb: uint8 `[h, w, 3]`.
       quality: 1..100.
@@ -86,17 +84,35 @@ def encode_rgb(
       OSError: the temporary file of `read_coefficients` could not be written.
     """
     _check_coding(entropy_coding)
-    rgb = _checked_rgb(rgb)
-    data = _pillow_jpeg(rgb, _checked_quality(quality), sampling)
+    pixels = _gray_or_rgb(rgb)
+    data = _pillow_jpeg(pixels, _checked_quality(quality), sampling)
     if entropy_coding == "optimized":
         return _optimized(data, read_coefficients(data))
     return data
+
+
+def with_chroma(data: bytes) -> bytes:
+    """Returns a gray file of ours as one of three components, and others unchanged.
+
+    The decoded image is the same.
+
+    Raises:
+      ValueError, OSError: as `read_coefficients`.
+    """
+    header = frame.read_frame(io.BytesIO(data))
+    if header is None or len(header.components) != 1:
+        return data
+    is_progressive = header.marker == SOF2
+    coding = "optimized" if is_progressive else "standard"
+    return encode(read_coefficients(data).with_chroma(), coding)
 
 
 def encode_mozjpeg(
     rgb: np.ndarray, qtables: np.ndarray, sampling: str = "4:4:4"
 ) -> bytes:
     """Writes an image with mozjpeg's trellis quantization and the given tables.
+
+    An image whose channels are equal becomes a gray file.
 
     Args:
       rgb: uint8 `[h, w, 3]`.
@@ -112,8 +128,8 @@ def encode_mozjpeg(
     """
     from learned_jpeg.jpeg import libjpeg  # takes a third of a second
 
-    rgb = _checked_rgb(rgb)
-    return libjpeg.mozjpeg(rgb, _checked_qtables(qtables), sampling)
+    pixels = _gray_or_rgb(rgb)
+    return libjpeg.mozjpeg(pixels, _checked_qtables(qtables), sampling)
 
 
 def encode_mozjpeg_quality(
@@ -134,14 +150,14 @@ def encode_mozjpeg_quality(
     """
     from learned_jpeg.jpeg import libjpeg  # takes a third of a second
 
-    rgb = _checked_rgb(rgb)
-    return libjpeg.mozjpeg(rgb, _checked_quality(quality), sampling)
+    pixels = _gray_or_rgb(rgb)
+    return libjpeg.mozjpeg(pixels, _checked_quality(quality), sampling)
 
 
-def _pillow_jpeg(rgb: np.ndarray, quality: int, sampling: str) -> bytes:
+def _pillow_jpeg(pixels: np.ndarray, quality: int, sampling: str) -> bytes:
     factors(sampling)  # Pillow would take other ones, too.
     buffer = io.BytesIO()
-    image = Image.fromarray(rgb)
+    image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
     image.save(buffer, "JPEG", quality=quality, subsampling=sampling)
     return buffer.getvalue()
 
@@ -183,8 +199,9 @@ def open_jpeg(data: bytes) -> JpegImageFile:
     `Image.open` has a limit, which is a setting of the whole process.
 
     Raises:
-      ValueError: not a JPEG file.
+      ValueError: not a JPEG file, or one that `frame.read_frame` refuses.
     """
+    frame.read_frame(io.BytesIO(data))
     try:
         return JpegImageFile(io.BytesIO(data))
     except (OSError, SyntaxError) as error:
@@ -192,45 +209,54 @@ def open_jpeg(data: bytes) -> JpegImageFile:
 
 
 def read_coefficients(data: bytes) -> QuantizedImage:
-    """Reads the quantized coefficients and tables of a YCbCr JPEG file.
+    """Reads the quantized coefficients and tables of a YCbCr or gray JPEG file.
 
     Returns:
-      `QuantizedImage` with int16 planes and uint16 tables.
+      `QuantizedImage` with int16 planes and uint16 tables. A gray file has the same
+      table twice, and the sampling 4:4:4.
 
     Raises:
-      ValueError: not a complete JPEG file, or not three components of one of
-        `SUBSAMPLINGS` that share one chroma table.
+      ValueError: not a complete JPEG file, or neither gray nor three components of one
+        of `SUBSAMPLINGS` that share one chroma table.
       OSError: the temporary file could not be written, e.g. a full disk.
     """
     from learned_jpeg.jpeg import libjpeg  # takes a third of a second
 
-    # jpeglib keeps markers in 50 fixed slots without a check, and a long ICC profile
-    # needs more. Only the two that name the colour space matter here.
-    data = without_segments(data, {*range(APP1, APP15 + 1), COM} - {APP14})
-    return _quantized_image(libjpeg.read_dct(data))
+    return quantized_image(libjpeg.read_dct(data), data)
 
 
-def _quantized_image(jpeg: DCTJPEG) -> QuantizedImage:
-    """Returns what jpeglib has read, or raises ValueError if it does not fit."""
-    if jpeg.num_components != 3:
-        raise ValueError("not a colour JPEG file")
+def quantized_image(jpeg: DCTJPEG, data: bytes) -> QuantizedImage:
+    """Returns what `libjpeg.read_dct` has read of the bytes of a JPEG file.
+
+    Raises:
+      ValueError: as `read_coefficients`.
+    """
+    tables = [jpeg.get_component_qt(i) for i in range(jpeg.num_components)]
+    if jpeg.num_components == 1:
+        planes, sampling, tables = (jpeg.Y,), "4:4:4", 2 * tables
+    else:
+        planes, sampling = (jpeg.Y, jpeg.Cb, jpeg.Cr), _sampling(jpeg, data)
+        if not np.array_equal(tables[1], tables[2]):
+            raise ValueError("the chroma components have different tables")
+    return QuantizedImage(
+        planes=planes,
+        sampling=sampling,
+        qtables=np.stack(tables[:2]),
+        height=jpeg.height,
+        width=jpeg.width,
+    )
+
+
+def _sampling(jpeg: DCTJPEG, data: bytes) -> str:
+    """Returns the sampling of a colour file, or raises ValueError."""
+    if not frame.is_ycbcr(data):
+        raise ValueError("not a YCbCr JPEG file")
     luma, *chroma = np.asarray(jpeg.samp_factor)
     # Where these divide, the planes are those of the quotients.
     sampling = with_factors(*(luma / chroma[0]))
     if sampling is None or not np.array_equal(*chroma):
         raise ValueError(f"not a JPEG file of {', '.join(SUBSAMPLINGS)}")
-    if jpeg.jpeg_color_space.name != "JCS_YCbCr":
-        raise ValueError(f"not a YCbCr JPEG file: {jpeg.jpeg_color_space.name}")
-    luma, cb, cr = (jpeg.get_component_qt(component) for component in range(3))
-    if not np.array_equal(cb, cr):
-        raise ValueError("the chroma channels of the JPEG file have different tables")
-    return QuantizedImage(
-        planes=(jpeg.Y, jpeg.Cb, jpeg.Cr),
-        sampling=sampling,
-        qtables=np.stack([luma, cb]),
-        height=jpeg.height,
-        width=jpeg.width,
-    )
+    return sampling
 
 
 # Checks of what is to be written
@@ -263,6 +289,14 @@ def check_size(height: int, width: int, name: str = "an image") -> None:
         )
 
 
+def _gray_or_rgb(rgb: np.ndarray) -> np.ndarray:
+    """Checks pixels; returns them as `[h, w, 1]` if the channels are equal."""
+    rgb = _checked_rgb(rgb)
+    if np.array_equal(rgb[..., :2], rgb[..., 1:]):
+        return np.ascontiguousarray(rgb[..., :1])
+    return rgb
+
+
 def _checked_rgb(rgb: np.ndarray) -> np.ndarray:
     rgb = np.asarray(rgb)
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
@@ -291,14 +325,25 @@ def _checked_qtables(qtables: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(qtables, np.uint16)
 
 
-def _checked_planes(
-    quantized: QuantizedImage,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the coefficients as int16, all of which baseline JPEG can code."""
+def checked(quantized: QuantizedImage) -> QuantizedImage:
+    """Returns an image with int16 planes and uint16 tables that 8-bit JPEG can code.
+
+    Raises:
+      ValueError: as `encode`.
+    """
+    return dataclasses.replace(
+        quantized,
+        planes=_checked_planes(quantized),
+        qtables=_checked_qtables(quantized.qtables),
+    )
+
+
+def _checked_planes(quantized: QuantizedImage) -> tuple[np.ndarray, ...]:
     height, width = quantized.height, quantized.width
-    sizes = plane_blocks(height, width, quantized.sampling)
-    if len(quantized.planes) != len(sizes):
-        raise ValueError(f"planes must be those of Y, Cb, Cr: {len(sizes)} arrays")
+    count = len(quantized.planes)
+    sizes = plane_blocks(height, width, quantized.sampling)[:count]
+    if count not in (1, 3):
+        raise ValueError("planes must be those of Y, Cb and Cr, or of Y alone")
     planes = [_whole_numbers(plane, "planes") for plane in quantized.planes]
     for plane, size in zip(planes, sizes, strict=True):
         if plane.shape != (*size, 8, 8):
@@ -306,13 +351,21 @@ def _checked_planes(
                 f"a plane must be {[*size, 8, 8]} for {width}x{height} px, "
                 f"{quantized.sampling}, not {list(plane.shape)}"
             )
-        _check_range(plane)
-    y, cb, cr = (np.asarray(plane, np.int16) for plane in planes)
-    return y, cb, cr
+        check_range(plane)
+    return tuple(np.asarray(plane, np.int16) for plane in planes)
 
 
-def _check_range(plane: np.ndarray) -> None:
-    """T.81, tables F.1 and F.2: AC has at most 10 bits, a difference of two DC 11."""
+def check_range(plane: np.ndarray) -> None:
+    """Checks that 8-bit JPEG can code the coefficients of a component.
+
+    T.81, tables F.1 and F.2: AC has at most 10 bits, a difference of two DC 11.
+
+    Args:
+      plane: integers `[rows, cols, 8 (v), 8 (u)]`.
+
+    Raises:
+      ValueError: it cannot.
+    """
     if plane.min() < -1024 or plane.max() > 1023:
         raise ValueError("integers must lie in [-1024, 1023]")
     if np.count_nonzero(plane == -1024) != np.count_nonzero(plane[:, :, 0, 0] == -1024):

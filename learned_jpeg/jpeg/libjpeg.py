@@ -20,14 +20,17 @@ import jpeglib.dct_jpeg
 import numpy as np
 
 from learned_jpeg.common.leftovers import temporary_folder
+from learned_jpeg.jpeg import frame
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.segments import (
+    APPLICATION_DATA,
     SOF0,
     SOF1,
     SOF2,
     SOS,
     IncompleteError,
     segments,
+    without_segments,
 )
 
 if TYPE_CHECKING:
@@ -38,11 +41,11 @@ _TRELLIS_LIBRARY = "mozjpeg403"
 _LOCK = threading.Lock()
 
 
-def mozjpeg(rgb: np.ndarray, qtables: np.ndarray | int, sampling: str) -> bytes:
+def mozjpeg(pixels: np.ndarray, qtables: np.ndarray | int, sampling: str) -> bytes:
     """Writes a progressive JPEG file with mozjpeg's trellis quantization.
 
     Args:
-      rgb: uint8 `[h, w, 3]`, contiguous.
+      pixels: uint8 `[h, w, 3 (RGB)]` or `[h, w, 1 (gray)]`, contiguous.
       qtables: uint16 `[2, 8, 8]`, contiguous, or a quality of mozjpeg's own tables.
       sampling: one of `jpeg.SUBSAMPLINGS`.
 
@@ -50,9 +53,10 @@ def mozjpeg(rgb: np.ndarray, qtables: np.ndarray | int, sampling: str) -> bytes:
       ValueError: another sampling.
       OSError: the temporary file could not be written, e.g. a full disk.
     """
-    jpeg = jpeglib.from_spatial(rgb)
+    jpeg = jpeglib.from_spatial(pixels)
     # (v, h) of each component.
-    jpeg.samp_factor = np.array([factors(sampling), (1, 1), (1, 1)])
+    all_factors = [factors(sampling), (1, 1), (1, 1)]
+    jpeg.samp_factor = np.array(all_factors if pixels.shape[2] == 3 else [(1, 1)])
     try:
         with _library(_TRELLIS_LIBRARY) as folder:
             path = os.path.join(folder, "coded.jpg")
@@ -71,12 +75,19 @@ def mozjpeg(rgb: np.ndarray, qtables: np.ndarray | int, sampling: str) -> bytes:
 
 
 def read_dct(data: bytes) -> DCTJPEG:
-    """Reads the coefficients of a JPEG file that has at most 50 markers.
+    """Reads the coefficients of a JPEG file.
 
     Raises:
-      ValueError: libjpeg cannot read it.
+      ValueError: not a complete JPEG file, one that `frame.check` refuses, or one with
+        several quantization tables for a component.
       OSError: the temporary file could not be written, e.g. a full disk.
     """
+    # jpeglib keeps markers in 50 fixed slots without a check, and a long ICC profile
+    # needs more.
+    data = without_segments(data, APPLICATION_DATA)
+    header = frame.check(data)
+    if header is None or not frame.has_one_table_each(data, header):
+        raise ValueError("a JPEG file without one quantization table a component")
     with _library(_COEFFICIENT_LIBRARY) as folder:
         path = os.path.join(folder, "coded.jpg")
         with open(path, "wb") as file:

@@ -77,7 +77,9 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
       The bytes, from SOI to EOI.
     """
     blocks = [zigzag_blocks(plane) for plane in quantized.planes]
-    dc_scans = [_dc_scan((0,), blocks), _dc_scan((1, 2), blocks)]
+    dc_scans = [_dc_scan((0,), blocks)]
+    if len(blocks) > 1:
+        dc_scans.append(_dc_scan((1, 2), blocks))
     ac_scans = [
         _band_scan(component, own, *band)
         for component, own in enumerate(blocks)

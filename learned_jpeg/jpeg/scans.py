@@ -42,10 +42,15 @@ def headers(quantized: QuantizedImage, frame_marker: int) -> list[bytes]:
       frame_marker: `segments.SOF0` or `segments.SOF2`.
     """
     tables = np.asarray(quantized.qtables).reshape(2, 64)[:, ZIGZAG].astype(np.uint8)
+    count = len(quantized.planes)
     v, h = factors(quantized.sampling)
-    # Precision, size, count; number, factors and table of each component.
-    frame = struct.pack(">BHHB", 8, quantized.height, quantized.width, 3)
-    frame += bytes([1, 16 * h + v, 0, 2, 0x11, 1, 3, 0x11, 1])
+    # Number, factors and table of each component.
+    components = bytes([1, 16 * h + v, 0, 2, 0x11, 1, 3, 0x11, 1])
+    if count == 1:
+        tables, components = tables[:1], bytes([1, 0x11, 0])
+    # Precision, size and count come first.
+    frame = struct.pack(">BHHB", 8, quantized.height, quantized.width, count)
+    frame += components
     return [
         segment(APP0, _JFIF_HEADER),
         *(segment(DQT, bytes([i]) + table.tobytes()) for i, table in enumerate(tables)),

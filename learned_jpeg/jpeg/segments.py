@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator
+from typing import BinaryIO
 
 SOF0, SOF1, SOF2 = 0xC0, 0xC1, 0xC2  # baseline, extended sequential, progressive
+SOF55 = 0xF7  # JPEG-LS (ITU-T T.87)
 DHT, SOI, EOI, SOS, DQT = 0xC4, 0xD8, 0xD9, 0xDA, 0xDB
+DHP, EXP = 0xDE, 0xDF  # of hierarchical files
 APP0, APP1, APP2, APP13, APP14, APP15 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE, 0xEF
 COM = 0xFE
+APPLICATION_DATA = (*range(APP0, APP15 + 1), COM)  # what a decoder can do without
 
 MAX_PAYLOAD = 65533  # bytes of a segment: a 16-bit length that counts itself
 
 # In entropy-coded data a marker is FF followed by neither 00 (a stuffed byte), nor
 # a restart marker, nor another FF (fill).
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_TEM, _RST0, _RST7 = 0x01, 0xD0, 0xD7
+_ALONE = (0x00, _TEM, *range(_RST0, _RST7 + 1), SOI)  # without a length
 
 
 class IncompleteError(ValueError):
@@ -53,6 +59,42 @@ def segments(data: bytes) -> Iterator[tuple[int, int, int]]:
             match = _NEXT_MARKER.search(data, end)
             end = match.start() if match else len(data)
         position = end
+
+
+def header_segments(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Yields (marker, payload) of the segments up to the first scan.
+
+    Like libjpeg, it skips what is no marker. It ends early where the file does.
+    """
+    while byte := stream.read(1):
+        if byte != b"\xff":
+            continue
+        while byte == b"\xff":
+            byte = stream.read(1)
+        if not byte or byte[0] == EOI:
+            return
+        if byte[0] in _ALONE:
+            continue
+        length = int.from_bytes(stream.read(2), "big")
+        yield byte[0], stream.read(max(length - 2, 0))
+        if byte[0] == SOS:
+            return
+
+
+def found_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Yields what `segments` does, of a damaged file, too, as far as libjpeg reads it.
+
+    SOI and EOI are left out.
+    """
+    position = 0
+    while match := _NEXT_MARKER.search(data, position):
+        marker, position = data[match.start() + 1], match.end()
+        if marker == EOI:
+            return
+        if marker in _ALONE:
+            continue
+        position += int.from_bytes(data[position : position + 2], "big")
+        yield marker, match.start(), position
 
 
 def without_segments(data: bytes, markers: Collection[int]) -> bytes:

@@ -1,6 +1,7 @@
 """Sequential JPEG: baseline files with the Huffman tables of the standard.
 
-One scan interleaves all components (ITU-T T.81, A.2.3). The bytes are those that
+One scan interleaves all components (ITU-T T.81, A.2.3); that of a gray file has only
+luma. The bytes are those that
 libjpeg writes for the same integers.
 """
 
@@ -44,9 +45,10 @@ def encode_sequential(quantized: QuantizedImage) -> bytes:
     Returns:
       The bytes, from SOI to EOI.
     """
+    is_gray = len(quantized.planes) == 1
     definitions = [
         segment(DHT, bytes([16 * table_class + number]) + table.definition())
-        for number, pair in enumerate(STANDARD_TABLES)
+        for number, pair in enumerate(STANDARD_TABLES[: 1 if is_gray else 2])
         for table_class, table in zip((DC, AC), pair, strict=True)
     ]
     return b"".join(
@@ -54,7 +56,7 @@ def encode_sequential(quantized: QuantizedImage) -> bytes:
             bytes([0xFF, SOI]),
             *headers(quantized, SOF0),
             *definitions,
-            scan_header({0: 0, 1: 1, 2: 1}, start=0, end=63),
+            scan_header({0: 0} if is_gray else {0: 0, 1: 1, 2: 1}, start=0, end=63),
             *_scan(quantized),
             bytes([0xFF, EOI]),
         ]
@@ -63,8 +65,10 @@ def encode_sequential(quantized: QuantizedImage) -> bytes:
 
 def _scan(quantized: QuantizedImage) -> Iterator[bytes]:
     """Yields the data of the scan, by a few rows of MCUs at a time."""
-    v, h = factors(quantized.sampling)
-    rows, cols = quantized.planes[1].shape[:2]  # chroma has one block in an MCU
+    count = len(quantized.planes)
+    # An MCU has one block of chroma, and of gray.
+    v, h = factors(quantized.sampling) if count > 1 else (1, 1)
+    rows, cols = quantized.planes[-1].shape[:2]
     step = max(_BLOCKS_AT_ONCE // cols, 1)
     longest = 64 * (v * h + 2) * cols * min(step, rows)  # symbols, one a coefficient
     symbols, extra = np.empty(longest, np.uint16), np.empty(longest, np.uint16)
@@ -75,29 +79,32 @@ def _scan(quantized: QuantizedImage) -> Iterator[bytes]:
         bottom = top + step
         luma, *chroma = quantized.planes
         strips = luma[v * top : v * bottom], *(own[top:bottom] for own in chroma)
-        planes = tuple(zigzag_blocks(own).reshape(*own.shape[:2], 64) for own in strips)
-        count = _symbols(planes, v, h, before, symbols, extra)
+        planes = [zigzag_blocks(own).reshape(*own.shape[:2], 64) for own in strips]
+        planes += planes[:1] * (3 - count)  # compiled code is made for three of them
+        found = _symbols(tuple(planes), count, v, h, before, symbols, extra)
         window, waiting, size = pack(
-            symbols[:count], extra[:count], _CODES, _BITS, data, window, waiting
+            symbols[:found], extra[:found], _CODES, _BITS, data, window, waiting
         )
         yield data[:size].tobytes()
     yield last_byte(window, waiting)
 
 
 @njit
-def _symbols(planes, v, h, before, symbols, extra):
+def _symbols(planes, components, v, h, before, symbols, extra):
     """Finds the symbols of rows of MCUs; returns how many there are.
 
     Args:
       planes: Y, Cb and Cr, int16 `[rows, cols, 64]`, zigzag.
+      components: how many of them the scan has, 1 or 3.
       v, h: blocks of luma in an MCU, down and across.
       before: int64 `[3]`, the last DC of each component; is moved on.
       symbols, extra: get the symbols and the bits that follow their codes.
     """
     count = 0
-    for row in range(planes[1].shape[0]):
-        for col in range(planes[1].shape[1]):
-            for component in range(3):
+    rows, cols = planes[components - 1].shape[:2]
+    for row in range(rows):
+        for col in range(cols):
+            for component in range(components):
                 down, across = (v, h) if component == 0 else (1, 1)
                 for y in range(row * down, (row + 1) * down):
                     for x in range(col * across, (col + 1) * across):

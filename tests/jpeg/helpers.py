@@ -41,9 +41,11 @@ def smooth_picture(height, width, seed=0):
     return np.array(small.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def pillow_jpeg(rgb, **options):
+def pillow_jpeg(pixels, **options):
+    """Returns the file that Pillow writes for an array or an image."""
+    image = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", **options)
+    image.save(buffer, "JPEG", **options)
     return buffer.getvalue()
 
 

@@ -24,6 +24,7 @@ from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.jpeg.progressive import encode_progressive
+from learned_jpeg.jpeg.segments import APP14, segment
 from tests.jpeg.helpers import (
     FACTORS,
     SIZES,
@@ -467,8 +468,8 @@ def test_planes_of_another_sampling_are_refused(sampling):
 
 def test_another_number_of_planes_is_refused():
     quantized = random_quantized(0, 8, 8)
-    for planes in (quantized.planes[:1], quantized.planes * 2):
-        with pytest.raises(ValueError, match="Y, Cb, Cr"):
+    for planes in (quantized.planes[:2], quantized.planes * 2, ()):
+        with pytest.raises(ValueError, match="Y, Cb and Cr, or of Y alone"):
             jpeg_file.encode(dataclasses.replace(quantized, planes=planes))
 
 
@@ -568,20 +569,93 @@ def test_larger_factors_of_the_same_ratio_are_the_same_sampling(tmp_path):
     )
 
 
-@pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_coefficients_of_files_without_three_components_are_refused(mode):
-    buffer = io.BytesIO()
-    Image.fromarray(smooth_picture(32, 32)).convert(mode).save(buffer, "JPEG")
-    with pytest.raises(ValueError, match="colour"):
-        jpeg_file.read_coefficients(buffer.getvalue())
-    assert jpeg_file.decode(buffer.getvalue()).shape == (32, 32, 3)
+def adobe_rgb_file():
+    """Returns a file that only its Adobe segment tells to be RGB."""
+    data = pillow_jpeg(smooth_picture(32, 32), subsampling=0)
+    adobe = segment(APP14, b"Adobe\0\x64\0\0\0\0\0")
+    return data[:2] + adobe + data[20:]  # in the place of JFIF
 
 
-def test_coefficients_of_rgb_jpeg_files_are_refused():
-    buffer = io.BytesIO()
-    Image.fromarray(smooth_picture(32, 32)).save(buffer, "JPEG", keep_rgb=True)
-    with pytest.raises(ValueError, match="YCbCr"):
-        jpeg_file.read_coefficients(buffer.getvalue())
+@pytest.mark.parametrize("kind", ["CMYK", "RGB", "RGB of Adobe"])
+def test_coefficients_of_other_colour_spaces_are_refused(kind):
+    image = Image.fromarray(smooth_picture(32, 32))
+    data = {
+        "CMYK": pillow_jpeg(image.convert("CMYK")),
+        "RGB": pillow_jpeg(image, keep_rgb=True),
+        "RGB of Adobe": adobe_rgb_file(),
+    }[kind]
+    with pytest.raises(ValueError, match="not a YCbCr JPEG file"):
+        jpeg_file.read_coefficients(data)
+    assert jpeg_file.decode(data).shape == (32, 32, 3)
+
+
+# Gray
+
+
+def gray_and_colour(height, width, sampling="4:4:4"):
+    """Returns random gray, and the same image with chroma of 0."""
+    quantized = random_quantized(3, height, width, sampling)
+    zeros = [np.zeros_like(plane) for plane in quantized.planes[1:]]
+    colour = dataclasses.replace(quantized, planes=(quantized.planes[0], *zeros))
+    return dataclasses.replace(quantized, planes=quantized.planes[:1]), colour
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+@pytest.mark.parametrize("size", SIZES)
+def test_gray_reads_back_equal_and_decodes_as_with_zero_chroma(size, entropy_coding):
+    gray, colour = gray_and_colour(*size)
+    data = jpeg_file.encode(gray, entropy_coding)
+    with Image.open(io.BytesIO(data)) as image:
+        assert (image.mode, image.size) == ("L", size[::-1])
+    read = jpeg_file.read_coefficients(data)
+    (plane,) = read.planes
+    np.testing.assert_array_equal(plane, gray.planes[0])
+    np.testing.assert_array_equal(read.qtables, gray.qtables[[0, 0]])
+    in_colour = jpeg_file.encode(colour, entropy_coding)
+    assert len(data) < len(in_colour)
+    decoded = jpeg_file.decode(in_colour)
+    np.testing.assert_array_equal(jpeg_file.decode(data), decoded)
+
+
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_zero_chroma_is_dropped_and_put_back(sampling):
+    gray, colour = gray_and_colour(33, 50, sampling)
+    (plane,) = colour.without_zero_chroma().planes
+    assert plane is colour.planes[0]
+    assert_same_coefficients(gray.with_chroma(), colour)
+    for quantized in (random_quantized(3, 33, 50, sampling), colour):
+        assert quantized.with_chroma() is quantized
+    almost = [plane.copy() for plane in colour.planes]
+    almost[2][-1, -1, 7, 7] = 1
+    almost = dataclasses.replace(colour, planes=tuple(almost))
+    assert almost.without_zero_chroma() is almost
+    with pytest.raises(ValueError, match="one plane only"):
+        _ = gray.integers
+
+
+@pytest.mark.parametrize("writer", range(len(PIXEL_WRITERS)))
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0"])
+def test_gray_pixels_become_a_gray_file(writer, sampling):
+    write = functools.partial(PIXEL_WRITERS[writer], quality=50, sampling=sampling)
+    rgb = np.repeat(smooth_picture(33, 50)[..., :1], 3, axis=2)
+    data = write(rgb)
+    assert Image.open(io.BytesIO(data)).mode == "L"
+    rgb[0, 0, 2] ^= 1  # no longer gray: what it decodes to is the same elsewhere
+    in_colour = write(rgb)
+    assert Image.open(io.BytesIO(in_colour)).mode == "RGB"
+    rows = slice(16, None)
+    decoded = jpeg_file.decode(data)[rows], jpeg_file.decode(in_colour)[rows]
+    assert np.abs(np.subtract(*decoded, dtype=int)).max() <= (2 if writer == 2 else 0)
+
+
+@pytest.mark.parametrize("entropy_coding", ENTROPY_CODINGS)
+def test_a_gray_file_gets_chroma_in_the_same_coding(entropy_coding):
+    gray, colour = gray_and_colour(33, 50)
+    data = jpeg_file.encode(gray, entropy_coding)
+    again = jpeg_file.with_chroma(data)
+    same = dataclasses.replace(colour, qtables=colour.qtables[[0, 0]])
+    assert again == jpeg_file.encode(same, entropy_coding)
+    assert jpeg_file.with_chroma(again) is again
 
 
 # Full disks

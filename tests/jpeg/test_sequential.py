@@ -84,6 +84,13 @@ def test_bytes_are_those_of_pillow(quality, sampling):
         assert encode_sequential(read) == expected
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_bytes_of_gray_are_those_of_pillow(size):
+    gray = np.random.default_rng(2).integers(0, 256, size, np.uint8)
+    expected = pillow_jpeg(gray, quality=50)
+    assert encode_sequential(jpeg_file.read_coefficients(expected)) == expected
+
+
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 def test_bytes_do_not_depend_on_how_many_rows_are_written_at_once(
     sampling, monkeypatch
