@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import os
 from collections.abc import Iterable
 from typing import IO, TypeAlias
@@ -26,9 +25,8 @@ from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.metrics.metric import Metric
 from learned_jpeg.pictures import pillow_images
-from learned_jpeg.pictures.image_files import read_image
+from learned_jpeg.pictures.image_files import decode_jpeg, read_image
 from learned_jpeg.pictures.metadata import Metadata, embed
-from learned_jpeg.pictures.opening import open_image
 from learned_jpeg.search.targets import Target
 
 # A path, an opened Pillow image, or uint8 [h, w, 3] (RGB), [h, w] (gray).
@@ -175,11 +173,7 @@ def decode(file: bytes | bytearray | str | os.PathLike[str]) -> np.ndarray:
             f"a file of type {type(file).__name__}: pass the bytes of a .jpg file, or "
             "a path"
         )
-    try:
-        image = open_image(io.BytesIO(file), ["JPEG"])
-    except Exception:  # Pillow may raise nearly anything
-        raise UserError("the bytes to decode: not a .jpg file") from None
-    return _pixels_and_metadata(image)[0]
+    return decode_jpeg(file, "the bytes to decode")
 
 
 def score(

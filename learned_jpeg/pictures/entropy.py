@@ -11,6 +11,7 @@ import contextlib
 
 import simplejpeg
 
+from learned_jpeg.jpeg import frame
 from learned_jpeg.jpeg.segments import (
     APP0,
     APP14,
@@ -28,9 +29,13 @@ END = bytes([0xFF, EOI])
 def problem(data: bytes) -> str | None:
     """Returns libjpeg's complaint about the pixels of a JPEG file.
 
-    It is None if there is none, or if the file cannot be decoded at all: then Pillow
-    has its own message.
+    It is None if there is none, or if the file cannot be decoded at all: then
+    `frame.check` or Pillow has its own message.
     """
+    try:
+        frame.check(data)
+    except frame.UnsupportedError:
+        return None
     data = _without_application_data(data)
     try:
         _decode(data, strict=True)

@@ -12,6 +12,7 @@ import collections
 import contextlib
 import dataclasses
 import glob
+import io
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
+from learned_jpeg.jpeg.frame import UnsupportedError
 from learned_jpeg.pictures import MAX_MEGAPIXELS, metadata, sources
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.pixels import rgb_pixels
@@ -106,6 +108,23 @@ def read_image_and_metadata(
     return pixels, found
 
 
+def decode_jpeg(data: bytes | bytearray, name: str) -> np.ndarray:
+    """Decodes the bytes of a JPEG file as `read_image` does a file.
+
+    Args:
+      data: the bytes.
+      name: of the bytes, for messages.
+
+    Raises:
+      UserError: as `read_image`, or no JPEG file.
+    """
+    if not data.startswith(b"\xff\xd8\xff"):
+        raise UserError(f"{name}: not a .jpg file")
+    stream = contextlib.nullcontext(io.BytesIO(data))
+    with _opened(stream, name, MAX_MEGAPIXELS) as source:
+        return _pixels(source, name)[0]
+
+
 def image_size(
     path: PathLike, max_megapixels: float = MAX_MEGAPIXELS
 ) -> tuple[int, int]:
@@ -120,7 +139,8 @@ def image_size(
     Raises:
       UserError: as for `read_image`, as far as the header shows it.
     """
-    with _opened(path, max_megapixels, headers_only=True) as source:
+    file = _regular_file(path)
+    with _opened(file, path, max_megapixels, headers_only=True) as source:
         orientation, _ = metadata.upright(source.metadata())
         width, height = source.image.size
         if orientation in metadata.TURNED_BY_90 and not source.has_upright_size:
@@ -133,7 +153,8 @@ def read_metadata(path: PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Met
 
     Args, raises: as for `image_size`.
     """
-    with _opened(path, max_megapixels, headers_only=True) as source:
+    file = _regular_file(path)
+    with _opened(file, path, max_megapixels, headers_only=True) as source:
         return metadata.upright(source.metadata())[1]
 
 
@@ -141,26 +162,33 @@ def _read(
     path: PathLike, max_megapixels: float, lenient: bool
 ) -> tuple[np.ndarray, Metadata, list[str]]:
     """Returns (pixels, metadata, notes to the user on the file)."""
-    with _opened(path, max_megapixels, lenient=lenient) as source:
-        image = source.image
-        image.load()
-        orientation, found = metadata.upright(source.metadata())
-        if orientation in UPRIGHT and not source.turns_itself:
-            image = image.transpose(UPRIGHT[orientation])
-            image.format = source.image.format
-        pixels, profile, note = rgb_pixels(
-            image, path, found.icc_profile, source.gray_scale
-        )
-        found, too_large = metadata.fitting(
-            dataclasses.replace(found, icc_profile=profile)
-        )
-        notes = [*source.notes, note] if note else [*source.notes]
-        notes += [f"{name} is too large for JPEG: left out" for name in too_large]
-        return pixels, found, notes
+    file = _regular_file(path)
+    with _opened(file, path, max_megapixels, lenient=lenient) as source:
+        return _pixels(source, path)
+
+
+def _pixels(
+    source: sources.Source, path: PathLike
+) -> tuple[np.ndarray, Metadata, list[str]]:
+    """Returns what `_read` does, of an opened file."""
+    image = source.image
+    image.load()
+    orientation, found = metadata.upright(source.metadata())
+    if orientation in UPRIGHT and not source.turns_itself:
+        image = image.transpose(UPRIGHT[orientation])
+        image.format = source.image.format
+    pixels, profile, note = rgb_pixels(
+        image, path, found.icc_profile, source.gray_scale
+    )
+    found, too_large = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
+    notes = [*source.notes, note] if note else [*source.notes]
+    notes += [f"{name} is too large for JPEG: left out" for name in too_large]
+    return pixels, found, notes
 
 
 @contextlib.contextmanager
 def _opened(
+    file_context: contextlib.AbstractContextManager[BinaryIO],
     path: PathLike,
     max_megapixels: float,
     headers_only: bool = False,
@@ -169,7 +197,7 @@ def _opened(
     """Yields a `sources.Source`; any failure inside comes out as a UserError."""
     try:
         with (
-            _open_regular_file(path) as file,
+            file_context as file,
             sources.opened(
                 file,
                 path,
@@ -186,6 +214,8 @@ def _opened(
             f"{path}: not an image in a format that can be read: give a PNG, JPEG, "
             "TIFF, WebP, BMP, GIF or PPM file"
         ) from None
+    except UnsupportedError as error:
+        raise UserError(f"{path}: {error}") from None
     except Image.DecompressionBombError:
         raise UserError(
             f"{path}: a GIF image whose first frame is too large: convert it to PNG"
@@ -202,7 +232,7 @@ def _opened(
         ) from error
 
 
-def _open_regular_file(path: PathLike) -> BinaryIO:
+def _regular_file(path: PathLike) -> BinaryIO:
     """Opens a file that is not empty, or raises UserError."""
     try:
         status = os.stat(path)

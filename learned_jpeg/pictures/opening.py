@@ -12,6 +12,8 @@ from typing import BinaryIO
 
 from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
+from learned_jpeg.jpeg import frame
+
 # The only formats that are tried: Pillow knows others, of which one runs programs.
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF", "PPM")
 
@@ -38,6 +40,7 @@ def open_image(
 
     Raises:
       UnidentifiedImageError: the file is of none of the formats.
+      frame.UnsupportedError: JPEG of a kind that is not read.
       Exception: whatever Pillow raises for a damaged file.
     """
     stream.seek(0)
@@ -50,6 +53,8 @@ def open_image(
         # A plugin that lacks its library answers with a text.
         if accept is not None and accept(prefix) is not True:
             continue
+        if name == "JPEG":
+            frame.read_frame(stream)
         stream.seek(0)
         try:
             return _TiffImage(stream) if name == "TIFF" else factory(stream, "")

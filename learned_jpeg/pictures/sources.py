@@ -18,6 +18,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
+from learned_jpeg.jpeg import frame
 from learned_jpeg.pictures import entropy, metadata, png, tiff
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.opening import open_image
@@ -64,6 +65,7 @@ def opened(
 
     Raises:
       UserError: a raw file, or an image that is too large or has damaged pixels.
+      frame.UnsupportedError: JPEG of a kind that is not read.
       Exception: whatever Pillow raises.
     """
     head = file.read(32)
@@ -183,6 +185,7 @@ def _check_jpeg(
     """Refuses damaged pixels; if only the end marker is missing, adds it."""
     file.seek(0)
     data = file.read()
+    frame.check(data)
     problem = entropy.problem(data)
     if problem is None:
         return
