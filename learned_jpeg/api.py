@@ -80,7 +80,8 @@ def encode(
 
     Args:
       image: path, Pillow image, or uint8 array `[h, w, 3]` (RGB) or `[h, w]` (gray). A
-        JPEG file that is smaller than the result is returned as it is.
+        JPEG file is returned without loss, in fewer bytes, where the result would be
+        larger or gain too little.
       quality: 1..100; the file looks like JPEG of this quality. The default is 75.
       target: `Bytes`, `BitsPerPixel` or `MetricTarget` that the file comes close to.
       lmbda: bits per pixel that a distortion of 1 is worth in the search.

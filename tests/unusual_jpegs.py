@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 import learned_jpeg as lj
-from learned_jpeg.commands.originals import smaller_original
+from learned_jpeg.commands.originals import read_original
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.lossless import optimized
 from learned_jpeg.jpeg.segments import EOI, SOI, SOS, segment, segments
@@ -268,7 +268,7 @@ def read_everywhere(data, folder):
             way()
             count += 1
     assert len(optimized(data)) <= len(data)
-    smaller_original(path, len(data), strips_metadata=True)
+    read_original(path, strips_metadata=True, is_optimized=True)
     return count
 
 

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from learned_jpeg.codec.encoder import Encoder
-from learned_jpeg.commands.originals import smaller_original
+from learned_jpeg.commands.originals import Original, read_original
 from learned_jpeg.commands.records import COMPRESSED, ORIGINAL
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.pictures.image_files import Metadata, read_image_and_metadata
 from learned_jpeg.pictures.metadata import embed
+from learned_jpeg.search.targets import Target
 
 
 class EncodedFile(NamedTuple):
@@ -22,7 +23,7 @@ class EncodedFile(NamedTuple):
     Attributes:
       image: the input, uint8 RGB `[h, w, 3]`.
       data: bytes of the result.
-      status: `COMPRESSED`, or `ORIGINAL` where the input's own bytes are kept.
+      status: `COMPRESSED`, or `ORIGINAL` where the integers of a JPEG input are kept.
       setting: in words how the result was made.
     """
 
@@ -47,7 +48,8 @@ def encode_file(
       encoder: `Encoder`.
       path: of the input.
       keeps_metadata: whether the metadata of the input are part of the result.
-      keeps_smaller: whether a JPEG input that is smaller than the result is kept.
+      keeps_smaller: whether a JPEG input is kept, after the lossless pass, where the
+        result would be larger or gain too little, see `originals.Original`.
       lenient: whether a JPEG file with damaged pixels is decoded as far as possible.
       max_megapixels: size up to which an image is decoded.
 
@@ -59,15 +61,45 @@ def encode_file(
         metadata = Metadata()
     height, width = image.shape[:2]
     jpeg_file.check_size(height, width, path)
-    encoded = encoder.encode(
+    options = encoder._options
+    largest = _largest_size(options.target, height * width)
+    original = None
+    if keeps_smaller:
+        original = read_original(
+            path,
+            strips_metadata=not keeps_metadata,
+            is_optimized=options.entropy_coding == "optimized",
+        )
+    if original:
+        reason = original.reason_not_to_encode(_quality(encoder), largest)
+        if reason:
+            return _kept(image, original, reason)
+    data, setting = encoder.encode(
         image, embed=functools.partial(embed, metadata=metadata), name=path
     )
-    data, setting = encoded
-    if keeps_smaller:
-        original = smaller_original(path, len(data), not keeps_metadata)
-        if original is not None:
-            setting = (
-                f"kept the original ({len(original)} bytes; ours would be {len(data)})"
-            )
-            return EncodedFile(image, original, ORIGINAL, setting)
+    if original:
+        reason = original.reason_not_to_write(data, largest)
+        if reason:
+            return _kept(image, original, reason)
     return EncodedFile(image, data, COMPRESSED, setting)
+
+
+def _kept(image: np.ndarray, original: Original, reason: str) -> EncodedFile:
+    setting = f"kept the original ({len(original.data)} bytes; {reason})"
+    return EncodedFile(image, original.data, ORIGINAL, setting)
+
+
+def _quality(encoder: Encoder) -> int:
+    """Returns the JPEG quality that files shall look like; 0 where there is none."""
+    options = encoder._options
+    if options.target is not None or options.lmbda is not None:
+        return 0
+    return encoder._candidates[0].quality
+
+
+def _largest_size(target: Target | None, pixels: int) -> float | None:
+    """Returns the bytes that a target allows for so many pixels; None without one."""
+    units = {"bytes": 1, "bpp": pixels / 8}
+    if target is None or target.name not in units:
+        return None
+    return target.value * units[target.name]

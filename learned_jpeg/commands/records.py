@@ -17,7 +17,7 @@ from learned_jpeg.common.errors import UserError
 
 # Status of a record.
 COMPRESSED = "compressed"
-ORIGINAL = "original"  # The bytes of the input were kept.
+ORIGINAL = "original"  # A JPEG input was kept, without loss.
 SKIPPED = "skipped"  # There was a result already.
 FAILED = "failed"
 
