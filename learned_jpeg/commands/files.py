@@ -12,7 +12,7 @@ from learned_jpeg.commands.originals import Original, read_original
 from learned_jpeg.commands.records import COMPRESSED, ORIGINAL
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.pictures import MAX_MEGAPIXELS
-from learned_jpeg.pictures.image_files import Metadata, read_image_and_metadata
+from learned_jpeg.pictures.image_files import Metadata, log_notes, read_image_file
 from learned_jpeg.pictures.metadata import embed
 from learned_jpeg.search.targets import Target
 
@@ -56,24 +56,22 @@ def encode_file(
     Raises:
       UserError: the image cannot be read or encoded, or the target cannot be reached.
     """
-    image, metadata = read_image_and_metadata(path, lenient, max_megapixels)
-    if not keeps_metadata:
-        metadata = Metadata()
+    file = read_image_file(path, lenient, max_megapixels)
+    image = file.pixels
     height, width = image.shape[:2]
     jpeg_file.check_size(height, width, path)
-    options = encoder._options
-    largest = _largest_size(options.target, height * width)
+    largest = _largest_size(encoder._options.target, height * width)
     original = None
     if keeps_smaller:
+        is_optimized = encoder._options.entropy_coding == "optimized"
         original = read_original(
-            path,
-            strips_metadata=not keeps_metadata,
-            is_optimized=options.entropy_coding == "optimized",
+            path, strips_metadata=not keeps_metadata, is_optimized=is_optimized
         )
     if original:
         reason = original.reason_not_to_encode(_quality(encoder), largest)
         if reason:
             return _kept(image, original, reason)
+    metadata = file.metadata if keeps_metadata else Metadata()
     data, setting = encoder.encode(
         image, embed=functools.partial(embed, metadata=metadata), name=path
     )
@@ -81,6 +79,7 @@ def encode_file(
         reason = original.reason_not_to_write(data, largest)
         if reason:
             return _kept(image, original, reason)
+    log_notes(path, file)  # of what the original would have kept
     return EncodedFile(image, data, COMPRESSED, setting)
 
 

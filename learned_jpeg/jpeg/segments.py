@@ -84,12 +84,13 @@ def header_segments(stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
 def found_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """Yields what `segments` does, of a damaged file, too, as far as libjpeg reads it.
 
-    SOI and EOI are left out.
+    SOI is left out.
     """
     position = 0
     while match := _NEXT_MARKER.search(data, position):
         marker, position = data[match.start() + 1], match.end()
         if marker == EOI:
+            yield marker, match.start(), position
             return
         if marker in _ALONE:
             continue

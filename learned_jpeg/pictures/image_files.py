@@ -18,7 +18,7 @@ import os
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -51,6 +51,21 @@ SUFFIXES = (
 
 logger = logging.getLogger(__name__)
 
+
+class ImageFile(NamedTuple):
+    """An image file that was read.
+
+    Attributes:
+      pixels: uint8 RGB `[h, w, 3]`, turned upright.
+      metadata: `Metadata`.
+      notes: to the user, on what is lost of the file or damaged.
+    """
+
+    pixels: np.ndarray
+    metadata: Metadata
+    notes: list[str]
+
+
 _SEPARATORS = re.escape(os.sep + (os.altsep or ""))
 _TWO_STARS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
 
@@ -81,7 +96,7 @@ def read_image(path: PathLike) -> np.ndarray:
     Raises:
       UserError: the file cannot be read; the text names it and says why.
     """
-    return _read(path, MAX_MEGAPIXELS, lenient=False)[0]
+    return read_image_file(path).pixels
 
 
 def read_image_and_metadata(
@@ -102,10 +117,23 @@ def read_image_and_metadata(
     Raises:
       UserError: as `read_image`.
     """
-    pixels, found, notes = _read(path, max_megapixels, lenient)
-    for note in notes:
+    image = read_image_file(path, lenient, max_megapixels)
+    log_notes(path, image)
+    return image.pixels, image.metadata
+
+
+def read_image_file(
+    path: PathLike, lenient: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+) -> ImageFile:
+    """Reads an image as `read_image_and_metadata` does, without logging its notes."""
+    with _opened(_regular_file(path), path, max_megapixels, lenient=lenient) as source:
+        return _image_file(source, path)
+
+
+def log_notes(path: PathLike, image: ImageFile) -> None:
+    """Logs a warning for each note on an image."""
+    for note in image.notes:
         logger.warning("%s: %s", path, note)
-    return pixels, found
 
 
 def decode_jpeg(data: bytes | bytearray, name: str) -> np.ndarray:
@@ -122,7 +150,7 @@ def decode_jpeg(data: bytes | bytearray, name: str) -> np.ndarray:
         raise UserError(f"{name}: not a .jpg file")
     stream = contextlib.nullcontext(io.BytesIO(data))
     with _opened(stream, name, MAX_MEGAPIXELS) as source:
-        return _pixels(source, name)[0]
+        return _image_file(source, name).pixels
 
 
 def image_size(
@@ -158,19 +186,8 @@ def read_metadata(path: PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Met
         return metadata.upright(source.metadata())[1]
 
 
-def _read(
-    path: PathLike, max_megapixels: float, lenient: bool
-) -> tuple[np.ndarray, Metadata, list[str]]:
-    """Returns (pixels, metadata, notes to the user on the file)."""
-    file = _regular_file(path)
-    with _opened(file, path, max_megapixels, lenient=lenient) as source:
-        return _pixels(source, path)
-
-
-def _pixels(
-    source: sources.Source, path: PathLike
-) -> tuple[np.ndarray, Metadata, list[str]]:
-    """Returns what `_read` does, of an opened file."""
+def _image_file(source: sources.Source, path: PathLike) -> ImageFile:
+    """Decodes an opened file."""
     image = source.image
     image.load()
     orientation, found = metadata.upright(source.metadata())
@@ -183,7 +200,7 @@ def _pixels(
     found, too_large = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
     notes = [*source.notes, note] if note else [*source.notes]
     notes += [f"{name} is too large for JPEG: left out" for name in too_large]
-    return pixels, found, notes
+    return ImageFile(pixels, found, notes)
 
 
 @contextlib.contextmanager

@@ -1,7 +1,9 @@
 """Metadata of image files, and how a JPEG file keeps them.
 
-Blocks are copied byte for byte. Only the orientation is set to 1 (upright), since it is
-applied to the pixels.
+Blocks are copied byte for byte, except for what would be wrong in the result. The
+orientation is set to 1 (upright), since it is applied to the pixels; the sizes in EXIF
+turn with it, and its thumbnail is dropped. XMP loses what points to a video or a gain
+map behind the image.
 """
 
 from __future__ import annotations
@@ -16,14 +18,17 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from learned_jpeg.jpeg.file import with_chroma
 from learned_jpeg.jpeg.segments import (
     APP0,
     APP1,
     APP2,
     APP13,
     COM,
+    EOI,
     MAX_PAYLOAD,
     SOI,
+    found_segments,
     segment,
     segments,
 )
@@ -45,6 +50,19 @@ _MAX_DENSITY = 65535
 _ICC_STEP = MAX_PAYLOAD - len(ICC_LABEL) - 2  # bytes of a profile in a segment
 
 TURNED_BY_90 = (5, 6, 7, 8)  # orientations that swap height and width
+# Properties of motion photos and of gain maps, and the directory of what lies behind
+# the image, under any prefix (Android: Motion Photo format 1.0, Ultra HDR 1.0).
+_NAMES = rb"(?:MotionPhoto|MicroVideo)\w*"
+_XMP_POINTERS = re.compile(
+    rb"\s+[\w.-]+:%(names)s\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+    rb"|\s+hdrgm:Version\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+    rb"|<([\w.-]+:%(names)s)\b[^>]*?(?:/>|>.*?</\1\s*>)"
+    rb"|<(hdrgm:Version)\b[^>]*?(?:/>|>.*?</\2\s*>)"
+    rb"|<(G?Container:Directory)\b[^>]*?(?:/>|>.*?</\3\s*>)" % {b"names": _NAMES},
+    re.DOTALL,
+)
+_VIDEO = re.compile(rb"....ftyp", re.DOTALL)  # the first box of an MP4 file
+_FILL = b"\0\n\r "  # some cameras fill the last sector of a file
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([0-9])")
 
 
@@ -58,7 +76,8 @@ class Metadata:
       exif: the EXIF block of the file with orientation 1, or None. It begins with
         `EXIF_LABEL`, as in the APP1 segment of a JPEG file. The tags of a TIFF file are
         not copied: most of them describe the layout of that file.
-      xmp: the XMP packet with tiff:Orientation 1, or None.
+      xmp: the XMP packet with tiff:Orientation 1, or None. That of a JPEG file says
+        nothing of a video or a gain map, which the result does not have.
       segments: (marker, payload) of further segments of a JPEG file: extended XMP,
         IPTC (in APP13), comments.
       density: (unit, x, y) of a JFIF header, or None. The unit is 0 for an aspect
@@ -76,11 +95,11 @@ class Metadata:
 
 
 def of_jpeg(image: JpegImageFile) -> Metadata:
-    """Returns the metadata of a JPEG file, as they stand there."""
+    """Returns the metadata of a JPEG file, without pointers behind the image."""
     exif, xmp, others = None, None, []
     for name, payload in image.applist:
         if name == "APP1" and payload.startswith(XMP_LABEL) and xmp is None:
-            xmp = payload[len(XMP_LABEL) :]
+            xmp = _XMP_POINTERS.sub(b"", payload[len(XMP_LABEL) :])
         elif name == "APP1" and payload.startswith(EXIF_LABEL) and exif is None:
             exif = payload
         elif name == "APP1" and payload.startswith((EXIF_LABEL, _XMP_EXTENSION_LABEL)):
@@ -146,17 +165,34 @@ def of_other(image: Image.Image) -> Metadata:
     )
 
 
-def lost_images(image: JpegImageFile) -> str | None:
-    """Returns a note on the further images of a JPEG file, which are lost, or None."""
+def lost_behind(image: JpegImageFile, data: bytes) -> list[str]:
+    """Returns notes on what lies behind the image of a JPEG file, which is lost.
+
+    Args:
+      image: the opened file.
+      data: its bytes.
+    """
     labels = [payload for _, payload in image.applist]
+    notes = []
     if any(p.startswith(_GAIN_MAP_LABEL) or _GAIN_MAP_IN_XMP in p for p in labels):
-        return "its gain map (HDR) is lost, the image itself is kept"
-    if any(payload.startswith(b"MPF\0") for payload in labels):
-        return (
+        notes.append("its gain map (HDR) is lost, the image itself is kept")
+    elif any(payload.startswith(b"MPF\0") for payload in labels):
+        notes.append(
             "its further images (MPF: gain map, depth or preview) are lost, the "
             "first one is kept"
         )
-    return None
+    rest = _behind_the_end(data)
+    if _VIDEO.search(rest):
+        notes.append("its video (motion photo) is lost, the image itself is kept")
+    elif rest and not notes:
+        notes.append(f"{len(rest)} bytes behind its end are lost, the image is kept")
+    return notes
+
+
+def _behind_the_end(data: bytes) -> bytes:
+    """Returns what follows a JPEG file, without fill bytes at its end."""
+    ends = [end for marker, _, end in found_segments(data) if marker == EOI]
+    return data[ends[0] :].rstrip(_FILL) if ends else b""
 
 
 def exif_block(data: bytes | None) -> bytes | None:
@@ -206,10 +242,12 @@ def upright(metadata: Metadata) -> tuple[int, Metadata]:
         orientation_in_xmp = int(match[2])
         xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     orientation = orientation_in_xmp if orientation is None else orientation
+    orientation = orientation if 1 <= orientation <= 8 else 1
     density = metadata.density
     if density and orientation in TURNED_BY_90:
         density = (density[0], density[2], density[1])
-    orientation = orientation if 1 <= orientation <= 8 else 1
+    if exif and orientation != 1:
+        exif = _turned_exif(exif, orientation in TURNED_BY_90)
     return orientation, dataclasses.replace(
         metadata, exif=exif, xmp=xmp, density=density
     )
@@ -228,6 +266,25 @@ def _reset_exif(exif: bytes | None) -> tuple[bytes | None, int | None]:
             code = layout.order + tiff.INTEGERS[entry.kind]
             struct.pack_into(code, block, entry.position, 1)
     return EXIF_LABEL + bytes(block), found
+
+
+def _turned_exif(exif: bytes, swaps_sides: bool) -> bytes:
+    """Returns an EXIF block without its thumbnail, for an image that was turned.
+
+    Args:
+      exif: the block.
+      swaps_sides: whether the width and height in it change places.
+    """
+    block = bytearray(exif[len(EXIF_LABEL) :])
+    first = tiff.first_directory(block)
+    if first is None:
+        return exif
+    layout, offset = first
+    if swaps_sides:
+        for inner in tiff.numbers_of(block, layout, offset, tiff.EXIF_IFD):
+            tiff.swap(block, layout, inner, tiff.PIXEL_X_DIMENSION)
+    tiff.drop_thumbnail(block, layout, offset)
+    return EXIF_LABEL + bytes(block)
 
 
 # Writing
@@ -260,13 +317,16 @@ def embed(data: bytes, metadata: Metadata) -> bytes:
     """Puts metadata into a JPEG file, after SOI and the JFIF header.
 
     An EXIF block or ICC profile that is too large for JPEG (65533 bytes, 16 MB) is left
-    out, with a warning.
+    out, with a warning. A gray file becomes one of three components where there is a
+    profile, which is one of RGB.
     """
     if metadata.exif and not metadata.exif.startswith(EXIF_LABEL):
         metadata = dataclasses.replace(metadata, exif=EXIF_LABEL + metadata.exif)
     metadata, too_large = fitting(metadata)
     for name in too_large:
         logger.warning("%s is too large for JPEG: left out", name)
+    if metadata.icc_profile:
+        data = with_chroma(data)
     inserted = [(APP1, metadata.exif)] if metadata.exif else []
     if metadata.xmp:
         inserted.append((APP1, XMP_LABEL + metadata.xmp))

@@ -154,9 +154,7 @@ def _other(stack: contextlib.ExitStack, file: BinaryIO, headers_only: bool) -> S
     count = 1 if headers_only else _gif_frame_count(file)
     image = _open(stack, file)
     if isinstance(image, JpegImageFile):
-        lost = metadata.lost_images(image)
-        notes = [lost] if lost else []
-        return Source(image, lambda: metadata.of_jpeg(image), notes=notes)
+        return Source(image, lambda: metadata.of_jpeg(image))
     if isinstance(image, WebPImageFile):
         count = image.n_frames
     notes = _first_of(count, "frames")
@@ -186,6 +184,7 @@ def _check_jpeg(
     file.seek(0)
     data = file.read()
     frame.check(data)
+    source.notes += metadata.lost_behind(cast(JpegImageFile, source.image), data)
     problem = entropy.problem(data)
     if problem is None:
         return

@@ -23,12 +23,14 @@ Block = bytes | bytearray | mmap  # the bytes of a file
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT = 254, 255, 256, 257
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, PLANAR_CONFIGURATION = 258, 259, 262, 284
 MAKE, ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 271, 274, 282, 283
+EXIF_IFD, PIXEL_X_DIMENSION = 34665, 40962
 RESOLUTION_UNIT, SUB_IFDS, SAMPLE_FORMAT, XMP = 296, 330, 339, 700
 CFA_REPEAT_DIM, CFA_PATTERN, PHOTOSHOP, DNG_VERSION = 33421, 33422, 34377, 50706
 
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
 _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
 _SIZES |= {13: 4, 16: 8, 17: 8, 18: 8}
+_THUMBNAIL = 513, 514  # offset and bytes of a JPEG thumbnail
 _MAX_ENTRIES = 4096  # a directory with more is damaged
 _MAX_PAGES = 10_000
 
@@ -127,6 +129,48 @@ def _entry(block: Block, layout: Layout, position: int) -> Entry:
         if value_at + struct.calcsize(code) <= len(block):
             numbers = struct.unpack_from(code, block, value_at)
     return Entry(tag, numbers, value_at, kind)
+
+
+def numbers_of(block: Block, layout: Layout, offset: int, tag: int) -> tuple[int, ...]:
+    """Returns the whole numbers of a tag of a directory, () where there are none."""
+    entries, _ = directory(block, layout, offset)
+    return next((entry.numbers for entry in entries if entry.tag == tag), ())
+
+
+def swap(block: bytearray, layout: Layout, offset: int, tag: int) -> None:
+    """Swaps the numbers of a tag and of the next higher tag of a directory.
+
+    Nothing is done unless both are one number of 16 bits.
+    """
+    entries, _ = directory(block, layout, offset)
+    pair = [entry for entry in entries if entry.tag in (tag, tag + 1)]
+    is_complete = [entry.tag for entry in pair] == [tag, tag + 1]
+    if not is_complete or not all(
+        len(entry.numbers) == 1 and entry.numbers[0] < 1 << 16 for entry in pair
+    ):
+        return
+    for entry, other in zip(pair, reversed(pair), strict=True):
+        code = layout.order + INTEGERS[entry.kind]
+        struct.pack_into(code, block, entry.position, other.numbers[0])
+
+
+def drop_thumbnail(block: bytearray, layout: Layout, offset: int) -> None:
+    """Makes the first directory of an EXIF block the last one.
+
+    The thumbnail that the next one names is cut off, or overwritten where something
+    else follows it.
+    """
+    _, link = directory(block, layout, offset)
+    if not link or layout.is_big:
+        return
+    (count,) = struct.unpack_from(f"{layout.order}H", block, offset)
+    struct.pack_into(f"{layout.order}I", block, offset + 2 + 12 * count, 0)
+    tags = _numbers_by_tag(directory(block, layout, link)[0])
+    start, size = (tags.get(tag, (0,))[0] for tag in _THUMBNAIL)
+    end = start + size
+    if not 8 < start < end <= len(block):
+        return
+    block[start:end] = bytes(size) if end < len(block) else b""
 
 
 def is_raw(block: Block, path: PathLike) -> bool:

@@ -137,6 +137,15 @@ def test_an_original_can_be_declined(tmp_path):
     assert result.status == COMPRESSED and len(result.data) > path.stat().st_size
 
 
+def test_what_the_original_keeps_is_not_named_as_lost(tmp_path, caplog):
+    path = saved(tmp_path / "a.jpg", 75)
+    path.write_bytes(path.read_bytes() + b"\0\0\0\x18ftypmp42 a video")
+    kept = encode_file(encoder(quality=75, **ROUNDED), str(path))
+    assert kept.data == path.read_bytes() and not caplog.records
+    assert encode_file(encoder(quality=30, **ROUNDED), str(path)).status == COMPRESSED
+    assert "its video (motion photo) is lost" in caplog.text
+
+
 def test_metadata_of_the_lossless_pass(tmp_path):
     path = saved(tmp_path / "a.jpg", 20, comment=b"mine", dpi=(300, 300))
     data = path.read_bytes()

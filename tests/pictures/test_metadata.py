@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.pictures import metadata
+from learned_jpeg.pictures import metadata, tiff
 from learned_jpeg.pictures.image_files import (
     image_size,
     read_image,
@@ -384,6 +384,157 @@ def test_pictures_of_an_mpo_file_are_named_as_lost(tmp_path, caplog):
     pixels, _ = read_image_and_metadata(path)
     assert np.abs(pixels.astype(int) - RGB).mean() < 4
     assert len(caplog.records) == 1 and "further images (MPF" in caplog.text
+
+
+# What lies behind the image
+
+VIDEO = b"\0\0\0\x18ftypmp42" + bytes(range(256))
+
+
+@pytest.mark.parametrize(
+    "rest, words",
+    [
+        (VIDEO, "its video (motion photo) is lost"),
+        (b"\xff\xd8 an image \xff\xd9" + VIDEO, "its video (motion photo) is lost"),
+        (b"a trailer of 15", "15 bytes behind its end are lost"),
+    ],
+)
+def test_what_lies_behind_the_end_is_named_as_lost(tmp_path, caplog, rest, words):
+    path = written(tmp_path / "x.jpg", jpeg_with() + rest)
+    np.testing.assert_array_equal(read_image(path), np.array(Image.open(path)))
+    assert image_size(path) == (HEIGHT, WIDTH) and not caplog.records
+    read_image_and_metadata(path)
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{path}: {words}")
+
+
+def test_a_gain_map_and_a_video_are_both_named(tmp_path, caplog):
+    label = b"urn:iso:std:iso:ts:21496:-1\0" + bytes(4)
+    written(tmp_path / "x.jpg", jpeg_with((0xE2, label)) + VIDEO)
+    read_image_and_metadata(tmp_path / "x.jpg")
+    assert "gain map" in caplog.messages[0] and "its video" in caplog.messages[1]
+
+
+def test_thumbnails_of_exif_are_no_end_of_the_image(tmp_path, caplog):
+    block = exif("<", 1, before=jpeg_with() + VIDEO)
+    path = written(tmp_path / "x.jpg", jpeg_with((0xE1, block)))
+    assert (0xE1, with_orientation(block, "<", 1)) in through(path)
+    assert not caplog.records
+
+
+ITEMS = (
+    b"<Container:Directory><rdf:Seq><rdf:li><Container:Item "
+    b'Item:Mime="video/mp4" Item:Length="9"/></rdf:li></rdf:Seq></Container:Directory>'
+)
+POINTERS = [
+    b' GCamera:MotionPhoto="1"',
+    b"\n  Camera:MotionPhotoPresentationTimestampUs = '-1'",
+    b' GCamera:MicroVideoOffset="50032"',
+    b' hdrgm:Version="1.0"',
+]
+ELEMENTS = [
+    b"<GCamera:MicroVideo>1</GCamera:MicroVideo>",
+    b"<Camera:MotionPhotoVersion />",
+    b"<hdrgm:Version>1.0</hdrgm:Version>",
+    ITEMS,
+]
+
+
+def packet(attributes, elements):
+    head = b'<x:xmpmeta xmlns:GCamera="http://ns.google.com/photos/1.0/camera/">'
+    return (
+        head + b'<rdf:Description dc:title="MotionPhoto=1"%s dc:source="b">%s<dc:type/>'
+        b"</rdf:Description></x:xmpmeta>" % (attributes, elements)
+    )
+
+
+@pytest.mark.parametrize("attribute", POINTERS)
+@pytest.mark.parametrize("element", ELEMENTS)
+def test_what_points_behind_the_image_goes_with_it(tmp_path, attribute, element):
+    xmp = packet(attribute, element)
+    path = written(tmp_path / "x.jpg", jpeg_with((0xE1, XMP_LABEL + xmp)) + VIDEO)
+    assert (0xE1, XMP_LABEL + packet(b"", b"")) in through(path)
+
+
+def test_all_pointers_go_at_once():
+    xmp = XMP_LABEL + packet(b"".join(POINTERS), b"".join(ELEMENTS))
+    with Image.open(io.BytesIO(jpeg_with((0xE1, xmp)))) as image:
+        assert metadata.of_jpeg(image).xmp == packet(b"", b"")
+
+
+# Thumbnails and sizes
+
+
+def exif_with_thumbnail(order, orientation, thumbnail, behind=b""):
+    """Returns an EXIF block with the sizes of the image and a thumbnail."""
+    inner = {40962: WIDTH, 40963: HEIGHT}
+    first = {271: b"maker\0", 274: orientation, 34665: [inner]}
+    # The offset has to be known to write it.
+    for at in (0, len(tiff_file(order, first, {274: 6, 513: 0, 514: 0}))):
+        second = {274: 6, 513: at, 514: len(thumbnail)}
+        block = LABEL + tiff_file(order, first, second) + thumbnail + behind
+    return block
+
+
+def sizes_of(block):
+    exif = Image.Exif()
+    exif.load(block)
+    inner = exif.get_ifd(34665)
+    return exif[271], inner[40962], inner[40963]
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_image_has_no_thumbnail_and_its_own_sizes(
+    tmp_path, order, orientation
+):
+    thumbnail = jpeg_with()
+    block = exif_with_thumbnail(order, orientation, thumbnail)
+    path = written(tmp_path / "x.jpg", jpeg_with((0xE1, block)))
+    kept = read_image_and_metadata(path)[1].exif
+    height, width = image_size(path)
+    assert sizes_of(kept)[1:] == (width, height)
+    if orientation == 1:
+        assert kept == block
+    else:
+        assert len(kept) == len(block) - len(thumbnail)
+        assert tiff.directory(kept[6:], tiff.Layout(order, False), 8)[1] == 0
+
+
+def test_a_thumbnail_in_the_middle_is_overwritten(tmp_path):
+    thumbnail, behind = jpeg_with(), b"a maker note"
+    block = exif_with_thumbnail("<", 3, thumbnail, behind)
+    path = written(tmp_path / "x.jpg", jpeg_with((0xE1, block)))
+    kept = read_image_and_metadata(path)[1].exif
+    assert kept.endswith(bytes(len(thumbnail)) + behind) and len(kept) == len(block)
+    assert sizes_of(kept)[1:] == (WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("at, size", [(0, 9), (60_000, 9), (200, 60_000), (4, 20)])
+def test_a_thumbnail_outside_of_the_block_harms_nothing(tmp_path, at, size):
+    first = {271: b"maker\0", 274: 6}
+    block = LABEL + tiff_file("<", first, {513: at, 514: size})
+    path = written(tmp_path / "x.jpg", jpeg_with((0xE1, block)))
+    kept = read_image_and_metadata(path)[1].exif
+    expected = tiff_file("<", first | {274: 1})
+    assert len(kept) == len(block) and kept.startswith(LABEL + expected[:-4])
+
+
+# Gray files
+
+
+def test_gray_stays_gray_without_a_profile_and_not_with_one():
+    gray = np.repeat(RGB[..., :1], 3, axis=2)
+    data = optimized(gray)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for found, mode in ((Metadata(exif=LABEL), "L"), (Metadata(profile), "RGB")):
+        result = embed(data, found)
+        with Image.open(io.BytesIO(result)) as image:
+            assert (image.mode, image.info.get("icc_profile")) == (
+                mode,
+                found.icc_profile,
+            )
+        np.testing.assert_array_equal(jpeg_file.decode(result), jpeg_file.decode(data))
 
 
 # Gray profiles
