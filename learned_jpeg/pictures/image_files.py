@@ -194,11 +194,11 @@ def _image_file(source: sources.Source, path: PathLike) -> ImageFile:
     if orientation in UPRIGHT and not source.turns_itself:
         image = image.transpose(UPRIGHT[orientation])
         image.format = source.image.format
-    pixels, profile, note = rgb_pixels(
-        image, path, found.icc_profile, source.gray_scale
+    pixels, profile, converted = rgb_pixels(
+        image, path, found.icc_profile, source.gray_scale, source.to_srgb
     )
     found, too_large = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
-    notes = [*source.notes, note] if note else [*source.notes]
+    notes = [*source.notes, *converted]
     notes += [f"{name} is too large for JPEG: left out" for name in too_large]
     return ImageFile(pixels, found, notes)
 

@@ -33,6 +33,7 @@ from learned_jpeg.jpeg.segments import (
     segments,
 )
 from learned_jpeg.pictures import png, tiff
+from learned_jpeg.pictures.colour import icc_profile
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,10 @@ def of_jpeg(image: JpegImageFile) -> Metadata:
 
 
 def of_png(chunks: png.Chunks) -> Metadata:
-    """Returns the metadata of a PNG file, as they stand there."""
+    """Returns the metadata of a PNG file, as they stand there.
+
+    Colours that cICP names come as a profile.
+    """
     texts = chunks.texts()
     exif = chunks.first(b"eXIf")
     for kind in (b"exif", b"APP1"):  # written by ImageMagick
@@ -130,12 +134,19 @@ def of_png(chunks: png.Chunks) -> Metadata:
     xmp = xmp or png.raw_profile(texts.get(b"Raw profile type xmp", b""))
     iptc = png.raw_profile(texts.get(b"Raw profile type iptc", b""))
     return Metadata(
-        chunks.icc_profile(),
+        _profile_of_png(chunks),
         exif_block(exif),
         xmp or None,
         _photoshop_segments(iptc),
         _checked_density(chunks.density()),
     )
+
+
+def _profile_of_png(chunks: png.Chunks) -> bytes | None:
+    cicp = chunks.cicp()
+    if cicp is None or not cicp.is_known:
+        return chunks.icc_profile()
+    return None if cicp.is_srgb(chunks.is_gray()) else icc_profile(cicp)
 
 
 def of_tiff(image: TiffImageFile) -> Metadata:

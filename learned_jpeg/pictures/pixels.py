@@ -35,7 +35,8 @@ def rgb_pixels(
     path: PathLike,
     profile: bytes | None = None,
     gray_scale: GrayScale = FULL_GRAY,
-) -> tuple[np.ndarray, bytes | None, str | None]:
+    to_srgb: np.ndarray | None = None,
+) -> tuple[np.ndarray, bytes | None, list[str]]:
     """Converts a loaded image.
 
     Args:
@@ -43,29 +44,41 @@ def rgb_pixels(
       path: path of the file, for the error.
       profile: bytes of the ICC profile of the file, or None.
       gray_scale: what gray values of more than 8 bits mean.
+      to_srgb: uint8 `[256, 3]`, sRGB for the values of each channel; None to keep them.
 
     Returns:
-      (uint8 `[h, w, 3]`, their ICC profile or None, a note to the user about the
-      profile or None).
+      (uint8 `[h, w, 3]`, their ICC profile or None, notes to the user).
 
     Raises:
       UserError: the pixels are of a kind that has no place in 8 bits.
     """
+    image, notes = _opaque_if_blank(image)
     is_gray = image.mode in _GRAY_MODES
     space = (profile or b"")[16:20]
     if profile and is_gray and space == b"GRAY":
-        table = _srgb_of_gray(profile)
-        if table is not None:
-            return _converted(image, path, gray_scale, table), None, None
-        note = "its gray ICC profile is damaged: left out"
-        return _converted(image, path, gray_scale), None, note
-    pixels = _converted(image, path, gray_scale)
+        to_srgb = _srgb_of_gray(profile)
+        if to_srgb is None:
+            notes.append("its gray ICC profile is damaged: left out")
+        return _converted(image, path, gray_scale, to_srgb), None, notes
+    pixels = _converted(image, path, gray_scale, to_srgb)
     if not profile:
-        return pixels, None, None
+        return pixels, None, notes
     # Gray with an RGB profile is the same as equal components with that profile.
     if space == b"RGB " and (is_gray or image.mode in _RGB_MODES):
-        return pixels, profile, None
-    return pixels, None, "its ICC profile does not fit RGB pixels: left out"
+        return pixels, profile, notes
+    return pixels, None, [*notes, "its ICC profile does not fit RGB pixels: left out"]
+
+
+def _opaque_if_blank(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """Returns a BMP image without an alpha of 0 everywhere, and notes to the user.
+
+    Many programs leave the fourth byte of a pixel 0, and viewers ignore it then.
+    """
+    is_bmp = image.format == "BMP" and image.mode == "RGBA"
+    if not is_bmp or image.getchannel("A").getextrema() != (0, 0):
+        return image, []
+    opaque = image.convert("RGB")
+    return opaque, ["is transparent everywhere: taken as opaque, as viewers show it"]
 
 
 def _srgb_of_gray(profile: bytes) -> np.ndarray | None:
@@ -95,11 +108,11 @@ def _converted(
     image: Image.Image,
     path: PathLike,
     gray_scale: GrayScale,
-    table: np.ndarray | None = None,
+    to_srgb: np.ndarray | None,
 ) -> np.ndarray:
-    """Returns uint8 `[h, w, 3]`; `table` turns 8-bit gray into RGB."""
+    """Returns uint8 `[h, w, 3]`."""
     if image.mode.startswith("I"):
-        return _rgb_of_wide_gray(image, path, gray_scale, table)
+        return _rgb_of_wide_gray(image, path, gray_scale, to_srgb)
     if image.mode in ("F", "LAB"):
         kind = "floating-point" if image.mode == "F" else "Lab"
         raise UserError(
@@ -107,12 +120,18 @@ def _converted(
         )
     if image.has_transparency_data:
         rgba = np.array(image.convert("RGBA"))
-        if table is not None:
-            rgba[..., :3] = table[rgba[..., 0]]
+        _look_up(rgba[..., :3], to_srgb)
         return _over_white(rgba)
+    rgb = np.array(image.convert("RGB"))
+    _look_up(rgb, to_srgb)
+    return rgb
+
+
+def _look_up(rgb: np.ndarray, table: np.ndarray | None) -> None:
+    """Replaces the values of each channel by those of a table, `[256, 3]`."""
     if table is not None:
-        return table[np.asarray(image.convert("L"))]
-    return np.array(image.convert("RGB"))
+        for channel in range(3):
+            rgb[..., channel] = table[rgb[..., channel], channel]
 
 
 def _rgb_of_wide_gray(

@@ -12,6 +12,8 @@ import struct
 import zlib
 from typing import BinaryIO, NamedTuple
 
+from learned_jpeg.pictures.colour import Cicp
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _FOR_PIXELS = (b"tRNS",)  # in addition to the critical chunks
 _FRAMES = (b"fcTL", b"fdAT")  # frames of an animation after the first one
@@ -93,10 +95,27 @@ class Chunks:
         header = self.first(b"IHDR") or b""
         return header[8] if len(header) > 8 else 8
 
+    def is_gray(self) -> bool:
+        """Returns whether the image is gray, perhaps with alpha."""
+        header = self.first(b"IHDR") or b""
+        return len(header) > 9 and header[9] in (0, 4)
+
     def frame_count(self) -> int:
         """Returns the number of frames of an animation, else 1."""
         control = self.first(b"acTL") or b""
         return int.from_bytes(control[:4], "big") if len(control) == 8 else 1
+
+    def cicp(self) -> Cicp | None:
+        """Returns the colours that are named by numbers, or None."""
+        content = self.first(b"cICP") or b""
+        return Cicp(*content) if len(content) == 4 else None
+
+    def gamma(self) -> float | None:
+        """Returns the exponent of gAMA, None where another chunk overrides it."""
+        content = self.first(b"gAMA") or b""
+        if self.first(b"sRGB") or self.first(b"iCCP") or len(content) != 4:
+            return None
+        return int.from_bytes(content, "big") / 100_000
 
     def icc_profile(self) -> bytes | None:
         """Returns the bytes of the ICC profile, or None."""

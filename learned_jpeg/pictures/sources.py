@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import BinaryIO, cast
 
+import numpy as np
 from PIL import ImageFile, UnidentifiedImageError
 from PIL.GifImagePlugin import GifImageFile
 from PIL.JpegImagePlugin import JpegImageFile
@@ -20,6 +21,7 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
 from learned_jpeg.jpeg import frame
 from learned_jpeg.pictures import entropy, metadata, png, tiff
+from learned_jpeg.pictures.colour import srgb_of_gamma
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.opening import open_image
 from learned_jpeg.pictures.pixels import FULL_GRAY, GrayScale
@@ -35,6 +37,7 @@ class Source:
       has_upright_size: whether `image.size` is already that of the upright image.
       turns_itself: whether Pillow turns the pixels upright when it loads them.
       gray_scale: what gray values of more than 8 bits mean.
+      to_srgb: uint8 `[256, 3]`, sRGB for the values of an image; None for sRGB itself.
       notes: notes to the user on what is lost, or damaged outside of the pixels.
     """
 
@@ -43,6 +46,7 @@ class Source:
     has_upright_size: bool = False
     turns_itself: bool = False
     gray_scale: GrayScale = FULL_GRAY
+    to_srgb: np.ndarray | None = None
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -72,7 +76,7 @@ def opened(
     file.seek(0)
     with contextlib.ExitStack() as stack:
         if head.startswith(png.SIGNATURE):
-            source = _png(stack, file, headers_only)
+            source = _png(stack, file, path, headers_only)
         elif tiff.has_tiff_header(head):
             source = _tiff(stack, file, path)
         else:
@@ -112,8 +116,16 @@ def _first_of(count: int, kind: str) -> list[str]:
     return [f"only the first of {count} {kind} is taken"] if count > 1 else []
 
 
-def _png(stack: contextlib.ExitStack, file: BinaryIO, headers_only: bool) -> Source:
+def _png(
+    stack: contextlib.ExitStack, file: BinaryIO, path: PathLike, headers_only: bool
+) -> Source:
     chunks = png.Chunks(file)
+    cicp, gamma = chunks.cicp(), chunks.gamma()
+    if cicp and cicp.hdr_name:
+        raise UserError(
+            f"{path}: holds HDR colours ({cicp.hdr_name}), which JPEG does not show: "
+            "convert it to sRGB or Display P3"
+        )
     image = _open(stack, chunks.only_pixels(headers_only))
     if image.mode == "L" and isinstance(image.info.get("transparency"), int):
         # Pillow scales samples of 2 and 4 bits to 8, but not the transparent one.
@@ -122,7 +134,15 @@ def _png(stack: contextlib.ExitStack, file: BinaryIO, headers_only: bool) -> Sou
     if chunks.damaged:
         names = ", ".join(chunks.damaged)
         notes.append(f"damaged {names} in it: left out")
-    return Source(image, lambda: metadata.of_png(chunks), notes=notes)
+    if cicp and not cicp.is_known:
+        numbers = "/".join(map(str, cicp))
+        notes.append(f"its colours (cICP {numbers}) are not known: left out")
+    return Source(
+        image,
+        lambda: metadata.of_png(chunks),
+        to_srgb=None if cicp or gamma is None else srgb_of_gamma(gamma),
+        notes=notes,
+    )
 
 
 def _tiff(stack: contextlib.ExitStack, file: BinaryIO, path: PathLike) -> Source:

@@ -187,6 +187,33 @@ def test_rgba_is_blended_over_white_in_proportion(tmp_path, suffix):
     np.testing.assert_array_equal(read_image(path), expected)
 
 
+def bmp_of(rgba):
+    """Returns a BMP of 32 bits with masks for all four channels (BITMAPV4HEADER)."""
+    height, width = rgba.shape[:2]
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    header = struct.pack("<IiiHHIIiiII", 108, width, -height, 1, 32, 3, 0, 0, 0, 0, 0)
+    header = (header + masks).ljust(108, b"\0")
+    pixels = rgba[..., [2, 1, 0, 3]].tobytes()
+    size = 14 + len(header)
+    start = b"BM" + struct.pack("<IHHI", size + len(pixels), 0, 0, size)
+    return start + header + pixels
+
+
+def test_bmp_of_no_alpha_anywhere_is_opaque_with_a_warning(tmp_path, caplog):
+    rgba = np.random.default_rng(0).integers(0, 256, (6, 8, 4), np.uint8)
+    rgba[..., 3] = 0
+    path = written(tmp_path / "x.bmp", bmp_of(rgba))
+    np.testing.assert_array_equal(read_image_and_metadata(path)[0], rgba[..., :3])
+    assert caplog.messages == [
+        f"{path}: is transparent everywhere: taken as opaque, as viewers show it"
+    ]
+    rgba[3, 3, 3] = 128
+    expected = over_white(rgba[..., :3], rgba[..., 3])
+    path = written(tmp_path / "y.bmp", bmp_of(rgba))
+    np.testing.assert_array_equal(read_image_and_metadata(path)[0], expected)
+    assert len(caplog.messages) == 1
+
+
 def test_gray_with_alpha_is_blended_over_white(tmp_path):
     la = np.random.default_rng(0).integers(0, 256, (20, 30, 2), dtype=np.uint8)
     path = saved(tmp_path / "x.png", Image.fromarray(la, "LA"))
