@@ -194,7 +194,8 @@ def test_tables_are_those_of_the_checkpoint_rows_first(tmp_path):
 def test_tables_of_the_standard_model_are_those_of_the_quality():
     codec = standard_tables().codec(ROUND)
     for quality in (1, 25, 49, 50, 100):
-        data = jpeg_file.encode_rgb(np.zeros([8, 8, 3], np.uint8), quality)
+        rgb = np.full([8, 8, 3], (9, 0, 0), np.uint8)  # gray has no table of chroma
+        data = jpeg_file.encode_rgb(rgb, quality)
         expected = jpeg_file.read_coefficients(data).qtables
         np.testing.assert_array_equal(codec.qtables(quality), expected)
         np.testing.assert_array_equal(standard_tables().qtables(quality), expected)
