@@ -6,12 +6,13 @@ import numpy as np
 
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.sampling import factors, nearest_weight, plane_sizes
-from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
+from learned_jpeg.jpeg.standard import RGB_TO_YCBCR, YCBCR_TO_RGB
 from learned_jpeg.search import planes
 from learned_jpeg.search.chunks import chunks
 
 _CHUNK = 4096  # blocks
 _ROWS = 64  # rows of pixels that an error is measured in at a time
+_NEARLY = 4  # levels from white or black at which what is clipped is no error
 
 _ALL = slice(None)
 
@@ -132,8 +133,7 @@ class CodedImage:
         Args:
           rows, cols: slices of the image, for a region of it.
         """
-        luma, cb, cr = self.decoded(rows, cols)
-        return _decoded_rgb(luma, cb, cr, YCBCR_TO_RGB.astype(np.float32))
+        return planes.to_rgb(*self.decoded(rows, cols))
 
     def error_slope(self, component: int, rows: slice = _ALL) -> np.ndarray:
         """Returns half the slope of the mean squared error, times the pixels.
@@ -161,6 +161,31 @@ class CodedImage:
             slope = self.error_slope(component, rows)
             slope *= np.float32(factor)
             gradient.add(rows, slice(0, width), slope)
+
+    def clipped_excess(self, component: int) -> np.ndarray | None:
+        """Returns what decoders clip of the coded image where that is no error.
+
+        A white pixel may be coded as more than white, a black one as less. What is
+        beyond the range is free to the search, which saves most where type and line art
+        have sharp edges.
+
+        Args:
+          component: 0, 1 or 2.
+
+        Returns:
+          Coefficients of the excess, float32 `[blocks, 64]`; None if there is none.
+        """
+        height = self.image.shape[0]
+        excess = np.zeros(self.sizes[component], np.float32)
+        to_rgb = YCBCR_TO_RGB.astype(np.float32)
+        own = RGB_TO_YCBCR[component].astype(np.float32)
+        v, h = self.factors(component)
+        total = 0.0
+        for rows in chunks(height, _ROWS):
+            part = excess[rows.start // v : -(-rows.stop // v)]
+            decoded = self.decoded(rows)
+            total += _add_excess(self.image[rows], *decoded, to_rgb, own, v, h, part)
+        return planes.to_coefficients(excess) if total else None
 
     def new_gradient(self, component: int) -> Gradient:
         """Returns a `Gradient` of a component, zero so far."""
@@ -225,19 +250,6 @@ class Gradient:
 
 
 @njit
-def _decoded_rgb(luma, cb, cr, matrix):
-    height, width = luma.shape
-    out = np.empty((3, height, width), np.float32)
-    for channel in range(3):
-        row = matrix[channel]
-        for y in range(height):
-            for x in range(width):
-                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
-                out[channel, y, x] = min(max(value, np.float32(-128)), np.float32(127))
-    return out
-
-
-@njit
 def _error_slope(image, luma, cb, cr, matrix, component):
     height, width = luma.shape
     out = np.empty((height, width), np.float32)
@@ -252,3 +264,27 @@ def _error_slope(image, luma, cb, cr, matrix, component):
                 slope += row[component] * (value - image[y, x, channel])
             out[y, x] = slope / np.float32(3)
     return out
+
+
+@njit
+def _add_excess(image, luma, cb, cr, to_rgb, own, v, h, excess):
+    """Adds means over `v` times `h` px to `excess`; returns the sum of its sizes."""
+    height, width = luma.shape
+    share = np.float32(1) / np.float32(v * h)
+    high, low = np.float32(127.01), np.float32(-128.01)  # past rounding errors
+    total = 0.0
+    for y in range(height):
+        for x in range(width):
+            found = np.float32(0)
+            for channel in range(3):
+                row = to_rgb[channel]
+                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
+                level = image[y, x, channel]
+                if value > high and level >= 255 - _NEARLY:
+                    found += own[channel] * (value - np.float32(127))
+                elif value < low and level <= _NEARLY:
+                    found += own[channel] * (value + np.float32(128))
+            if found != 0:
+                excess[y // v, x // h] += share * found
+                total += abs(found)
+    return total

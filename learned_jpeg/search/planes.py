@@ -17,7 +17,13 @@ import numpy as np
 
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.sampling import blocks_of, factors, nearest_weight
-from learned_jpeg.jpeg.standard import BLOCK, RGB_TO_YCBCR, ZIGZAG, dct_matrix
+from learned_jpeg.jpeg.standard import (
+    BLOCK,
+    RGB_TO_YCBCR,
+    YCBCR_TO_RGB,
+    ZIGZAG,
+    dct_matrix,
+)
 from learned_jpeg.search.chunks import chunks
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py; also of coded_image.py
@@ -244,7 +250,29 @@ def _weighted_sum(image, weights):
     return out
 
 
-def subsample(plane: np.ndarray, sampling: str) -> np.ndarray:
+def to_rgb(luma: np.ndarray, cb: np.ndarray, cr: np.ndarray) -> np.ndarray:
+    """Converts decoded components, float32 `[h, w]`, Y minus 128, Cb and Cr.
+
+    Returns:
+      RGB minus 128, clipped to -128..127, float32 `[3, h, w]`.
+    """
+    return _to_rgb(luma, cb, cr, YCBCR_TO_RGB.astype(np.float32))
+
+
+@njit
+def _to_rgb(luma, cb, cr, matrix):
+    height, width = luma.shape
+    out = np.empty((3, height, width), np.float32)
+    for channel in range(3):
+        row = matrix[channel]
+        for y in range(height):
+            for x in range(width):
+                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
+                out[channel, y, x] = min(max(value, np.float32(-128)), np.float32(127))
+    return out
+
+
+def subsample(plane: np.ndarray, sampling: str, steps: int = _STEPS) -> np.ndarray:
     """Returns the chroma samples that the decoder's filter brings closest to a plane.
 
     They are the least squares by Landweber iteration, from the mean of each cell.
@@ -252,6 +280,7 @@ def subsample(plane: np.ndarray, sampling: str) -> np.ndarray:
     Args:
       plane: float32 `[height, width]`.
       sampling: one of `jpeg.SUBSAMPLINGS`.
+      steps: of the iteration.
 
     Returns:
       float32, the component's samples.
@@ -266,7 +295,7 @@ def subsample(plane: np.ndarray, sampling: str) -> np.ndarray:
     ones = np.ones((height, width), np.float32)  # the filter keeps what is even
     scale = np.float32(_STEP) / upsample_adjoint(ones, sampling, shape)
     del ones, padded
-    for _ in range(_STEPS):
+    for _ in range(steps):
         error = upsample(samples, sampling, height, width)
         np.subtract(plane, error, out=error)
         samples = samples + scale * upsample_adjoint(error, sampling, shape)

@@ -198,3 +198,25 @@ def test_a_picture_of_another_size_or_type_is_refused():
         ssimulacra2.score(scales, y.astype(np.int64))
     with pytest.raises(ValueError, match="uint8"):
         ssimulacra2.reference_scales(x / np.float32(255))
+
+
+def test_scores_by_tile_are_close_to_those_of_the_tiles_by_themselves():
+    rng = np.random.default_rng(2)
+    image = np.kron(rng.integers(60, 200, (18, 27, 3)), np.ones((12, 12, 1)))
+    noise = rng.normal(size=image.shape) * np.linspace(6, 20, 324)[:, np.newaxis]
+    image, decoded = (
+        np.clip(i, 0, 255).astype(np.uint8) for i in (image, image + noise)
+    )
+    scales = ssimulacra2.reference_scales(image)
+    whole, tiles = ssimulacra2.score_by_tile(
+        scales, decoded, np.array([0, 96]), np.array([0, 112, 208])
+    )
+    assert whole == ssimulacra2.score(scales, decoded)
+    assert tiles.shape == (2, 3)
+    for row, rows in enumerate((slice(0, 96), slice(96, 216))):
+        for col, cols in enumerate((slice(0, 112), slice(112, 208), slice(208, 324))):
+            own, other = (np.ascontiguousarray(i[rows, cols]) for i in (image, decoded))
+            score = ssimulacra2.score(ssimulacra2.reference_scales(own), other)
+            assert tiles[row, col] == pytest.approx(score, abs=6)
+    one = np.zeros(1, np.int64)
+    assert ssimulacra2.score_by_tile(scales, decoded, one, one)[1][0, 0] == whole

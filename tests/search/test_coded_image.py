@@ -7,7 +7,7 @@ from PIL import Image
 
 from learned_jpeg.jpeg import SUBSAMPLINGS
 from learned_jpeg.jpeg.sampling import blocks_of
-from learned_jpeg.jpeg.standard import YCBCR_TO_RGB, ZIGZAG
+from learned_jpeg.jpeg.standard import RGB_TO_YCBCR, YCBCR_TO_RGB, ZIGZAG
 from learned_jpeg.search import coded_image, planes
 from learned_jpeg.search.coded_image import CodedImage
 
@@ -150,3 +150,27 @@ def test_chunks_and_regions_are_those_of_the_whole(sampling, monkeypatch):
     wanted = whole.coefficients(1) - way.astype(np.float32)
     found = coded.moved(1, way.astype(np.float32))
     np.testing.assert_allclose(found, wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("component", [0, 1, 2])
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_what_decoders_clip_of_white_and_black_is_excess(sampling, component):
+    """Against float64, on a black, a nearly white and a white part, with noise."""
+    image = np.zeros((21, 34, 3), np.uint8)
+    image[:, 8:20], image[:, 20:] = 245, 255
+    coded = CodedImage(image, sampling)
+    assert coded.clipped_excess(component) is None
+    rng = np.random.default_rng(5)
+    for c in range(3):
+        noise = rng.normal(0, 25, coded.originals[c].shape).astype(np.float32)
+        coded.replace(c, coded.originals[c] + noise)
+    decoded = np.stack(coded.decoded(), -1).astype(float) @ YCBCR_TO_RGB.T
+    beyond = decoded - decoded.clip(-128, 127)
+    assert np.abs(beyond[:, 8:20]).max() > 5  # but there it is an error
+    beyond[:, 8:20] = 0
+    plane = beyond @ RGB_TO_YCBCR[component]
+    v, h = coded.factors(component)
+    padded = np.pad(plane, [(0, -21 % v), (0, -34 % h)])
+    means = padded.reshape(padded.shape[0] // v, v, -1, h).mean((1, 3))
+    wanted = planes.to_coefficients(means.astype(np.float32))
+    np.testing.assert_allclose(coded.clipped_excess(component), wanted, atol=0.01)

@@ -177,17 +177,50 @@ def score(scales: tuple[Scale, ...], decoded: np.ndarray) -> float:
     """
     if not scales:
         return math.nan
+    start = np.zeros(1, np.int64)
+    return score_by_tile(scales, decoded, start, start)[0]
+
+
+def score_by_tile(
+    scales: tuple[Scale, ...], decoded: np.ndarray, tops: np.ndarray, lefts: np.ndarray
+) -> tuple[float, np.ndarray]:
+    """Computes SSIMULACRA2 of a decoded image and of the errors in each of its tiles.
+
+    The score of a tile is that of the maps of the whole image there. It is close to the
+    score of the tile as an image of its own, whose blurs end at its borders.
+
+    Args:
+      scales: of the original, from `reference_scales`, at least one.
+      decoded: uint8 `[h, w, 3]`, sRGB, of the size of the original.
+      tops, lefts: int64, rising from 0: the rows and columns in which tiles begin,
+        multiples of 16 px.
+
+    Returns:
+      (score of the image, as `score`; float64 `[tops, lefts]`).
+
+    Raises:
+      ValueError: `decoded` has another size or is not uint8.
+    """
     if decoded.shape[:2] != scales[0].planes.shape[1:]:
         raise ValueError(f"not of the original's size: {list(decoded.shape)}")
-    total = 0.0
+    total, of_tiles = 0.0, np.zeros((tops.size, lefts.size))
     by_scale = zip(WEIGHTS, scales, _planes_of_scales(decoded, WEIGHTS), strict=False)
-    for weights, scale, planes in by_scale:  # small images have fewer scales
+    for number, (weights, scale, planes) in enumerate(by_scale):
+        # Small images have fewer scales.
+        rows, cols = tops >> number, lefts >> number
+        height, width = planes.shape[1:]
+        areas = np.outer(np.diff(rows, append=height), np.diff(cols, append=width))
         for i, own_weights in enumerate(weights):
             original = scale.planes[i], scale.mean[i], scale.variance[i]
-            sums = _error_sums(*original, planes[i]).sum(-1)
-            mean, mean_fourth = sums / planes[i].size
+            sums = _error_sums(*original, planes[i], rows)
+            mean, mean_fourth = sums.sum(0).sum(-1) / planes[i].size
             total += own_weights @ np.concatenate([mean, mean_fourth**0.25])
-    return _to_score(float(total))
+            norms = (
+                np.add.reduceat(sums, cols, axis=-1) / areas[:, np.newaxis, np.newaxis]
+            )
+            norms[:, 1] **= 0.25
+            of_tiles += np.einsum("tmkl,mk->tl", norms, own_weights.reshape(2, 3))
+    return _to_score(float(total)), np.vectorize(_to_score, otypes=[float])(of_tiles)
 
 
 def _to_score(total):
@@ -336,31 +369,35 @@ def store_statistics(means, squares, mean, variance):
 
 
 @njit
-def _error_sums(original, mean, variance, decoded):
-    """Sums of the maps of errors down each column: of the values, of fourth powers.
+def _error_sums(original, mean, variance, decoded, tops):
+    """Sums the maps of errors down each column: their values, their fourth powers.
 
     Args:
       original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
-      decoded: float32 `[h, w]`, the same plane of the other picture.
+      decoded: float32 `[h, w]`, the same plane of the other image.
+      tops: int64, rising from 0: the rows at which new sums begin.
 
     Returns:
-      float64 `[2, 3 (SSIM, ringing, blur), w]`.
+      float64 `[tops, 2, 3 (SSIM, ringing, blur), w]`.
     """
     height, width = original.shape
     blur = new_blur(width, 3)
     edges = np.empty((2, width), np.float32)
     maps = np.empty((3, width), np.float32)
-    sums = np.zeros((2, 3, width))
+    sums = np.zeros((tops.size, 2, 3, width))
+    tile = 0
     for y in range(-REACH, height):
         moments = _next_moments(decoded, original, y, blur)
         if y >= 0:
+            if tile + 1 < tops.size and y >= tops[tile + 1]:
+                tile += 1
             _ssim_errors(mean[y], variance[y], moments, maps[0])
             for x in range(width):
                 edges[0, x] = original[y, x] - mean[y, x]
             for x in range(width):
                 edges[1, x] = decoded[y, x] - moments[0, x]
             edge_errors(edges, maps[1:])
-            accumulate(maps, sums)
+            accumulate(maps, sums[tile])
     return sums
 
 
