@@ -20,11 +20,11 @@ from learned_jpeg.search.distortion import (
 from learned_jpeg.search.squared_error import SquaredError
 
 if TYPE_CHECKING:
+    from learned_jpeg.metrics.tiling import Direction
     from learned_jpeg.search.coded_image import CodedImage, Gradient
 
-NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 3  # see evaluation/fingerprint.py
 
-_DAMPING = (1.0, 2.0, 4.0, 6.0)  # factors on the weights, one a pass
 _FIRST_POINTS = 6.0  # replaces `loss.POINTS` near the original
 # Correlations between the errors of a block, averaged over the image, are less certain
 # than variances.
@@ -47,8 +47,13 @@ class Ssimulacra2Distortion:
 
     first_steps = FirstSteps(dc=2.0, ac=2.9, slope=0.0, chroma=1.0)
     warm_up_rounds = 2
-    passes = len(_DAMPING)
     moves_tables = True
+    damping: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0)  # factors on weights, one a pass
+
+    @property
+    def passes(self) -> int:
+        """The number of passes of the search."""
+        return len(self.damping)
 
     def __init__(self, image: np.ndarray, lmbda: float, mse_lmbda: float = 0.0):
         """Prepares what depends on the original only.
@@ -81,10 +86,9 @@ class Ssimulacra2Distortion:
         self, coded: CodedImage, component: int, number: int
     ) -> QuadraticModel:
         """Returns the model of a component near the coded image."""
-        if component != 2:  # Cr takes that of Cb.
-            self._linearise(coded, (1, 2) if component else (0,))
+        self._linearise_for(component, coded)
         weights = self._averaged_weights(coded, component)
-        damping = _DAMPING[number]
+        damping = self.damping[number]
         correlations = self._correlations(coded, component, weights)
         target = self._target(coded, component, weights, correlations, damping)
         triangle = np.linalg.cholesky(correlations)
@@ -92,6 +96,11 @@ class Ssimulacra2Distortion:
         weights *= (damping * diagonal**2).astype(np.float32)
         coupling = (triangle / diagonal[:, np.newaxis]).T.astype(np.float32)
         return QuadraticModel(target, weights, coupling)
+
+    def _linearise_for(self, component: int, coded: CodedImage) -> None:
+        """Linearises twice a pass: for both components of chroma, and for luma."""
+        if component != 2:  # Cr takes that of Cb.
+            self._linearise(coded, (1, 2) if component else (0,))
 
     def _averaged_weights(self, coded: CodedImage, component: int) -> np.ndarray:
         """Returns the geometric mean of these weights and those of the last pass."""
@@ -111,15 +120,10 @@ class Ssimulacra2Distortion:
     ) -> None:
         """Finds gradients and curvatures of components near the coded image."""
         from learned_jpeg.metrics.ssimulacra2.slopes import slopes
-        from learned_jpeg.metrics.tiling import Direction
 
         is_original = coded.is_original
+        directions = directions_of(coded, components)
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
-        directions = []
-        for component in components:
-            v, h = coded.factors(component)
-            rgb = YCBCR_TO_RGB[:, component]
-            directions.append(Direction(rgb, BLOCK * v, BLOCK * h))
         found = slopes(
             self._original,
             coded.decoded_rgb,
@@ -133,11 +137,16 @@ class Ssimulacra2Distortion:
         self._curvatures = dict(zip(components, scaled, strict=True))
 
     def _grams(self, coded: CodedImage, component: int) -> np.ndarray:
-        """Returns `_energies` of the scales that the image has."""
-        return _energies(coded.factors(component))[:, : len(self._original.sizes)]
+        """Returns the energies of a block whose weights the curvatures are.
+
+        Returns:
+          float64 `[kinds, 64, 64]`, zigzag: the energies of products of two errors.
+        """
+        own = _energies(coded.factors(component))[:, : len(self._original.sizes)]
+        return own.reshape(-1, 64, 64)
 
     def _weights(self, coded: CodedImage, component: int) -> np.ndarray:
-        own = np.einsum("msaa->msa", self._grams(coded, component)).reshape(-1, 64)
+        own = np.einsum("xaa->xa", self._grams(coded, component))
         weights = self._curvatures[component] @ own.astype(np.float32)
         if self._squared:
             weights += self._squared.weights(coded, component)
@@ -152,8 +161,7 @@ class Ssimulacra2Distortion:
             scale = 1 / np.exp(np.log(weights[chunk]).mean(1, dtype=float))
             mean += scale @ self._curvatures[component][chunk]
             scales += scale.sum()
-        own = self._grams(coded, component)
-        form = np.einsum("x,xab->ab", mean, own.reshape(-1, 64, 64))
+        form = np.einsum("x,xab->ab", mean, self._grams(coded, component))
         if self._squared:
             form += np.diag(scales * self._squared.weights(coded, component)[0])
         roots = np.sqrt(np.diag(form))
@@ -177,17 +185,31 @@ class Ssimulacra2Distortion:
         inverse = np.linalg.inv(correlations) * (self._scale / 2 / damping)
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
+        excess = None if coded.is_original else coded.clipped_excess(component)
         target = slope
         for chunk in chunks(len(slope), _CHUNK):
             roots = np.sqrt(weights[chunk])
             way = (slope[chunk] / roots) @ inverse
             way /= roots
             original = coded.originals[component][chunk]
+            if excess is not None:
+                original = original + excess[chunk]
             way = coded.coefficients(component, chunk) - way - original
             if component:
                 way *= np.float32(_CHROMA_REACH)
             target[chunk] = original + way.clip(-reach, reach)
         return target
+
+
+def directions_of(coded: CodedImage, components: tuple[int, ...]) -> list[Direction]:
+    """Returns the `Direction`s of components of a coded image."""
+    from learned_jpeg.metrics.tiling import Direction
+
+    directions = []
+    for component in components:
+        v, h = coded.factors(component)
+        directions.append(Direction(YCBCR_TO_RGB[:, component], BLOCK * v, BLOCK * h))
+    return directions
 
 
 @functools.cache

@@ -20,7 +20,7 @@ NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 # near their limits at 1e-38 and 1e28.
 LAMBDAS = (1e-12, 1e12)
 
-DEFAULT_TUNE = "ssimulacra2"  # where neither the user nor a model's loss names one
+DEFAULT_TUNE = "visual"  # where neither the user nor a model's loss names one
 
 _SUFFIXES = ("_distortion", "_error")  # of the modules that declare tunes
 

@@ -31,6 +31,7 @@ from learned_jpeg.search import passes, tunes
 from learned_jpeg.search import ssimulacra2_distortion as perceptual
 from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.squared_error import SquaredError
+from learned_jpeg.search.visual_distortion import VisualDistortion
 
 PATH = Path(__file__).with_name("golden.json")
 
@@ -161,7 +162,15 @@ def forms(folder):
 
 def perceptual_forms(folder):
     """Weights, targets and correlations of SSIMULACRA2."""
-    distortion = perceptual.Ssimulacra2Distortion(picture(), 0.05)
+    return _forms_of(perceptual.Ssimulacra2Distortion(picture(), 0.05))
+
+
+def visual_forms(folder):
+    """Weights, targets and correlations of SSIMULACRA2 with CVVDP."""
+    return _forms_of(VisualDistortion(picture(), 0.05))
+
+
+def _forms_of(distortion):
     coded = CodedImage(picture(), "4:2:0")
     numbers = [float(np.log(distortion.weights(coded, c)).mean()) for c in range(3)]
     for component in range(3):
@@ -217,7 +226,7 @@ def searched(folder):
             weights=LossWeights(lpips=lpips, ms_ssim=ms_ssim),
         )
         own = quantizers.Search(settings, tune, "4:2:0", "optimized")
-        data = own.for_image(model, picture(), 0)(None)
+        data = own.for_image(model, picture(), 0)(quantizers.SearchSetting())
         planes = jpeg_file.read_coefficients(data).planes
         numbers += [float(np.abs(plane).sum()) for plane in planes]
     return numbers
@@ -263,6 +272,7 @@ PARTS = {
     "tunes": tuned,
     "forms": forms,
     "perceptual": perceptual_forms,
+    "visual": visual_forms,
     "planes": subsampled,
     "sampling": averaged,
     "progressive": own_scans,
@@ -277,7 +287,7 @@ def versions():
             quantization="search",
             entropy_coding="optimized",
             subsampling="4:2:0",
-            tune="ssimulacra2",
+            tune="visual",
             refine_steps=1,
         )
         settings = {"script": script, **own}

@@ -48,6 +48,10 @@ PLAIN = encoding(quantization="round", entropy_coding="standard")
             {"script": "ljpeg", "quantization": "search", "tune": "ssimulacra2"},
             SEARCHED | {"perceptual"},
         ),
+        (
+            {"script": "ljpeg", "quantization": "search", "tune": "visual"},
+            SEARCHED | {"perceptual", "visual"},
+        ),
         ({"script": "ljpeg", "quantization": "search", **CHROMA}, SEARCHED),
         ({"script": "ljpeg", **CHROMA}, MODEL | {"planes", "sampling"}),
         ({"script": "ljpeg", "refine_steps": 30}, MODEL | {"refinement", "gradient"}),

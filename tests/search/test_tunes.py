@@ -18,7 +18,7 @@ from tests.paths import ROOT
 
 
 def test_tunes_are_found_in_the_order_of_help():
-    assert tunes.TUNE_NAMES == ("psnr", "ms-ssim", "mixed", "ssimulacra2")
+    assert tunes.TUNE_NAMES == ("psnr", "ms-ssim", "mixed", "ssimulacra2", "visual")
     assert all(tune.name == name for name, tune in tunes.TUNES.items())
     assert tunes.DEFAULT_TUNE in tunes.TUNES
 
@@ -70,7 +70,7 @@ def test_the_smallest_image_of_a_metric_can_be_searched_and_no_smaller(name, sid
 
 
 def test_an_image_too_small_for_the_default_is_tuned_for_psnr():
-    assert tunes.tune_for((8, 9), None) == "ssimulacra2"
+    assert tunes.tune_for((8, 9), None) == "visual"
     assert tunes.tune_for((8, 7), None) == "psnr"
     assert tunes.tune_for((1, 1), "mixed") == "mixed"  # refused by `distortion`
 

@@ -1,0 +1,104 @@
+"""SSIMULACRA2 and CVVDP together as a distortion of the search."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from learned_jpeg.metrics.ssimulacra2 import METRIC
+from learned_jpeg.search import ssimulacra2_distortion
+from learned_jpeg.search.band_energies import band_grams
+from learned_jpeg.search.distortion import Tune
+from learned_jpeg.search.ssimulacra2_distortion import (
+    Ssimulacra2Distortion,
+    directions_of,
+)
+
+if TYPE_CHECKING:
+    from learned_jpeg.search.coded_image import CodedImage
+
+NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+
+_POINTS_OF_JOD = 30.0  # points of SSIMULACRA2 that a JOD of CVVDP's loss counts
+_POINTS_OF_MSE = 0.03  # and a mean squared error of 1
+_RATE = 0.75  # factor on lambda that gives files of the size that SSIMULACRA2 alone has
+
+
+class VisualDistortion(Ssimulacra2Distortion):
+    """`lmbda * pixels` times SSIMULACRA2's points, CVVDP's JOD and the squared error.
+
+    SSIMULACRA2 by itself leaves large errors of middle frequencies, which CVVDP sees.
+    The squared error counts where errors are so large that neither is a guide.
+
+    All components are linearised once a pass; the search takes more passes for it.
+    """
+
+    damping = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+    def __init__(self, image: np.ndarray, lmbda: float):
+        """Prepares what depends on the original only.
+
+        Args:
+          image: uint8 RGB `[h, w, 3]`, sides of at least `METRIC.min_side` px.
+          lmbda: bits per pixel that a point of SSIMULACRA2 is worth, but for `_RATE`.
+        """
+        from learned_jpeg.metrics.cvvdp import slopes
+
+        lmbda *= _RATE
+        super().__init__(image, lmbda, _POINTS_OF_MSE * lmbda)
+        self._contrast = slopes.Original(image)
+        self._contrast_scale = _POINTS_OF_JOD * lmbda * image.shape[0] * image.shape[1]
+
+    def _linearise_for(self, component: int, coded: CodedImage) -> None:
+        if component == 1:  # the first one of a pass
+            self._linearise(coded, (1, 2, 0))
+
+    def _linearise(self, coded, components, wants_gradients=True):
+        from learned_jpeg.metrics.cvvdp.slopes import slopes
+
+        super()._linearise(coded, components, wants_gradients)
+        if coded.is_original:
+            return  # without errors there is no curvature
+        factor = np.float32(self._contrast_scale / self._scale)
+
+        def take(number, rows, cols, gradient):
+            self._gradients[components[number]].add(rows, cols, factor * gradient)
+
+        found = slopes(
+            self._contrast,
+            coded.decoded_rgb,
+            directions_of(coded, components),
+            take if wants_gradients else None,
+        )
+        for component, curvature in zip(components, found.curvatures, strict=True):
+            own = self._curvatures[component]
+            scaled = np.float32(self._contrast_scale) * curvature
+            self._curvatures[component] = np.concatenate([own, scaled], axis=1)
+
+    def _grams(self, coded: CodedImage, component: int) -> np.ndarray:
+        from learned_jpeg.metrics.cvvdp.slopes import BANDS
+
+        own = super()._grams(coded, component)
+        bands = self._curvatures[component].shape[1] - len(own)
+        if not bands:  # nothing is coded yet
+            return own
+        energies = band_grams(coded.factors(component), BANDS[:bands])
+        return np.concatenate([own, energies])
+
+
+TUNES = (
+    Tune(
+        name="visual",
+        help="SSIMULACRA2 and CVVDP, on which most other metrics agree",
+        metric_name=METRIC.name,
+        min_side=METRIC.min_side,
+        equal_rate=1.1,
+        distortion=lambda image, lmbda: VisualDistortion(image, lmbda),
+        lambdas=(6e-4, 2.5),
+        versions={
+            "perceptual": ssimulacra2_distortion.NUMBERS_VERSION,
+            "visual": NUMBERS_VERSION,
+        },
+    ),
+)

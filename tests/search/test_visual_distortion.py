@@ -1,0 +1,100 @@
+"""Tests of visual_distortion: its model against both metrics, files by CVVDP."""
+
+import numpy as np
+import pytest
+
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import registry
+from learned_jpeg.metrics.cvvdp import slopes as cvvdp_slopes
+from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
+from learned_jpeg.metrics.ssimulacra2.loss import POINTS, WEIGHTS
+from learned_jpeg.search import passes
+from learned_jpeg.search import ssimulacra2_distortion as perceptual
+from learned_jpeg.search import visual_distortion as visual
+from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
+from learned_jpeg.search.visual_distortion import VisualDistortion
+from tests.search.test_ssimulacra2_distortion import coded_example, example
+
+LMBDA = 0.05
+
+
+@pytest.mark.parametrize("component", [0, 1, 2])
+@pytest.mark.parametrize("sampling", ["4:4:4", "4:2:0"])
+def test_model_has_the_slope_of_both_metrics_and_the_squared_error(
+    sampling, component, monkeypatch
+):
+    monkeypatch.setattr(perceptual, "_REACH", 1e9)
+    monkeypatch.setattr(perceptual, "_CHROMA_REACH", 1.0)
+    # Far from white and black, where decoders clip.
+    image = (example(130, 150) // 2 + 60).astype(np.uint8)
+    coded = coded_example(image, sampling)
+    lost = ssimulacra2_slopes.Original(image, WEIGHTS)
+    contrast = cvvdp_slopes.Original(image)
+    distortion = VisualDistortion(image, LMBDA)
+    for earlier in {0: (1, 2), 1: (), 2: (1,)}[component]:
+        distortion.quadratic_model(coded, earlier, 1)
+    target, weights, coupling = distortion.quadratic_model(coded, component, 1)
+    here = coded.coefficients(component)
+    roots = np.sqrt(weights.astype(float))
+    errors = roots * (here - target) @ coupling.T.astype(float)
+    slope = 2 * roots * (errors @ coupling)
+
+    def loss(coefficients):
+        moved = coded_example(image, sampling)
+        moved.replace(component, coefficients.astype(np.float32))
+        points = POINTS * ssimulacra2_slopes.slopes(lost, moved.decoded_rgb, ()).value
+        points += 30 * cvvdp_slopes.slopes(contrast, moved.decoded_rgb, ()).value
+        rgb = moved.decoded_rgb().astype(float) + 128
+        points += 0.03 * np.square(rgb - np.moveaxis(image, -1, 0)).mean()
+        return 0.75 * LMBDA * points * image.shape[0] * image.shape[1]
+
+    way = np.sign(slope) * np.random.default_rng(0).random(slope.shape) / roots
+    way *= 0.2 * np.sqrt(np.median(weights)) / 4
+    difference = (loss(here + way) - loss(here - way)) / 2
+    assert difference == pytest.approx(float((slope * way).sum()), rel=0.05)
+
+
+def files(image, distortions):
+    """(bytes, CVVDP) of the files of several distortions."""
+    metric = registry.get("cvvdp")
+    reference = metric.prepare(image)
+    for distortion in distortions:
+        found = passes.search(
+            image, distortion, sampling="4:2:0", entropy_coding="optimized"
+        )
+        quantized = jpeg_file.QuantizedImage(
+            found.planes, "4:2:0", found.qtables, *image.shape[:2]
+        )
+        data = jpeg_file.encode(quantized, "optimized")
+        yield len(data), metric.compare(reference, jpeg_file.decode(data))
+
+
+def test_cvvdp_is_better_at_equal_bytes_than_by_ssimulacra2_alone():
+    image = example(160, 176)
+    ((size, jod),) = files(image, [VisualDistortion(image, 0.02)])
+    others = [Ssimulacra2Distortion(image, lmbda) for lmbda in (0.012, 0.02, 0.033)]
+    sizes, jods = zip(*files(image, others), strict=True)
+    assert sizes[0] < size < sizes[2]
+    assert jod > np.interp(size, sizes, jods) + 0.03
+
+
+@pytest.mark.parametrize("height, width", [(8, 8), (9, 31), (17, 40)])
+def test_images_of_any_size_from_8_px(height, width):
+    image = example(height, width)
+    ((size, jod),) = files(image, [VisualDistortion(image, 0.1)])
+    assert size > 100
+    assert np.isnan(jod) or jod > 8
+
+
+def test_every_component_is_linearised_once_a_pass(monkeypatch):
+    image = example(40, 48)
+    calls = []
+    linearise = visual.VisualDistortion._linearise
+
+    def counted(self, coded, components, wants_gradients=True):
+        calls.append((components, wants_gradients))
+        linearise(self, coded, components, wants_gradients)
+
+    monkeypatch.setattr(visual.VisualDistortion, "_linearise", counted)
+    list(files(image, [VisualDistortion(image, 0.05)]))
+    assert calls == [((0, 1, 2), False)] * 2 + [((1, 2, 0), True)] * 6
