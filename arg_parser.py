@@ -144,7 +144,13 @@ def parse_evaluate(argv=None):
         help="test images: files, folders or quoted globs",
     )
     how = parser.add_argument_group("how")
-    arguments.add_encoding(how, refines=True, entropy_coding="standard")
+    arguments.add_encoding(
+        how,
+        refines=True,
+        entropy_coding="standard",
+        samplings=SUBSAMPLINGS,
+        searched_sampling=SEARCH_SUBSAMPLING,
+    )
     arguments.add_device(how)
     arguments.add_precision(how)
     arguments.add_workers(how)

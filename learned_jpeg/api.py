@@ -85,10 +85,12 @@ def encode(
       quality: 1..100; the file looks like JPEG of this quality. The default is 75.
       target: `Bytes`, `BitsPerPixel` or `MetricTarget` that the file comes close to.
       lmbda: bits per pixel that a distortion of 1 is worth in the search.
-      tune: metric that the search minimises: "ssimulacra2" (the default), "psnr",
-        "ms-ssim" or "mixed"; with a model also "model", the loss of its training.
-      subsampling: of chroma, "4:4:4", "4:2:2" or "4:2:0"; None for what suits the model
-        and the quantization.
+      tune: metric that the search minimises: "visual" (the default), "ssimulacra2",
+        "psnr", "ms-ssim" or "mixed"; with a model also "model", the loss of its
+        training.
+      subsampling: of chroma, "4:4:4", "4:2:2" or "4:2:0"; "auto" for what the image
+        needs, the default of a search; None for what suits the model and the
+        quantization.
       quantization: "search", "round" or "mozjpeg"; None for "search" without a model
         and "round" with one.
       entropy_coding: "optimized", or "standard" for a sequential file with the Huffman

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from learned_jpeg.codec.models import CodecModel
-from learned_jpeg.codec.quantizers import Quantizer, Search
+from learned_jpeg.codec.quantizers import Quantizer, Search, SearchSetting
 from learned_jpeg.jpeg import transform
 from learned_jpeg.jpeg.sampling import groups
 from learned_jpeg.pictures.strips import in_strips
@@ -43,14 +43,14 @@ class Codec:
         Raises:
           UserError: the image is too small for the distortion, or too large for JPEG.
         """
-        return self.for_image(image, quality)(lmbda)
+        return self.for_image(image, quality)(SearchSetting(lmbda))
 
     def for_image(
         self, image: np.ndarray, quality: int = 0
-    ) -> Callable[[float | None], bytes]:
-        """Returns the function from lambda to the bytes of an image's file.
+    ) -> Callable[[SearchSetting], bytes]:
+        """Returns the function from a search's setting to the bytes of an image's file.
 
-        The model's network runs once, however many lambdas are tried.
+        The model's network runs once, however many settings are tried.
         """
         return self._quantizer.for_image(self.model, image, quality)
 

@@ -11,17 +11,13 @@ import numpy as np
 
 from learned_jpeg.codec.codec import Codec
 from learned_jpeg.codec.options import EncodeOptions
-from learned_jpeg.codec.quantizers import Search
+from learned_jpeg.codec.quality import encode_like_jpeg
+from learned_jpeg.codec.quantizers import Search, SearchSetting
 from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.errors import UserError
+from learned_jpeg.models.settings import FULL_CHROMA
 from learned_jpeg.search import calibration
-from learned_jpeg.search.targets import (
-    MatchJpegQuality,
-    closest_lambda,
-    closest_setting,
-)
-
-_SAMPLE_SIDE = 384  # px, a quarter of a sample
+from learned_jpeg.search.targets import closest_lambda, closest_setting
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +55,11 @@ class Candidate(NamedTuple):
 
 
 class Encoder:
-    """Encodes images by options; may be called from several threads."""
+    """Encodes images by options; may be called from several threads.
+
+    Attributes:
+      options: `EncodeOptions`.
+    """
 
     def __init__(self, options: EncodeOptions, models: Sequence[TrainedModel]):
         """Stores the options and one model, or for a target several.
@@ -67,8 +67,15 @@ class Encoder:
         Raises:
           UserError: as `TrainedModel.codec`; a quality for a model that has none.
         """
-        self._options = options
+        self.options = options
         self._candidates = _candidates(options, models)
+
+    @property
+    def quality(self) -> int:
+        """The quality of JPEG that files look like; 0 where there is none."""
+        if self.options.target is not None or self.options.lmbda is not None:
+            return 0
+        return self._candidates[0].quality
 
     def encode(
         self,
@@ -87,28 +94,22 @@ class Encoder:
         Raises:
           UserError: the target cannot be reached, or the image is too small or large.
         """
-        if self._options.target is not None:
-            goal = self._options.target.goal(image, name)
+        if self.options.target is not None:
+            goal = self.options.target.goal(image, name)
             return self._close_to(goal, image, embed)
         (candidate,) = self._candidates
-        lmbda = self._options.lmbda
-        if self._matches_quality(candidate, image):
-            sample = sample_of(image)
-            goal = MatchJpegQuality(sample, candidate.quality)
-            tried = self._closest(goal, sample, embed)
-            if sample is image:
-                return Encoded(tried.data, candidate.label)
-            lmbda = tried.setting
-        data = candidate.codec.encode(image, candidate.quality, lmbda)
+        if self._is_promise(candidate):
+            data = encode_like_jpeg(candidate.codec, image, candidate.quality)
+        else:
+            lmbda = self.options.lmbda
+            data = candidate.codec.encode(image, candidate.quality, lmbda)
         return Encoded(embed(data), candidate.label)
 
-    def _matches_quality(self, candidate, image):
+    def _is_promise(self, candidate):
         """Whether the file has to look like JPEG of the candidate's quality."""
         search = candidate.codec.search
-        is_asked = candidate.quality and self._options.lmbda is None
-        if not is_asked or search is None or search.weighs_by_steps:
-            return False
-        return MatchJpegQuality.is_defined(image)
+        is_asked = candidate.quality and self.options.lmbda is None
+        return is_asked and search is not None and not search.weighs_by_steps
 
     def _close_to(self, goal, image, embed):
         if not self._is_continuous():
@@ -137,17 +138,24 @@ class Encoder:
         """Returns the `Tried` of the lambda that comes closest to a goal."""
         encoders = {}  # of each candidate, so that a network runs once an image
 
-        def encode(lmbda):
+        def encode(lmbda, sampling):
             candidate = self._nearest(lmbda)
             if candidate not in encoders:
                 codec = candidate.codec
                 encoders[candidate] = codec.for_image(image, candidate.quality)
-            return embed(encoders[candidate](lmbda))
+            return embed(encoders[candidate](SearchSetting(lmbda, sampling)))
 
         middle = self._candidates[len(self._candidates) // 2]
         tune = middle.search.tune_for(image)
         start, slope = calibration.start(tune, goal, image.shape[:2])
-        return closest_lambda(encode, goal, start or middle.lmbda, slope)
+        start = start or middle.lmbda
+        sampling = middle.search.sampling_for(image, start)
+        try:
+            return closest_lambda(lambda x: encode(x, sampling), goal, start, slope)
+        except UserError:
+            if middle.search.fixed_sampling or sampling == FULL_CHROMA:
+                raise
+        return closest_lambda(lambda x: encode(x, FULL_CHROMA), goal, start, slope)
 
     def _nearest(self, lmbda):
         """Returns the candidate that is made for a lambda as near as possible."""
@@ -174,16 +182,3 @@ def _candidates(options, models):
 
 def _label(label, options):
     return label if options.lmbda is None else f"lambda {options.lmbda:.4g}"
-
-
-def sample_of(image: np.ndarray) -> np.ndarray:
-    """Joins four squares of a large image, by which a lambda can be found for it.
-
-    An image of less than four times as many pixels stands for itself.
-    """
-    (height, width), side = image.shape[:2], _SAMPLE_SIDE
-    if height * width < 4 * (2 * side) ** 2 or min(height, width) < 2 * side:
-        return image
-    rows, cols = ([n // 4 - side // 2, 3 * n // 4 - side // 2] for n in (height, width))
-    squares = [[image[y : y + side, x : x + side] for x in cols] for y in rows]
-    return np.concatenate([np.concatenate(row, axis=1) for row in squares])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.search.subsampling import AUTO
 from learned_jpeg.search.targets import Target
 from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
 
@@ -30,7 +31,8 @@ class EncodeOptions:
       tune: metric that the search minimises, one of `TUNE_NAMES`; `OWN_LOSS` for the
         loss that the model was trained for; None for `tunes.DEFAULT_TUNE`, or for
         the squared error of images that are too small for it.
-      subsampling: of chroma, one of `SUBSAMPLINGS`; None for what suits the model.
+      subsampling: of chroma, one of `SUBSAMPLINGS`; "auto" to let a search choose by
+        the image; None for what suits the model.
       entropy_coding: one of `ENTROPY_CODINGS`.
       refine_steps: number of gradient steps on the coefficients of each image.
 
@@ -52,7 +54,7 @@ class EncodeOptions:
         """Checks the values."""
         _check_word("quantization", self.quantization, QUANTIZATIONS)
         _check_word("entropy_coding", self.entropy_coding, ENTROPY_CODINGS)
-        _check_word("subsampling", self.subsampling, (None, *SUBSAMPLINGS))
+        _check_word("subsampling", self.subsampling, (None, AUTO, *SUBSAMPLINGS))
         _check_word("tune", self.tune, (None, OWN_LOSS, *TUNE_NAMES))
         self._check_rate()
         self._check_quantization()
@@ -85,6 +87,11 @@ class EncodeOptions:
             )
         if self.lmbda is not None and not searches:
             raise UserError("lambda has no effect without a search; leave it out")
+        if self.subsampling == AUTO and not searches:
+            raise UserError(
+                f"subsampling {AUTO}: only a search chooses it; name one of "
+                f"{', '.join(SUBSAMPLINGS)}"
+            )
         if self.tune not in (OWN_LOSS, None) and not searches:
             raise UserError(f"tune {self.tune} has no effect without a search")
         self._check_refinement()

@@ -6,6 +6,7 @@ and `Search` chooses integers and tables by rate-distortion optimisation.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Protocol
 
@@ -19,8 +20,9 @@ from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.jpeg.sampling import groups, planes_of
 from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.pictures.strips import in_strips
-from learned_jpeg.search import tunes
+from learned_jpeg.search import calibration, tunes
 from learned_jpeg.search.fixed_step_error import FixedStepError
+from learned_jpeg.search.subsampling import AUTO, choose_subsampling
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
@@ -35,8 +37,8 @@ class Quantizer(Protocol):
 
     def for_image(
         self, model: CodecModel, image: np.ndarray, quality: int
-    ) -> Callable[[float | None], bytes]:
-        """Prepares what does not depend on lambda.
+    ) -> Callable[[SearchSetting], bytes]:
+        """Prepares what does not depend on the setting of a search.
 
         Args:
           model: `CodecModel`.
@@ -44,10 +46,26 @@ class Quantizer(Protocol):
           quality: 1..100 for models that take one, else 0.
 
         Returns:
-          Function from lambda, or None for the usual one, to the bytes of a .jpg file
-          without metadata. Only a search looks at lambda.
+          Function from a `SearchSetting` to the bytes of a .jpg file without metadata.
+          Only a search looks at the setting.
         """
         ...
+
+
+@dataclasses.dataclass(frozen=True)
+class SearchSetting:
+    """What a search is told for one file.
+
+    Attributes:
+      lmbda: weight of the distortion against bits; None for the usual one.
+      sampling: one of `jpeg.SUBSAMPLINGS`; None for that of the options, where
+        `subsampling.AUTO` chooses by the image and lambda.
+      block_gains: factors on the weights of blocks, see `passes.search`.
+    """
+
+    lmbda: float | None = None
+    sampling: str | None = None
+    block_gains: np.ndarray | None = None
 
 
 class Rounding:
@@ -67,8 +85,8 @@ class Rounding:
     def for_image(self, model, image, quality):
         """Encodes an image, see `Quantizer.for_image`."""
         quantized = self.quantize(model, image, quality)
-        data = jpeg_file.encode(quantized, self._entropy_coding)
-        return lambda lmbda: data
+        data = _file(quantized, self._entropy_coding)
+        return lambda setting: data
 
     def quantize(self, model, image, quality=0) -> QuantizedImage:
         """Rounds the coefficients of an image, see `Quantizer.for_image`."""
@@ -102,7 +120,7 @@ class MozjpegTrellis:
         edited = edited_image(model, image, quality)
         qtables = model.qtables(quality)
         data = jpeg_file.encode_mozjpeg(edited, qtables, model.sampling)
-        return lambda lmbda: data
+        return lambda setting: data
 
 
 class Search:
@@ -131,7 +149,8 @@ class Search:
         Args:
           settings: of the model.
           tune: as in `EncodeOptions`.
-          sampling: of the files, one of `learned_jpeg.jpeg.SUBSAMPLINGS`.
+          sampling: of the files, one of `learned_jpeg.jpeg.SUBSAMPLINGS`, or
+            `subsampling.AUTO`.
           entropy_coding: whose bits are counted, one of
             `learned_jpeg.jpeg.ENTROPY_CODINGS`.
         """
@@ -179,6 +198,18 @@ class Search:
             lmbda = self._own_lambda * worth
         return lmbda * tunes.TUNES[self._tune or tunes.DEFAULT_TUNE].equal_rate
 
+    @property
+    def fixed_sampling(self) -> str | None:
+        """The subsampling of all files; None where each image has what suits it."""
+        return None if self._sampling == AUTO else self._sampling
+
+    def sampling_for(self, image: np.ndarray, lmbda: float) -> str:
+        """Returns the subsampling of an image's file at a lambda."""
+        if self.fixed_sampling:
+            return self.fixed_sampling
+        score = calibration.score(self.tune_for(image), lmbda)
+        return choose_subsampling(image, score)
+
     def for_image(self, model, image, quality):
         """Prepares the search of an image, see `Quantizer.for_image`.
 
@@ -191,21 +222,24 @@ class Search:
         edited = edited_image(model, image, quality)
         qtables = model.qtables(quality)
 
-        def encode(lmbda):
+        def encode(setting):
+            lmbda = setting.lmbda
             if lmbda is None:
                 lmbda = self.usual_lambda(qtables)
+            sampling = setting.sampling or self.sampling_for(edited, lmbda)
             distortion = self._distortion(edited, qtables, lmbda)
             # Tables that were not made for a rate are no good start.
             is_start = self._settings.weighs_bits or not distortion.moves_tables
             found = search(
                 edited,
                 distortion,
-                sampling=self._sampling,
+                sampling=sampling,
                 entropy_coding=self._entropy_coding,
                 qtables=qtables if is_start else None,
+                block_gains=setting.block_gains,
             )
-            quantized = _quantized(found.planes, found.qtables, self._sampling, edited)
-            return jpeg_file.encode(quantized, self._entropy_coding)
+            quantized = _quantized(found.planes, found.qtables, sampling, edited)
+            return _file(quantized, self._entropy_coding)
 
         return encode
 
@@ -246,3 +280,8 @@ def _quantized(planes, qtables, sampling, image):
         height=height,
         width=width,
     )
+
+
+def _file(quantized: QuantizedImage, entropy_coding: str) -> bytes:
+    """Writes the file, with luma only where there is no colour."""
+    return jpeg_file.encode(quantized.without_zero_chroma(), entropy_coding)

@@ -19,7 +19,8 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.standard import ijg_qtables
 from learned_jpeg.models import folders
 from learned_jpeg.models.contract import MODELS, load_model_class
-from learned_jpeg.models.settings import ModelSettings
+from learned_jpeg.models.settings import FULL_CHROMA, ModelSettings
+from learned_jpeg.search.subsampling import AUTO
 from learned_jpeg.search.tunes import LAMBDAS
 
 _BITS_LIMIT = 64  # The bits of larger integers go on linearly.
@@ -184,7 +185,9 @@ class TrainedModel:
     def _sampling(self, options):
         if options.subsampling:
             return options.subsampling
-        return self.settings.file_subsampling(options.quantization == "search")
+        if options.quantization == "search":
+            return self.settings.searched_subsampling or AUTO
+        return self.settings.file_subsampling(is_searched=False)
 
     def _quantizer(self, options, sampling):
         if options.quantization == "mozjpeg":
@@ -243,7 +246,9 @@ class TrainedModel:
 
     def _model(self, options, sampling):
         if self._is_tables and not options.refine_steps:
-            return TablesModel(self._tables(), sampling)
+            # A search that chooses the sampling asks for no coefficients.
+            own = FULL_CHROMA if sampling == AUTO else sampling
+            return TablesModel(self._tables(), own)
         settings = self.settings
         # A search takes the edited image, and subsamples that itself.
         if options.quantization != "search":

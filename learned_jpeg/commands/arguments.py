@@ -9,12 +9,14 @@ import argparse
 import math
 import os
 import re
+from collections.abc import Sequence
 
 from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.codec.options import DEFAULT_QUALITY, OWN_LOSS, EncodeOptions
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
+from learned_jpeg.search.subsampling import AUTO
 from learned_jpeg.search.targets import KINDS, Target, number_between
 from learned_jpeg.search.tunes import DEFAULT_TUNE, LAMBDAS, TUNES
 
@@ -162,7 +164,7 @@ def _add_files(parser):
         "--keep_smaller",
         action=argparse.BooleanOptionalAction,
         default=True,
-        help="keep the bytes of a JPEG input where the result would be larger",
+        help="keep a JPEG input without loss where a lossy pass would gain too little",
     )
     files.add_argument(
         "--json",
@@ -226,13 +228,22 @@ def _target_flags():
     return flags
 
 
-def add_encoding(group, *, refines: bool, entropy_coding: str | None = None) -> None:
+def add_encoding(
+    group,
+    *,
+    refines: bool,
+    entropy_coding: str | None = None,
+    samplings: Sequence[str] = (AUTO, *SUBSAMPLINGS),
+    searched_sampling: str = AUTO,
+) -> None:
     """Adds how coefficients are quantized and coded.
 
     Args:
       group: where to.
       refines: whether refinement steps can be asked for.
       entropy_coding: the default to show; None for `optimized`, filled in later.
+      samplings: what `--subsampling` may be.
+      searched_sampling: the default of a search, to show.
     """
     group.add_argument(
         "--quantization",
@@ -259,9 +270,9 @@ def add_encoding(group, *, refines: bool, entropy_coding: str | None = None) -> 
     )
     group.add_argument(
         "--subsampling",
-        choices=SUBSAMPLINGS,
+        choices=samplings,
         help="of chroma (default: that of the model's training, 4:4:4 without one; "
-        "4:2:0 for a search, unless the model was trained with one)",
+        f"{searched_sampling} for a search that was not part of the training)",
     )
     if refines:
         group.add_argument(
@@ -310,6 +321,11 @@ def check_encoding(parser, args) -> None:
     searches = args.quantization == "search"
     if args.tune not in (OWN_LOSS, None) and not searches:
         parser.error(f"--tune {args.tune} has no effect without --quantization search")
+    if args.subsampling == AUTO and not searches:
+        parser.error(
+            f"--subsampling {AUTO}: only a search chooses it; name one of "
+            f"{', '.join(SUBSAMPLINGS)}"
+        )
     if not args.refine_steps:
         return
     if searches:

@@ -60,15 +60,15 @@ def encode_file(
     image = file.pixels
     height, width = image.shape[:2]
     jpeg_file.check_size(height, width, path)
-    largest = _largest_size(encoder._options.target, height * width)
+    largest = _largest_size(encoder.options.target, height * width)
     original = None
     if keeps_smaller:
-        is_optimized = encoder._options.entropy_coding == "optimized"
+        is_optimized = encoder.options.entropy_coding == "optimized"
         original = read_original(
             path, strips_metadata=not keeps_metadata, is_optimized=is_optimized
         )
     if original:
-        reason = original.reason_not_to_encode(_quality(encoder), largest)
+        reason = original.reason_not_to_encode(encoder.quality, largest)
         if reason:
             return _kept(image, original, reason)
     metadata = file.metadata if keeps_metadata else Metadata()
@@ -86,14 +86,6 @@ def encode_file(
 def _kept(image: np.ndarray, original: Original, reason: str) -> EncodedFile:
     setting = f"kept the original ({len(original.data)} bytes; {reason})"
     return EncodedFile(image, original.data, ORIGINAL, setting)
-
-
-def _quality(encoder: Encoder) -> int:
-    """Returns the JPEG quality that files shall look like; 0 where there is none."""
-    options = encoder._options
-    if options.target is not None or options.lmbda is not None:
-        return 0
-    return encoder._candidates[0].quality
 
 
 def _largest_size(target: Target | None, pixels: int) -> float | None:

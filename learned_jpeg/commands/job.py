@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import shutil
 import sys
@@ -20,6 +21,7 @@ from learned_jpeg.common.atomic_files import is_free, permissions_of, write_atom
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.terminal import write_to_stdout
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.frame import read_frame
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import image_size, read_image
@@ -51,20 +53,18 @@ class Job:
         """Compresses a file, unless its result is there and is not to be replaced."""
         start = time.perf_counter()
         self._guard.check(output)
-        status, setting, bpp, measured = SKIPPED, None, None, {}
+        fields, measured = {"status": SKIPPED}, {}
         if not self._is_there(output):
             height, width = image_size(path, self._args.max_megapixels)
             with self._budget.taken(_BYTES_PER_PIXEL * height * width):
-                status, setting, bpp, measured = self._compress(path, output)
+                fields, measured = self._compress(path, output)
         record = Record(
             path=path,
-            status=status,
             output=output,
             bytes_in=size_of(path),
             bytes_out=os.path.getsize(output),
-            bpp=bpp,
-            setting=setting,
             seconds=time.perf_counter() - start,
+            **fields,
         )
         return Done(record, measured)
 
@@ -79,7 +79,7 @@ class Job:
         raise _exists(output)
 
     def _compress(self, path, output):
-        """Writes a result; returns (status, setting, bpp, metrics)."""
+        """Writes a result; returns (fields of its `Record`, metrics)."""
         args = self._args
         result = encode_file(
             self._encoder,
@@ -93,10 +93,15 @@ class Job:
             self._check_earlier(path, output, result.image)
         os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
         if not self._write(output, result.data, permissions_of(path)):
-            return SKIPPED, None, None, {}
-        bpp = bits_per_pixel(len(result.data), *result.image.shape[:2])
-        measured = self._measure(result, output) if args.verbose else {}
-        return result.status, result.setting, bpp, measured
+            return {"status": SKIPPED}, {}
+        frame = read_frame(io.BytesIO(result.data))
+        fields = {
+            "status": result.status,
+            "bpp": bits_per_pixel(len(result.data), *result.image.shape[:2]),
+            "setting": result.setting,
+            "subsampling": frame and frame.subsampling,
+        }
+        return fields, self._measure(result, output) if args.verbose else {}
 
     def _check_earlier(self, path, output, image):
         """Looks again at a file that was left out as a result, before it is replaced.

@@ -34,6 +34,7 @@ class Record:
       bytes_out: size of the output.
       bpp: bits per pixel of the output; None for SKIPPED.
       setting: how the output was encoded, in words; None for SKIPPED and FAILED.
+      subsampling: of the output's chroma, or "gray"; None for SKIPPED and FAILED.
       seconds: time that the input took.
       error: one line that says why there is no output.
     """
@@ -45,6 +46,7 @@ class Record:
     bytes_out: int | None = None
     bpp: float | None = None
     setting: str | None = None
+    subsampling: str | None = None
     seconds: float = 0.0
     error: str | None = None
 
@@ -157,6 +159,7 @@ _ACCEPTS = {
     "bytes_out": _or_none(_is_number),
     "bpp": _or_none(_is_number),
     "setting": _or_none(_is_text),
+    "subsampling": _or_none(_is_text),
     "seconds": _is_number,
     "error": _or_none(_is_text),
 }

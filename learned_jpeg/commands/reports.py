@@ -24,7 +24,7 @@ def described(done: Done, verbose: bool) -> str | None:
     Args:
       done: `batch.Done`.
       verbose: whether every image has a line, with its metrics. Without it only those
-        have one that were kept as they were.
+        have one that were kept without loss.
     """
     record = done.record
     if not verbose or record.status == SKIPPED:
@@ -32,6 +32,7 @@ def described(done: Done, verbose: bool) -> str | None:
             f"{record.output}: {record.setting}" if record.status == ORIGINAL else None
         )
     rate = f"{record.output}: {record.bytes_out} bytes, {record.bpp:.4f} bpp, "
+    rate += f"{record.subsampling}, "
     return rate + _metrics_text(done.metrics) + f" ({record.setting})"
 
 
@@ -86,7 +87,7 @@ def report(done: list[Done], verbose: bool, file: TextIO) -> int:
         print(one_line(line), file=file)
     originals = sum(r.status == ORIGINAL for r in written)
     if originals:
-        logger.info("%d of them kept as they were, already smaller", originals)
+        logger.info("%d of them kept without loss", originals)
     skipped = sum(r.status == SKIPPED for r in records)
     if skipped:
         line = f"{skipped} of {len(records)} images skipped: their results exist"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from typing import BinaryIO, NamedTuple
 
+from learned_jpeg.jpeg.sampling import with_factors
 from learned_jpeg.jpeg.segments import (
     APP0,
     APP14,
@@ -74,6 +75,15 @@ class Frame(NamedTuple):
     def is_huffman_coded(self) -> bool:
         """Whether it is Huffman-coded, which all decoders and encoders know."""
         return self.marker in _HUFFMAN
+
+    @property
+    def subsampling(self) -> str:
+        """The resolution of chroma, such as "4:2:0", or "gray" or "other"."""
+        if len(self.components) == 1:
+            return "gray"
+        luma, *chroma = self.components[:3]
+        ratios = {(luma.v / own.v, luma.h / own.h) for own in chroma}
+        return (len(ratios) == 1 and with_factors(*ratios.pop())) or "other"
 
     @property
     def fits_one_scan(self) -> bool:

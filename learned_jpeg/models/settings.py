@@ -100,17 +100,20 @@ class ModelSettings:
         """True if lambda weighs the distortion against bits per pixel."""
         return self.rate_model != "proxy"
 
+    @property
+    def searched_subsampling(self) -> str | None:
+        """The subsampling of a search that was part of the training, else None."""
+        return self.subsampling if self.rate_model == "search" else None
+
     def file_subsampling(self, is_searched: bool) -> str:
-        """Returns the subsampling of files for which none is asked for.
+        """Returns the subsampling of measured files for which none is asked for.
 
         Args:
           is_searched: whether the encoder searches, in place of rounding.
         """
         if not is_searched:
             return self.subsampling or FULL_CHROMA
-        # A search that was not in the training is free to choose the better one.
-        own = self.subsampling if self.rate_model == "search" else None
-        return own or SEARCH_SUBSAMPLING
+        return self.searched_subsampling or SEARCH_SUBSAMPLING
 
 
 def _is_weight(value: Any) -> bool:

@@ -49,3 +49,20 @@ def start(
     log_lambda = np.interp(goal.kind.scale(wanted), values, logs)
     slope = np.interp(log_lambda, logs, np.gradient(values, logs))
     return float(np.exp(log_lambda)), float(slope)
+
+
+def score(tune: str | None, lmbda: float) -> float | None:
+    """Returns the SSIMULACRA2 that files of a lambda have on average.
+
+    Args:
+      tune: name of the metric that is minimised; None for squared steps.
+      lmbda: of the search.
+
+    Returns:
+      The score; None where nothing was measured.
+    """
+    curve = _table().get(tune)
+    if curve is None:
+        return None
+    scores = np.interp(np.log(lmbda), np.log(curve["lambda"]), curve["ssimulacra2"])
+    return float(scores)

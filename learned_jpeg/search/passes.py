@@ -58,6 +58,7 @@ def search(
     entropy_coding: str,
     qtables: np.ndarray | None = None,
     moves_tables: bool = True,
+    block_gains: np.ndarray | None = None,
 ) -> SearchResult:
     """Searches for the integers and tables of least `distortion + bits`.
 
@@ -72,12 +73,14 @@ def search(
         distortion.
       moves_tables: False keeps given tables, also where the distortion would move them;
         then their entries need not be whole numbers.
+      block_gains: factors on the weights of each block, float32 `[rows, cols]` for
+        blocks of luma; None for 1.
     """
     moves_tables = moves_tables and distortion.moves_tables
     coded = CodedImage(image, sampling)
     height, width = image.shape[:2]
     costs = bit_costs(entropy_coding, height, width, sampling)
-    state = PassState(coded, distortion, costs)
+    state = PassState(coded, distortion, costs, block_gains)
     state.round_original(qtables)
     for number in range(distortion.warm_up_rounds):
         if number:
@@ -128,11 +131,17 @@ class PassState:
         coded: CodedImage,
         distortion: Distortion,
         costs: SequentialCosts | ProgressiveCosts,
+        block_gains: np.ndarray | None = None,
     ):
         """Stores what stays; `round_original` sets integers and steps."""
         self._coded = coded
         self._distortion = distortion
         self._costs = costs
+        self._gains: list[np.ndarray] | None = None  # [blocks, 1] of each component
+        if block_gains is not None:
+            self._gains = [
+                _gains_of_component(block_gains, coded.factors(c)) for c in range(3)
+            ]
         self._steps = np.ones((2, 64), np.float32)  # zigzag
         self._integers: list[np.ndarray] = []  # int16 [blocks, 64], zigzag
         self._dc_lengths = [np.zeros(16, np.float32)] * 2
@@ -178,6 +187,8 @@ class PassState:
             self._coded, component, number
         )
         z /= steps
+        if self._gains is not None:
+            weights = weights * self._gains[component]
         weights *= steps**2
         for band in bands:
             trellis.search_ac(z, weights, band, integers)
@@ -224,3 +235,11 @@ class PassState:
         flat = np.empty((2, 64), np.uint8)
         flat[:, ZIGZAG] = self._steps
         return SearchResult(planes, flat.reshape(2, BLOCK, BLOCK))
+
+
+def _gains_of_component(gains: np.ndarray, own_factors: tuple[int, int]) -> np.ndarray:
+    """Returns the largest gain of the luma blocks that each block covers, `[n, 1]`."""
+    v, h = own_factors
+    padded = np.pad(gains, [(0, -gains.shape[0] % v), (0, -gains.shape[1] % h)], "edge")
+    rows, cols = padded.shape
+    return padded.reshape(rows // v, v, cols // h, h).max((1, 3)).reshape(-1, 1)

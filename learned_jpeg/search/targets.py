@@ -25,7 +25,7 @@ _LOG_LAMBDAS = (math.log(1e-7), math.log(1e4))  # bounds of the search
 _LONGEST_STEP = 3.0  # in log(lambda)
 _LARGEST_SLACK = 100.0
 _LONGEST_TEXT = 1e12  # of a value with all its digits
-_MATCH_TOLERANCE = 1.0  # points of SSIMULACRA2, to either side
+_MATCH_TOLERANCE = 0.9  # points of SSIMULACRA2, to either side
 # Where the aim lies inside of the limit, in tolerances: at first, and from the third
 # file on, when files differ by more than lambda can tell.
 _AIM, _LATER_AIM, _LATER = 0.4, 0.7, 3
@@ -161,7 +161,13 @@ class Tried(NamedTuple):
 
 
 class Goal:
-    """A target for one image."""
+    """A target for one image.
+
+    Attributes:
+      last_encodes: number of files after which even a search that is not near ends.
+    """
+
+    last_encodes = _LAST_ENCODES
 
     def __init__(self, target: Target, image_name: str, measure: Callable):
         """Stores a `Target`, the image's name, and the function to measure a file."""
@@ -210,25 +216,13 @@ class Goal:
         return self.kind.text.format(value) if is_short else f"{value:g}"
 
 
-class MatchJpegQuality(Goal):
-    """The SSIMULACRA2 of Pillow's JPEG of the same image, to a point on either side."""
+class MatchScore(Goal):
+    """The SSIMULACRA2 of another file, to a point on either side."""
 
-    @staticmethod
-    def is_defined(image: np.ndarray) -> bool:
-        """Returns whether an image, uint8 RGB `[h, w, 3]`, is large enough for it."""
-        return min(image.shape[:2]) >= registry.get("ssimulacra2").min_side
+    last_encodes = MAX_ENCODES  # The other file itself will do.
 
-    def __init__(self, image: np.ndarray, quality: int):
-        """Measures what is to be met.
-
-        Args:
-          image: uint8 RGB `[h, w, 3]`, with sides that SSIMULACRA2 is defined for.
-          quality: 1..100, of Pillow at 4:2:0.
-        """
-        from learned_jpeg.jpeg import file as jpeg_file
-
-        measure = _measure("ssimulacra2", image, "")
-        score = measure(jpeg_file.encode_rgb(image, quality, sampling="4:2:0"))
+    def __init__(self, score: float, measure: Callable[[bytes], float]):
+        """Stores the score of the other file, and the function to measure one."""
         super().__init__(Target("ssimulacra2", score - _MATCH_TOLERANCE), "", measure)
         self.middle = score
         self.kind = self.kind._replace(tolerance=2 * _MATCH_TOLERANCE)
@@ -299,7 +293,7 @@ def closest_lambda(
         if goal.is_met(found[-1]):
             break
         is_near = any(0 <= t.slack <= _NEAR * goal.kind.tolerance for t in found)
-        if len(found) >= (MAX_ENCODES if is_near else _LAST_ENCODES):
+        if len(found) >= (MAX_ENCODES if is_near else goal.last_encodes):
             break
         x = _next(found, goal, slope)
     return goal.best(found)

@@ -8,8 +8,7 @@ import pytest
 from PIL import Image
 
 import google_baseline
-from learned_jpeg.codec import encoder as encoder_module
-from learned_jpeg.codec.encoder import Encoder, sample_of
+from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.common.errors import UserError
@@ -85,23 +84,6 @@ def test_quality_is_that_of_the_tables_without_a_search():
         plain = jpeg_file.read_coefficients(pillow_jpeg(image, quality))
         np.testing.assert_array_equal(found.qtables, plain.qtables)
         assert (setting, found.sampling) == (f"quality {quality}", "4:4:4")
-
-
-def test_a_large_image_is_coded_by_the_lambda_of_a_sample(monkeypatch):
-    monkeypatch.setattr(encoder_module, "_SAMPLE_SIDE", 48)
-    image = photograph(192, 208)
-    sample = sample_of(image)
-    assert sample.shape == (96, 96, 3)
-    np.testing.assert_array_equal(sample[:48, 48:], image[24:72, 132:180])
-    wanted = score_of(image, pillow_jpeg(image, 60))
-    found = score_of(image, encoded(image, quality=60).data)
-    assert found == pytest.approx(wanted, abs=4)
-
-
-@pytest.mark.parametrize("size", [(383, 384), (700, 700), (100, 60_000)])
-def test_other_images_stand_for_themselves(size):
-    image = np.zeros((*size, 3), np.uint8)
-    assert sample_of(image) is image
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 300), (300, 7), (8, 8), (33, 17)])

@@ -317,6 +317,7 @@ def printed(text):
     """The numbers of a line of --verbose by their names."""
     found = re.fullmatch(
         r"(?P<path>.*): (?P<bytes>\d+) bytes, (?P<bpp>\S+) bpp, "
+        r"(?:(?P<subsampling>[\d:]+), )?"
         r"PSNR (?P<psnr>\S+) dB, MS-SSIM (?P<ms_ssim>\S+) \((?P<db>\S+) dB\), "
         r"LPIPS (?P<lpips>\S+), MSE (?P<mse>\S+), SSIMULACRA2 (?P<score>[^\s,]+)"
         r"(?:, [^(]*?)?(?: \((?P<label>.*)\))?",  # other metrics
@@ -324,7 +325,7 @@ def printed(text):
     )
     assert found, text
     values = found.groupdict()
-    texts = {key: values.pop(key) for key in ("path", "label")}
+    texts = {key: values.pop(key) for key in ("path", "label", "subsampling")}
     return {**{key: float(value) for key, value in values.items()}, **texts}
 
 
@@ -350,6 +351,7 @@ def test_verbose_prints_what_the_file_on_the_disk_holds(tmp_path, capsys):
         mse = np.mean((original.astype(np.float64) - decoded) ** 2)
         ms_ssim = independent_ms_ssim(original, decoded)
         assert row["bytes"] == size
+        assert row["subsampling"] == "4:4:4"
         assert row["bpp"] == pytest.approx(8 * size / (height * width), abs=5e-5)
         assert row["mse"] == pytest.approx(mse, abs=5e-4)
         assert row["psnr"] == pytest.approx(10 * np.log10(255**2 / mse), abs=5e-4)

@@ -23,6 +23,7 @@ DONE = Record(
     bytes_out=250,
     bpp=0.5,
     setting="quality 75",
+    subsampling="4:2:0",
     seconds=1.25,
 )
 BAD = Record("b.png", FAILED, bytes_in=3, error="b.png: not an image")
@@ -48,6 +49,7 @@ def test_a_line_has_the_documented_names(tmp_path):
         "bytes_out": 250,
         "bpp": 0.5,
         "setting": "quality 75",
+        "subsampling": "4:2:0",
         "seconds": 1.25,
         "error": None,
     }
@@ -85,6 +87,7 @@ def test_lines_that_are_no_records_are_left_out(tmp_path):
         {"bpp": True},
         {"bpp": float("nan")},
         {"setting": {}},
+        {"subsampling": 420},
         {"seconds": None},
         {"error": 0},
     ],

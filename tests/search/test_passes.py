@@ -155,6 +155,27 @@ def test_more_lambda_gives_less_error_and_more_bits():
         last = error, bits
 
 
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_gains_of_blocks_lower_the_error_there(sampling):
+    image = image_of(68, 100)
+    gains = np.ones((9, 13), np.float32)
+    gains[:4, 8:] = 16
+    errors = []
+    for given in (None, gains, np.ones_like(gains)):
+        found, tables = search(
+            image,
+            SquaredError(0.002),
+            sampling=sampling,
+            entropy_coding="optimized",
+            block_gains=given,
+        )
+        error = np.square(decoded_of(image, sampling, found, tables) - image)
+        errors.append((error[:32, 64:].mean(), error.mean()))
+    assert errors[0] == errors[2]
+    assert errors[1][0] < 0.85 * errors[0][0]
+    assert errors[1][1] > 0.8 * errors[0][1]
+
+
 @pytest.mark.parametrize(
     "distortion, moves_tables, are_kept",
     [

@@ -1,0 +1,156 @@
+"""Files of a quality: the search that keeps the promise, or plain JPEG itself."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from learned_jpeg.codec.codec import Codec
+from learned_jpeg.codec.quantizers import Search, SearchSetting
+from learned_jpeg.common.errors import UserError
+from learned_jpeg.models.settings import FULL_CHROMA
+from learned_jpeg.pictures.tiles import sample_of
+from learned_jpeg.search import calibration
+from learned_jpeg.search.promise import (
+    WHOLE_TOLERANCE,
+    PlainJpeg,
+    Promise,
+    reference_sampling,
+)
+from learned_jpeg.search.scores import MIN_SIDE, Scores
+from learned_jpeg.search.subsampling import choose_subsampling
+from learned_jpeg.search.targets import (
+    Goal,
+    MatchScore,
+    Target,
+    closest_lambda,
+)
+
+_CORRECTIONS = 4  # of a file, at most
+_STEP = 1.5  # of a correction, in log(lambda), at most
+_PROGRESS = 0.2  # points by which gains have to raise the worst tile
+_BYTES_RESERVE = 0.99  # of plain JPEG's bytes, where these limit a file
+_SLOPE = 8.0  # points by log(lambda), where nothing better is known
+
+
+class _Aim(NamedTuple):
+    """What the search is told, and what follows from it.
+
+    Attributes:
+      lmbda, sampling: see `SearchSetting`.
+      slope: points of the score by log(lambda).
+      data: the file of the sample.
+      is_matched: whether the score is that of the plain JPEG, not a better one.
+    """
+
+    lmbda: float
+    sampling: str
+    slope: float
+    data: bytes
+    is_matched: bool
+
+
+def encode_like_jpeg(codec: Codec, image: np.ndarray, quality: int) -> bytes:
+    """Encodes an image as small as the promise of a quality allows, see promise.py.
+
+    Args:
+      codec: `Codec` with a search.
+      image: uint8 RGB `[h, w, 3]`.
+      quality: 1..100.
+
+    Returns:
+      The bytes of a .jpg file without metadata: those of plain JPEG after the lossless
+      pass where the search finds nothing smaller that looks as good.
+    """
+    search = _search_of(codec)
+    sampling = search.fixed_sampling or reference_sampling(quality)
+    plain = PlainJpeg(image, quality, sampling)
+    encode = codec.for_image(image, quality)
+    if min(image.shape[:2]) < MIN_SIDE:
+        data = encode(SearchSetting())
+        return plain.smallest() if plain.is_smaller_than(data) else data
+    sample = sample_of(image)
+    if sample is image:
+        aim = _aim(codec, image, quality, plain, encode)
+        data = aim.data
+    else:
+        plain_sample = PlainJpeg(sample, quality, sampling)
+        of_sample = codec.for_image(sample, quality)
+        aim = _aim(codec, sample, quality, plain_sample, of_sample)
+        data = encode(SearchSetting(aim.lmbda, aim.sampling))
+    return _kept(encode, aim, data, Promise(image, quality, plain))
+
+
+def _search_of(codec: Codec) -> Search:
+    assert codec.search is not None, "only a search has a quality to promise"
+    return codec.search
+
+
+def _aim(
+    codec: Codec,
+    image: np.ndarray,
+    quality: int,
+    plain: PlainJpeg,
+    encode: Callable[[SearchSetting], bytes],
+) -> _Aim:
+    """Returns the setting that gives an image about the score of plain JPEG.
+
+    An image that needs finer chroma than plain JPEG has is given the score of a plain
+    JPEG with that chroma, as far as the bytes of the one it is compared with go.
+    """
+    search = _search_of(codec)
+    scores = Scores(image)
+    wanted = scores.whole(plain.decoded)
+    sampling = search.fixed_sampling or choose_subsampling(image, wanted)
+    is_finer = sampling != plain.sampling and plain.sampling != FULL_CHROMA
+    if is_finer:
+        finer = PlainJpeg(image, quality, sampling)
+        wanted = max(scores.whole(finer.decoded), wanted)
+
+    def closest(goal: Goal):
+        start, slope = calibration.start(search.tune_for(image), goal, image.shape[:2])
+        tried = closest_lambda(
+            lambda lmbda: encode(SearchSetting(lmbda, sampling)),
+            goal,
+            start or search.usual_lambda(codec.qtables(quality)),
+            slope,
+        )
+        return tried, slope or _SLOPE
+
+    tried, slope = closest(MatchScore(wanted, scores.of_file))
+    if is_finer and plain.is_smaller_than(tried.data):
+        limit = int(_BYTES_RESERVE * len(plain.smallest()))
+        with contextlib.suppress(UserError):  # no lambda is so small: it stays larger
+            tried, _ = closest(Target("bytes", limit).goal(image, ""))
+    return _Aim(tried.setting, sampling, slope, tried.data, is_matched=not is_finer)
+
+
+def _kept(
+    encode: Callable[[SearchSetting], bytes], aim: _Aim, data: bytes, promise: Promise
+) -> bytes:
+    """Returns a file that keeps the promise: the given one, or a corrected one."""
+    lmbda, gains, worst = aim.lmbda, None, -math.inf
+    for number in range(_CORRECTIONS + 1):
+        if promise.plain.is_smaller_than(data):
+            break
+        measured = promise.measured(data)
+        more = promise.gains(measured, aim.slope)
+        off = measured.whole
+        # Better than promised is no fault: it is worth one more encoding, not two.
+        is_better = aim.is_matched and number == 0 and off > WHOLE_TOLERANCE
+        is_near = off >= -WHOLE_TOLERANCE and not is_better
+        if gains is not None and measured.worst_tile < worst + _PROGRESS:
+            more = None  # Gains do not help, for example against steps of DC.
+        worst = measured.worst_tile
+        if (is_near and more is None) or number == _CORRECTIONS:
+            return data if promise.is_kept(measured) else promise.plain.smallest()
+        if not is_near:
+            lmbda *= math.exp(min(max(-off / aim.slope, -_STEP), _STEP))
+        if more is not None:
+            gains = more if gains is None else gains * more
+        data = encode(SearchSetting(lmbda, aim.sampling, gains))
+    return promise.plain.smallest()

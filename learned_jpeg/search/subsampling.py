@@ -1,0 +1,82 @@
+"""The chroma resolution that an image needs, by what subsampling alone costs it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from learned_jpeg.pictures.tiles import joined, sample_of, tiles_of
+from learned_jpeg.search import planes
+from learned_jpeg.search.scores import MIN_SIDE, TILE_SIDE, Scores
+
+AUTO = "auto"  # the subsampling that is chosen by the image
+_FULL = "4:4:4"
+_TRIED = ("4:2:0", "4:2:2")  # from the fewest samples
+
+# Points of SSIMULACRA2 that every tile keeps without any other loss. 4:2:0 leaves
+# photographs 80 and more; with coloured type, pixel art or charts it is below 75.
+_LEAST_SCORE = 77.0
+# Points that the whole has to keep above what is aimed at: nearer to the limit luma
+# pays more for the score than full chroma costs.
+_MARGIN = 2.0
+_STEPS = 1  # of the least squares: a search takes more, for a point or two
+_COLOURFUL_TILES = 8  # of a large image, those of most chroma detail
+
+
+def subsampled(image: np.ndarray, sampling: str) -> np.ndarray:
+    """Returns an image after subsampling and nothing else, uint8 RGB `[h, w, 3]`.
+
+    Args:
+      image: uint8 RGB `[h, w, 3]`.
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+    """
+    height, width = image.shape[:2]
+    luma, cb, cr = (planes.ycbcr_plane(image, component) for component in range(3))
+    chroma = [
+        planes.upsample(
+            planes.subsample(plane, sampling, _STEPS), sampling, height, width
+        )
+        for plane in (cb, cr)
+    ]
+    rgb = planes.to_rgb(luma, *chroma).transpose(1, 2, 0)
+    return np.rint(rgb + np.float32(128)).astype(np.uint8)
+
+
+def choose_subsampling(image: np.ndarray, aim: float | None = None) -> str:
+    """Chooses the fewest samples of chroma that an image can do with.
+
+    Args:
+      image: uint8 RGB `[h, w, 3]`.
+      aim: score of SSIMULACRA2 that the file will have about; None if it is unknown.
+
+    Returns:
+      One of `jpeg.SUBSAMPLINGS`.
+    """
+    if min(image.shape[:2]) < MIN_SIDE:
+        return _FULL
+    sample = sample_of(image)
+    parts = [sample] if sample is image else [sample, _colourful_tiles(image)]
+    scores = [Scores(part) for part in parts]
+    for sampling in _TRIED:
+        found = [
+            own.by_tile(subsampled(part, sampling))
+            for own, part in zip(scores, parts, strict=True)
+        ]
+        whole, tiles = found[0][0], found[-1][1]
+        if tiles.min() >= _LEAST_SCORE and (aim is None or aim + _MARGIN <= whole):
+            return sampling
+    return _FULL
+
+
+def _colourful_tiles(image: np.ndarray) -> np.ndarray:
+    """Joins the tiles in which pixels side by side differ most in colour."""
+    height, width = (side - side % TILE_SIDE for side in image.shape[:2])
+    tiles = [image[tile] for tile in tiles_of(height, width, TILE_SIDE)]
+    tiles.sort(key=_colour_detail, reverse=True)
+    return joined(tiles[:_COLOURFUL_TILES], _COLOURFUL_TILES // 2)
+
+
+def _colour_detail(tile: np.ndarray) -> float:
+    """Returns the mean square of differences between the chroma of pixels."""
+    levels = tile.astype(np.int16)
+    chroma = levels[..., ::2] - levels[..., 1:2]
+    return sum(float(np.square(np.diff(chroma, axis=a)).mean()) for a in (0, 1))
