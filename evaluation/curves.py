@@ -1,6 +1,7 @@
 """Curves of codecs, read from what `evaluate.py` wrote and from published results."""
 
 import glob
+import itertools
 import json
 import math
 import os
@@ -8,6 +9,7 @@ import re
 from typing import NamedTuple
 
 from evaluation import results
+from evaluation.image_names import files_of
 from evaluation.operating_points import short_encoding
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
@@ -43,8 +45,8 @@ class Compared(NamedTuple):
     records: list = ()
 
     def points(self, metric):
-        """Returns (bpp, metric) of each operating point, means."""
-        return [(mean["bpp"], mean[metric]) for mean in self.means]
+        """Returns (bpp, metric) of each operating point, means over the same images."""
+        return [(results.rate_for(mean, metric), mean[metric]) for mean in self.means]
 
     def points_of_image(self, metric, index):
         """Returns (bpp, metric) of one image, for each operating point that has it."""
@@ -87,6 +89,43 @@ def join_points(stems):
     return curves
 
 
+def of_common_images(curves):
+    """Returns `Compared` curves on the images of which all of them have a file.
+
+    A search has no file of an image that is too small for its metric. Curves of which
+    only the means are known stay as they are.
+    """
+    found = [point for curve in curves for point in curve.results]
+    kept = iter(results.of_common_images(found))
+    common = []
+    for curve in curves:
+        if curve.results:
+            own = list(itertools.islice(kept, len(curve.results)))
+            means = [point.means() for point in own]
+            curve = curve._replace(results=own, means=means)
+        common.append(curve)
+    return common
+
+
+def notes_on_small(curves):
+    """Returns a sentence for each of some `Compared` that images are too small for."""
+    found = [(curve.label, point) for curve in curves for point in curve.results]
+    return results.notes_on_small(found)
+
+
+def with_own_labels(curves):
+    """Returns the curves; of those with equal labels the later ones get numbers."""
+    taken, own = set(), []
+    for curve in curves:
+        label, number = curve.label, 1
+        while label in taken:
+            number += 1
+            label = f"{curve.label} ({number})"
+        taken.add(label)
+        own.append(curve._replace(label=label))
+    return own
+
+
 def maps_folder(stem):
     """Returns the folder of the maps `<image>.png`, which few operating points have.
 
@@ -118,6 +157,7 @@ def _read_point(stem):
         label = f"{name}, {'imported' if is_imported else short_encoding(settings)}"
         point = results.read_values(stem, record)
         setting = _word(settings.get("quality", settings.get("lmbda")))
+        files_of(record)
     except (*_ODD_CONTENT, FileNotFoundError) as error:
         raise UserError(
             f"{stem}.json: no whole record of evaluate.py; evaluate again"
