@@ -19,7 +19,6 @@ import logging
 import math
 import os
 import pickle
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +27,7 @@ import numpy as np
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
+from learned_jpeg.common.terminal import one_line
 from learned_jpeg.metrics.basic import defined, mean_of_defined
 from learned_jpeg.metrics.registry import METRICS
 
@@ -334,12 +334,7 @@ def identity(image):
 def listed(names):
     """Returns the first names of a list, and how many others there are."""
     others = f" and {len(names) - 3} more" if names[3:] else ""
-    return printable(", ".join(names[:3])) + others
-
-
-def printable(text):
-    """Returns a text for a terminal, without the control characters of odd names."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+    return one_line(", ".join(names[:3])) + others
 
 
 def of_common_images(points):

@@ -2,9 +2,9 @@
 
 import math
 
-from evaluation import results
 from evaluation.bd_rate import bd_rate, range_text
 from evaluation.results import PICKLED, is_shown, rate_for
+from learned_jpeg.common.terminal import one_line
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.metric import Metric
 
@@ -115,4 +115,4 @@ def markdown_table(header, rows):
 
 def _cell(text):
     """Returns the text of one cell: names of files may hold line breaks and `|`."""
-    return results.printable(text).replace("|", r"\|")
+    return one_line(text).replace("|", r"\|")

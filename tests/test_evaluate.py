@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import logging
@@ -31,7 +32,7 @@ from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.common import process
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import butteraugli, registry
+from learned_jpeg.metrics import butteraugli, image_metrics, registry
 from learned_jpeg.metrics.basic import mean_squared_error
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.models.settings import ModelSettings
@@ -180,7 +181,16 @@ def evaluate_complete(folder, *flags):
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(whole, monkeypatch):
+    """As `whole`, where the metrics that take long are not measured."""
+    quick = [registry.get(key) for key in ("mse", "psnr")]
+    measured = functools.partial(image_metrics.ImageMetrics, metrics=quick)
+    monkeypatch.setattr(evaluator, "ImageMetrics", measured)
+    return whole
+
+
+@pytest.fixture
+def whole(tmp_path):
     """(batch folder, image folder): a run of two lambdas, nothing else."""
     save_tables(tmp_path / "batch" / "run" / "lambda_001", 40)
     save_tables(tmp_path / "batch" / "run" / "lambda_01", 12)
@@ -323,9 +333,9 @@ def test_csv_holds_ssimulacra2_of_the_files_on_the_disk(complete):
 
 @pytest.mark.slow
 def test_butteraugli_stands_beside_the_others_where_its_tool_is(
-    monkeypatch, small, tmp_path
+    monkeypatch, whole, tmp_path
 ):
-    batch, images = small
+    batch, images = whole
     tool = tmp_path / "butteraugli_main"
     tool.write_text('#!/bin/sh\necho "3-norm: 2.5"\n')
     tool.chmod(0o755)
@@ -661,8 +671,8 @@ def forget_ssimulacra2(path):
     path.with_suffix(".json").write_text(json.dumps(record))
 
 
-def test_points_of_an_older_program_stay_as_they_are_with_one_note(small):
-    batch, images = small
+def test_points_of_an_older_program_stay_as_they_are_with_one_note(whole):
+    batch, images = whole
     first = run_evaluate(batch, images)
     old = ["Q5", "run-lambda_01"]
     for name in old:
@@ -680,8 +690,8 @@ def test_points_of_an_older_program_stay_as_they_are_with_one_note(small):
 
 
 @pytest.mark.slow
-def test_a_changed_checkpoint_is_measured_again(small, measure):
-    batch, images = small
+def test_a_changed_checkpoint_is_measured_again(whole, measure):
+    batch, images = whole
     assert run_evaluate(batch, images).status == 0
     save_tables(batch / "run" / "lambda_01", 70)
     changed, outcome = measured_again(batch, images)
@@ -875,8 +885,8 @@ def test_more_qualities_measure_only_the_new_ones(small):
     assert changed == {"Q35"}
 
 
-def test_number_of_workers_does_not_change_a_pickle(small, tmp_path):
-    batch, images = small
+def test_number_of_workers_does_not_change_a_pickle(whole, tmp_path):
+    batch, images = whole
     for workers in (1, 4):
         flags = ["--workers", workers, "--output_dir", tmp_path / str(workers)]
         assert run_evaluate(batch, images, *flags).status == 0
@@ -1129,8 +1139,8 @@ def test_a_missing_batch_dir_is_one_line(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def test_small_test_images_have_nan_ms_ssim_and_one_note(small):
-    batch, images = small
+def test_small_test_images_have_nan_ms_ssim_and_one_note(whole):
+    batch, images = whole
     Image.fromarray(picture_of("a.png")[:160]).save(images / "b.png")
     outcome = run_evaluate(batch, images, qualities=(20,))
     assert outcome.status == 0
@@ -1145,18 +1155,26 @@ def test_small_test_images_have_nan_ms_ssim_and_one_note(small):
 # --- Processes -----------------------------------------------------------------------
 
 
-def start_process(batch_dir, images, prelude="pass"):
-    """Starts an evaluation as its own process; `prelude` is Python code before it."""
+def start_process(batch_dir, images, *flags, prelude):
+    """Starts an evaluation as its own process; `prelude` is Python code before it.
+
+    As in `small`, it measures nothing that takes long: TensorFlow is not loaded.
+    """
     code = (
-        "import sys, time, os, evaluate\n"
+        "import functools, sys, time, os, evaluate\n"
         "from learned_jpeg.common import process\n"
-        "from evaluation import operating_points, results\n"
+        "from learned_jpeg.metrics import image_metrics, registry\n"
+        "from evaluation import evaluator, operating_points, plots, results\n"
+        "plots.plot_rate_distortion = lambda *args, **options: []\n"
         "operating_points.JPEG_QUALITIES = (5, 20, 50)\n"
+        "quick = [registry.get(key) for key in ('mse', 'psnr')]\n"
+        "measured = functools.partial(image_metrics.ImageMetrics, metrics=quick)\n"
+        "evaluator.ImageMetrics = measured\n"
         f"{prelude}\n"
         "process.run_main(evaluate.main)"
     )
     argv = ["--batch_dir", batch_dir, "--test_image_glob", images]
-    argv += ["--precision", "float32", "--workers", "2"]
+    argv += ["--precision", "float32", "--workers", "2", *flags]
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, argv)],
         cwd=ROOT,
@@ -1187,7 +1205,7 @@ def stop_at_the_third_record(path, data):
         time.sleep(600)
     write(path, data)
 results.write_atomically = stop_at_the_third_record"""
-    process = start_process(batch, images, prelude)
+    process = start_process(batch, images, prelude=prelude)
     try:
         wait_for(tmp_path / "reached", process)
     finally:
@@ -1200,9 +1218,9 @@ results.write_atomically = stop_at_the_third_record"""
     assert len(outcome.lines("not measured before")) == 3
     for path in points_of(batch).values():
         for index, (name, jpg) in enumerate(jpgs_of(path).items()):
-            wanted = measure(jpg, picture_of(name))
-            for metric, values in lists_of(path).items():
-                assert values[index] == pytest.approx(wanted[metric], abs=2e-5)
+            wanted, lists = measure(jpg, picture_of(name)), lists_of(path)
+            for metric in ("bpp", "mse", "psnr"):
+                assert lists[metric][index] == pytest.approx(wanted[metric], rel=1e-12)
 
 
 @pytest.mark.slow
@@ -1211,26 +1229,22 @@ def test_two_evaluations_of_one_folder_at_a_time_are_both_right(small, tmp_path)
     ready, go = tmp_path / "ready", tmp_path / "go"
     prelude = f"open({str(ready)!r}, 'w').close()\n"
     prelude += f"while not os.path.exists({str(go)!r}): time.sleep(0.001)"
-    process = start_process(batch, images, prelude)
+    flags = ["--runs", "--mozjpeg", "--qualities", "5", "20", "50", "90"]
+    process = start_process(batch, images, *flags, prelude=prelude)
     try:
         wait_for(ready, process)
         go.touch()
-        outcome = run_evaluate(batch, images, qualities=(5, 20, 50))
+        outcome = run_evaluate(batch, images, *flags)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (outcome.status, process.returncode) == (0, 0), err
     alone = tmp_path / "alone"
-    flags = ["--output_dir", alone]
-    assert run_evaluate(batch, images, *flags, qualities=(5, 20, 50)).status == 0
-    wanted = {name: lists_of(path) for name, path in points_of(alone).items()}
-    found = {name: lists_of(path) for name, path in points_of(batch).items()}
-    assert found.keys() == wanted.keys() and len(found) == 5
-    for name, lists in found.items():
-        assert lists["bpp"] == wanted[name]["bpp"]
-        for metric in LISTS:
-            assert lists[metric] == pytest.approx(wanted[name][metric], abs=1e-6)
-    changed, _ = measured_again(batch, images, qualities=(5, 20, 50))
+    assert run_evaluate(batch, images, "--output_dir", alone, *flags).status == 0
+    wanted = {name: path.read_bytes() for name, path in points_of(alone).items()}
+    found = {name: path.read_bytes() for name, path in points_of(batch).items()}
+    assert found == wanted and len(found) == 8
+    changed, _ = measured_again(batch, images, *flags)
     assert changed == set()
 
 

@@ -81,7 +81,7 @@ def test_odd_names_are_kept_as_they_are(tmp_path):
     record = results.read_record(str(tmp_path / "Q20"))
     assert record["files"] == ["1.jpg", "2.jpg"]
     assert results.listed([*images, "e\x1b[31m.png", "f.png"]) == (
-        "c\ufffdr\ufffd.png, d\udcff\u65e5 \"'|<b>.png, e\ufffd[31m.png and 1 more"
+        "c\\rr\\n.png, d\udcff\u65e5 \"'|<b>.png, e\\x1b[31m.png and 1 more"
     )
 
 
