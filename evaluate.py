@@ -138,15 +138,19 @@ def _read_published(paths):
 
 def _write_tables(measured, published, args):
     """Prints and writes the tables, and draws the figures; returns the paths."""
+    from evaluation import results
     from evaluation.plots import Curve, plot_rate_distortion
 
+    notes = results.notes_on_small([(p.curve, values) for p, values in measured])
+    common = results.of_common_images([values for _, values in measured])
+    measured = [(p, values) for (p, _), values in zip(measured, common, strict=True)]
     curves = {}
     for point, values in measured:
         points = curves.setdefault((point.kind, point.curve), [])
         points.append(values.means())
     drawn = [Curve(label, points, kind) for (kind, label), points in curves.items()]
     drawn += [Curve(curve.label, curve.means, curve.kind) for curve in published]
-    text = _tables(measured, drawn, args)
+    text = "\n".join([_tables(measured, drawn, args), *notes])
     print(text)
     path = os.path.join(args.output_dir, "results.md")
     os.makedirs(args.output_dir, exist_ok=True)
@@ -175,11 +179,12 @@ def _tables(measured, curves, args):
     from evaluation import results, tables
     from learned_jpeg.metrics.basic import INFINITE_PSNR
 
-    by_label = {curve.label: curve.points for curve in curves}
-    anchor = by_label.pop("JPEG", [])
+    jpeg = next((c for c in curves if (c.kind, c.label) == ("jpeg", "JPEG")), None)
+    anchor = jpeg.points if jpeg else []
+    others = [(curve.label, curve.points) for curve in curves if curve is not jpeg]
     summary = {point.name: values.means() for point, values in measured}
     bd_rates = tables.bd_rate_table(
-        "JPEG of the same coding", anchor, by_label, args.bpp_range
+        "JPEG of the same coding", anchor, others, args.bpp_range
     )
     infinite = max((values.infinite("psnr") for _, values in measured), default=0)
     note = f"\n\n{INFINITE_PSNR} (up to {infinite} images)." if infinite else ""
@@ -199,20 +204,18 @@ def _write_report(measured, published, missing, images, args):
     from evaluation import curves
     from report import report
 
-    found = curves.join_points(
-        [os.path.join(point.folder, point.name) for point, _ in measured]
-    )
+    stems = [os.path.join(point.folder, point.name) for point, _ in measured]
+    found = curves.join_points(stems)
     if not found or found[0].kind != "jpeg":
         missing.append("--report: no operating point of JPEG was measured")
         logger.error("error: %s", missing[-1])
         return []
     anchor, *others = found
-    originals = {os.path.basename(path): path for path in images.paths}
     content = report.Content(
         anchor=anchor,
         curves=others + published,
         bpp_range=args.bpp_range,
-        originals=originals,
+        originals=images.originals,
         command=report.command_line("evaluate.py"),
         missing=missing,
     )

@@ -1,12 +1,15 @@
 """Curves of codecs, read from what `evaluate.py` wrote and from published results."""
 
 import glob
+import itertools
+import json
 import math
 import os
 import re
 from typing import NamedTuple
 
 from evaluation import results
+from evaluation.image_names import files_of
 from evaluation.operating_points import short_encoding
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
@@ -42,8 +45,8 @@ class Compared(NamedTuple):
     records: list = ()
 
     def points(self, metric):
-        """Returns (bpp, metric) of each operating point, means."""
-        return [(mean["bpp"], mean[metric]) for mean in self.means]
+        """Returns (bpp, metric) of each operating point, means over the same images."""
+        return [(results.rate_for(mean, metric), mean[metric]) for mean in self.means]
 
     def points_of_image(self, metric, index):
         """Returns (bpp, metric) of one image, for each operating point that has it."""
@@ -86,6 +89,43 @@ def join_points(stems):
     return curves
 
 
+def of_common_images(curves):
+    """Returns `Compared` curves on the images of which all of them have a file.
+
+    A search has no file of an image that is too small for its metric. Curves of which
+    only the means are known stay as they are.
+    """
+    found = [point for curve in curves for point in curve.results]
+    kept = iter(results.of_common_images(found))
+    common = []
+    for curve in curves:
+        if curve.results:
+            own = list(itertools.islice(kept, len(curve.results)))
+            means = [point.means() for point in own]
+            curve = curve._replace(results=own, means=means)
+        common.append(curve)
+    return common
+
+
+def notes_on_small(curves):
+    """Returns a sentence for each of some `Compared` that images are too small for."""
+    found = [(curve.label, point) for curve in curves for point in curve.results]
+    return results.notes_on_small(found)
+
+
+def with_own_labels(curves):
+    """Returns the curves; of those with equal labels the later ones get numbers."""
+    taken, own = set(), []
+    for curve in curves:
+        label, number = curve.label, 1
+        while label in taken:
+            number += 1
+            label = f"{curve.label} ({number})"
+        taken.add(label)
+        own.append(curve._replace(label=label))
+    return own
+
+
 def maps_folder(stem):
     """Returns the folder of the maps `<image>.png`, which few operating points have.
 
@@ -117,6 +157,7 @@ def _read_point(stem):
         label = f"{name}, {'imported' if is_imported else short_encoding(settings)}"
         point = results.read_values(stem, record)
         setting = _word(settings.get("quality", settings.get("lmbda")))
+        files_of(record)
     except (*_ODD_CONTENT, FileNotFoundError) as error:
         raise UserError(
             f"{stem}.json: no whole record of evaluate.py; evaluate again"
@@ -130,7 +171,7 @@ def read_published(path):
     One object, or a list of them, with `name` and `results`: the list `bpp`, and at
     least one list of a metric, under its `json_name` or its `key` (CompressAI's older
     files say `psnr` and `ms-ssim`). CompressAI's own files of publications hold MS-SSIM
-    in decibels, `ms-ssim-db-rgb`.
+    in decibels, `ms-ssim-db-rgb`. A value that is not known is null or NaN.
 
     Raises:
       UserError: the file cannot be read, or is not of that form.
@@ -139,52 +180,89 @@ def read_published(path):
         content = read_json(path)
         entries = content if isinstance(content, list) else [content]
         return [_published(entry) for entry in entries]
-    except (OSError, *_ODD_CONTENT) as error:
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"--published {path}: no curves in the form of CompressAI ({error!r})"
+            f"--published {path}: no curves in the form of CompressAI: {reason}"
         ) from error
 
 
 def _published(entry):
-    numbers = entry["results"]
-    columns = {"bpp": numbers["bpp"]}
+    numbers = entry.get("results") if isinstance(entry, dict) else None
+    if not isinstance(numbers, dict) or not isinstance(entry.get("name"), str):
+        raise ValueError("needs a name, and an object of results")
+    name = entry["name"]
+    rates = _column(numbers, ["bpp"])
+    if not rates:
+        raise ValueError(f"{name!r}: needs a list bpp")
+    columns = {"bpp": rates}
     for metric in registry.METRICS.values():
-        columns[metric.key] = _first(numbers, (metric.json_name, metric.key))
-    columns["ms-ssim"] = _ms_ssim(numbers)
-    columns = {name: column for name, column in columns.items() if column is not None}
+        if (column := _metric_column(numbers, metric)) is not None:
+            columns[metric.key] = column
     if len(columns) < 2:
-        raise ValueError("no list beside bpp that is known")
-    missing = [math.nan] * len(columns["bpp"])
-    columns = {name: columns.get(name, missing) for name in results.MEASURED}
-    rows = zip(*columns.values(), strict=True)
-    means = [
-        {name: _number(name, value) for name, value in zip(columns, row, strict=True)}
-        for row in rows
-    ]
+        raise ValueError(f"{name!r}: no list of a known metric beside bpp")
+    for key, column in columns.items():
+        if len(column) != len(rates):
+            raise ValueError(
+                f"{name!r}: {len(rates)} values of bpp, {len(column)} of {key}"
+            )
+    missing = [math.nan] * len(rates)
+    rows = zip(*(columns.get(key, missing) for key in results.MEASURED), strict=True)
+    means = [dict(zip(results.MEASURED, row, strict=True)) for row in rows]
     means.sort(key=lambda mean: mean["bpp"])
-    name = str(entry["name"])
     return Compared(name, name, "jpeg", [], means, [])
 
 
-def _first(numbers, keys):
-    """Returns the list of the first key that is there, None if none is."""
-    return next((numbers[key] for key in keys if key in numbers), None)
+def _metric_column(numbers, metric):
+    """Returns the values of a metric, None if there are none; see `_column`."""
+    if metric.key == "ms-ssim":
+        return _ms_ssim(numbers)
+    column = _column(numbers, (metric.json_name, metric.key))
+    wrong = [value for value in column or () if value < 0]
+    if wrong and not metric.higher_is_better:
+        raise ValueError(f"{metric.json_name} of {wrong[0]:g}; it is above 0")
+    return column
+
+
+def _column(numbers, keys):
+    """Returns the floats of the first key that is there, None if none is.
+
+    Raises:
+      ValueError: there is something else than a list of numbers.
+    """
+    key = next((key for key in keys if key in numbers), None)
+    if key is None:
+        return None
+    if not isinstance(numbers[key], list):
+        raise ValueError(f"{key} is not a list")
+    return [_number(key, value) for value in numbers[key]]
+
+
+def _number(key, value):
+    if value is None:
+        value = math.nan
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{key}: {json.dumps(value)[:40]} is not a number")
+    if key == "bpp" and not 0 < value < math.inf:
+        raise ValueError(f"bpp of {value:g}; a rate is above 0")
+    return results.check_number(key.removesuffix("-rgb"), float(value))
 
 
 def _ms_ssim(numbers):
-    """Returns the list of MS-SSIM in 0..1, None if there is none."""
-    column = _first(numbers, ("ms-ssim-rgb", "ms-ssim"))
-    decibels = _first(numbers, ("ms-ssim-db-rgb", "ms-ssim-db"))
-    if column is not None and max(filter(None, column), default=0) > 1:
+    """Returns the list of MS-SSIM in 0..1, None if there is none.
+
+    Raises:
+      ValueError: as `_column`.
+    """
+    column = _column(numbers, ("ms-ssim-rgb", "ms-ssim"))
+    decibels = _column(numbers, ("ms-ssim-db-rgb", "ms-ssim-db"))
+    if column is not None and any(value > 1 for value in column):
         decibels = column  # under the other name
     if decibels is None:
         return column
-    return [None if db is None else 1 - 10 ** (-db / 10) for db in decibels]
-
-
-def _number(name, value):
-    value = math.nan if value is None else float(value)
-    return results.check_number(name, value)
+    if wrong := [value for value in decibels if value < 0]:
+        raise ValueError(f"ms-ssim of {wrong[0]:g} dB; it is above 0")
+    return [1 - 10 ** (-value / 10) for value in decibels]
 
 
 def _word(setting):
@@ -195,11 +273,11 @@ def _word(setting):
 def _name_and_kind(file_name, part):
     if part == "_output_PIL":
         return "JPEG", "jpeg"
-    if file_name.startswith("google_Q"):
+    if re.fullmatch(r"google_Q\d+", file_name):
         return "Google baseline", "google"
-    if file_name.startswith("mozjpeg_Q"):
+    if re.fullmatch(r"mozjpeg_Q\d+", file_name):
         return "mozjpeg", "jpeg"
-    if re.match("search_(.+_)?Q", file_name):
+    if re.fullmatch(r"search_(.+_)?Q\d+", file_name):
         return "search, no model", "run"
     # The name of a run and that of its folder, as `operating_points` joins them.
     run, joint, _ = file_name.rpartition("-lambda_")

@@ -7,9 +7,9 @@ them. Results are kept beside the files, see results.py.
 import concurrent.futures
 import contextlib
 import functools
-import glob
 import io
 import logging
+import math
 import os
 import platform
 import threading
@@ -19,6 +19,7 @@ import tqdm
 from PIL import Image
 
 from evaluation import curves, fingerprint, results
+from evaluation.image_names import names_of, plan_files
 from evaluation.operating_points import (
     OperatingPoint,
     describe_encoding,
@@ -26,9 +27,8 @@ from evaluation.operating_points import (
     options_of,
 )
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
-from learned_jpeg.commands.outputs import plan_outputs
 from learned_jpeg.common.atomic_files import write_atomically
-from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.errors import ImageTooSmallError, UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
@@ -73,6 +73,8 @@ class TestImages:
           UserError: none is readable.
         """
         self.found = found
+        self.names = dict(zip(found, names_of(found), strict=True))
+        self.folders = {os.path.dirname(os.path.realpath(path)): path for path in found}
         self.paths, self.unreadable, self.records = [], [], []
         for path in found if wanted is None else wanted:
             try:
@@ -85,30 +87,43 @@ class TestImages:
             self.paths.append(path)
             self.records.append(
                 {
-                    "name": os.path.basename(path),
+                    "name": self.names[path],
                     "height": height,
                     "width": width,
                     "sha256": results.file_sha256(path),
                 }
             )
-        for metric in registry.available():
-            small = sum(
-                min(record["height"], record["width"]) < metric.min_side
-                for record in self.records
-            )
-            if small:
-                logger.info(
-                    "%s is not defined below %d px: nan for %d images, left out of the "
-                    "means",
-                    metric.name,
-                    metric.min_side,
-                    small,
-                )
+        self._tell_small()
         if not self.paths:
             raise UserError(
                 f"--test_image_glob: {found[0]} and whatever else it stands for cannot "
                 "be read"
             )
+
+    def _tell_small(self):
+        """Says which images are too small for which metrics."""
+        by_side = {}
+        for metric in registry.available():
+            by_side.setdefault(metric.min_side, []).append(metric.name)
+        for side, metrics in by_side.items():
+            small = [
+                record["name"]
+                for record in self.records
+                if min(record["height"], record["width"]) < side
+            ]
+            if small:
+                logger.info(
+                    "%s: smaller than %d px, left out of the means of %s",
+                    results.listed(small),
+                    side,
+                    ", ".join(metrics),
+                )
+
+    @property
+    def originals(self):
+        """A dict from the names of the images to their paths."""
+        names = [record["name"] for record in self.records]
+        return dict(zip(names, self.paths, strict=True))
 
 
 class Evaluator:
@@ -132,13 +147,15 @@ class Evaluator:
 
         Raises:
           UserError: the checkpoint is damaged or of another model; there is a pickle
-            without a record.
+            without a record; a test image is in the operating point's folder, or all
+            are too small for it.
           OSError: the results cannot be written.
         """
         key = {**_key(point), "images": self._images.records}
         found = results.load(point.folder, point.name, key)
         if found is not None:
             return found
+        self._check_folder(point)
         # From here on the .jpg files are other ones than the old results are of.
         results.discard(point.folder, point.name)
         with contextlib.closing(self._measured(point, key, self._images.paths)) as rows:
@@ -157,6 +174,7 @@ class Evaluator:
         """
         key = _key(point)
         known = results.load_rows(point.folder, point.name, key)
+        self._check_folder(point)
         if not known:
             results.discard(point.folder, point.name)
         images = dict(zip(self._images.paths, self._images.records, strict=True))
@@ -194,9 +212,12 @@ class Evaluator:
 
     def _saved(self, point, key, rows):
         """Saves the rows of all images; returns them as `results.PointResults`."""
-        self._remove_strangers(point)
         names = [record["name"] for record in self._images.records]
         measured = results.PointResults.from_rows(names, rows)
+        if len(measured.without_file()) == len(names):
+            raise UserError(f"{point.name}: all test images are too small for it")
+        self._remove_strangers(point)
+        files = self._files()
         results.save(
             point.folder,
             point.name,
@@ -205,6 +226,7 @@ class Evaluator:
             description=_describe(point, len(names)),
             settings=point.settings,
             versions=self._versions,
+            files=[files[path] for path in self._images.paths],
         )
         return measured
 
@@ -233,19 +255,18 @@ class Evaluator:
     def _write_maps(self, point, codec, paths):
         """Writes how much detail of each block is kept, a pixel each, white for all."""
         folder = curves.maps_folder(os.path.join(point.folder, point.name))
-        os.makedirs(folder, exist_ok=True)
         for path in paths:
             kept = np.clip(255 * codec.kept_detail(read_image(path)), 0, 255)
             png = io.BytesIO()
             Image.fromarray(kept.round().astype(np.uint8)).save(png, "PNG")
-            name = f"{os.path.basename(path)}.png"
-            write_atomically(os.path.join(folder, name), png.getvalue())
+            target = os.path.join(folder, f"{self._images.names[path]}.png")
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            write_atomically(target, png.getvalue())
 
     def _measured(self, point, key, paths):
         """Yields a dict of `results.MEASURED` for each image."""
         if not paths:
             return
-        os.makedirs(os.path.join(point.folder, point.name), exist_ok=True)
         outputs = self._outputs(point)
         with (
             self._encoder(point, paths) as encode,
@@ -262,11 +283,31 @@ class Evaluator:
                 rows, point.name, len(paths), leave=False, unit="image", disable=None
             )
 
+    def _files(self):
+        """Returns {path of each image: its .jpg file}, see `image_names.plan_files`."""
+        names = self._images.names
+        return dict(zip(names, plan_files(list(names.values())), strict=True))
+
     def _outputs(self, point):
         """Returns a dict from the path of each image to that of its .jpg file."""
         folder = os.path.join(point.folder, point.name)
-        found = self._images.found
-        return dict(zip(found, plan_outputs(found, folder), strict=True))
+        return {
+            path: os.path.join(folder, file) for path, file in self._files().items()
+        }
+
+    def _check_folder(self, point):
+        """Refuses test images in the folder whose other files are removed.
+
+        Raises:
+          UserError: there is one.
+        """
+        own = os.path.realpath(os.path.join(point.folder, point.name))
+        for folder, path in self._images.folders.items():
+            if os.path.commonpath([folder, own]) == own:
+                raise UserError(
+                    f"{path}: this test image is among the files of {point.name}, "
+                    "which are replaced; name another --output_dir"
+                )
 
     def _remove_strangers(self, point):
         """Removes the .jpg files of another set of test images.
@@ -275,15 +316,27 @@ class Evaluator:
         """
         outputs = self._outputs(point)
         kept = {outputs[path] for path in self._images.paths}
-        folder = glob.escape(os.path.join(point.folder, point.name))
-        for path in glob.glob(os.path.join(folder, "*")):
-            if path not in kept:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(path)
+        top = os.path.join(point.folder, point.name)
+        for folder, _, files in os.walk(top, topdown=False):
+            for path in (os.path.join(folder, name) for name in files):
+                if path not in kept and not os.path.basename(path).startswith("."):
+                    with contextlib.suppress(FileNotFoundError):
+                        os.remove(path)
+            if folder != top:
+                with contextlib.suppress(OSError):  # not empty
+                    os.rmdir(folder)
 
     def _measure(self, encode, path, output):
+        """Returns a dict of `results.MEASURED`, all nan of an image that is too small.
+
+        That is one whose shorter side the search of the codec is not defined for.
+        """
         reference = self._references.get(path)
-        encoded = encode(reference.original)
+        try:
+            encoded = encode(reference.original)
+        except ImageTooSmallError:
+            return dict.fromkeys(results.MEASURED, math.nan)
+        os.makedirs(os.path.dirname(output), exist_ok=True)
         write_atomically(output, encoded)
         with open(output, "rb") as file:
             data = file.read()

@@ -89,11 +89,12 @@ def _interval(anchor, curve, metric, bpp_range):
 
 def _points_of(curve, metric, drawn):
     """Returns (bpp, metric) of each operating point, means over the images drawn."""
-    return [
-        tuple(
-            mean_of_defined(np.asarray(point.values[name])[drawn])
-            for name in ("bpp", metric)
-        )
-        for point in curve.results
-        if metric in point.values
-    ]
+    points = []
+    for point in curve.results:
+        if metric in point.values:
+            rates, values = (
+                np.asarray(point.values[name])[drawn] for name in ("bpp", metric)
+            )
+            rates = rates[~np.isnan(values)]  # of the same images
+            points.append((mean_of_defined(rates), mean_of_defined(values)))
+    return points

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evaluation.results import MEASURED, is_shown
+from evaluation.results import MEASURED, is_shown, rate_for
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.metric import Metric
@@ -182,7 +182,10 @@ def _zoom(axes, points, bpp_range):
 
 def _points(curve, metric: Metric):
     """Returns the finite points in order of their rates, `[2 (bpp, metric), n]`."""
-    pairs = [(mean["bpp"], metric.to_scale(mean[metric.key])) for mean in curve.points]
+    pairs = [
+        (rate_for(mean, metric.key), metric.to_scale(mean[metric.key]))
+        for mean in curve.points
+    ]
     xy = np.reshape(sorted(p for p in pairs if np.all(np.isfinite(p))), (-1, 2))
     return xy.T
 

@@ -13,6 +13,7 @@ import csv
 import hashlib
 import importlib.metadata
 import io
+import itertools
 import json
 import logging
 import math
@@ -26,6 +27,7 @@ import numpy as np
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
+from learned_jpeg.common.terminal import one_line
 from learned_jpeg.metrics.basic import defined, mean_of_defined
 from learned_jpeg.metrics.registry import METRICS
 
@@ -48,14 +50,15 @@ class PointResults:
     """The results of one operating point.
 
     Attributes:
-      images: names of the test images.
+      images: names of the test images, no two equal.
       values: dict from names of `MEASURED` to a list of floats, one per image. A metric
         that was not available, or not known to the program that measured, is missing;
-        nan stands for images that are too small for it.
+        nan stands for images that are too small for it. All values of an image are nan
+        that is too small for the codec.
 
     Raises:
-      ValueError: the rate is missing, a list has an unknown name, or its length is not
-        the number of images.
+      ValueError: the rate is missing, a list has an unknown name, its length is not the
+        number of images, or two images have one name.
     """
 
     images: Sequence[str]
@@ -65,6 +68,8 @@ class PointResults:
         """Checks the lists, and makes their numbers plain floats."""
         if not {"bpp"} <= set(self.values) <= set(MEASURED):
             raise ValueError(f"need bpp and metrics, got {sorted(self.values)}")
+        if len(set(self.images)) < len(self.images):
+            raise ValueError("several images of one name; evaluate again")
         for name, numbers in self.values.items():
             if len(numbers) != len(self.images):
                 raise ValueError(
@@ -85,11 +90,32 @@ class PointResults:
         """Returns the means of the per-image values, a dict with the keys `MEASURED`.
 
         Most metrics are undefined (nan) for small images; those are left out of the
-        mean, which is nan if none is left, or nothing was measured. So
-        are images of an infinite PSNR, but where there are no others. The other lists
-        hold no nan.
+        mean, which is nan if none is left, or nothing was measured. So are images of an
+        infinite PSNR, but where there are no others. For a metric that leaves small
+        images out there is also the mean rate of the others, see `rate_for`.
         """
-        return {name: mean_of_defined(self.values.get(name, ())) for name in MEASURED}
+        means = {name: mean_of_defined(self.values.get(name, ())) for name in MEASURED}
+        rates = self.values["bpp"]
+        for name, values in self.values.items():
+            pairs = zip(rates, values, strict=True)
+            kept = [rate for rate, value in pairs if not math.isnan(value)]
+            if name != "bpp" and 0 < len(kept) < len(rates):
+                means[_rate_key(name)] = mean_of_defined(kept)
+        return means
+
+    def without_file(self):
+        """Returns the names of the images that are too small for the codec."""
+        rates = zip(self.images, self.values["bpp"], strict=True)
+        return [image for image, rate in rates if math.isnan(rate)]
+
+    def without(self, images):
+        """Returns the results without those of some images."""
+        kept = [image not in images for image in self.images]
+        values = {
+            name: list(itertools.compress(numbers, kept))
+            for name, numbers in self.values.items()
+        }
+        return PointResults(list(itertools.compress(self.images, kept)), values)
 
     def defined(self, name):
         """Returns the values of a list of the images that are large enough for it."""
@@ -100,7 +126,33 @@ class PointResults:
         return sum(map(math.isinf, self.values.get(name, ())))
 
 
-def save(folder, name, results, key, *, description="", settings=None, versions=None):
+def rate_for(means, metric):
+    """Returns the mean rate, bits per pixel, that belongs to the mean of a metric.
+
+    It is over the images that are large enough for the metric.
+
+    Args:
+      means: as of `PointResults.means`.
+      metric: key of a metric.
+    """
+    return means.get(_rate_key(metric), means["bpp"])
+
+
+def _rate_key(metric):
+    return f"bpp for {metric}"
+
+
+def save(
+    folder,
+    name,
+    results,
+    key,
+    *,
+    description="",
+    settings=None,
+    versions=None,
+    files=None,
+):
     """Writes `<name>.csv`, `<name>.json` and `<name>.pickle` into `folder`.
 
     The record (JSON) holds the SHA-256 of the CSV file: after an interruption, or with
@@ -115,6 +167,8 @@ def save(folder, name, results, key, *, description="", settings=None, versions=
       description: a sentence for the JSON file.
       settings: JSON-able dict of the codec's settings.
       versions: dict of library versions, see `library_versions`.
+      files: the .jpg file of each image, relative to the folder `<name>`; None if they
+        are those of `image_names.plan_files`.
     """
     table = _csv(results).encode(errors="surrogateescape")
     record = {
@@ -124,6 +178,7 @@ def save(folder, name, results, key, *, description="", settings=None, versions=
         "notes": _notes(results),
         "settings": settings or {},
         "versions": versions or {},
+        **({"files": files} if files else {}),
         "key": key,
         "csv_sha256": hashlib.sha256(table).hexdigest(),
     }
@@ -276,6 +331,37 @@ def identity(image):
     return image["name"], image["sha256"]
 
 
+def listed(names):
+    """Returns the first names of a list, and how many others there are."""
+    others = f" and {len(names) - 3} more" if names[3:] else ""
+    return one_line(", ".join(names[:3])) + others
+
+
+def of_common_images(points):
+    """Returns `PointResults`, of those images of which all of them have a file.
+
+    A search has no file of an image that is too small for its metric.
+    """
+    left_out = {image for point in points for image in point.without_file()}
+    return [point.without(left_out) if left_out else point for point in points]
+
+
+def notes_on_small(points):
+    """Returns a sentence for each codec that images are too small for.
+
+    Args:
+      points: list of (label of the codec, `PointResults`).
+    """
+    images = {}
+    for label, point in points:
+        images.setdefault(label, {}).update(dict.fromkeys(point.without_file()))
+    return [
+        f"{listed(list(names))}: too small for {label}, left out of all means."
+        for label, names in images.items()
+        if names
+    ]
+
+
 def note_on_missing(points):
     """Returns a sentence on points that lack a metric which others have; else "".
 
@@ -373,8 +459,11 @@ def _notes(results):
 def _csv(results):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    # Before Python 3.13 the usual writer leaves the carriage return of a name bare.
+    quoting = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
     writer.writerow(("image", *results.values))
-    writer.writerows(zip(results.images, *results.values.values(), strict=True))
+    for image, *row in zip(results.images, *results.values.values(), strict=True):
+        (quoting if "\r" in image else writer).writerow((image, *row))
     return text.getvalue()
 
 

@@ -3,7 +3,8 @@
 import math
 
 from evaluation.bd_rate import bd_rate, range_text
-from evaluation.results import PICKLED, is_shown
+from evaluation.results import PICKLED, is_shown, rate_for
+from learned_jpeg.common.terminal import one_line
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.metric import Metric
 
@@ -23,7 +24,7 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
     Args:
       anchor_name: name of the anchor, for the heading.
       anchor: list of dicts of means (keys `results.MEASURED`), one per dot.
-      curves: dict from a name to such a list.
+      curves: list of (name, such a list).
       bpp_range: as in `bd_rate`.
 
     Returns:
@@ -31,10 +32,10 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
       points that were left out.
     """
     where = f", {range_text(bpp_range)}" if bpp_range else ""
-    metrics = shown_metrics([*anchor, *(point for c in curves.values() for point in c)])
+    metrics = shown_metrics([*anchor, *(point for _, c in curves for point in c)])
     header = ["run", *(metric.heading for metric in metrics)]
     rows = []
-    for name, points in curves.items():
+    for name, points in curves:
         rates = [_bd_rate_of_points(anchor, points, m.key, bpp_range) for m in metrics]
         rows.append([name, *map(_bd_rate_cell, rates)])
     text = (
@@ -75,7 +76,8 @@ def summary_table(points):
 
 def _bd_rate_of_points(anchor, points, metric, bpp_range):
     anchor, curve = (
-        [(mean["bpp"], mean[metric]) for mean in means] for means in (anchor, points)
+        [(rate_for(mean, metric), mean[metric]) for mean in means]
+        for means in (anchor, points)
     )
     return bd_rate(anchor, curve, metric, bpp_range)
 
@@ -98,7 +100,8 @@ def value_cell(metric: Metric, value: float) -> str:
 
 def markdown_table(header, rows):
     """Aligned Markdown: the first column to the left, numbers to the right."""
-    lines = [header, *rows]
+    lines = [[_cell(text) for text in line] for line in (header, *rows)]
+    header, *rows = lines
     widths = [max(3, *(len(line[i]) for line in lines)) for i in range(len(header))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
 
@@ -108,3 +111,8 @@ def markdown_table(header, rows):
         return "| " + " | ".join(texts) + " |"
 
     return "\n".join(aligned(line) for line in (header, rule, *rows))
+
+
+def _cell(text):
+    """Returns the text of one cell: names of files may hold line breaks and `|`."""
+    return one_line(text).replace("|", r"\|")

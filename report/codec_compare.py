@@ -10,6 +10,7 @@ import math
 import os
 import time
 
+from evaluation.image_names import files_of
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.metrics.registry import METRICS
 
@@ -79,9 +80,10 @@ def _rows(curve, metrics):
         curve.settings, curve.results, curve.stems, curve.records, strict=True
     ):
         sizes = {image["name"]: image for image in record["key"]["images"]}
+        files = files_of(record)
         for index, name in enumerate(point.images):
             width, height = (sizes[name].get(side, 0) for side in ("width", "height"))
-            encoded = f"{os.path.basename(stem)}/{os.path.splitext(name)[0]}.jpg"
+            encoded = f"{os.path.basename(stem)}/{files[name]}"
             size = round(point.values["bpp"][index] * width * height / 8)
             row = [name, encoded, width, height, setting, size]
             rows.append(row + [point.values[m.key][index] for m in metrics])

@@ -6,13 +6,19 @@ results of several calls stand in one table, against JPEG of the first folder:
 """
 
 import logging
-import os
 
 import arg_parser
 from evaluation import results, tables
 from evaluation.bd_rate import bd_rate, range_text
-from evaluation.curves import read_curves, read_published
+from evaluation.curves import (
+    notes_on_small,
+    of_common_images,
+    read_curves,
+    read_published,
+    with_own_labels,
+)
 from evaluation.gains import gains_of_images
+from evaluation.image_names import find_originals, short_name
 from evaluation.plots import Curve, plot_overview, plot_rate_distortion
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
@@ -25,8 +31,11 @@ logger = logging.getLogger("compare")
 def main():
     """Compares what the command line names; returns the exit status."""
     args = arg_parser.parse_compare()
-    anchor, curves, missing = _read_all(args)
+    whole_anchor, whole_curves, missing = _read_all(args)
+    anchor, *curves = of_common_images([whole_anchor, *whole_curves])
     text = _tables(anchor, curves, args.bpp_range)
+    if notes := notes_on_small([whole_anchor, *whole_curves]):
+        text += "\n\n" + "\n".join(notes)
     print(text)
     written = []
     if args.output:
@@ -37,7 +46,7 @@ def main():
         written += plot_rate_distortion(shown, args.figure_dir)
         written.append(plot_overview(shown, args.figure_dir, args.bpp_range))
     if args.report:
-        written.append(_report(anchor, curves, missing, args))
+        written.append(_report(whole_anchor, whole_curves, missing, args))
     if written:
         print("Written:", *written, sep="\n  ")
     return 1 if missing else 0
@@ -72,6 +81,7 @@ def _read_all(args):
             curves.append(curve)
     if args.only:
         curves = _chosen(curves, args.only)
+    anchor, *curves = with_own_labels([anchor, *curves])
     return anchor, curves, missing
 
 
@@ -108,7 +118,7 @@ def _report(anchor, curves, missing, args):
         anchor=anchor,
         curves=curves,
         bpp_range=args.bpp_range,
-        originals={os.path.basename(path): path for path in paths},
+        originals=find_originals(anchor.records[0]["key"]["images"], paths),
         command=report.command_line("-m report.compare"),
         missing=missing,
     )
@@ -168,7 +178,8 @@ def _cells(anchor, curve, metrics, bpp_range):
     if not by_image:
         return [*cells, "no overlap"]
     image = max(by_image, key=lambda name: (by_image[name], name))
-    return [*cells, f"{os.path.splitext(image)[0]} {by_image[image]:+.1f} %"]
+    name = short_name(image, anchor.results[0].images)
+    return [*cells, f"{name} {by_image[image]:+.1f} %"]
 
 
 def _points_by_name(curves):

@@ -15,6 +15,7 @@ import numpy as np
 import tqdm
 
 import arg_parser
+from evaluation.image_names import names_of
 from evaluation.operating_points import find_lambda_dirs
 from evaluation.plots import new_figure, save_figure
 from learned_jpeg.codec.encoder import Encoder
@@ -221,12 +222,13 @@ def crops_figure(crops, images, columns):
     size = (_INCHES * (1 + len(columns)), (_INCHES + 0.35) * len(crops) + 0.3)
     figure = new_figure(size)
     panels = figure.subplots(len(crops), 1 + len(columns), squeeze=False)
-    for row, crop, image, *files in zip(
-        panels, crops, images, *(files for _, files in columns), strict=True
+    names = names_of([crop.path for crop in crops])
+    for row, crop, name, image, *files in zip(
+        panels, crops, names, images, *(files for _, files in columns), strict=True
     ):
         metrics = ImageMetrics(image, registry.captions())
         height, width = image.shape[:2]
-        _show(row[0], crop.of(image), os.path.basename(crop.path))
+        _show(row[0], crop.of(image), name)
         for axes, data in zip(row[1:], files, strict=True):
             decoded = jpeg_file.decode(data)
             values = metrics.compare(decoded)

@@ -84,7 +84,10 @@ class Findings:
             "label": curve.label,
             "kind": curve.kind,
             "settings": list(curve.settings),
-            "bpp": [mean["bpp"] for mean in curve.means],
+            "rates": {
+                metric: [bpp for bpp, _ in curve.points(metric)]
+                for metric in self.metrics
+            },
             "values": values,
         }
 

@@ -18,6 +18,7 @@ import tqdm
 
 from evaluation import results
 from evaluation.bd_rate import range_text
+from evaluation.curves import notes_on_small, of_common_images, with_own_labels
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.metrics import registry
@@ -81,9 +82,10 @@ def write_report(path, content, self_contained=False):
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     pictures = viewer.Pictures(None if self_contained else f"{stem}_pictures")
-    anchor, *curves = _with_own_labels([content.anchor, *content.curves])
+    whole = with_own_labels([content.anchor, *content.curves])
+    anchor, *curves = of_common_images(whole)
     found = Findings(anchor, curves, content.bpp_range)
-    page = _Page(content, found, pictures)
+    page = _Page(content, found, pictures, notes_on_small(whole))
     data = page.data()
     measured = [curve for curve in (anchor, *curves) if curve.results]
     batches = codec_compare.write_batches(f"{stem}_codec_compare", measured)
@@ -96,6 +98,7 @@ def write_report(path, content, self_contained=False):
         page=page,
         found=found,
         batches=batches,
+        batches_name=os.path.relpath(batches, folder),
         folder=folder,
     )
     write_atomically(path, text.encode(errors="replace"))
@@ -108,16 +111,6 @@ def write_report(path, content, self_contained=False):
 def command_line(program):
     """Returns the command line of this process, to be repeated."""
     return shlex.join(["python3", *program.split(), *sys.argv[1:]])
-
-
-def _with_own_labels(curves):
-    """Returns the curves; equal labels get numbers."""
-    labels, own = {}, []
-    for curve in curves:
-        count = labels[curve.label] = labels.get(curve.label, 0) + 1
-        label = f"{curve.label} ({count})" if count > 1 else curve.label
-        own.append(curve._replace(label=label))
-    return own
 
 
 def _read(name):
@@ -150,14 +143,15 @@ def _render(**values):
 
 def address(path, folder):
     """Returns the address of a file, relative to the page."""
-    return urllib.parse.quote(os.path.relpath(path, folder).replace(os.sep, "/"))
+    relative = os.path.relpath(path, folder).replace(os.sep, "/")
+    return urllib.parse.quote(os.fsencode(relative))
 
 
 class _Page:
     """The content of the template and the script in addition to the findings."""
 
-    def __init__(self, content, found, pictures):
-        self.content, self.found = content, found
+    def __init__(self, content, found, pictures, notes):
+        self.content, self.found, self.notes = content, found, notes
         self.headings = [registry.get(key).heading for key in found.metrics]
         self.range_text = range_text(found.bpp_range)
         self.missing = list(content.missing)
@@ -209,12 +203,9 @@ class _Page:
     def _viewed_image(self, name):
         """Returns one image of the viewer, None if a file of it is missing."""
         ours, *others = self.found.viewed_curves()
-        captions = [metric.key for metric in registry.captions()]
-        metric = self.found.first_metric
-        if metric not in captions:
-            metric = captions[-1]
         looked = viewer.Viewer(
-            self._pictures, ours, others, self.found.bpp_range, metric
+            *(self._pictures, ours, others, self.found.bpp_range),
+            self.found.first_metric,
         )
         try:
             image = looked.image(name, self.content.originals[name])
@@ -223,7 +214,7 @@ class _Page:
             self._tell_missing(name, error)
             return None
         rank = self.found.chosen_images()[name]
-        return {**image, "rank": rank, "metric": metric, "attention": attention}
+        return {**image, "rank": rank, "attention": attention}
 
     def _is_there(self, name):
         """Returns whether the original of an image is the one that was measured."""

@@ -4,18 +4,19 @@ Only the numbers decide which images and which crops are shown.
 """
 
 import base64
-import contextlib
 import functools
 import hashlib
 import io
 import os
 import re
+import urllib.parse
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from evaluation.curves import maps_folder
+from evaluation.image_names import files_of
 from evaluation.operating_points import encode_plain
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
@@ -27,6 +28,7 @@ from learned_jpeg.pictures.image_files import read_image
 CROP_SIDE = 160  # px
 RATES = 3  # of the codec that the others are compared with
 _RANKS = ("worst", "median", "best")
+_MAX_STEM = 100  # characters of a picture's name in that of its file
 
 
 class Pictures:
@@ -47,7 +49,7 @@ class Pictures:
         """
         digest = hashlib.sha256(data).hexdigest()[:10]
         stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
-        key = f"{stem}-{digest}{suffix}"
+        key = f"{stem[:_MAX_STEM]}-{digest}{suffix}"
         if key not in self.sources:
             self.sources[key] = self._store(key, data, suffix)
         return key
@@ -67,7 +69,8 @@ class Pictures:
             return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
         os.makedirs(self._folder, exist_ok=True)
         write_atomically(os.path.join(self._folder, key), data)
-        return f"{os.path.basename(self._folder)}/{key}"
+        folder = os.path.basename(self._folder)
+        return f"{urllib.parse.quote(os.fsencode(folder))}/{key}"
 
 
 class File(NamedTuple):
@@ -116,12 +119,14 @@ def file_of_point(curve, place, image):
     Raises:
       UserError: it is gone.
     """
-    folder, stem = curve.stems[place], os.path.splitext(image)[0]
-    for name in (f"{stem}.jpg", f"{image}.jpg"):  # the latter if stems are equal
-        path = os.path.join(folder, name)
-        with contextlib.suppress(FileNotFoundError), open(path, "rb") as file:
+    folder, file_name = curve.stems[place], files_of(curve.records[place])[image]
+    try:
+        with open(os.path.join(folder, file_name), "rb") as file:
             return File(curve.settings[place], file.read())
-    raise UserError(f"{folder}: the file of {image} is gone; evaluate again")
+    except FileNotFoundError:
+        raise UserError(
+            f"{folder}: the file of {image} is gone; evaluate again"
+        ) from None
 
 
 def rates_of(curve, index, bpp_range):
@@ -180,7 +185,9 @@ class Matcher:
 
     def _nearest(self, name, wanted):
         values = [point.values[name][self._index] for point in self._curve.results]
-        place = int(np.abs(np.subtract(values, wanted)).argmin())
+        # Infinite PSNRs are equal.
+        apart = [0.0 if value == wanted else abs(value - wanted) for value in values]
+        place = int(np.argmin(apart))
         image = self._curve.results[0].images[self._index]
         return file_of_point(self._curve, place, image)
 
@@ -244,7 +251,8 @@ class Viewer:
           ours: `curves.Compared`, whose files the others are matched with.
           others: list of `Compared` of the same test images, the anchor first.
           bpp_range: (low, high), bits per pixel.
-          metric: key of the captions' metric at which quality is equal.
+          metric: key of the metric at which quality is equal, where the captions have
+            it and the image is large enough.
         """
         self._pictures = pictures
         self._ours, self._others = ours, others
@@ -266,15 +274,17 @@ class Viewer:
         """
         index = self._ours.results[0].images.index(name)
         original = read_image(path)
+        height, width = original.shape[:2]
+        metric = self._metric_of((height, width))
         scores = Scores(original)
         matchers = {c.label: Matcher(original, c, index, scores) for c in self._others}
         rates = [
-            self._matched(file_of_point(self._ours, place, name), matchers)
+            self._matched(file_of_point(self._ours, place, name), matchers, metric)
             for place in rates_of(self._ours, index, self._bpp_range)
         ]
-        height, width = original.shape[:2]
         return {
             "name": name,
+            "metric": metric,
             "original": self._pictures.add(name, png(original), ".png"),
             "width": width,
             "height": height,
@@ -300,12 +310,18 @@ class Viewer:
                     pictures[curve.label] = picture
         return pictures
 
-    def _matched(self, own, matchers):
+    def _metric_of(self, size):
+        """Returns the metric at which quality is equal; the last one fits all sizes."""
+        *others, last = registry.captions()
+        fits = [m.key for m in others if m.min_side <= min(size)]
+        return self._metric if self._metric in fits else last.key
+
+    def _matched(self, own, matchers, metric):
         """Returns the files that match one of ours, {how: {label: `File`}}."""
         sets = {"bytes": {self._ours.label: own}, "quality": {self._ours.label: own}}
         for label, matcher in matchers.items():
             sets["bytes"][label] = matcher.at_bytes(len(own.data))
-            sets["quality"][label] = matcher.at_quality(self._metric, own.data)
+            sets["quality"][label] = matcher.at_quality(metric, own.data)
         return sets
 
     def _entry(self, name, file, scores):

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow.compat.v1 as tf
 from PIL import Image
 
 from learned_jpeg.metrics import butteraugli
@@ -22,6 +21,9 @@ def without_butteraugli():
 @pytest.fixture
 def session():
     """A session on a graph of its own, both of them the default ones."""
+    # Imported here: the process that hands out the tests to others does without it.
+    import tensorflow.compat.v1 as tf
+
     with tf.Graph().as_default(), tf.Session() as session:
         yield session
 

@@ -1,6 +1,7 @@
 """batch_job_attention.sh, as a user calls it."""
 
 import functools
+import logging
 import os
 import signal
 import subprocess
@@ -11,11 +12,14 @@ import pytest
 
 import arg_parser
 from learned_jpeg.models import contract, folders
+from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from tests.paths import ROOT
+from training import loop
 
 DEFAULTS = {
     **{"BATCHSIZE": 2, "PATCHSIZE": 64, "SCRIPT": "ljpeg.py", "STEPS": 5},
+    "PREPROCESS_THREADS": 2,
     **{"LAMBDAS": "0.01 0.0025", "PYTHON": sys.executable},
 }
 
@@ -56,51 +60,76 @@ def wait_for_summary(lambda_dir):
     wait_for(is_written)
 
 
-def steps(folder):
-    return {
-        path.name: folders.checkpoint_step(folders.find_checkpoint(path))
-        for path in folder.glob("lambda_*")
-    }
-
-
-@pytest.mark.slow
-def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
-    status, _, err = run(train_glob, tmp_path, SCRIPT="ljpeg_attention.py", LR="1e-5")
-    assert status == 0, err
-    assert steps(tmp_path) == {"lambda_001": 5, "lambda_00025": 5}
-    settings = folders.load_record(tmp_path / "lambda_00025" / "train")
-    assert settings["script"] == "ljpeg_attention"
-    wanted = {"lmbda": 0.0025, "lr": 1e-5, "total_weight_regularizer": 10.0}
-    wanted |= {"batchsize": 2, "patchsize": 64, "lpips_weight": 0.0, "vgg": "vgg16"}
-    assert wanted.items() <= settings.items()
-
-    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    status, out, _ = run(train_glob, tmp_path, SCRIPT="ljpeg_attention.py", LR="1e-5")
-    assert status == 0
-    assert out.count("finished already") == 2
-    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+def step_of(folder):
+    return folders.checkpoint_step(folders.find_checkpoint(folder))
 
 
 def write_program(path, text):
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"#!/bin/bash\n{text}\n")
     path.chmod(0o755)
     return path
 
 
+def write_python(path, real_lambda):
+    """Writes a Python that trains one lambda, and only notes the step of others.
+
+    A training that is a process of its own takes seconds to start.
+    """
+    return write_program(
+        path,
+        f"""[[ $6 == {real_lambda} ]] && exec {sys.executable} "$@"
+        mkdir -p "$3"
+        while [[ $1 != --last_step ]]; do folder=${{folder:-$3}}; shift; done
+        echo "model_checkpoint_path: \\"model.ckpt-$2\\"" > "$folder/checkpoint" """,
+    )
+
+
+@pytest.mark.slow
+def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
+    settings = {"SCRIPT": "ljpeg_attention.py", "LR": "1e-5", "STEPS": 2}
+    settings["PYTHON"] = write_python(tmp_path / "python", real_lambda=0.0025)
+    runs = tmp_path / "runs"
+    status, _, err = run(train_glob, runs, **settings)
+    assert status == 0, err
+    train = runs / "lambda_00025" / "train"
+    assert step_of(train) == 2
+    settings_of_it = folders.load_record(train)
+    assert settings_of_it["script"] == "ljpeg_attention"
+    wanted = {"lmbda": 0.0025, "lr": 1e-5, "total_weight_regularizer": 10.0}
+    wanted |= {"batchsize": 2, "patchsize": 64, "lpips_weight": 0.0, "vgg": "vgg16"}
+    assert wanted.items() <= settings_of_it.items()
+
+    files = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+    assert runs / "lambda_001" / "train" / "checkpoint" in files
+    status, out, _ = run(train_glob, runs, **settings)
+    assert status == 0
+    assert out.count("finished already") == 2
+    assert files == {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+
+
+def flags_given(folder, **settings):
+    """Returns the flags of `train` that the script gives to a training."""
+    stand_in = write_program(folder / "python", 'printf "%s\\n" "$@"')
+    settings |= {"PYTHON": stand_in, "LAMBDAS": "0.01"}
+    glob = settings.pop("TRAIN_GLOB", "*.png")
+    status, out, err = run(glob, folder / "runs", **settings)
+    assert status == 0, err
+    # After a line about the lambda: the script, --checkpoint_dir DIR, train.
+    return out.splitlines()[5:]
+
+
 @pytest.fixture
 def flags_of(tmp_path):
     """A function SETTING=value, ... -> the flags that a training would be given."""
-    stand_in = write_program(tmp_path / "python", 'printf "%s\\n" "$@"')
+    return functools.partial(flags_given, tmp_path)
 
-    def flags(**settings):
-        settings |= {"PYTHON": stand_in, "LAMBDAS": "0.01"}
-        status, out, err = run("*.png", tmp_path / "runs", **settings)
-        assert status == 0, err
-        # After a line about the lambda: the script, --checkpoint_dir DIR, train.
-        return out.splitlines()[5:]
 
-    return flags
+def train_here(folder, scratch, **settings):
+    """Trains ljpeg.py in this process, as the script would; returns the status."""
+    flags = flags_given(scratch, **settings)
+    argv = ["--checkpoint_dir", str(folder), "train", *flags]
+    return loop.train(LJPEG, arg_parser.parse_model(LJPEG, argv))
 
 
 def test_two_jobs_run_beside_each_other_on_a_gpu_each(tmp_path):
@@ -204,20 +233,22 @@ def test_frozen_features_reach_the_command_line(flags_of):
 
 
 @pytest.mark.slow
-def test_stopped_batch_saves_and_the_same_command_goes_on(train_glob, tmp_path):
+def test_stopped_batch_saves_and_the_same_command_goes_on(train_glob, tmp_path, caplog):
     process = start(train_glob, tmp_path, STEPS=1000000, LAMBDAS="0.01")
     wait_for_summary(tmp_path / "lambda_001")
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    reached = steps(tmp_path)["lambda_001"]
+    folder = tmp_path / "lambda_001" / "train"
+    reached = step_of(folder)
     assert 0 < reached < 1000000
 
-    status, _, err = run(train_glob, tmp_path, STEPS=reached + 3, LAMBDAS="0.01")
-    assert status == 0, err
-    assert f"Going on from step {reached}" in err
-    assert steps(tmp_path) == {"lambda_001": reached + 3}
+    settings = {**DEFAULTS, "TRAIN_GLOB": train_glob, "STEPS": reached + 3}
+    with caplog.at_level(logging.INFO):
+        assert train_here(folder, tmp_path / "flags", **settings) == 0
+    assert f"Going on from step {reached}" in caplog.text
+    assert step_of(folder) == reached + 3
 
 
 def test_batch_stops_at_the_first_training_that_fails(tmp_path):

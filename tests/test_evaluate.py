@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import functools
 import io
 import json
 import logging
@@ -13,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,7 +32,8 @@ from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.common import process
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import butteraugli, registry
+from learned_jpeg.metrics import butteraugli, image_metrics, registry
+from learned_jpeg.metrics.basic import mean_squared_error
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.models.settings import ModelSettings
 from ljpeg import LJPEG
@@ -178,7 +181,16 @@ def evaluate_complete(folder, *flags):
 
 
 @pytest.fixture
-def small(tmp_path):
+def small(whole, monkeypatch):
+    """As `whole`, where the metrics that take long are not measured."""
+    quick = [registry.get(key) for key in ("mse", "psnr")]
+    measured = functools.partial(image_metrics.ImageMetrics, metrics=quick)
+    monkeypatch.setattr(evaluator, "ImageMetrics", measured)
+    return whole
+
+
+@pytest.fixture
+def whole(tmp_path):
     """(batch folder, image folder): a run of two lambdas, nothing else."""
     save_tables(tmp_path / "batch" / "run" / "lambda_001", 40)
     save_tables(tmp_path / "batch" / "run" / "lambda_01", 12)
@@ -321,9 +333,9 @@ def test_csv_holds_ssimulacra2_of_the_files_on_the_disk(complete):
 
 @pytest.mark.slow
 def test_butteraugli_stands_beside_the_others_where_its_tool_is(
-    monkeypatch, small, tmp_path
+    monkeypatch, whole, tmp_path
 ):
-    batch, images = small
+    batch, images = whole
     tool = tmp_path / "butteraugli_main"
     tool.write_text('#!/bin/sh\necho "3-norm: 2.5"\n')
     tool.chmod(0o755)
@@ -340,18 +352,27 @@ def test_butteraugli_stands_beside_the_others_where_its_tool_is(
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory):
-    """(batch folder, images, page, outcome) of an evaluation with a report."""
+    """(batch folder, images, page, outcome) of an evaluation with a report.
+
+    Two images have one name, two one stem, and one is too small for the search.
+    """
     folder = tmp_path_factory.mktemp("reported")
     batch, images = folder / "batch", save_images(folder / "images")
+    (images / "c d.png").unlink()
+    (images / "b.png").rename(images / "a.jpg")
+    (images / "more").mkdir()
+    Image.fromarray(255 - picture_of("a.png")).save(images / "more" / "a.png")
+    Image.fromarray(picture_of("b.png")[:3, :3]).save(images / "tiny.png")
     save_tables(batch / "run" / "lambda_001", 40)
     published = folder / "codec.json"
     numbers = {"bpp": [0.5, 1, 2, 4], "ms-ssim-db-rgb": [10, 13, 16, 20]}
     published.write_text(json.dumps({"name": "vendor's", "results": numbers}))
     other = folder / "other.json"
     other.write_text('{"program": "another"}')
-    flags = ["--mozjpeg", "--search", "psnr", "--qualities", "20", "50", "70", "90"]
+    flags = ["--mozjpeg", "--search", "ssimulacra2"]
+    flags += ["--qualities", "20", "50", "70", "90"]
     flags += ["--report", "--published", published, other, "--bpp_range", "0.5", "6"]
-    outcome = run_evaluate(batch, images, *flags)
+    outcome = run_evaluate(batch, images / "**", *flags)
     return batch, images, (batch / "report.html").read_text(), outcome
 
 
@@ -366,13 +387,14 @@ def test_mozjpeg_and_the_search_are_curves_beside_models_as_they_are(reported):
     assert {name for name in settings if "mozjpeg" in name} == {
         f"mozjpeg_Q{q}" for q in qualities
     }
-    assert settings["search_psnr_Q50"]["quantization"] == "search"
+    assert settings["search_ssimulacra2_Q50"]["quantization"] == "search"
     assert settings["run-lambda_001"]["quantization"] == "round"
     picture = picture_of("b.png")
-    file = (batch / "_output" / "mozjpeg_Q50" / "b.jpg").read_bytes()
+    file = (batch / "_output" / "mozjpeg_Q50" / "a.jpg.jpg").read_bytes()
     assert file == jpeg_file.encode_mozjpeg_quality(picture, 50)
-    searched = (batch / "_output" / "search_psnr_Q50" / "b.jpg").read_bytes()
-    options = EncodeOptions(tune="psnr", subsampling="4:2:0")
+    folder = batch / "_output" / "search_ssimulacra2_Q50"
+    searched = (folder / "a.jpg.jpg").read_bytes()
+    options = EncodeOptions(tune="ssimulacra2", subsampling="4:2:0")
     with standard_tables() as model:
         assert searched == model.codec(options).encode(picture, 50)
 
@@ -392,6 +414,74 @@ def test_evaluation_writes_a_page_of_what_there_is_and_says_what_is_not(reported
     assert (batch / "report_codec_compare" / "batches.json").exists()
 
 
+# What the images of `reported` are called, and their files.
+REPORTED = {"a.jpg": "a.jpg.jpg", "a.png": "a.png.jpg", "more/a.png": "more/a.jpg"}
+REPORTED |= {"tiny.png": "tiny.jpg"}
+
+
+@pytest.mark.slow
+def test_images_of_one_name_or_stem_have_files_and_numbers_of_their_own(reported):
+    batch, images, _, _ = reported
+    pictures = {name: np.asarray(Image.open(images / name)) for name in REPORTED}
+    for path in points_of(batch).values():
+        point = read_point(path)
+        assert point.images == list(REPORTED)
+        for index, (name, file) in enumerate(REPORTED.items()):
+            jpg = path.with_suffix("") / file
+            values = {key: column[index] for key, column in point.values.items()}
+            if "search" in path.name and name == "tiny.png":
+                assert np.isnan(list(values.values())).all() and not jpg.exists()
+                continue
+            data, picture = jpg.read_bytes(), pictures[name]
+            assert values["bpp"] == 8 * len(data) / picture[..., 0].size
+            assert values["mse"] == mean_squared_error(picture, decode(data))
+
+
+@pytest.mark.slow
+def test_the_page_shows_each_image_with_its_own_files(reported):
+    batch, images, page, _ = reported
+    (data,) = re.findall(r'type="application/json" id="data">(.*)</script>', page)
+    data = json.loads(data)
+    shown = {image["name"]: image for image in data["images"]}
+    assert set(shown) == set(REPORTED) - {"tiny.png"}
+    for name, image in shown.items():
+        original = np.asarray(Image.open(batch / data["files"][image["original"]]))
+        np.testing.assert_array_equal(original, np.asarray(Image.open(images / name)))
+        for rate in image["rates"]:
+            entry = rate["bytes"][data["ours"]]
+            quality = entry["setting"]
+            point = batch / "_output" / f"search_ssimulacra2_Q{quality}"
+            file = batch / data["files"][entry["file"]]
+            assert file.read_bytes() == (point / REPORTED[name]).read_bytes()
+
+
+@pytest.mark.slow
+def test_codec_compare_names_files_that_exist(reported):
+    batch = reported[0]
+    folder = batch / "report_codec_compare"
+    for (name,) in json.loads((folder / "batches.json").read_text()):
+        content = json.loads((folder / name).read_text())
+        (parent,) = [v for v in content["constant_values"] if "encoded_name" in v]
+        rows = content["field_values"]
+        assert {row[0] for row in rows} == set(REPORTED) - {"tiny.png"}
+        for row in rows:
+            path = folder / parent.replace("${encoded_name}", row[1])
+            assert path.stat().st_size == row[5]
+
+
+@pytest.mark.slow
+def test_an_image_that_is_too_small_for_the_search_is_named_and_left_out(reported):
+    batch, _, page, outcome = reported
+    text = outcome.out.getvalue()
+    note = "tiny.png: too small for search for ssimulacra2, no model, left out of all"
+    assert text.count(note) == 1 and note in (batch / "results.md").read_text()
+    assert "tiny.png: too small for search, no model, optimized" in page
+    row = row_of("Q50", text)
+    point = read_point(points_of(batch)["Q50"])
+    assert row[2] == f"{np.mean(point.values['bpp'][:3]):.4f}"
+    assert "search for ssimulacra2, no model | -" in re.sub(" +", " ", text)
+
+
 def test_what_attention_keeps_is_written_for_one_point_of_a_run(complete):
     folder, _ = complete
     maps = sorted((folder / "batch" / "_attention").iterdir())
@@ -400,6 +490,21 @@ def test_what_attention_keeps_is_written_for_one_point_of_a_run(complete):
         with Image.open(maps[0] / f"{name}.png") as image:
             assert image.mode == "L"
             assert image.size == (-(-width // 8), -(-height // 8))
+
+
+def test_maps_of_images_of_one_name_are_told_apart(tmp_path):
+    for index, folder in enumerate("xy"):
+        (tmp_path / folder).mkdir()
+        gray = Image.new("L", (8, 8), 50 * index)
+        gray.save(tmp_path / folder / "a.png")
+    images = evaluator.TestImages(evaluator.find_test_images([str(tmp_path / "**")]))
+    args = SimpleNamespace(precision="float32")
+    codec = SimpleNamespace(kept_detail=lambda image: image[:1, :1, 0] / 255)
+    point = operating_points.OperatingPoint("p", str(tmp_path / "_o"), "run", "r", {})
+    evaluator.Evaluator(images, args)._write_maps(point, codec, images.paths)
+    for index, folder in enumerate("xy"):
+        with Image.open(tmp_path / "_attention" / "p" / folder / "a.png.png") as kept:
+            assert kept.getpixel((0, 0)) == 50 * index
 
 
 def test_records_state_the_entropy_coding_and_the_checkpoint(complete):
@@ -566,8 +671,8 @@ def forget_ssimulacra2(path):
     path.with_suffix(".json").write_text(json.dumps(record))
 
 
-def test_points_of_an_older_program_stay_as_they_are_with_one_note(small):
-    batch, images = small
+def test_points_of_an_older_program_stay_as_they_are_with_one_note(whole):
+    batch, images = whole
     first = run_evaluate(batch, images)
     old = ["Q5", "run-lambda_01"]
     for name in old:
@@ -585,8 +690,8 @@ def test_points_of_an_older_program_stay_as_they_are_with_one_note(small):
 
 
 @pytest.mark.slow
-def test_a_changed_checkpoint_is_measured_again(small, measure):
-    batch, images = small
+def test_a_changed_checkpoint_is_measured_again(whole, measure):
+    batch, images = whole
     assert run_evaluate(batch, images).status == 0
     save_tables(batch / "run" / "lambda_01", 70)
     changed, outcome = measured_again(batch, images)
@@ -729,6 +834,26 @@ def test_a_test_image_that_changes_meanwhile_gives_no_results(small, monkeypatch
     assert points_of(batch) == {}
 
 
+def test_test_images_among_the_files_of_a_point_are_kept(small):
+    batch, images = small
+    assert run_evaluate(batch, images, qualities=(20,)).status == 0
+    folder = batch / "_output_PIL" / "Q20"
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    outcome = run_evaluate(batch, folder, "--runs", qualities=(20,))
+    assert outcome.status == 1
+    (line,) = outcome.lines("error: ")
+    assert f"{folder / 'c d.jpg'}: " in line and "name another --output_dir" in line
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_run_may_have_the_name_of_the_anchor(small):
+    batch, images = small
+    (batch / "run").rename(batch / "JPEG")
+    text = run_evaluate(batch, images).out.getvalue()
+    bd_rates = text[text.index("BD-rate") :]
+    assert "| JPEG | 2 of 4 points |" in re.sub(" +", " ", bd_rates)
+
+
 def test_a_checkpoint_folder_as_batch_dir_is_a_user_error(small):
     batch, images = small
     for inner in ("run/lambda_001", "run/lambda_001/train"):
@@ -760,8 +885,8 @@ def test_more_qualities_measure_only_the_new_ones(small):
     assert changed == {"Q35"}
 
 
-def test_number_of_workers_does_not_change_a_pickle(small, tmp_path):
-    batch, images = small
+def test_number_of_workers_does_not_change_a_pickle(whole, tmp_path):
+    batch, images = whole
     for workers in (1, 4):
         flags = ["--workers", workers, "--output_dir", tmp_path / str(workers)]
         assert run_evaluate(batch, images, *flags).status == 0
@@ -1014,8 +1139,8 @@ def test_a_missing_batch_dir_is_one_line(tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "none").exists()
 
 
-def test_small_test_images_have_nan_ms_ssim_and_one_note(small):
-    batch, images = small
+def test_small_test_images_have_nan_ms_ssim_and_one_note(whole):
+    batch, images = whole
     Image.fromarray(picture_of("a.png")[:160]).save(images / "b.png")
     outcome = run_evaluate(batch, images, qualities=(20,))
     assert outcome.status == 0
@@ -1027,36 +1152,29 @@ def test_small_test_images_have_nan_ms_ssim_and_one_note(small):
     assert len(outcome.lines("161 px")) == 1
 
 
-def test_test_images_of_one_name_from_two_folders_do_not_collide(small, measure):
-    batch, images = small
-    (images / "more").mkdir()
-    Image.fromarray(picture_of("b.png")).save(images / "more" / "a.png")
-    pattern = images / "**" / "a.png"
-    assert run_evaluate(batch, pattern, qualities=(20,)).status == 0
-    path = points_of(batch)["Q20"]
-    assert len(list(path.with_suffix("").iterdir())) == 2
-    bpp = [8 * p.stat().st_size for p in path.with_suffix("").iterdir()]
-    pixels = [math.prod(SIZES[name]) for name in ("a.png", "b.png")]
-    found = lists_of(path)["bpp"]
-    wanted = sorted(round(b * n) for b, n in zip(found, pixels, strict=True))
-    assert wanted == sorted(bpp)
-
-
 # --- Processes -----------------------------------------------------------------------
 
 
-def start_process(batch_dir, images, prelude="pass"):
-    """Starts an evaluation as its own process; `prelude` is Python code before it."""
+def start_process(batch_dir, images, *flags, prelude):
+    """Starts an evaluation as its own process; `prelude` is Python code before it.
+
+    As in `small`, it measures nothing that takes long: TensorFlow is not loaded.
+    """
     code = (
-        "import sys, time, os, evaluate\n"
+        "import functools, sys, time, os, evaluate\n"
         "from learned_jpeg.common import process\n"
-        "from evaluation import operating_points, results\n"
+        "from learned_jpeg.metrics import image_metrics, registry\n"
+        "from evaluation import evaluator, operating_points, plots, results\n"
+        "plots.plot_rate_distortion = lambda *args, **options: []\n"
         "operating_points.JPEG_QUALITIES = (5, 20, 50)\n"
+        "quick = [registry.get(key) for key in ('mse', 'psnr')]\n"
+        "measured = functools.partial(image_metrics.ImageMetrics, metrics=quick)\n"
+        "evaluator.ImageMetrics = measured\n"
         f"{prelude}\n"
         "process.run_main(evaluate.main)"
     )
     argv = ["--batch_dir", batch_dir, "--test_image_glob", images]
-    argv += ["--precision", "float32", "--workers", "2"]
+    argv += ["--precision", "float32", "--workers", "2", *flags]
     return subprocess.Popen(
         [sys.executable, "-c", code, *map(str, argv)],
         cwd=ROOT,
@@ -1087,7 +1205,7 @@ def stop_at_the_third_record(path, data):
         time.sleep(600)
     write(path, data)
 results.write_atomically = stop_at_the_third_record"""
-    process = start_process(batch, images, prelude)
+    process = start_process(batch, images, prelude=prelude)
     try:
         wait_for(tmp_path / "reached", process)
     finally:
@@ -1100,9 +1218,9 @@ results.write_atomically = stop_at_the_third_record"""
     assert len(outcome.lines("not measured before")) == 3
     for path in points_of(batch).values():
         for index, (name, jpg) in enumerate(jpgs_of(path).items()):
-            wanted = measure(jpg, picture_of(name))
-            for metric, values in lists_of(path).items():
-                assert values[index] == pytest.approx(wanted[metric], abs=2e-5)
+            wanted, lists = measure(jpg, picture_of(name)), lists_of(path)
+            for metric in ("bpp", "mse", "psnr"):
+                assert lists[metric][index] == pytest.approx(wanted[metric], rel=1e-12)
 
 
 @pytest.mark.slow
@@ -1111,26 +1229,22 @@ def test_two_evaluations_of_one_folder_at_a_time_are_both_right(small, tmp_path)
     ready, go = tmp_path / "ready", tmp_path / "go"
     prelude = f"open({str(ready)!r}, 'w').close()\n"
     prelude += f"while not os.path.exists({str(go)!r}): time.sleep(0.001)"
-    process = start_process(batch, images, prelude)
+    flags = ["--runs", "--mozjpeg", "--qualities", "5", "20", "50", "90"]
+    process = start_process(batch, images, *flags, prelude=prelude)
     try:
         wait_for(ready, process)
         go.touch()
-        outcome = run_evaluate(batch, images, qualities=(5, 20, 50))
+        outcome = run_evaluate(batch, images, *flags)
         _, err = process.communicate(timeout=60)
     finally:
         process.kill()
     assert (outcome.status, process.returncode) == (0, 0), err
     alone = tmp_path / "alone"
-    flags = ["--output_dir", alone]
-    assert run_evaluate(batch, images, *flags, qualities=(5, 20, 50)).status == 0
-    wanted = {name: lists_of(path) for name, path in points_of(alone).items()}
-    found = {name: lists_of(path) for name, path in points_of(batch).items()}
-    assert found.keys() == wanted.keys() and len(found) == 5
-    for name, lists in found.items():
-        assert lists["bpp"] == wanted[name]["bpp"]
-        for metric in LISTS:
-            assert lists[metric] == pytest.approx(wanted[name][metric], abs=1e-6)
-    changed, _ = measured_again(batch, images, qualities=(5, 20, 50))
+    assert run_evaluate(batch, images, "--output_dir", alone, *flags).status == 0
+    wanted = {name: path.read_bytes() for name, path in points_of(alone).items()}
+    found = {name: path.read_bytes() for name, path in points_of(batch).items()}
+    assert found == wanted and len(found) == 8
+    changed, _ = measured_again(batch, images, *flags)
     assert changed == set()
 
 

@@ -9,6 +9,9 @@ import zipfile
 import pytest
 from PIL import Image
 
+import learned_jpeg as lj
+from learned_jpeg.commands.arguments import parse_compress
+from learned_jpeg.commands.compress import compress
 from tests.paths import EXAMPLE_IMAGES, ROOT
 
 pytestmark = pytest.mark.slow
@@ -64,11 +67,9 @@ def image(tmp_path_factory):
 @pytest.fixture(scope="module")
 def clone_files(image, tmp_path_factory):
     """Bytes of the files that the clone writes: (of the command, of the library)."""
-    folder = tmp_path_factory.mktemp("clone")
-    command, library = folder / "command.jpg", folder / "library.jpg"
-    run(sys.executable, ROOT / "compress.py", image, "-o", command, cwd=folder)
-    run(sys.executable, "-c", ENCODE, image, library)
-    return command.read_bytes(), library.read_bytes()
+    path = tmp_path_factory.mktemp("clone") / "command.jpg"
+    assert compress(parse_compress([str(image), "-o", str(path)])) == 0
+    return path.read_bytes(), lj.encode(image, quality=60)
 
 
 @pytest.fixture(scope="module")

@@ -1,19 +1,18 @@
 """Commands that need no TensorFlow, where there is none."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 import textwrap
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import learned_jpeg as lj
 from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
 from learned_jpeg.codec.trained import TrainedModel, standard_tables
 from learned_jpeg.models import folders
+from tests.fork_server import ForkServer
 from tests.paths import EXAMPLE_IMAGES, ROOT
 
 EXAMPLES = ROOT / "example_experiments"
@@ -21,26 +20,25 @@ TABLES = EXAMPLES / "tables_rdoq_mse" / "lambda_0004"
 ATTENTION = EXAMPLES / "attention_learned_q_w10_scale1e-5" / "lambda_01"
 
 
-@pytest.fixture
-def run(tmp_path):
+# What every command needs; a server has it, and has loaded the compiled functions.
+PREPARATION = """
+import numpy
+import learned_jpeg as lj
+from learned_jpeg.search import tunes
+lj.encode(numpy.zeros((16, 16, 3), numpy.uint8), lmbda=1)
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
     """A function (script or -m, module, words...) -> the ended process."""
-    blocked = tmp_path / "blocked" / "tensorflow"
-    blocked.mkdir(parents=True)
+    blocked = tmp_path_factory.mktemp("blocked") / "tensorflow"
+    blocked.mkdir()
     error = "ModuleNotFoundError('no TensorFlow here', name='tensorflow')"
     (blocked / "__init__.py").write_text(f"raise {error}")
-    paths = os.pathsep.join([str(blocked.parent), str(ROOT)])
-
-    def run(*words):
-        return subprocess.run(
-            [sys.executable, *map(str, words)],
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": paths},
-            capture_output=True,
-            text=True,
-        )
-
-    assert "no TensorFlow here" in run("-c", "import tensorflow").stderr
-    return run
+    with ForkServer(PREPARATION, path=[blocked.parent, ROOT]) as server:
+        assert "no TensorFlow here" in server.run("import tensorflow").stderr
+        yield server.run_script
 
 
 @pytest.fixture
@@ -168,22 +166,17 @@ ABSENT = ("tensorflow", "tensorboard", "scipy", "matplotlib", "plotly")
 
 @pytest.fixture(scope="module")
 def light(tmp_path_factory):
-    """Folder with the package, where nothing else of the project can be imported."""
+    """Server with the package, where nothing else of the project can be imported."""
     folder = tmp_path_factory.mktemp("light")
     shutil.copytree(ROOT / "learned_jpeg", folder / "learned_jpeg")
     block = f"import sys\nsys.modules.update(dict.fromkeys({ABSENT}))\n"
     (folder / "sitecustomize.py").write_text(block)
-    return folder
+    with ForkServer(PREPARATION, path=[folder], cwd=folder) as server:
+        yield server
 
 
-def run_light(folder, code, *argv):
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code), *map(str, argv)],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-    )
+def run_light(server, code, *argv):
+    return server.run(textwrap.dedent(code), *argv)
 
 
 def test_the_light_installation_is_light(light):
@@ -230,13 +223,11 @@ def test_the_light_installation_writes_the_same_files(light, photo, tmp_path):
     """
     done = run_light(light, code, photo, json.dumps(options))
     assert (done.returncode, done.stderr) == (0, "")
-    here = subprocess.check_output(
-        [sys.executable, "-c", textwrap.dedent(code), photo, json.dumps(options)],
-        cwd=ROOT,
-        text=True,
-    )
-    assert done.stdout == here
-    files = [bytes.fromhex(data) for data in json.loads(here)]
+    files = [bytes.fromhex(data) for data in json.loads(done.stdout)]
+    for own, data in zip(options, files, strict=True):
+        target = {"target": lj.Bytes(own["target"])} if "target" in own else {}
+        model = {"model": lj.load_model(own["model"])} if "model" in own else {}
+        assert lj.encode(photo, **{**own, **target, **model}) == data
     assert len(set(files)) == len(files)
     for flags, wanted in (
         (["--quality", 60], files[0]),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 import tensorflow_v1 as tf
-from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.errors import ImageTooSmallError
 from training import devices, differentiable
 from training.losses import distortion, weighted_terms
 
@@ -51,11 +51,11 @@ class DistortionGradient:
           float32, shaped as `dct`.
 
         Raises:
-          UserError: a side of the image is too short for the distortion.
+          ImageTooSmallError: a side of the image is too short for the distortion.
         """
         height, width = image.shape[:2]
         if min(height, width) < self._min_side:
-            raise UserError(
+            raise ImageTooSmallError(
                 f"an image of {width}x{height} px: the distortion that this model is "
                 f"trained for needs sides of at least {self._min_side} px; leave out "
                 "--refine_steps and --quantization"

@@ -17,6 +17,10 @@ class UserError(Exception):
         super().__init__(one_line(text))
 
 
+class ImageTooSmallError(UserError):
+    """An image is too small for the metric that its encoding depends on."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Returns whether an exception is Python's or TensorFlow's lack of memory.
 

@@ -10,7 +10,7 @@ from types import MappingProxyType
 import numpy as np
 
 from learned_jpeg import search
-from learned_jpeg.common.errors import UserError
+from learned_jpeg.common.errors import ImageTooSmallError
 from learned_jpeg.jpeg.standard import STD_QTABLES
 from learned_jpeg.search.distortion import Distortion, Tune
 
@@ -71,7 +71,7 @@ def distortion(name: str, image: np.ndarray, lmbda: float) -> Distortion:
         times `equal_rate` gives files of about the same size.
 
     Raises:
-      UserError: the image is too small for the metric.
+      ImageTooSmallError: the image is too small for the metric.
     """
     _check_size(image, name)
     return TUNES[name].distortion(image, lmbda)
@@ -89,7 +89,7 @@ def distortion_of_loss(
         `LossOfTraining.weight`; the search knows none but these, and only one of them.
 
     Raises:
-      UserError: the image is too small for the metric.
+      ImageTooSmallError: the image is too small for the metric.
     """
     name = tune_of_loss(weights)
     _check_size(image, name)
@@ -120,7 +120,7 @@ def _check_size(image: np.ndarray, name: str) -> None:
     height, width = image.shape[:2]
     tune = TUNES[name]
     if min(height, width) < tune.min_side:
-        raise UserError(
+        raise ImageTooSmallError(
             f"an image of {width}x{height} px: {tune.metric_name} needs sides of at "
             f"least {tune.min_side} px; pass --tune psnr"
         )

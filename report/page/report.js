@@ -126,7 +126,13 @@ for (const curve of DATA.curves) {
 }
 
 function isOff(label) {
-  return state.off.split("|").includes(label);
+  return `|${state.off}|`.includes(`|${label}|`); // names may have such a sign
+}
+
+/** A name as Plotly draws it, which takes `<b>` and `%{x}` for its own marks. */
+function plain(text) {
+  const marks = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "%": "&#37;" };
+  return text.replace(/[&<>%]/g, (mark) => marks[mark]);
 }
 
 function layout(more) {
@@ -153,15 +159,15 @@ function drawCurves() {
   const traces = DATA.curves.map((curve) => {
     const style = STYLES.get(curve.label);
     return {
-      x: curve.bpp,
+      x: curve.rates[metric.key],
       y: curve.values[metric.key],
-      name: curve.label,
-      text: curve.bpp.map((_, i) => curve.settings[i] ?? ""),
+      name: plain(curve.label),
+      text: curve.rates[metric.key].map((_, i) => curve.settings[i] ?? ""),
       visible: !isOff(curve.label),
       mode: "lines+markers",
       line: { color: style.colour, dash: style.dash, width: 2 },
       marker: { color: style.colour, symbol: style.symbol, size: 7 },
-      hovertemplate: `%{x:.3f} bpp, %{y:.3f}<br>%{text}<extra>${curve.label}</extra>`,
+      hovertemplate: `%{x:.3f} bpp, %{y:.3f}<br>%{text}<extra>${plain(curve.label)}</extra>`,
     };
   });
   const isLog = state.log === "1";
@@ -249,15 +255,17 @@ function drawScatter() {
   const traces = others.map((label, index) => ({
     x: found.kilobytes[label],
     y: ours,
-    text: found.images,
-    name: label,
+    text: found.images.map(plain),
+    customdata: found.images,
+    meta: label,
+    name: plain(label),
     mode: "markers",
     marker: {
       color: STYLES.get(label).colour,
       symbol: MARKERS[index % MARKERS.length],
       size: 9,
     },
-    hovertemplate: `%{text}: %{y:.1f} kB instead of %{x:.1f} kB<extra>${label}</extra>`,
+    hovertemplate: `%{text}: %{y:.1f} kB instead of %{x:.1f} kB<extra>${plain(label)}</extra>`,
   }));
   traces.push({
     x: ends,
@@ -281,8 +289,8 @@ function drawScatter() {
   );
   byId("scatter").removeAllListeners("plotly_click");
   byId("scatter").on("plotly_click", (event) => {
-    const image = event.points[0].text;
-    if (images.has(image)) showImage(image, event.points[0].data.name);
+    const { customdata: image, data } = event.points[0];
+    if (images.has(image)) showImage(image, data.meta);
   });
 }
 

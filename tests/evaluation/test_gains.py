@@ -53,6 +53,17 @@ def test_two_images_have_no_interval():
     assert found.rate.percent == pytest.approx(-30) and found.interval is None
 
 
+def test_interval_is_of_the_rates_of_images_that_have_the_metric():
+    """The image that is too small for it has a rate that is beyond all others."""
+    curve = curve_of([0.5, 0.6, 0.8, 600.0])
+    for point in curve.results:
+        point.values["psnr"][3] = np.nan
+    curve = curve._replace(means=[point.means() for point in curve.results])
+    found = gains.gain(curve_of(np.ones(4)), curve, "psnr", (0.15, 2))
+    assert found.rate.percent == pytest.approx(100 * (1.9 / 3 - 1))
+    assert -50.1 < found.interval[0] < found.interval[1] < -19.9
+
+
 def test_published_means_have_no_images():
     published = curve_of([0.5, 0.5, 0.5])._replace(results=[])
     found = gains.gain(curve_of(np.ones(3)), published, "psnr", (0.2, 1.2))

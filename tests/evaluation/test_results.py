@@ -46,6 +46,45 @@ def test_ms_ssim_of_small_images_only_is_nan_without_a_warning():
     assert np.isnan(make_results(**{"ms-ssim": [np.nan] * 2}).means()["ms-ssim"])
 
 
+def test_mean_rate_of_a_metric_is_over_the_images_that_have_it():
+    point = make_results(**{"ms-ssim": [0.9, np.nan], "psnr": [30.0, np.inf]})
+    means = point.means()
+    assert results.rate_for(means, "ms-ssim") == 0.1
+    assert results.rate_for(means, "psnr") == means["bpp"] == np.mean([0.1, 1 / 3])
+    assert results.rate_for(means, "butteraugli") == means["bpp"]  # not measured
+
+
+def test_images_that_one_codec_has_no_file_of_are_left_out_of_all():
+    whole = make_results()
+    gap = make_results(**{name: [values[0], np.nan] for name, values in VALUES.items()})
+    assert gap.without_file() == ["b, c.png"] and whole.without_file() == []
+    assert results.of_common_images([whole, whole]) == [whole, whole]
+    for point in results.of_common_images([whole, gap]):
+        assert point.images == ["a.png"]
+        assert point.values == {name: values[:1] for name, values in VALUES.items()}
+    (note,) = results.notes_on_small([("JPEG", whole), ("s", gap), ("s", gap)])
+    assert note == "b, c.png: too small for s, left out of all means."
+
+
+def test_a_name_that_two_images_share_is_refused():
+    with pytest.raises(ValueError, match="one name"):
+        results.PointResults(["a.png", "a.png"], VALUES)
+
+
+def test_odd_names_are_kept_as_they_are(tmp_path):
+    """A carriage return ends a line for a reader of CSV, unless it is quoted."""
+    images = ["c\rr\n.png", "d\udcff\u65e5 \"'|<b>.png"]
+    point = results.PointResults(images, VALUES)
+    key = make_key(images=[{"name": name} for name in images])
+    results.save(str(tmp_path), "Q20", point, key, files=["1.jpg", "2.jpg"])
+    assert results.load(str(tmp_path), "Q20", key) == point
+    record = results.read_record(str(tmp_path / "Q20"))
+    assert record["files"] == ["1.jpg", "2.jpg"]
+    assert results.listed([*images, "e\x1b[31m.png", "f.png"]) == (
+        "c\\rr\\n.png, d\udcff\u65e5 \"'|<b>.png, e\\x1b[31m.png and 1 more"
+    )
+
+
 def test_lists_of_another_length_than_the_images_are_refused():
     with pytest.raises(ValueError, match="1 values of mse for 2 images"):
         make_results(mse=[1.0])

@@ -25,7 +25,7 @@ def test_bd_rate_table_tells_percent_overlap_and_what_is_missing():
         "short": points_of(points=slice(2)),
         "far": [{**point, "psnr": point["psnr"] + 50} for point in points_of()],
     }
-    table = tables.bd_rate_table("JPEG", points_of(), curves)
+    table = tables.bd_rate_table("JPEG", points_of(), list(curves.items()))
     header, rule, run, short, far = cells(table)
     assert header == ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS", "SSIMULACRA2"]
     assert set("".join(rule)) == {"-", ":"}
@@ -42,19 +42,24 @@ def test_bd_rate_table_tells_percent_overlap_and_what_is_missing():
 
 def test_bd_rate_table_marks_curves_with_points_left_out():
     points = [*points_of(0.8), {**points_of()[0], "bpp": 1.9}]
-    table = tables.bd_rate_table("JPEG", points_of(), {"run": points}, (0.3, 1.2))
+    table = tables.bd_rate_table("JPEG", points_of(), [("run", points)], (0.3, 1.2))
     assert all(cell.startswith("-20.0 %* (") for cell in cells(table)[2][1:])
     assert "0.3 to 1.2 bpp" in table and "\n\n* without" in table
+
+
+def test_names_stay_in_their_cells():
+    table = tables.markdown_table(["run", "x"], [["a|b\n\x1b[31m", "1"]])
+    assert table.splitlines()[2] == r"| a\|b\n\x1b[31m |   1 |"
 
 
 def test_bd_rate_table_has_no_number_where_a_metric_was_not_measured():
     old = [{**point, "ssimulacra2": float("nan")} for point in points_of(0.8)]
     for anchor, curve in ((points_of(), old), (old, points_of())):
-        table = tables.bd_rate_table("JPEG", anchor, {"run": curve})
+        table = tables.bd_rate_table("JPEG", anchor, [("run", curve)])
         run = cells(table)[2]
         assert "%" in run[1] and run[4] == "no values" and "*" not in table
     mixed = [*old[:2], *points_of(0.8)[2:]]
-    table = tables.bd_rate_table("JPEG", points_of(), {"run": mixed})
+    table = tables.bd_rate_table("JPEG", points_of(), [("run", mixed)])
     assert cells(table)[2][4] == "-20.0 %* (33.5 to 77.0)"
 
 
@@ -62,7 +67,7 @@ def test_butteraugli_has_a_column_where_it_was_measured():
     points = [{**d, "butteraugli": 4 / (i + 1)} for i, d in enumerate(points_of())]
     faster = [{**point, "bpp": 0.7 * point["bpp"]} for point in points]
     others = [{**point, "butteraugli": float("nan")} for point in points_of()]
-    table = tables.bd_rate_table("JPEG", points, {"run": faster, "old": others})
+    table = tables.bd_rate_table("JPEG", points, [("run", faster), ("old", others)])
     header, _, run, old = cells(table)
     assert header[-1] == "Butteraugli 3-norm"
     assert (run[-1], old[-1]) == ("-30.0 % (4.0 to 0.7)", "no values")

@@ -12,7 +12,8 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 
-SIZES = {"a.png": (80, 112), "b c.png": (96, 72), "d.png": (73, 91)}
+ODD = "b #50%<i>%{x}\"'&amp;|日.png"
+SIZES = {"a.png": (80, 112), ODD: (96, 72), "d.png": (73, 91)}
 QUALITIES = (8, 20, 40, 65, 90)
 BPP_RANGE = (0.5, 4.0)
 RUN = "my-run, optimized, 4:2:0"

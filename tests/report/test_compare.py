@@ -220,7 +220,7 @@ def test_published_curves_of_one_name_all_stand_there(
     monkeypatch, capsys, folders, published
 ):
     text = run(monkeypatch, capsys, [*folders, "--published", published, published])
-    assert len(rows_of(text, "mozjpeg")) == 2
+    assert len(rows_of(text, "mozjpeg")) == len(rows_of(text, "mozjpeg (2)")) == 1
 
 
 def test_a_mean_that_is_not_known_may_be_null(tmp_path, published):
@@ -349,6 +349,14 @@ def test_half_a_record_is_a_user_error(folders, tmp_path):
         curves.read_curves(folders[1])
 
 
+@pytest.mark.parametrize("run", ["google_Quick", "search_Q2", "mozjpeg_Q"])
+def test_a_run_may_be_called_as_another_codec_is(run):
+    found = curves._name_and_kind(f"{run}-lambda_1", "_output")
+    assert found == (run, "run")
+    assert curves._name_and_kind("google_Q5", "_output")[1] == "google"
+    assert curves._name_and_kind("search_ms-ssim_Q5", "_output")[0].startswith("search")
+
+
 @pytest.mark.parametrize("folder", ["lambda_1e-5", "lambda_0001", "lambda_a-b"])
 def test_run_is_named_without_its_lambda(folder):
     name, kind = curves._name_and_kind(f"my-run-{folder}.json", "_output")
@@ -378,10 +386,26 @@ def test_small_lambdas_make_one_curve(tmp_path):
         '{"name": "x", "results": {"bpp": [1e999], "psnr-rgb": [1]}}',
         '{"name": "x", "results": {"bpp": [1, 2], "psnr-rgb": [1]}}',
         '{"name": "x", "results": [1]}',
+        '{"name": "x", "results": {"bpp": [0, 1], "psnr-rgb": [1, 2]}}',
+        '{"name": "x", "results": {"bpp": [-1, 1], "psnr-rgb": [1, 2]}}',
+        '{"name": "x", "results": {"bpp": [NaN, 1], "psnr-rgb": [1, 2]}}',
+        '{"name": "x", "results": {"bpp": [null, 1], "psnr-rgb": [1, 2]}}',
+        '{"name": "x", "results": {"bpp": [true, 1], "psnr-rgb": [1, 2]}}',
+        '{"name": "x", "results": {"bpp": ["1", "2"], "psnr-rgb": [1, 2]}}',
+        '{"name": "x", "results": {"bpp": "12", "psnr-rgb": [1, 2]}}',
+        '{"name": "x", "results": {"bpp": 1, "psnr-rgb": 30}}',
+        '{"name": "x", "results": {"bpp": [[1, 2]], "psnr-rgb": [[1, 2]]}}',
+        '{"name": "x", "results": {"bpp": [], "psnr-rgb": []}}',
+        '{"name": "x", "results": {"bpp": [1], "psnr-rgb": ["30 dB"]}}',
+        '{"name": "x", "results": {"bpp": [1], "lpips-alex": [-0.1]}}',
+        '{"name": "x", "results": {"bpp": [1], "ms-ssim-db-rgb": [-1e8]}}',
+        '{"name": ["x"], "results": {"bpp": [1], "psnr-rgb": [30]}}',
+        '{"name": "a\\nb", "results": {"bpp": [], "psnr-rgb": [30]}}',
         '["x"]',
         "3",
     ],
 )
+@pytest.mark.filterwarnings("error")
 def test_odd_published_curves_are_one_line(tmp_path, text):
     path = tmp_path / "codec.json"
     path.write_text(text)

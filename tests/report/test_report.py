@@ -5,12 +5,14 @@ import json
 import os
 import re
 import shutil
+import urllib.parse
 
+import markupsafe
 import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation import curves
+from evaluation import curves, results
 from evaluation.bd_rate import bd_rate
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
@@ -34,9 +36,9 @@ def page(made, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     anchor, *others = curves.read_curves(str(made[0]))
     content = report.Content(anchor, others, BPP_RANGE, made[1], "a < b", ["x & y"])
-    written = report.write_report(str(folder / "report.html"), content)
+    written = report.write_report(str(folder / "page #1?.html"), content)
     assert written.missing == ["x & y"]
-    text = (folder / "report.html").read_text()
+    text = (folder / "page #1?.html").read_text()
     return text, data_of(text), folder
 
 
@@ -119,15 +121,20 @@ def test_crops_are_where_the_errors_differ_most():
     assert viewer.ranked_crops(original, ours, theirs)["worst"] == (0, 0, 64)
 
 
+def picture_path(page, key):
+    """The file that an address of the page leads to."""
+    _, data, folder = page
+    return folder / urllib.parse.unquote(data["files"][key])
+
+
 def files_of(page, how):
     """Every set of files of equal bytes or quality: {label: (entry, data)}."""
-    _, data, folder = page
-    for image in data["images"]:
+    for image in page[1]["images"]:
         for rate in image["rates"]:
             yield (
                 image["name"],
                 {
-                    label: (entry, (folder / data["files"][entry["file"]]).read_bytes())
+                    label: (entry, picture_path(page, entry["file"]).read_bytes())
                     for label, entry in rate[how].items()
                 },
             )
@@ -172,12 +179,32 @@ def test_tables_are_those_of_the_files(page):
 
 
 def test_originals_are_as_they_were_read(page):
-    _, data, folder = page
-    for image in data["images"]:
-        with Image.open(folder / data["files"][image["original"]]) as picture:
+    for image in page[1]["images"]:
+        with Image.open(picture_path(page, image["original"])) as picture:
             np.testing.assert_array_equal(
                 np.asarray(picture), report_data.picture_of(image["name"])
             )
+
+
+def test_quality_is_equal_by_psnr_where_an_image_is_too_small_for_another(monkeypatch):
+    looked = viewer.Viewer(None, None, [], BPP_RANGE, "ssimulacra2")
+    sizes = [(7, 90), (8, 8)]
+    assert [looked._metric_of(size) for size in sizes] == ["psnr", "ssimulacra2"]
+    # A blank image is the same as its original at some operating points.
+    points = [
+        results.PointResults(["a.png"], {"bpp": [1.0], "psnr": [psnr]})
+        for psnr in (30.0, np.inf, 40.0)
+    ]
+    curve = curves.Compared(
+        "x", "x", "run", [], [], points, [], [{"settings": {"script": "x"}}]
+    )
+    matcher = viewer.Matcher(np.zeros((8, 8, 3), np.uint8), curve, 0, None)
+    monkeypatch.setattr(viewer, "file_of_point", lambda curve, place, image: place)
+    assert [matcher._nearest("psnr", value) for value in (np.inf, 44, 1)] == [1, 2, 0]
+
+
+def test_addresses_are_of_the_bytes_of_a_name():
+    assert report.address("/x/#\udcff 日.csv", "/x") == "%23%FF%20%E6%97%A5.csv"
 
 
 def test_a_second_page_leaves_no_old_pictures(page, made, tmp_path):
@@ -208,7 +235,7 @@ def test_page_links_to_the_files_of_every_point(page, made):
     text, _, folder = page
     links = re.findall(r'href="([^"#]+\.(?:csv|json))"', text)
     assert len(links) == 2 * 3 * len(report_data.QUALITIES) + 1
-    assert all((folder / link.replace("%20", " ")).exists() for link in links)
+    assert all((folder / urllib.parse.unquote(link)).exists() for link in links)
 
 
 def test_values_that_json_has_not_are_left_out(page):
@@ -229,7 +256,7 @@ def test_curves_of_one_label_are_kept_apart(made, tmp_path):
     content = report.Content(anchor, [run, other], BPP_RANGE, made[1], "", [])
     report.write_report(str(tmp_path / "report.html"), content)
     data = data_of((tmp_path / "report.html").read_text())
-    drawn = {curve["label"]: curve["bpp"] for curve in data["curves"]}
+    drawn = {curve["label"]: curve["rates"]["psnr"] for curve in data["curves"]}
     assert list(drawn) == [JPEG, RUN, f"{RUN} (2)"]
     assert drawn[f"{RUN} (2)"] == [mean["bpp"] for mean in mozjpeg.means]
 
@@ -276,7 +303,8 @@ def test_what_cannot_be_read_is_told_and_the_page_is_written(
     text = path.read_text()
     assert "empty: no results of evaluate.py there" in text
     assert "other.json: no curves" in text
-    assert "b c.png is not in the viewer: name its file by --test_image_glob" in text
+    sentence = f"{report_data.ODD} is not in the viewer: name its file by"
+    assert str(markupsafe.escape(sentence)) in text
     assert "another image than was measured" in text
     assert [image["name"] for image in data_of(text)["images"]] == ["d.png"]
 

@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+import urllib.parse
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def write_page(made, folder, self_contained=False):
     content = report.Content(
         *(anchor, others, report_data.BPP_RANGE, originals, "python3 x.py", [])
     )
-    path = folder / "report.html"
+    path = folder / "page #1 50%.html"
     report.write_report(str(path), content, self_contained)
     return path
 
@@ -78,7 +79,7 @@ def new_page(browser, complaints):
         page.on("console", lambda message: complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("request", lambda r: is_network(r) and complaints.append(r.url))
-        page.goto(f"file://{path}{state}")
+        page.goto(f"file://{urllib.parse.quote(str(path))}{state}")
         wait_for_pictures(page)
         return page
 
@@ -294,9 +295,13 @@ def test_a_point_of_the_scatter_shows_its_image(page):
         page.locator("#scatter .scatterlayer .trace").first.locator("path.point").nth(1)
     )
     box = point.bounding_box()
-    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    found = page.evaluate("[byId('scatter').data[0].text[1], state.image]")
-    assert found[0] == found[1] == page.locator("#image").input_value()
+    middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(*middle)
+    hovered = page.locator("#scatter .hoverlayer .hovertext").first
+    assert report_data.ODD in hovered.text_content()
+    page.mouse.click(*middle)
+    image = page.evaluate("state.image")
+    assert image == report_data.ODD == page.locator("#image").input_value()
 
 
 def test_address_alone_brings_the_state_back(new_page, written, page):
@@ -368,7 +373,7 @@ def test_a_page_without_pictures_has_its_curves(new_page, made, tmp_path):
 
 def test_a_self_contained_page_stands_alone(new_page, made, tmp_path):
     path = write_page(made, tmp_path, self_contained=True)
-    assert not (tmp_path / "report_pictures").exists()
+    assert [file.name for file in tmp_path.iterdir() if "pictures" in file.name] == []
     (tmp_path / "elsewhere").mkdir()
     alone = shutil.move(path, tmp_path / "elsewhere" / "x.html")
     page = new_page(alone)
