@@ -112,7 +112,9 @@ def _aim(
         wanted = max(scores.whole(finer.decoded), wanted)
 
     def closest(goal: Goal):
-        start, slope = calibration.start(search.tune_for(image), goal, image.shape[:2])
+        height, width = image.shape[:2]
+        tune = search.tune_for(image)
+        start, slope = calibration.start(tune, goal, (height, width))
         tried = closest_lambda(
             lambda lmbda: encode(SearchSetting(lmbda, sampling)),
             goal,

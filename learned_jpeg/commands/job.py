@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 import time
+from typing import Any
 
 from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.commands.batch import Done, MemoryBudget, size_of
@@ -53,7 +54,8 @@ class Job:
         """Compresses a file, unless its result is there and is not to be replaced."""
         start = time.perf_counter()
         self._guard.check(output)
-        fields, measured = {"status": SKIPPED}, {}
+        fields: dict[str, Any] = {"status": SKIPPED}
+        measured: dict[str, float] = {}
         if not self._is_there(output):
             height, width = image_size(path, self._args.max_megapixels)
             with self._budget.taken(_BYTES_PER_PIXEL * height * width):
