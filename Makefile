@@ -13,6 +13,9 @@ OTHER := $(VENV)-$(VERSION)
 PYTEST := -m pytest --numprocesses 2 --dist worksteal
 ENVIRONMENT := requirements.txt constraints.txt make_venv.sh
 
+# Without bytecode every start of Python compiles the sources of TensorFlow anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test quick-test bench lint venv other-venv constraints clean
 
 demo: $(INSTALLED)
