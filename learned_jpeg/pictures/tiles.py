@@ -16,22 +16,13 @@ _SHARE = 0.25  # of an image that its sample has at most
 PLAIN = 0.3
 
 
-def tiles_of(height: int, width: int, side: int) -> list[Tile]:
-    """Returns the square tiles of an image, row by row.
+def tile_starts(length: int, side: int) -> list[int]:
+    """Returns where the tiles of an axis begin that has no two of them overlap.
 
     Args:
-      height, width: of the image, in px.
-      side: of a tile, in px; the last of an axis has from half to one and a half of it.
+      length: of the axis, in px.
+      side: of a tile, in px; the last one has from half to one and a half of it.
     """
-    rows, cols = (
-        [slice(a, b) for a, b in itertools.pairwise([*tile_starts(n, side), n])]
-        for n in (height, width)
-    )
-    return list(itertools.product(rows, cols))
-
-
-def tile_starts(length: int, side: int) -> list[int]:
-    """Returns where the tiles of an axis begin; the last one may be half or more."""
     return list(range(0, max(length - side // 2, 1), side))
 
 
@@ -80,7 +71,7 @@ def sample_of(image: np.ndarray) -> np.ndarray:
         return image
     tiles = [
         image[rows, cols]
-        for rows, cols in tiles_of(
+        for rows, cols in covering_tiles(
             height - height % SAMPLE_SIDE, width - width % SAMPLE_SIDE, SAMPLE_SIDE
         )
     ]

@@ -8,7 +8,7 @@ from learned_jpeg.metrics import ssimulacra2
 from learned_jpeg.pictures.tiles import tile_starts
 
 MIN_SIDE = ssimulacra2.METRIC.min_side  # px, from which there is a score
-TILE_SIDE = 192  # px, see `tiles.tiles_of`
+TILE_SIDE = 192  # px, see `tiles.tile_starts`
 
 
 class Scores:

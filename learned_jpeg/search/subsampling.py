@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from learned_jpeg.pictures.tiles import joined, sample_of, tiles_of
+from learned_jpeg.pictures.tiles import covering_tiles, joined, sample_of
 from learned_jpeg.search import planes
 from learned_jpeg.search.scores import MIN_SIDE, TILE_SIDE, Scores
 
@@ -69,8 +69,8 @@ def choose_subsampling(image: np.ndarray, aim: float | None = None) -> str:
 
 def _colourful_tiles(image: np.ndarray) -> np.ndarray:
     """Joins the tiles in which pixels side by side differ most in colour."""
-    height, width = (side - side % TILE_SIDE for side in image.shape[:2])
-    tiles = [image[tile] for tile in tiles_of(height, width, TILE_SIDE)]
+    height, width = image.shape[:2]
+    tiles = [image[tile] for tile in covering_tiles(height, width, TILE_SIDE)]
     tiles.sort(key=_colour_detail, reverse=True)
     return joined(tiles[:_COLOURFUL_TILES], _COLOURFUL_TILES // 2)
 

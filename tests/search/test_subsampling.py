@@ -44,12 +44,15 @@ def test_a_score_near_the_limit_of_subsampling_needs_full_chroma():
     assert choose_subsampling(image, limit - 1) != "4:2:0"
 
 
-def test_a_corner_of_a_large_image_counts(monkeypatch):
+@pytest.mark.parametrize("rows", [slice(0, 16), slice(384, 400)])
+def test_a_corner_of_a_large_image_counts(monkeypatch, rows):
+    """Also below the last whole tile of 192 px, where a watermark often is."""
     monkeypatch.setattr(tiles, "SAMPLE_SIDE", 32)
     image = soft_photograph(400, 416)
     assert tiles.sample_of(image) is not image
     assert choose_subsampling(image) == "4:2:0"
-    image[:16, :150] = with_type(image, (230, 30, 30), (30, 30, 160))[:16, :150]
+    written = with_type(image, (230, 30, 30), (30, 30, 160), rows)
+    image[rows, 266:] = written[rows, :150]
     assert choose_subsampling(image) == "4:4:4"
 
 
