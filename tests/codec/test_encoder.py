@@ -1,6 +1,5 @@
 """Tests of Encoder: qualities, lambdas, targets, samples of large images."""
 
-import io
 import logging
 
 import numpy as np
@@ -13,24 +12,12 @@ from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.search.targets import Target
 from tests.commands.helpers import photograph
 from tests.paths import EXAMPLE_IMAGES
+from tests.plain_jpeg import pillow_jpeg, score_of
 from tests.tables_models import asymmetric_tables, write_tables_model
-
-
-def score_of(original, data):
-    scales = ssimulacra2.reference_scales(original)
-    return ssimulacra2.score(scales, jpeg_file.decode(data))
-
-
-def pillow_jpeg(image, quality):
-    buffer = io.BytesIO()
-    options = {"quality": quality, "subsampling": "4:2:0", "optimize": True}
-    Image.fromarray(image).save(buffer, "JPEG", **options)
-    return buffer.getvalue()
 
 
 def encoded(image, models=None, **options):

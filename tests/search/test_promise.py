@@ -1,12 +1,10 @@
 """Tests of the promise of a quality: plain JPEG, what is measured, and the gains."""
 
-import io
 import math
 
 import mozjpeg_lossless_optimization
 import numpy as np
 import pytest
-from PIL import Image
 
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2 import score
@@ -17,18 +15,8 @@ from learned_jpeg.search.promise import (
     Promise,
     reference_sampling,
 )
+from tests.plain_jpeg import pillow_jpeg, score_of
 from tests.search.graphics import soft_photograph
-
-
-def pillow_jpeg(image, quality, sampling="4:2:0"):
-    buffer = io.BytesIO()
-    options = {"quality": quality, "subsampling": sampling}
-    Image.fromarray(image).save(buffer, "JPEG", **options)
-    return buffer.getvalue()
-
-
-def score_of(image, data):
-    return score.score(score.reference_scales(image), jpeg_file.decode(data))
 
 
 def test_plain_jpeg_is_pillows_of_the_same_number():

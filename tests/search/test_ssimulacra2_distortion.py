@@ -35,6 +35,18 @@ def coded_example(image, sampling, step=24):
     return coded
 
 
+def check_slope(model, here, loss):
+    """Checks the slope of a quadratic model against differences of a loss."""
+    target, weights, coupling = model
+    roots = np.sqrt(weights.astype(float))
+    errors = roots * (here - target) @ coupling.T.astype(float)
+    slope = 2 * roots * (errors @ coupling)
+    way = np.sign(slope) * np.random.default_rng(0).random(slope.shape) / roots
+    way *= 0.2 * np.sqrt(np.median(weights)) / 4
+    difference = (loss(here + way) - loss(here - way)) / 2
+    assert difference == pytest.approx(float((slope * way).sum()), rel=0.05)
+
+
 @pytest.mark.parametrize("component", [0, 1, 2])
 @pytest.mark.parametrize("sampling, mse_lmbda", [("4:4:4", 0.0), ("4:2:0", 0.01)])
 def test_model_has_the_slope_of_the_weighted_sum(
@@ -48,11 +60,7 @@ def test_model_has_the_slope_of_the_weighted_sum(
     distortion = Ssimulacra2Distortion(image, LMBDA, mse_lmbda)
     if component == 2:
         distortion.quadratic_model(coded, 1, 1)
-    target, weights, coupling = distortion.quadratic_model(coded, component, 1)
-    here = coded.coefficients(component)
-    roots = np.sqrt(weights.astype(float))
-    errors = roots * (here - target) @ coupling.T.astype(float)
-    slope = 2 * roots * (errors @ coupling)
+    model = distortion.quadratic_model(coded, component, 1)
 
     def loss(coefficients):
         moved = coded_example(image, sampling)
@@ -64,10 +72,7 @@ def test_model_has_the_slope_of_the_weighted_sum(
         mse = np.square(rgb - np.moveaxis(image, -1, 0)).mean()
         return (lost + mse_lmbda * mse) * image.shape[0] * image.shape[1]
 
-    way = np.sign(slope) * np.random.default_rng(0).random(slope.shape) / roots
-    way *= 0.2 * np.sqrt(np.median(weights)) / 4
-    difference = (loss(here + way) - loss(here - way)) / 2
-    assert difference == pytest.approx(float((slope * way).sum()), rel=0.05)
+    check_slope(model, coded.coefficients(component), loss)
 
 
 def test_targets_stay_near_the_original():
@@ -149,7 +154,7 @@ def test_an_even_image_takes_hardly_a_byte():
 
 
 def test_line_art_is_coded_beyond_white_and_black(monkeypatch):
-    """What decoders clip is free to the search, which saves a third of the bytes."""
+    """The search uses that decoders clip, which saves a third of the bytes."""
     image = line_art(96)
 
     def coded():
