@@ -182,7 +182,7 @@ def evaluate_complete(folder, *flags):
 
 @pytest.fixture
 def small(whole, monkeypatch):
-    """As `whole`, where the metrics that take long are not measured."""
+    """A set like `whole`, without the metrics that take long."""
     quick = [registry.get(key) for key in ("mse", "psnr")]
     measured = functools.partial(image_metrics.ImageMetrics, metrics=quick)
     monkeypatch.setattr(evaluator, "ImageMetrics", measured)

@@ -38,7 +38,7 @@ _SLOPE = 8.0  # points by log(lambda), where nothing better is known
 
 
 class _Aim(NamedTuple):
-    """What the search is told, and what follows from it.
+    """The setting of a search for a score, and the file that it makes.
 
     Attributes:
       lmbda, sampling: see `SearchSetting`.

@@ -54,7 +54,7 @@ class Quantizer(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class SearchSetting:
-    """What a search is told for one file.
+    """The setting of a search for one file.
 
     Attributes:
       lmbda: weight of the distortion against bits; None for the usual one.

@@ -16,7 +16,7 @@ _LOG_SECONDS = 60.0
 
 
 class Progress(NamedTuple):
-    """What the work tells of itself.
+    """Functions by which the work reports its progress.
 
     Attributes:
       update: function that counts units, and takes a text on the current state.

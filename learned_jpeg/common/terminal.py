@@ -92,7 +92,7 @@ class _Stream(io.TextIOWrapper):
     """A standard stream whose text is safe for terminals, and which never fails."""
 
     def __init__(self, stream: io.TextIOWrapper, errors: str):
-        """Takes the place of a stream."""
+        """Replaces a stream, and writes to its descriptor."""
         stream.flush()
         super().__init__(
             io.BufferedWriter(_Descriptor(stream.fileno(), "w", closefd=False)),

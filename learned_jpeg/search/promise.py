@@ -37,7 +37,12 @@ def reference_sampling(quality: int) -> str:
 
 
 class PlainJpeg:
-    """Pillow's JPEG of an image, and its score."""
+    """Pillow's JPEG of an image.
+
+    Attributes:
+      sampling: one of `jpeg.SUBSAMPLINGS`.
+      decoded: the decoded image, uint8 RGB `[h, w, 3]`.
+    """
 
     def __init__(self, image: np.ndarray, quality: int, sampling: str):
         """Encodes an image.
@@ -72,7 +77,7 @@ class PlainJpeg:
 
 
 class Measured(NamedTuple):
-    """What a file keeps of the promise.
+    """The distances between a file and the plain JPEG.
 
     Attributes:
       whole: points of the metric above the plain JPEG, on the whole image.

@@ -95,7 +95,7 @@ class Original:
 
 
 class _Seen(NamedTuple):
-    """What is read of a decoded image in a tile; float32.
+    """The errors of a decoded image in a tile, float32.
 
     Attributes:
       errors: for each band `[1, h, w]`, the difference of luminance.
