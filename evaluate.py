@@ -176,15 +176,16 @@ def _jpeg_encoding(args):
 
 def _tables(measured, curves, args):
     """Returns the text of results.md."""
-    from evaluation import results, tables
+    from evaluation import judges, results, tables
     from learned_jpeg.metrics.basic import INFINITE_PSNR
 
     jpeg = next((c for c in curves if (c.kind, c.label) == ("jpeg", "JPEG")), None)
     anchor = jpeg.points if jpeg else []
     others = [(curve.label, curve.points) for curve in curves if curve is not jpeg]
     summary = {point.name: values.means() for point, values in measured}
+    minimised = {p.curve: judges.minimised_by(p.settings) for p, _ in measured}
     bd_rates = tables.bd_rate_table(
-        "JPEG of the same coding", anchor, others, args.bpp_range
+        "JPEG of the same coding", anchor, others, args.bpp_range, minimised
     )
     infinite = max((values.infinite("psnr") for _, values in measured), default=0)
     note = f"\n\n{INFINITE_PSNR} (up to {infinite} images)." if infinite else ""

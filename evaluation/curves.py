@@ -8,7 +8,7 @@ import os
 import re
 from typing import NamedTuple
 
-from evaluation import results
+from evaluation import judges, results
 from evaluation.image_names import files_of
 from evaluation.operating_points import short_encoding
 from learned_jpeg.common.errors import UserError
@@ -43,6 +43,12 @@ class Compared(NamedTuple):
     results: list
     stems: list = ()
     records: list = ()
+
+    @property
+    def minimised(self):
+        """The metrics that the codec minimises, see `judges.minimised_by`."""
+        settings = (record.get("settings", {}) for record in self.records)
+        return frozenset().union(*map(judges.minimised_by, settings))
 
     def points(self, metric):
         """Returns (bpp, metric) of each operating point, means over the same images."""

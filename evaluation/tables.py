@@ -2,6 +2,7 @@
 
 import math
 
+from evaluation import judges
 from evaluation.bd_rate import bd_rate, range_text
 from evaluation.results import PICKLED, is_shown, rate_for
 from learned_jpeg.common.terminal import one_line
@@ -18,7 +19,7 @@ def shown_metrics(points: list[dict]) -> list[Metric]:
     return [metric for metric in registry.compared() if is_shown(metric.key, points)]
 
 
-def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
+def bd_rate_table(anchor_name, anchor, curves, bpp_range=None, minimised=None):
     """BD-rates of several curves against one anchor, as aligned Markdown text.
 
     Args:
@@ -26,14 +27,15 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
       anchor: list of dicts of means (keys `results.MEASURED`), one per dot.
       curves: list of (name, such a list).
       bpp_range: as in `bd_rate`.
+      minimised: dict from names of curves to `judges.minimised_by`.
 
     Returns:
-      Text: a heading that says what was compared, a row per curve, and a note on
-      points that were left out.
+      Text: a heading that says what was compared, a row per curve, and notes on points
+      that were left out and on who chose by which metric.
     """
     where = f", {range_text(bpp_range)}" if bpp_range else ""
     metrics = shown_metrics([*anchor, *(point for _, c in curves for point in c)])
-    header = ["run", *(metric.heading for metric in metrics)]
+    header = ["run", *(judges.marked(metric, metric.heading) for metric in metrics)]
     rows = []
     for name, points in curves:
         rates = [_bd_rate_of_points(anchor, points, m.key, bpp_range) for m in metrics]
@@ -47,6 +49,8 @@ def bd_rate_table(anchor_name, anchor, curves, bpp_range=None):
             "\n\n* without the operating points that are no better than one of fewer "
             "bits, or not finite"
         )
+    if note := judges.note_on_judges(metrics, minimised or {}):
+        text += f"\n\n{note}"
     return text
 
 

@@ -8,7 +8,7 @@ results of several calls stand in one table, against JPEG of the first folder:
 import logging
 
 import arg_parser
-from evaluation import results, tables
+from evaluation import judges, results, tables
 from evaluation.bd_rate import bd_rate, range_text
 from evaluation.curves import (
     notes_on_small,
@@ -131,7 +131,7 @@ def _report(anchor, curves, missing, args):
 def _tables(anchor, curves, bpp_range):
     """Returns the text of all tables."""
     metrics = tables.shown_metrics([m for c in (anchor, *curves) for m in c.means])
-    header = ["curve", *(metric.title for metric in metrics)]
+    header = ["curve", *(judges.marked(metric, metric.title) for metric in metrics)]
     rows = [[c.label, *_cells(anchor, c, metrics, bpp_range)] for c in curves]
     text = (
         f"BD-rate against {anchor.label}, {range_text(bpp_range)}, "
@@ -139,6 +139,8 @@ def _tables(anchor, curves, bpp_range):
         "with the worst BD-rate for PSNR:\n\n"
         + tables.markdown_table([*header, "worst image"], rows)
     )
+    if note := judges.note_on_judges(metrics, {c.label: c.minimised for c in curves}):
+        text += f"\n\n{note}"
     learned = [curve for curve in curves if curve.kind != "jpeg"]
     if learned:
         text += "\n\nMeans, by lambda "

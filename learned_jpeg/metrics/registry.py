@@ -14,6 +14,10 @@ from types import MappingProxyType
 import learned_jpeg.metrics
 from learned_jpeg.metrics.metric import Metric
 
+# The metrics by which the defaults of the search and of the training were chosen. Every
+# other one is an outside judge: it took no part in any choice.
+CHOSEN_BY = ("ssimulacra2", "cvvdp", "butteraugli", "psnr", "mse")
+
 
 def _found() -> list[Metric]:
     """Returns the metrics that the modules of this package declare."""

@@ -148,6 +148,8 @@ class Tune:
         `Distortion`.
       lambdas: lowest and highest lambda of its calibration.
       loss: the loss of a training that the tune stands for; None if there is none.
+      minimises: keys of the metrics that the distortion contains, which are no outside
+        judges of its files.
       versions: `NUMBERS_VERSION` of the modules that only this tune needs, by part of
         the fingerprint, see evaluation/fingerprint.py.
     """
@@ -160,4 +162,5 @@ class Tune:
     distortion: Callable[[np.ndarray, float], Distortion]
     lambdas: tuple[float, float]
     loss: LossOfTraining | None = None
+    minimises: tuple[str, ...] = ()
     versions: Mapping[str, int] = dataclasses.field(default_factory=dict)

@@ -139,6 +139,7 @@ TUNES = (
         equal_rate=1 / 2.4,
         distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda),
         lambdas=(8e-5, 1.5),
+        minimises=("ms-ssim",),
     ),
     Tune(
         name="mixed",
@@ -155,5 +156,6 @@ TUNES = (
             ),
             squared_error_worth=lambda weight: 1.0 / _MIXED_RATE,
         ),
+        minimises=("psnr", "ms-ssim"),
     ),
 )

@@ -60,5 +60,6 @@ TUNES = (
         equal_rate=1.0,
         distortion=lambda image, lmbda: SquaredError(lmbda),
         lambdas=(4e-4, 4.0),
+        minimises=("psnr",),
     ),
 )

@@ -242,6 +242,7 @@ TUNES = (
             ),
             squared_error_worth=lambda weight: 1.0 + weight / _EQUAL_RATE,
         ),
+        minimises=("ssimulacra2",),
         versions={"perceptual": NUMBERS_VERSION},
     ),
 )

@@ -96,6 +96,7 @@ TUNES = (
         equal_rate=1.1,
         distortion=lambda image, lmbda: VisualDistortion(image, lmbda),
         lambdas=(6e-4, 2.5),
+        minimises=("ssimulacra2", "cvvdp", "psnr"),
         versions={
             "perceptual": ssimulacra2_distortion.NUMBERS_VERSION,
             "visual": NUMBERS_VERSION,

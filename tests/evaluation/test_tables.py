@@ -27,7 +27,7 @@ def test_bd_rate_table_tells_percent_overlap_and_what_is_missing():
     }
     table = tables.bd_rate_table("JPEG", points_of(), list(curves.items()))
     header, rule, run, short, far = cells(table)
-    assert header == ["run", "PSNR [dB]", "MS-SSIM [dB]", "LPIPS", "SSIMULACRA2"]
+    assert header == ["run", "PSNR [dB]", "MS-SSIM [dB] †", "LPIPS †", "SSIMULACRA2"]
     assert set("".join(rule)) == {"-", ":"}
     assert run[1:] == [
         "-20.0 % (24.0 to 36.4)",
@@ -45,6 +45,20 @@ def test_bd_rate_table_marks_curves_with_points_left_out():
     table = tables.bd_rate_table("JPEG", points_of(), [("run", points)], (0.3, 1.2))
     assert all(cell.startswith("-20.0 %* (") for cell in cells(table)[2][1:])
     assert "0.3 to 1.2 bpp" in table and "\n\n* without" in table
+
+
+def test_bd_rate_table_says_who_chose_by_which_metric():
+    table = tables.bd_rate_table(
+        "JPEG",
+        points_of(),
+        [("run", points_of(0.8))],
+        minimised={"run": frozenset({"psnr", "ms-ssim"}), "plain": frozenset()},
+    )
+    note = table.splitlines()[-1]
+    assert note == (
+        "† outside judge: no default was chosen by it. Defaults were chosen by PSNR, "
+        "SSIMULACRA2. PSNR is minimised by run. MS-SSIM is minimised by run."
+    )
 
 
 def test_names_stay_in_their_cells():
