@@ -91,6 +91,7 @@ def parse_evaluate(argv=None):
         "baseline on test images, and plots rate-distortion curves.",
         epilog="Beside it: python3 -m report.compare (several evaluations in one "
         "table), report.crops (crops at equal size of the files), "
+        "report.votes (votes of a report's blind test), "
         "evaluation.loss_curves (have trainings come to rest), evaluation.rate_check "
         "(estimated rates beside real ones).",
     )
@@ -273,6 +274,27 @@ def parse_compare(argv=None):
     if args.test_image_glob and not args.report:
         parser.error("--test_image_glob has no effect without --report")
     return args
+
+
+def parse_votes(argv=None):
+    """Parses the flags of votes.py."""
+    parser = arguments.Parser(
+        prog="python3 -m report.votes",
+        description="Merges the votes of a report's blind test into a table and a "
+        "plot.",
+    )
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="votes that the page has exported"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        default="votes",
+        metavar="STEM",
+        help="write the table to STEM.md and the plot to STEM.png (default: votes)",
+    )
+    return parser.parse_args(argv)
 
 
 def parse_crops(argv=None):
