@@ -18,6 +18,7 @@ from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 LR_SCHEDULES = ("steps", "cosine")
+OTHER_ENCODERS = ("webp", "avif", "jpegli", "ours")
 _CHECKPOINT_DIR = "train"
 
 
@@ -223,6 +224,40 @@ def parse_rate_check(argv=None):
     )
     arguments.add_device(parser)
     arguments.add_precision(parser)
+    return parser.parse_args(argv)
+
+
+def parse_encoders(argv=None):
+    """Parses the flags of encoders.py."""
+    parser = arguments.Parser(
+        prog="python3 -m evaluation.encoders",
+        description="Measures other encoders on test images: WebP and AVIF by Pillow, "
+        "jpegli (if pyjpegli is installed), and this package by its --quality.",
+    )
+    parser.add_argument(
+        "folder",
+        type=arguments.written_path,
+        metavar="DIR",
+        help="folder of the results; what is measured there already is kept",
+    )
+    parser.add_argument(
+        "test_images", nargs="+", metavar="GLOB", help="the test images"
+    )
+    parser.add_argument(
+        "--encoders",
+        nargs="+",
+        choices=OTHER_ENCODERS,
+        help="which of them (default: all)",
+    )
+    parser.add_argument(
+        "--qualities",
+        nargs="+",
+        type=arguments.quality_number,
+        default=[],
+        metavar="N",
+        help="1..100, of each (default: 10 of WebP, AVIF and jpegli, 5 of this package)",
+    )
+    arguments.add_workers(parser)
     return parser.parse_args(argv)
 
 

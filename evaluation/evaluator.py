@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from evaluation import curves, fingerprint, results
+from evaluation import curves, encoders, fingerprint, results
 from evaluation.image_names import names_of, plan_files
 from evaluation.operating_points import (
     OperatingPoint,
@@ -217,7 +217,7 @@ class Evaluator:
         if len(measured.without_file()) == len(names):
             raise UserError(f"{point.name}: all test images are too small for it")
         self._remove_strangers(point)
-        files = self._files()
+        files = self._files(point)
         results.save(
             point.folder,
             point.name,
@@ -233,6 +233,10 @@ class Evaluator:
     @contextlib.contextmanager
     def _encoder(self, point, paths):
         """Yields a function from an image of `paths` to the bytes of its .jpg file."""
+        if "encoder" in point.settings:
+            encoder = encoders.ENCODERS[point.settings["encoder"]]
+            yield functools.partial(encoder.encode, quality=point.quality)
+            return
         if "script" not in point.settings:
             yield functools.partial(
                 encode_plain, quality=point.quality, settings=point.settings
@@ -283,16 +287,21 @@ class Evaluator:
                 rows, point.name, len(paths), leave=False, unit="image", disable=None
             )
 
-    def _files(self):
-        """Returns {path of each image: its .jpg file}, see `image_names.plan_files`."""
+    def _files(self, point):
+        """Returns {path of each image: its coded file}, see `image_names.plan_files`."""
         names = self._images.names
-        return dict(zip(names, plan_files(list(names.values())), strict=True))
+        files = plan_files(list(names.values()))
+        if "encoder" in point.settings:
+            suffix = encoders.ENCODERS[point.settings["encoder"]].suffix
+            files = [os.path.splitext(file)[0] + suffix for file in files]
+        return dict(zip(names, files, strict=True))
 
     def _outputs(self, point):
-        """Returns a dict from the path of each image to that of its .jpg file."""
+        """Returns a dict from the path of each image to that of its coded file."""
         folder = os.path.join(point.folder, point.name)
         return {
-            path: os.path.join(folder, file) for path, file in self._files().items()
+            path: os.path.join(folder, file)
+            for path, file in self._files(point).items()
         }
 
     def _check_folder(self, point):
@@ -345,7 +354,7 @@ class Evaluator:
                 f"{output}: changed while it was measured; another evaluation with "
                 "other settings writes there, give one of them another --output_dir"
             )
-        values = reference.compare(jpeg_file.decode(data))
+        values = reference.compare(encoders.decode(data))
         height, width = reference.original.shape[:2]
         return {"bpp": bits_per_pixel(len(data), height, width), **values}
 
@@ -400,7 +409,9 @@ def _describe(point, count):
     if point.prefix is not None:
         what = f"{point.settings['script']}, {point.name}"
     quality = f", quality {point.quality}" if point.quality else ""
+    is_known = "quantization" in point.settings
+    how = f", {describe_encoding(point.settings)}" if is_known else ""
     return (
-        f"{what}{quality}, {describe_encoding(point.settings)}, {count} images "
-        "decoded by Pillow, means of per-image values"
+        f"{what}{quality}{how}, {count} images decoded by Pillow, means of per-image "
+        "values"
     )

@@ -7,7 +7,7 @@ version (tests/evaluation/test_fingerprint.py).
 """
 
 import conv_blocks
-from evaluation import results
+from evaluation import encoders, results
 from learned_jpeg.codec import distortion_gradient, quantizers, refinement
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import progressive, sampling, transform
@@ -35,6 +35,8 @@ def of(settings: dict) -> dict:
     Returns:
       `{"code": {part: version}, "libraries": {package: version}}`.
     """
+    if "encoder" in settings:
+        return _of_encoder(settings["encoder"])
     modules = {"reading": image_files, "file": jpeg_file, "metrics": image_metrics}
     script = settings.get("script")
     quantization = settings["quantization"]
@@ -59,3 +61,13 @@ def of(settings: dict) -> dict:
     if is_searched and settings["tune"] in tunes.TUNES:
         versions |= tunes.TUNES[settings["tune"]].versions
     return {"code": versions, "libraries": results.library_versions(PACKAGES)}
+
+
+def _of_encoder(name: str) -> dict:
+    """Returns the versions that the numbers of one of `encoders.ENCODERS` depend on."""
+    encoder = encoders.ENCODERS[name]
+    if encoder.coding:
+        return of(encoder.coding)
+    modules = {"reading": image_files, "metrics": image_metrics}
+    versions = {part: module.NUMBERS_VERSION for part, module in modules.items()}
+    return {"code": versions, "libraries": encoder.versions()}
