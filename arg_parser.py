@@ -1,7 +1,7 @@
 """Every command line of the project.
 
 Parsers return a namespace whose names are the flags', but for `--lambda` (`lmbda`).
-Wrong flags end with usage, one line and exit status 2.
+Wrong flags end with two lines and exit status 2, see `learned_jpeg/commands/parser.py`.
 """
 
 import learned_jpeg.common.process  # noqa: F401, before numpy is loaded

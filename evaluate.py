@@ -15,6 +15,7 @@ from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError, is_out_of_memory
 from learned_jpeg.common.process import run_main
+from learned_jpeg.common.terminal import log_to_stderr
 from training import devices
 
 logger = logging.getLogger("evaluate")
@@ -22,7 +23,7 @@ logger = logging.getLogger("evaluate")
 
 def main():
     """Evaluates what the command line names; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     args = arg_parser.parse_evaluate()
     # Imported here, so that --help and wrong flags need not wait.
     from evaluation.evaluator import Evaluator, TestImages, find_test_images

@@ -20,6 +20,7 @@ from learned_jpeg.codec.trained import standard_tables
 from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.process import run_main
+from learned_jpeg.common.terminal import log_to_stderr
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
@@ -35,7 +36,7 @@ logger = logging.getLogger("calibrate")
 
 def main():
     """Measures what the command line names; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     args = arg_parser.parse_calibrate()
     paths = find_images(args.photographs)[:: args.every]
     table = _table_of(args.output)

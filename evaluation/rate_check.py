@@ -21,6 +21,7 @@ from learned_jpeg.codec.trained import Networks, TrainedModel
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.process import run_main
+from learned_jpeg.common.terminal import log_to_stderr
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.models import folders
@@ -36,7 +37,7 @@ _LIMIT = 1024  # of integers
 
 def main():
     """Checks what the command line names; returns the exit status."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    log_to_stderr()
     args = arg_parser.parse_rate_check()
     devices.select_device(args.device)
     precision, _ = devices.choose_precision(args.precision)

@@ -771,3 +771,49 @@ def test_an_array_that_is_not_numbered_from_zero_is_refused(
     with pytest.raises(SystemExit):
         arg_parser.parse_evaluate(EVALUATE)
     assert "--array=0-3" in capsys.readouterr().err
+
+
+# --- Unknown flags -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "word, meant",
+    [
+        ("-q", "did you mean --quality?"),
+        ("--out", "did you mean --output?"),
+        ("--out=x", "did you mean --output?"),
+        ("--skip-existing", "did you mean --skip_existing?"),
+        ("-quality", "did you mean --quality?"),
+        ("--Quality", "did you mean --quality?"),
+        ("--qualty", "did you mean --quality?"),
+        ("-j", "did you mean --workers?"),
+        ("--overwrite", "did you mean --force?"),
+        ("--target", "did you mean --target_bpp or --target_bytes or --target_psnr?"),
+    ],
+)
+def test_usual_spellings_are_suggested(capsys, word, meant):
+    with pytest.raises(SystemExit) as caught:
+        arguments.parse_compress(["a.png", word])
+    assert caught.value.code == 2
+    usage, line = capsys.readouterr().err.splitlines()
+    assert usage.startswith("usage: ") and usage.endswith(" --help)")
+    assert line.endswith(f"error: unrecognized arguments: {word} ({meant})")
+
+
+def test_nothing_is_suggested_for_what_is_like_no_flag(capsys):
+    line = refusal(capsys, arguments.parse_compress, ["a.png", "-z", "--zoom"])
+    assert line.endswith("error: unrecognized arguments: -z, --zoom")
+
+
+def test_a_flag_behind_the_command_is_told_its_place(capsys):
+    argv = ["compress", "a.png", "--checkpoint_dir", "b"]
+    line = refusal(capsys, PARSERS["ljpeg"], argv)
+    assert line.endswith("--checkpoint_dir (it stands before the command)")
+
+
+@pytest.mark.parametrize("script", PARSERS)
+def test_an_error_of_usage_takes_two_lines(capsys, script):
+    with pytest.raises(SystemExit):
+        PARSERS[script](["--lr\n"])
+    usage, line = capsys.readouterr().err.splitlines()
+    assert "[FLAGS]" in usage and " error: " in line

@@ -1,6 +1,6 @@
 """Command lines of `compress` and `export`, and what every command line shares.
 
-Wrong flags end with the usage, one line and exit status 2.
+Wrong flags end with two lines and exit status 2, see `parser.py`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.codec.options import DEFAULT_QUALITY, OWN_LOSS, EncodeOptions
+from learned_jpeg.commands.parser import Parser, not_empty
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
@@ -25,37 +26,6 @@ PRECISIONS = ("float32", "bfloat16")  # of the convolutions
 _OLD_QUANTIZATIONS = {"rdoq": "search"}
 _OLD_ENTROPY_CODINGS = {"default": "standard"}
 _TRELLIS = "trellis"  # an entropy coding once; now the quantization `mozjpeg`
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose help shows the defaults.
-
-    Flags are not abbreviated, and no value is empty: `-o ""` is a slip of a script.
-    """
-
-    def __init__(self, **options):
-        """Makes the parser; options are those of `argparse.ArgumentParser`."""
-        options.setdefault("formatter_class", _HelpFormatter)
-        super().__init__(allow_abbrev=False, **options)
-        self.register("type", None, _not_empty)
-
-    def add_subparsers(self, **options):
-        """Adds the commands, which check the values of their flags themselves."""
-        commands = super().add_subparsers(**options)
-        commands.type = str
-        return commands
-
-
-class _HelpFormatter(argparse.HelpFormatter):
-    """Adds the default to the help of each flag that has one."""
-
-    def _get_help_string(self, action):
-        # By identity: 0 is a default to show, and equal to False.
-        without = (None, False, argparse.SUPPRESS)
-        is_empty = action.default == []
-        if not action.help or is_empty or any(action.default is v for v in without):
-            return action.help
-        return action.help + " (default: %(default)s)"
 
 
 # Compress
@@ -575,22 +545,13 @@ _BYTES = re.compile(
 )
 
 
-def _not_empty(text):
-    """Parses a value of any flag that has no type of its own."""
-    if not text:
-        raise argparse.ArgumentTypeError(
-            "'' is empty: name something, or leave the flag out"
-        )
-    return text
-
-
 def written_path(text: str) -> str:
     """Parses the name of a file or folder that a command writes."""
     if text == "-":
         raise argparse.ArgumentTypeError(
             "'-' does not stand for standard output here: name a file or a folder"
         )
-    return _not_empty(text)
+    return not_empty(text)
 
 
 positive = number(float, lambda v: v > 0, "a number above 0")

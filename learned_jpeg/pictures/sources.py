@@ -100,7 +100,7 @@ def _check_size(size: tuple[int, int], path: PathLike, max_megapixels: float) ->
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
         raise UserError(
-            f"{path}: {width}x{height} px are {megapixels:.1f} megapixels, more than "
+            f"{path}: {width}x{height} px are {megapixels:.6g} megapixels, more than "
             f"{max_megapixels:g}: scale it down, or raise --max_megapixels of compress"
         )
 

@@ -899,7 +899,7 @@ def test_a_blank_page_does_not_hide_the_mean_psnr(tmp_path, capsys, caplog):
 def test_size_limit_is_a_flag(tmp_path, capsys):
     path = save_png(tmp_path / "a.png")
     assert compress_pil(path, "--max_megapixels", "0.002") == 1
-    assert "56x40 px are 0.0 megapixels, more than 0.002" in capsys.readouterr().err
+    assert "56x40 px are 0.00224 megapixels, more than 0.002" in capsys.readouterr().err
     assert compress_pil(path, "--max_megapixels", "0.003") == 0
 
 
