@@ -14,11 +14,7 @@ from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.commands.files import encode_file
-from learned_jpeg.common.atomic_files import (
-    ALL_PERMISSIONS,
-    permissions_of,
-    write_atomically,
-)
+from learned_jpeg.common.atomic_files import Attributes, write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.file import check_size
 from learned_jpeg.metrics import registry
@@ -144,7 +140,7 @@ def save(image: ImageLike, file: str | os.PathLike[str] | IO[bytes], **options) 
     Args:
       image: as for `encode`.
       file: path, whose older file is replaced once the new one is complete, or an open
-        binary file. The file of a path gets no more permissions than an image file.
+        binary file. The file of a path gets the permissions of an image file.
       **options: keyword arguments of `encode`.
 
     Raises:
@@ -154,8 +150,8 @@ def save(image: ImageLike, file: str | os.PathLike[str] | IO[bytes], **options) 
     data = encode(image, **options)
     if isinstance(file, str | os.PathLike):
         is_path = isinstance(image, str | os.PathLike)
-        permissions = permissions_of(image) if is_path else ALL_PERMISSIONS
-        write_atomically(os.fspath(file), data, permissions=permissions)
+        attributes = Attributes.of(image) if is_path else None
+        write_atomically(os.fspath(file), data, attributes=attributes)
     else:
         file.write(data)
 

@@ -8,16 +8,60 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
+from types import MappingProxyType
+from typing import NamedTuple
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.leftovers import remove_leftovers
 from learned_jpeg.common.paths import PathLike
 
-ALL_PERMISSIONS = 0o777
-
 _OWN_NAME = re.compile(r"\.tmp-[0-9a-f]{16}(\.[^.]*)?")
+_READ_AND_WRITE = 0o666
+# Extended attributes that belong to a file as its mode does: access lists, and what
+# users have attached.
+_CARRIED = re.compile(r"user\..*|system\.posix_acl_access")
+
+_unfinished: set[str] = set()  # temporary files of this process
+
+
+class Attributes(NamedTuple):
+    """What a file takes over of the one that it is made of.
+
+    Attributes:
+      mode: permissions.
+      owner: number of the user; None to leave it.
+      group: number of the group; None to leave it.
+      times: of the last access and the last change, in ns; None for the present.
+      extended: extended attributes by their names.
+    """
+
+    mode: int
+    owner: int | None = None
+    group: int | None = None
+    times: tuple[int, int] | None = None
+    extended: Mapping[str, bytes] = MappingProxyType({})
+
+    @classmethod
+    def of(
+        cls, path: PathLike, *, has_times: bool = False, has_extended: bool = False
+    ) -> Attributes:
+        """Reads those of a file.
+
+        Args:
+          path: of the file.
+          has_times: whether its times are among them.
+          has_extended: whether its extended attributes are among them.
+
+        Raises:
+          OSError: there is no such file.
+        """
+        status = os.stat(path)
+        times = (status.st_atime_ns, status.st_mtime_ns) if has_times else None
+        extended = _extended_of(path) if has_extended else {}
+        mode = stat.S_IMODE(status.st_mode) & 0o777
+        return cls(mode, status.st_uid, status.st_gid, times, extended)
 
 
 def write_atomically(
@@ -25,7 +69,7 @@ def write_atomically(
     data: bytes,
     replace: bool = True,
     guard: AbstractContextManager | None = None,
-    permissions: int = ALL_PERMISSIONS,
+    attributes: Attributes | None = None,
 ) -> None:
     """Writes a file completely or not at all; see `atomic_path` for the arguments.
 
@@ -33,7 +77,7 @@ def write_atomically(
       OSError: with `path` as its filename; an older file there is untouched.
     """
     with (
-        atomic_path(path, replace, guard, permissions) as temporary,
+        atomic_path(path, replace, guard, attributes) as temporary,
         open(temporary, "wb") as file,
     ):
         file.write(data)
@@ -44,7 +88,7 @@ def atomic_path(
     path: PathLike,
     replace: bool = True,
     guard: AbstractContextManager | None = None,
-    permissions: int = ALL_PERMISSIONS,
+    attributes: Attributes | None = None,
 ) -> Iterator[str]:
     """Yields a temporary path to write to; the file is renamed to `path` at the end.
 
@@ -60,8 +104,10 @@ def atomic_path(
         free and creating it are one step, so that two processes cannot both create it;
         see `is_free`.
       guard: a context around the renaming; it may raise to prevent that.
-      permissions: the most that the file gets, such as those of the image that it is
-        made of, so that what is private stays so.
+      attributes: those of the file that this one is made of, which it takes over as far
+        as the user may: a file that is private is so while it is being written. It
+        cannot be executed, and an older file that is replaced grants no more than it
+        did. None for those of open().
 
     Raises:
       FileExistsError: `path` exists, and `replace` is false.
@@ -82,13 +128,15 @@ def atomic_path(
         folder, f".tmp-{secrets.token_hex(8)}{os.path.splitext(target)[1]}"
     )
     try:
+        _unfinished.add(temporary)
         # By os.open, since tempfile would set permissions of its own.
-        mode = 0o666 & permissions | 0o600
+        mode = 0o600 if attributes else _READ_AND_WRITE
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
         yield temporary
+        _set_attributes(temporary, target if replace else None, attributes)
         _sync(temporary)
         with guard or contextlib.nullcontext():
-            _put_in_place(temporary, target, replace, permissions)
+            _put_in_place(temporary, target, replace)
     except BaseException as error:
         with contextlib.suppress(OSError):
             os.remove(temporary)
@@ -97,6 +145,15 @@ def atomic_path(
         if error.filename not in (None, temporary):
             raise
         raise OSError(error.errno, error.strerror, path) from error
+    finally:
+        _unfinished.discard(temporary)
+
+
+def remove_unfinished() -> None:
+    """Removes the temporary files of this process, which is about to be ended."""
+    for path in list(_unfinished):
+        with contextlib.suppress(OSError):
+            os.remove(path)
 
 
 def _sync(path: str) -> None:
@@ -108,22 +165,101 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def _put_in_place(temporary, target, replace, permissions):
-    # An older file keeps its permissions.
-    like = target if replace and os.path.exists(target) else temporary
-    mode = stat.S_IMODE(os.stat(like).st_mode) & ~(ALL_PERMISSIONS & ~permissions)
-    if mode != stat.S_IMODE(os.stat(temporary).st_mode):
-        with contextlib.suppress(PermissionError):  # a file system that has none
-            os.chmod(temporary, mode)
+def _set_attributes(
+    temporary: str, target: str | None, attributes: Attributes | None
+) -> None:
+    """Gives a temporary file its attributes, as far as user and file system let it.
+
+    Args:
+      temporary: path of the file.
+      target: path of the file that it replaces, if that exists; None if it replaces
+        nothing.
+      attributes: those of the file that it is made of, or None.
+    """
+    older = None
+    if target and os.path.exists(target):
+        older = stat.S_IMODE(os.stat(target).st_mode)
+    if not attributes:
+        if older is not None:
+            with contextlib.suppress(PermissionError):
+                os.chmod(temporary, older)
+        return
+    status = os.stat(temporary)
+    mode = attributes.mode
+    if attributes.group not in (None, status.st_gid):
+        mode = _mode_for_group(temporary, attributes.group, mode)
+    mode = mode & _READ_AND_WRITE if older is None else older & (mode | ~0o777)
+    for name, value in attributes.extended.items():
+        with contextlib.suppress(OSError):
+            os.setxattr(temporary, name, value)
+    with contextlib.suppress(OSError):
+        os.chmod(temporary, mode)
+    if attributes.times:
+        with contextlib.suppress(OSError):
+            os.utime(temporary, ns=attributes.times)
+    if attributes.owner not in (None, status.st_uid):
+        with contextlib.suppress(OSError):  # only root may
+            os.chown(temporary, attributes.owner, -1)
+
+
+def _mode_for_group(path: str, group: int, mode: int) -> int:
+    """Gives a file to a group; returns the mode that then grants no more than `mode`.
+
+    A group that is not the one wanted may do what both the group and everybody may, as
+    with xz.
+    """
+    try:
+        os.chown(path, -1, group)
+    except OSError:
+        both = (mode >> 3) & mode & 0o7
+        mode = mode & 0o700 | both << 3 | both
+    return mode
+
+
+def _extended_of(path: PathLike) -> dict[str, bytes]:
+    """Returns the extended attributes of a file that are carried over."""
+    found = {}
+    if hasattr(os, "listxattr"):  # Linux
+        with contextlib.suppress(OSError):
+            for name in filter(_CARRIED.fullmatch, os.listxattr(path)):
+                found[name] = os.getxattr(path, name)
+    return found
+
+
+def _put_in_place(temporary, target, replace):
     if replace:
         os.replace(temporary, target)
     else:
         _move_to_free_name(temporary, target)
 
 
-def permissions_of(path: PathLike) -> int:
-    """Returns the permissions of a file, without the bits beyond `ALL_PERMISSIONS`."""
-    return os.stat(path).st_mode & ALL_PERMISSIONS
+@contextlib.contextmanager
+def backed_up(path: PathLike, backup: PathLike) -> Iterator[None]:
+    """Keeps a file under a second name while it is replaced inside of the context.
+
+    At any moment there is a whole file under the first name.
+
+    Raises:
+      FileExistsError: the second name is that of another file already.
+      OSError: it cannot be made.
+    """
+    path = os.path.realpath(path)
+    try:
+        os.link(path, backup)
+    except FileExistsError:
+        # A call that was killed has made the name, and has replaced nothing.
+        if not (os.path.exists(backup) and os.path.samefile(path, backup)):
+            raise
+    except OSError:  # a file system without hard links
+        attributes = Attributes.of(path, has_times=True, has_extended=True)
+        with open(path, "rb") as file:
+            write_atomically(backup, file.read(), False, attributes=attributes)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(backup)
+        raise
 
 
 def is_free(path: PathLike) -> bool:

@@ -1,4 +1,4 @@
-"""Sets up the process of a command: BLAS threads, Ctrl-C, errors as one line.
+"""Sets up the process of a command: BLAS threads, signals, errors as one line.
 
 Importing this module changes the whole process. Only the commands import it, before
 numpy is loaded; `learned_jpeg` as a library never does.
@@ -6,16 +6,19 @@ numpy is loaded; `learned_jpeg` as a library never does.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 from learned_jpeg.common import terminal
+from learned_jpeg.common.atomic_files import remove_unfinished
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
 
 # More threads gain nothing in the search's products with 64x64 matrices: they wait for
@@ -42,14 +45,51 @@ def _report(kind, value, traceback) -> None:
 sys.excepthook = _report
 
 _CLOSED_PIPE = 128 + 13  # as for a process that SIGPIPE ends
+_ENDING = ("SIGTERM", "SIGHUP")  # Windows has no second one
+
+
+class Terminated(KeyboardInterrupt):
+    """A signal that asks the process to end, handled as Ctrl-C is.
+
+    Attributes:
+      number: of the signal.
+    """
+
+    def __init__(self, number: int):
+        """Stores the number."""
+        super().__init__()
+        self.number = number
+
+
+def _end(number, frame) -> NoReturn:
+    del frame
+    raise Terminated(number)
+
+
+@contextlib.contextmanager
+def _ending_signals_caught() -> Iterator[None]:
+    """Lets signals that end the process clean up, unless somebody handles them."""
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in _ENDING:
+            number = getattr(signal, name, None)
+            # Under nohup one is ignored.
+            if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+                before[number] = signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_main(main: Callable[[], int | None]) -> NoReturn:
     """Runs `main()` and exits with its status; turns user errors into one line.
 
     The status is 1 for a `UserError`, an `OSError` (full disk, missing permission) or
-    too little memory, 130 for Ctrl-C, and 141 if the reader of a result that goes to
-    standard output has gone. Messages that nobody reads are lost, and no error.
+    too little memory, 130 for Ctrl-C, 143 for SIGTERM, and 141 if the reader of a
+    result that goes to standard output has gone. Messages that nobody reads are lost,
+    and no error. No temporary file is left.
 
     Args:
       main: returns an exit status, or None for 0.
@@ -60,7 +100,8 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     gc.set_threshold(100_000)
     terminal.guard_streams()
     try:
-        status = main() or 0
+        with _ending_signals_caught():
+            status = main() or 0
     except SystemExit as error:  # of argparse
         status = error.code
     except BrokenPipeError:
@@ -77,11 +118,13 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         remedy = "lower --batchsize, --patchsize or --workers"
         print(f"{script}: error: not enough memory; {remedy}", file=sys.stderr)
         status = 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"{script}: interrupted", file=sys.stderr)
-        status = 130
+        number = error.number if isinstance(error, Terminated) else signal.SIGINT
+        status = 128 + number
         if _has_workers():  # which Python would wait for, however long they take
             _finished(status)
+            remove_unfinished()
             os._exit(status)
     sys.exit(_finished(status))
 

@@ -12,7 +12,13 @@ import time
 
 import pytest
 
-from learned_jpeg.common.atomic_files import atomic_path, is_free, write_atomically
+from learned_jpeg.common.atomic_files import (
+    Attributes,
+    atomic_path,
+    backed_up,
+    is_free,
+    write_atomically,
+)
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.pictures.image_files import find_images
 from tests.paths import ROOT
@@ -51,20 +57,21 @@ def test_permissions_of_an_older_file_are_kept(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "most, older, wanted",
+    "mode, older, wanted",
     [
         (0o600, None, 0o600),
         (0o444, None, 0o444),
         (0o755, None, 0o644),
-        (0o640, None, 0o640),
+        (0o664, None, 0o664),
         (0o600, 0o644, 0o600),
         (0o644, 0o600, 0o600),
         (0o640, 0o664, 0o640),
+        (0o755, 0o755, 0o755),
     ],
 )
 @pytest.mark.parametrize("has_links", [True, False])
-def test_permissions_are_no_more_than_asked_for(
-    tmp_path, monkeypatch, most, older, wanted, has_links
+def test_permissions_are_those_of_another_file(
+    tmp_path, monkeypatch, mode, older, wanted, has_links
 ):
     if not has_links:
         monkeypatch.setattr(os, "link", without_links)
@@ -74,12 +81,95 @@ def test_permissions_are_no_more_than_asked_for(
         path.chmod(older)
     before = os.umask(0o022)
     try:
-        with atomic_path(path, bool(older), permissions=most) as temporary:
-            assert permissions(temporary) & ~most & ~0o600 == 0
-            assert permissions(temporary) & 0o600 == 0o600
+        with atomic_path(path, bool(older), attributes=Attributes(mode)) as temporary:
+            assert permissions(temporary) == 0o600
     finally:
         os.umask(before)
     assert permissions(path) == wanted
+
+
+def save_model(path, mode):
+    """A file with times, and an extended attribute where there are any."""
+    path.write_bytes(b"model")
+    path.chmod(mode)
+    os.utime(path, ns=(10**18, 10**18 + 1))
+    with contextlib.suppress(OSError):
+        os.setxattr(path, "user.note", b"kept")
+    return path
+
+
+def extended(path):
+    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+
+
+def test_times_and_extended_attributes_are_taken_over_on_demand(tmp_path):
+    model = save_model(tmp_path / "model", 0o640)
+    attributes = Attributes.of(model, has_times=True, has_extended=True)
+    write_atomically(tmp_path / "x", b"x", attributes=attributes)
+    status = (tmp_path / "x").stat()
+    assert (status.st_atime_ns, status.st_mtime_ns) == (10**18, 10**18 + 1)
+    assert extended(tmp_path / "x") == extended(model)
+    write_atomically(tmp_path / "y", b"y", attributes=Attributes.of(model))
+    assert (tmp_path / "y").stat().st_mtime_ns > 10**18 + 1
+    assert extended(tmp_path / "y") == {}
+
+
+@pytest.mark.parametrize(
+    "mode, allowed, wanted",
+    [(0o640, True, 0o640), (0o640, False, 0o600), (0o664, False, 0o644)],
+)
+def test_a_group_that_cannot_be_given_gets_no_more_than_everybody(
+    tmp_path, monkeypatch, mode, allowed, wanted
+):
+    given = []
+
+    def chown(path, owner, group):
+        if not allowed:
+            raise PermissionError(errno.EPERM, "no")
+        given.append((owner, group))
+
+    monkeypatch.setattr(os, "chown", chown)
+    attributes = Attributes(mode, os.getuid() + 1, os.getgid() + 1)
+    write_atomically(tmp_path / "x", b"x", attributes=attributes)
+    assert permissions(tmp_path / "x") == wanted
+    assert given == ([(-1, os.getgid() + 1), (os.getuid() + 1, -1)] if allowed else [])
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_a_backup_is_the_older_file(tmp_path, monkeypatch, has_links):
+    if not has_links:
+        monkeypatch.setattr(os, "link", without_links)
+    path = save_model(tmp_path / "x", 0o640)
+    seen = []
+
+    @contextlib.contextmanager
+    def guard():
+        with backed_up(path, tmp_path / "x~"):
+            seen.append([(tmp_path / name).read_bytes() for name in ("x", "x~")])
+            yield
+
+    attributes = Attributes.of(path)
+    write_atomically(path, b"new", guard=guard(), attributes=attributes)
+    assert seen == [[b"model", b"model"]]
+    backup = tmp_path / "x~"
+    assert (path.read_bytes(), backup.read_bytes()) == (b"new", b"model")
+    assert backup.stat().st_mtime_ns == 10**18 + 1
+    assert permissions(path) == permissions(backup) == 0o640
+    with pytest.raises(FileExistsError):
+        write_atomically(path, b"newer", guard=guard())
+    assert (path.read_bytes(), backup.read_bytes()) == (b"new", b"model")
+    assert sorted(os.listdir(tmp_path)) == ["x", "x~"]
+
+
+def test_a_backup_of_what_is_not_replaced_is_taken_back(tmp_path):
+    path = save_model(tmp_path / "x", 0o644)
+    with pytest.raises(RuntimeError), backed_up(path, tmp_path / "x~"):
+        raise RuntimeError
+    assert os.listdir(tmp_path) == ["x"]
+    os.link(path, tmp_path / "x~")  # by a call that was killed
+    with backed_up(path, tmp_path / "x~"):
+        pass
+    assert sorted(os.listdir(tmp_path)) == ["x", "x~"]
 
 
 def test_link_is_followed(tmp_path):

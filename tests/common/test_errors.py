@@ -1,13 +1,16 @@
 """Tests of errors.py and process.py: messages to the user, and the exit status."""
 
 import errno
+import functools
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
-from learned_jpeg.common import errors, process
+from learned_jpeg.common import atomic_files, errors, process
 from tests.paths import ROOT
 
 IMPORT = "from learned_jpeg.common import errors, process"
@@ -134,6 +137,50 @@ def test_ctrl_c_does_not_wait_for_threads():
     )
     assert (done.returncode, done.stdout) == (130, "written")
     assert done.stderr == "-c: interrupted\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_ends_the_process_ends_it_as_ctrl_c_does(
+    monkeypatch, capsys, tmp_path, number
+):
+    def main():
+        with atomic_files.atomic_path(tmp_path / "x"):
+            assert len(os.listdir(tmp_path)) == 1
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+
+    before = signal.getsignal(number)
+    assert run(monkeypatch, capsys, main) == (128 + number, ["tool.py: interrupted"])
+    assert os.listdir(tmp_path) == []
+    assert signal.getsignal(number) == before == signal.SIG_DFL
+
+
+def test_an_ignored_signal_stays_ignored(monkeypatch, capsys):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        main = functools.partial(os.kill, os.getpid(), signal.SIGHUP)
+        assert run(monkeypatch, capsys, main) == (0, [])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_threads_that_are_not_waited_for_leave_no_file(tmp_path):
+    done = run_process(
+        "import threading, time\n"
+        "from learned_jpeg.common.atomic_files import atomic_path\n"
+        "begun = threading.Event()\n"
+        "def write():\n"
+        f"  with atomic_path({str(tmp_path / 'x')!r}):\n"
+        "    begun.set()\n"
+        "    time.sleep(60)\n"
+        "def main():\n"
+        "  threading.Thread(target=write).start()\n"
+        "  begun.wait()\n"
+        "  raise KeyboardInterrupt\n"
+        "process.run_main(main)"
+    )
+    assert done.returncode == 130
+    assert os.listdir(tmp_path) == []
 
 
 def test_ctrl_c_before_run_main_has_no_traceback():
