@@ -67,9 +67,13 @@ def add_compress(
       has_network: whether the model has convolutions.
     """
     parser.add_argument(
-        "inputs", nargs="*", metavar="INPUT", help="images, folders, quoted globs, or -"
+        "inputs",
+        nargs="*",
+        metavar="INPUT",
+        help="images, folders, quoted globs, or - for standard input",
     )
     _add_files(parser)
+    _add_manners(parser)
     rate = parser.add_argument_group("rate")
     add_encoding(rate, refines=refines)
     setting = rate.add_mutually_exclusive_group()
@@ -113,7 +117,7 @@ def _add_files(parser):
         "--output",
         metavar="OUT",
         help="folder of the results, or for one input a .jpg file or - for standard "
-        "output (default: beside each input)",
+        "output (default: beside each input; - for the input -)",
     )
     files.add_argument(
         "-r",
@@ -141,7 +145,7 @@ def _add_files(parser):
         type=written_path,
         metavar="FILE",
         help="append a JSON line for each input: path, status, output, bytes_in, "
-        "bytes_out, bpp, setting, seconds, error",
+        "bytes_out, bpp, setting, seconds, error, and the score where it is measured",
     )
     _add_lists(files)
     files.add_argument(
@@ -163,12 +167,51 @@ def _add_files(parser):
     )
 
 
+def _add_manners(parser):
+    group = parser.add_argument_group("what becomes of files")
+    group.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="write no image: print the size and the SSIMULACRA2 score of each result",
+    )
+    group.add_argument(
+        "--in_place",
+        action="store_true",
+        help="replace each JPEG input by its result, in one step and only if that is "
+        "smaller",
+    )
+    group.add_argument(
+        "--backup",
+        type=_suffix,
+        metavar="SUFFIX",
+        help="of --in_place: keep each replaced input under its name with SUFFIX, such "
+        "as .orig",
+    )
+    group.add_argument(
+        "--keep_time",
+        action="store_true",
+        help="give each result the times of its input",
+    )
+    group.add_argument(
+        "--background",
+        type=_colour,
+        metavar="COLOUR",
+        help="what transparent pixels are blended over: a name of CSS, #RGB or #RRGGBB "
+        "(default: white)",
+    )
+
+
 def _add_lists(group):
     group.add_argument(
         "--files_from",
         metavar="LIST",
         help="read the inputs from a file with one path a line, or from standard input "
         "for -; their tree is kept in OUT",
+    )
+    group.add_argument(
+        "--files_from0",
+        metavar="LIST",
+        help="the same, with a NUL byte behind each path, as find -print0 writes them",
     )
     add_shard(group, "all are done")
     group.add_argument(
@@ -334,17 +377,34 @@ def finish_compress(parser, args, *, has_model: bool) -> None:
     if args.lmbda is not None and args.quantization != "search":
         parser.error("--lambda has no effect without --quantization search")
     _check_lists(parser, args)
+    _check_manners(parser, args)
+
+
+def _check_manners(parser, args):
+    """Refuses what does not fit --in_place, streams and --dry_run."""
+    if args.backup and not args.in_place:
+        parser.error("--backup has no effect without --in_place")
+    if args.in_place:
+        names = ("output", "force", "skip_existing")
+        if flags := [f"--{name}" for name in names if vars(args)[name]]:
+            parser.error(f"--in_place replaces the inputs: leave out {flags[0]}")
+    if "-" in (*args.inputs, args.output):
+        if args.in_place:
+            parser.error("--in_place: standard input is no file to replace")
+        if args.keep_time:
+            parser.error("--keep_time: a standard stream has no times to keep")
 
 
 def _check_lists(parser, args):
     """Refuses what does not fit lists and shards; fills in the task's own shard."""
-    if bool(args.inputs) == bool(args.files_from):
-        parser.error("name the images by INPUT, or by --files_from")
+    if bool(args.inputs) + bool(args.files_from) + bool(args.files_from0) != 1:
+        parser.error("name the images by INPUT, --files_from or --files_from0")
     if not args.missing:
         args.shard = args.shard or slurm_shard(parser)
-    if not (args.shard or args.files_from or args.missing):
+    if not (args.shard or args.files_from or args.files_from0 or args.missing):
         return
-    flags = [f"--{n}" for n in ("force", "json", "verbose") if vars(args)[n]]
+    names = ("force", "json", "verbose", "dry_run", "in_place")
+    flags = [f"--{n}" for n in names if vars(args)[n]]
     if flags:
         parser.error(
             f"{flags[0]} does not go with lists and shards: their manifest says what "
@@ -521,6 +581,30 @@ def _device(text):
     if not re.fullmatch(r"auto|cpu|gpu:\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not auto, cpu or gpu:N")
     return text
+
+
+def _suffix(text):
+    """Parses what is put behind the name of a backup."""
+    if not text or "/" in text or "\0" in text or text in (".", ".."):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the end of a name, such as .orig or ~"
+        )
+    return text
+
+
+def _colour(text):
+    """Parses a colour to (red, green, blue), 0..255."""
+    from PIL import ImageColor  # --help does without
+
+    try:
+        colour = ImageColor.getrgb(text.strip())
+    except ValueError:
+        colour = ()
+    if len(colour) != 3:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not an opaque colour, such as white, #fff or #1a2b3c"
+        )
+    return colour
 
 
 def num_bytes(text: str) -> int:

@@ -23,10 +23,17 @@ _GRACE_SECONDS = 2.0  # for the images that are begun when Ctrl-C comes
 
 
 class Done(NamedTuple):
-    """The result of a job: its `Record`, and the metrics of the file by name."""
+    """The result of a job.
+
+    Attributes:
+      record: `Record`.
+      metrics: of the file, by name.
+      note: in words why a result that was there is not the one asked for, or None.
+    """
 
     record: Record
     metrics: dict[str, float]
+    note: str | None = None
 
 
 def run_batch(

@@ -10,6 +10,7 @@ import array
 import codecs
 import contextlib
 import glob
+import logging
 import os
 import signal
 import sys
@@ -20,19 +21,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.commands.call import encoding_flags
 from learned_jpeg.commands.records import FAILED, read_records
 from learned_jpeg.commands.shards import Shard, ShardFolder, stable_hash
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.terminal import one_line, write_to_stdout
 
-# Flags that do not change the files, or say which ones are meant.
-_INCIDENTAL = frozenset(
-    [
-        *("command", "inputs", "files_from", "recursive", "output", "shard", "missing"),
-        *("force", "skip_existing", "json", "verbose", "device", "workers"),
-        *("max_megapixels", "lenient"),
-    ]
-)
+logger = logging.getLogger(__name__)
+
+_NULL = b"\0"
+_CHUNK = 1 << 16  # bytes of a list that are read at once
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,12 @@ class BatchJob:
 
 def is_batch_job(args) -> bool:
     """Returns whether a call of `compress` works on a list or on a shard."""
-    return bool(args.shard or args.files_from)
+    return bool(args.shard) or has_list(args)
+
+
+def has_list(args) -> bool:
+    """Returns whether a call of `compress` works on a list."""
+    return bool(args.files_from or args.files_from0)
 
 
 @contextlib.contextmanager
@@ -71,15 +74,17 @@ def opened_batch_job(args, plan) -> Iterator[BatchJob]:
     """
     shard = Shard(*(args.shard or (0, 1)))
     folder = ShardFolder(args.output)
-    call = {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
-    with folder.entered(shard, call), _ended_by_sigterm():
+    with folder.entered(shard, encoding_flags(args)), _ended_by_sigterm():
         manifest = _manifest(folder, shard.index)
         done = _recorded([manifest] if os.path.exists(manifest) else [])[0]
-        if args.files_from:
+        if has_list(args):
+            end = _end_of_paths(args)
             with tempfile.TemporaryFile() as waiting:
-                with _opened_list(args.files_from) as paths:
-                    spooled = _spool(paths, shard, done, waiting)
-                pairs = _pairs(waiting, args.output, spooled)
+                with _opened_list(args) as paths:
+                    spooled = _spool(paths, shard, done, waiting, end)
+                if spooled.again:
+                    logger.info("%d paths of the list are repeated", spooled.again)
+                pairs = _pairs(waiting, args.output, spooled, end)
                 yield BatchJob(pairs, spooled.count, manifest)
             return
         pairs = [
@@ -121,15 +126,15 @@ def print_missing(args, plan) -> int:
     known = np.union1d(done, failed)
     total = missing = 0
     with contextlib.ExitStack() as stack:
-        if args.files_from:
-            paths = stack.enter_context(_opened_list(args.files_from))
+        if has_list(args):
+            paths = stack.enter_context(_opened_list(args))
         else:
             paths = plan(args).inputs
         for path in paths:
             total += 1
             if not _has(known, _number(path)):
                 missing += 1
-                _print_path(path)
+                _print_path(path, _end_of_paths(args))
     write_to_stdout(b"")
     print(
         f"{missing} of {total} are in no manifest; {len(failed)} have failed, and are "
@@ -139,10 +144,10 @@ def print_missing(args, plan) -> int:
     return 1 if missing or len(failed) else 0
 
 
-def _print_path(path):
+def _print_path(path, end):
     """Prints a path for the program that reads it, or for a terminal."""
-    line = one_line(path) if sys.stdout.isatty() else path
-    sys.stdout.buffer.write(os.fsencode(line) + b"\n")
+    line, end = (one_line(path), b"\n") if sys.stdout.isatty() else (path, end)
+    sys.stdout.buffer.write(os.fsencode(line) + end)
 
 
 def _manifest(folder, index):
@@ -178,38 +183,52 @@ def _number(path):
     return stable_hash(path)
 
 
+def _end_of_paths(args):
+    """Returns the byte that ends each path of a list."""
+    return _NULL if args.files_from0 else b"\n"
+
+
 @contextlib.contextmanager
-def _opened_list(path):
+def _opened_list(args):
     """Yields the paths of a list; of standard input for "-".
 
     Raises:
       UserError: there is no list, or it is in UTF-16.
     """
+    flag, path, end = "--files_from", args.files_from, _end_of_paths(args)
+    if args.files_from0:
+        flag, path = "--files_from0", args.files_from0
     if path == "-":
-        yield _paths_of_list(sys.stdin.buffer, path)
+        yield _paths_of_list(sys.stdin.buffer, f"{flag} {path}", end)
         return
     if not os.path.isfile(path):
-        raise UserError(f"--files_from {path}: no such file")
+        raise UserError(f"{flag} {path}: no such file")
     with open(path, "rb") as file:
-        yield _paths_of_list(file, path)
+        yield _paths_of_list(file, f"{flag} {path}", end)
 
 
-def _paths_of_list(lines, name):
-    for number, line in enumerate(lines):
+def _paths_of_list(file, name, end):
+    for number, line in enumerate(_lines(file, end)):
         if not number:
             if line.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
                 raise UserError(
-                    f"--files_from {name}: is UTF-16; save it as UTF-8, or in the "
-                    "bytes of the names"
+                    f"{name}: is UTF-16; save it as UTF-8, or in the bytes of the names"
                 )
             line = line.removeprefix(codecs.BOM_UTF8)
-        yield from _paths([line])
-
-
-def _paths(lines):
-    for line in lines:
-        if path := line.rstrip(b"\r\n"):
+            if _NULL in line:
+                raise UserError(f"{name}: holds NUL bytes; pass it by --files_from0")
+        if path := line if end == _NULL else line.rstrip(b"\r\n"):
             yield os.fsdecode(path)
+
+
+def _lines(file, end):
+    """Yields the lines of a binary file without their end, one byte."""
+    rest = b""
+    while chunk := file.read1(_CHUNK):
+        *lines, rest = (rest + chunk).split(end)
+        yield from lines
+    if rest:
+        yield rest
 
 
 def output_of(path: str, folder: str, keeps_suffix: bool = False) -> str:
@@ -236,14 +255,16 @@ class _Spooled(NamedTuple):
       count: their number.
       shared: hashes of the results that several paths have.
       repeated: hashes of the paths that the list has more than once.
+      again: number of the lines that repeat an earlier one.
     """
 
     count: int
     shared: set[int]
     repeated: set[int]
+    again: int
 
 
-def _spool(listed, shard, done, waiting):
+def _spool(listed, shard, done, waiting, end):
     """Writes the pending paths of a shard to a file; returns `_Spooled`.
 
     A path belongs to the shard of its result, so that two paths with one result meet.
@@ -258,7 +279,7 @@ def _spool(listed, shard, done, waiting):
         results.append(result)
         paths.append(number)
         if not _has(done, number):
-            waiting.write(os.fsencode(path) + b"\n")
+            waiting.write(os.fsencode(path) + end)
             count += 1
     results, paths = np.array(results, np.uint64), np.array(paths, np.uint64)
     order = np.lexsort((paths, results))
@@ -270,14 +291,15 @@ def _spool(listed, shard, done, waiting):
         count - int(np.count_nonzero(~np.isin(again, done))),
         set(results[1:][is_shared].tolist()),
         set(again.tolist()),
+        len(again),
     )
 
 
-def _pairs(waiting, folder, spooled):
+def _pairs(waiting, folder, spooled, end):
     """Yields (path, output) of the lines of a file, each path once."""
     waiting.seek(0)
     seen = set()
-    for path in _paths(waiting):
+    for path in map(os.fsdecode, _lines(waiting, end)):
         if spooled.repeated and (number := _number(path)) in spooled.repeated:
             if number in seen:
                 continue

@@ -21,6 +21,7 @@ from learned_jpeg.commands.batch_jobs import (
 )
 from learned_jpeg.commands.job import Job, StreamJob
 from learned_jpeg.commands.outputs import OutputGuard
+from learned_jpeg.commands.placing import InPlace, NewFiles
 from learned_jpeg.commands.plan import STREAM, plan_call
 from learned_jpeg.commands.records import RecordFile
 from learned_jpeg.commands.reports import BatchCounts, described, report
@@ -63,7 +64,8 @@ def compress(args, script: str | None = None) -> int:
     with contextlib.ExitStack() as stack:
         encoder = _opened_encoder(args, script, stack)
         records = stack.enter_context(RecordFile(args.json)) if args.json else None
-        job = Job(encoder, args, OutputGuard(plan.inputs), plan.earlier)
+        placing = InPlace(args) if args.in_place else _new_files(args, plan)
+        job = Job(encoder, args, placing)
         work = job
         if plan.has_stream:
             work = StreamJob(job, stack.enter_context(temporary_folder()))
@@ -72,11 +74,17 @@ def compress(args, script: str | None = None) -> int:
     return report(done, args.verbose, messages)
 
 
+def _new_files(args, plan):
+    return NewFiles(args, OutputGuard(plan.inputs), plan.earlier)
+
+
 def _compress_batch_job(args, script):
     """Compresses the files of one shard, or of a list; returns the exit status."""
     with contextlib.ExitStack() as stack:
         batch = stack.enter_context(opened_batch_job(args, plan_call))
-        name = "shard {}/{}".format(*args.shard) if args.shard else args.files_from
+        name = args.files_from or args.files_from0
+        if args.shard:
+            name = "shard {}/{}".format(*args.shard)
         logger.info(
             "%s: %d files to do, manifest %s", name, batch.count, batch.manifest
         )
@@ -84,7 +92,7 @@ def _compress_batch_job(args, script):
             return 0
         encoder = _opened_encoder(args, script, stack)
         records = stack.enter_context(RecordFile(batch.manifest))
-        job = Job(encoder, args, NoOverwriteGuard())
+        job = Job(encoder, args, NewFiles(args, NoOverwriteGuard()))
         results = run_batch(job, batch.pairs, job.workers, records)
         stack.enter_context(contextlib.closing(results))
         update, write = stack.enter_context(progress(batch.count, "file"))

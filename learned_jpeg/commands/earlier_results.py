@@ -82,6 +82,23 @@ def _is_result(path, source, max_megapixels):
         return False
 
 
+def is_ours(path: str, source: str, max_megapixels: float) -> bool:
+    """Returns whether a file is a result of ours of an image, by size and scans.
+
+    Args:
+      path: of the file; it is no older than the image.
+      source: path of the image.
+      max_megapixels: size of the largest image that is read.
+    """
+    try:
+        if os.stat(path).st_mtime_ns < os.stat(source).st_mtime_ns:
+            return False
+        sizes = [image_size(name, max_megapixels) for name in (path, source)]
+    except (OSError, UserError):
+        return False
+    return sizes[0] == sizes[1] and _has_our_scans(path)
+
+
 def _has_our_scans(path):
     """Whether a JPEG file begins with luma's DC and sends no value bit by bit.
 

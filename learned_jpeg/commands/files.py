@@ -14,6 +14,7 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.pictures.image_files import Metadata, log_notes, read_image_file
 from learned_jpeg.pictures.metadata import embed
+from learned_jpeg.pictures.pixels import WHITE
 from learned_jpeg.search.targets import Target
 
 
@@ -41,6 +42,7 @@ def encode_file(
     keeps_smaller: bool = True,
     lenient: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
+    background: tuple[int, int, int] = WHITE,
 ) -> EncodedFile:
     """Reads an image file and encodes it.
 
@@ -52,11 +54,12 @@ def encode_file(
         result would be larger or gain too little, see `originals.Original`.
       lenient: whether a JPEG file with damaged pixels is decoded as far as possible.
       max_megapixels: size up to which an image is decoded.
+      background: RGB that transparent pixels are blended over.
 
     Raises:
       UserError: the image cannot be read or encoded, or the target cannot be reached.
     """
-    file = read_image_file(path, lenient, max_megapixels)
+    file = read_image_file(path, lenient, max_megapixels, background)
     image = file.pixels
     height, width = image.shape[:2]
     jpeg_file.check_size(height, width, path)

@@ -12,76 +12,68 @@ from typing import Any
 
 from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.commands.batch import Done, MemoryBudget, size_of
-from learned_jpeg.commands.batch_jobs import is_batch_job
-from learned_jpeg.commands.earlier_results import is_same_image
-from learned_jpeg.commands.files import encode_file
+from learned_jpeg.commands.files import EncodedFile, encode_file
+from learned_jpeg.commands.placing import Placing
 from learned_jpeg.commands.plan import STREAM
 from learned_jpeg.commands.records import ORIGINAL, SKIPPED, Record
 from learned_jpeg.common import machine
-from learned_jpeg.common.atomic_files import is_free, permissions_of, write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.terminal import write_to_stdout
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.frame import read_frame
+from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
-from learned_jpeg.pictures.image_files import image_size, read_image
+from learned_jpeg.pictures.image_files import decode_jpeg, image_size
+from learned_jpeg.pictures.pixels import WHITE
 
 # Bytes a pixel that an image takes while it is encoded, at most; measured.
 _BYTES_PER_PIXEL = 150
+SCORE = "ssimulacra2"  # key of the metric that a record names by itself
 
 
 class Job:
     """Compresses one file after another; may be called from several threads."""
 
-    def __init__(self, encoder: Encoder, args, guard, earlier=frozenset()):
+    def __init__(self, encoder: Encoder, args, placing: Placing):
         """Stores what all images share.
 
         Args:
           encoder: `Encoder`.
           args: flags of the command.
-          guard: `OutputGuard` or `NoOverwriteGuard`.
-          earlier: as in `Plan`.
+          placing: puts the results where they belong.
         """
         self._encoder = encoder
         self._args = args
-        self._guard = guard
-        self._earlier = earlier
+        self._placing = placing
         self.workers = args.workers or machine.usable_cores()
         self._budget = MemoryBudget(machine.available_memory())
 
     def __call__(self, path: str, output: str) -> Done:
         """Compresses a file, unless its result is there and is not to be replaced."""
         start = time.perf_counter()
-        self._guard.check(output)
-        fields: dict[str, Any] = {"status": SKIPPED}
-        measured: dict[str, float] = {}
-        if not self._is_there(output):
+        size = size_of(path)
+        result, measured = None, {}
+        existing = self._placing.existing(path, output)
+        if not existing:
             height, width = image_size(path, self._args.max_megapixels)
             with self._budget.taken(_BYTES_PER_PIXEL * height * width):
-                fields, measured = self._compress(path, output)
+                result = self._compress(path, output)
+                if result:
+                    measured = self._measure(result, output)
         record = Record(
             path=path,
             output=output,
-            bytes_in=size_of(path),
-            bytes_out=os.path.getsize(output),
+            bytes_in=size,
+            bytes_out=len(result.data) if result else os.path.getsize(output),
+            dry_run=self._args.dry_run,
             seconds=time.perf_counter() - start,
-            **fields,
+            **self._fields(result, measured),
         )
-        return Done(record, measured)
+        return Done(record, measured, existing.note if existing else None)
 
-    def _is_there(self, output):
-        """Whether there is a result that is not to be made again."""
-        if self._args.force or is_free(output):
-            return False
-        if self._args.skip_existing:
-            return True
-        if is_batch_job(self._args):  # made by a call that did not come to record it?
-            return False
-        raise _exists(output)
-
-    def _compress(self, path, output):
-        """Writes a result; returns (fields of its `Record`, metrics)."""
+    def _compress(self, path: str, output: str) -> EncodedFile | None:
+        """Returns what it has written; None if it is to be skipped."""
         args = self._args
         result = encode_file(
             self._encoder,
@@ -90,64 +82,42 @@ class Job:
             keeps_smaller=args.keep_smaller,
             lenient=args.lenient,
             max_megapixels=args.max_megapixels,
+            background=args.background or WHITE,
         )
-        if os.path.realpath(output) in self._earlier:
-            self._check_earlier(path, output, result.image)
-        os.makedirs(os.path.dirname(output) or ".", exist_ok=True)
-        if not self._write(output, result.data, permissions_of(path)):
-            return {"status": SKIPPED}, {}
+        result = self._placing.chosen(path, result)
+        if not args.dry_run and not self._placing.put(path, output, result):
+            return None
+        return result
+
+    def _fields(self, result, measured) -> dict[str, Any]:
+        """Returns the fields of a `Record` that tell of a result."""
+        if not result:
+            return {"status": SKIPPED}
         frame = read_frame(io.BytesIO(result.data))
-        fields = {
+        return {
             "status": result.status,
             "bpp": bits_per_pixel(len(result.data), *result.image.shape[:2]),
             "setting": result.setting,
             "subsampling": frame and frame.subsampling,
+            "score": measured.get(SCORE),
+            "metrics": measured if self._args.verbose else None,
         }
-        return fields, self._measure(result, output) if args.verbose else {}
 
-    def _check_earlier(self, path, output, image):
-        """Looks again at a file that was left out as a result, before it is replaced.
-
-        Raises:
-          UserError: it shows another image, which would be lost.
-        """
-        if not self._args.force or is_free(output):
-            return
-        if not is_same_image(output, path, image):
-            raise UserError(
-                f"{output}: is not replaced, as it may be an image of its own; name a "
-                "folder for the results by -o, or remove it"
-            )
-
-    def _write(self, output, data, permissions):
-        """Writes a result; returns False if it is there and is to be skipped."""
-        guard = self._guard.claim(output)
-        try:
-            write_atomically(output, data, self._args.force, guard, permissions)
-        except FileExistsError:  # made by another call meanwhile
-            if self._args.skip_existing:
-                return False
-            if not (is_batch_job(self._args) and _holds(output, data)):
-                raise _exists(output) from None
-        return True
-
-    def _measure(self, result, output):
-        """Returns the metrics of the file on the disk."""
-        if result.status == ORIGINAL:  # may still have to be turned upright
-            decoded = read_image(output)
-        else:
+    def _measure(self, result: EncodedFile, output: str) -> dict[str, float]:
+        """Returns the metrics that are asked for, of the file on the disk."""
+        if not (self._args.verbose or self._args.dry_run):
+            return {}
+        data = result.data
+        if not self._args.dry_run:
             with open(output, "rb") as file:
-                decoded = jpeg_file.decode(file.read())
-        return ImageMetrics(result.image).compare(decoded)
-
-
-def _exists(output):
-    return UserError(f"{output}: exists already; pass --force to overwrite it")
-
-
-def _holds(path, data):
-    with open(path, "rb") as file:
-        return file.read(len(data) + 1) == data
+                data = file.read()
+        if result.status == ORIGINAL:  # may still have to be turned upright
+            decoded = decode_jpeg(data, output)
+        else:
+            decoded = jpeg_file.decode(data)
+        metrics = None if self._args.verbose else [registry.get(SCORE)]
+        values = ImageMetrics(result.image, metrics).compare(decoded)
+        return {name: float(value) for name, value in values.items()}
 
 
 class StreamJob:
@@ -171,7 +141,7 @@ class StreamJob:
             done = self._job(source, target)
         except UserError as error:
             raise UserError(str(error).replace(source, path)) from error
-        if output == STREAM:
+        if output == STREAM and not done.record.dry_run:
             with open(target, "rb") as file:
                 write_to_stdout(file.read())
         record = dataclasses.replace(done.record, path=path, output=output)

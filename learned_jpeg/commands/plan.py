@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from learned_jpeg.commands.earlier_results import earlier_results
-from learned_jpeg.commands.outputs import (
-    folder_of_result,
-    plan_outputs,
-    without_earlier_outputs,
+from learned_jpeg.commands.inputs import (
+    find_inputs,
+    marked_results,
+    roots_of,
+    say_what_is_left_out,
 )
+from learned_jpeg.commands.outputs import folder_of_result, plan_outputs
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.pictures.image_files import find_images
-
-logger = logging.getLogger(__name__)
 
 STREAM = "-"  # standard input as an input, standard output as an output
-_SHOWN = 3  # names in a line
 
 
 class Plan(NamedTuple):
@@ -56,48 +53,43 @@ def plan_call(args) -> Plan:
     """
     if STREAM in args.inputs:
         return Plan([STREAM], [_output_of_stdin(args)])
-    inputs = find_images(args.inputs, recursive=args.recursive)
-    roots = ()
-    if args.recursive:
-        roots = [path for path in args.inputs if os.path.isdir(path)]
-        inputs = without_earlier_outputs(inputs, args.output, roots)
+    inputs = find_inputs(args)
     if args.output == STREAM:
         if len(inputs) > 1:
             raise UserError(
                 f"--output {STREAM}: one result for {len(inputs)} inputs; name a folder"
             )
         return Plan(inputs, [STREAM])
-    folder = functools.partial(folder_of_result, output=args.output, roots=roots)
-    earlier = earlier_results(inputs, folder, args.max_megapixels)
+    earlier = marked_results(inputs)
+    if not args.in_place:
+        folder = functools.partial(
+            folder_of_result, output=args.output, roots=roots_of(args)
+        )
+        earlier |= earlier_results(inputs, folder, args.max_megapixels)
     if earlier:
-        _say_what_is_left_out([path for path in inputs if path in earlier])
+        say_what_is_left_out(
+            [path for path in inputs if path in earlier],
+            "of an earlier call",
+            "result",
+            "; to compress them as well, name them without their originals",
+        )
     inputs = [path for path in inputs if path not in earlier]
-    outputs = plan_outputs(inputs, args.output, roots)
+    if args.in_place:
+        return Plan(inputs, inputs)
+    outputs = plan_outputs(inputs, args.output, roots_of(args))
     return Plan(inputs, outputs, frozenset(map(os.path.realpath, earlier)))
 
 
 def _output_of_stdin(args):
-    if len(args.inputs) > 1:
+    if args.inputs not in ([STREAM], [STREAM, STREAM]):
         raise UserError(
             f"{STREAM}: standard input is one image; leave out the other inputs"
         )
-    output = args.output
-    is_file = output and output.lower().endswith((".jpg", ".jpeg"))
+    output = STREAM if args.output is None else args.output
+    is_file = output.lower().endswith((".jpg", ".jpeg"))
     if output != STREAM and not (is_file and not os.path.isdir(output)):
         raise UserError(
             f"{STREAM}: name the result of standard input by -o FILE.jpg, or by -o "
             f"{STREAM} for standard output"
         )
     return output
-
-
-def _say_what_is_left_out(paths):
-    shown = ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")
-    results = "result" if len(paths) == 1 else "results"
-    logger.info(
-        "left out %d %s of an earlier call (%s); to compress them as well, name a "
-        "folder by -o",
-        len(paths),
-        results,
-        shown,
-    )

@@ -22,6 +22,9 @@ SKIPPED = "skipped"  # There was a result already.
 FAILED = "failed"
 
 
+_OPTIONAL = ("score", "metrics", "dry_run")  # Names in a line where they have a value.
+
+
 @dataclasses.dataclass(frozen=True)
 class Record:
     """The result of one input.
@@ -35,6 +38,9 @@ class Record:
       bpp: bits per pixel of the output; None for SKIPPED.
       setting: how the output was encoded, in words; None for SKIPPED and FAILED.
       subsampling: of the output's chroma, or "gray"; None for SKIPPED and FAILED.
+      score: SSIMULACRA2 of the output, where it was measured.
+      metrics: all of --verbose by their keys; None where they were not measured.
+      dry_run: whether the output was not written.
       seconds: time that the input took.
       error: one line that says why there is no output.
     """
@@ -47,6 +53,9 @@ class Record:
     bpp: float | None = None
     setting: str | None = None
     subsampling: str | None = None
+    score: float | None = None
+    metrics: dict[str, float] | None = None
+    dry_run: bool = False
     seconds: float = 0.0
     error: str | None = None
 
@@ -54,6 +63,12 @@ class Record:
         """Returns the record as a line of JSON with its end."""
         values = dataclasses.asdict(self)
         values["seconds"] = round(self.seconds, 3)
+        if self.metrics is not None:
+            values["metrics"] = {k: _finite(v) for k, v in self.metrics.items()}
+        values["score"] = _finite(self.score)
+        for name in _OPTIONAL:
+            if values[name] in (None, False, {}):
+                del values[name]
         return json.dumps(values).encode("ascii") + b"\n"
 
 
@@ -137,6 +152,11 @@ def _record(line):
     return None
 
 
+def _finite(value):
+    """Returns a number that JSON has, or None."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _is_number(value):
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return is_number and 0 <= value < math.inf
@@ -160,6 +180,9 @@ _ACCEPTS = {
     "bpp": _or_none(_is_number),
     "setting": _or_none(_is_text),
     "subsampling": _or_none(_is_text),
+    "score": _or_none(lambda value: isinstance(value, int | float)),
+    "metrics": _or_none(lambda value: isinstance(value, dict)),
+    "dry_run": lambda value: isinstance(value, bool),
     "seconds": _is_number,
     "error": _or_none(_is_text),
 }

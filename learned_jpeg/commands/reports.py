@@ -24,10 +24,10 @@ def described(done: Done, verbose: bool) -> str | None:
     Args:
       done: `batch.Done`.
       verbose: whether every image has a line, with its metrics. Without it only those
-        have one that were kept without loss.
+        have one that were kept without loss, or only measured.
     """
     record = done.record
-    if not verbose or record.status == SKIPPED:
+    if not (verbose or record.dry_run) or record.status == SKIPPED:
         return (
             f"{record.output}: {record.setting}" if record.status == ORIGINAL else None
         )
@@ -55,9 +55,10 @@ class BatchCounts:
         """Prints the summary; returns the exit status, as `report`."""
         failed, skipped = self._counts[FAILED], self._counts[SKIPPED]
         total = self._counts.total()
+        sizes = _sizes_text(self._bytes_in, self._bytes_out)
         line = (
-            f"{total - failed - skipped} of {total} files, {self._bytes_in} -> "
-            f"{self._bytes_out} bytes, {skipped} skipped, recorded in {manifest}"
+            f"{total - failed - skipped} of {total} files, {sizes}, {skipped} "
+            f"skipped, recorded in {manifest}"
         )
         print(one_line(line))
         if failed:
@@ -92,21 +93,47 @@ def report(done: list[Done], verbose: bool, file: TextIO) -> int:
     if skipped:
         line = f"{skipped} of {len(records)} images skipped: their results exist"
         print(line, file=file)
+    _warn_of_notes(done)
     failed = len(records) - len(written) - skipped
     if failed:
         logger.error("%d of %d images failed", failed, len(records))
     return 1 if failed else 0
 
 
+def _warn_of_notes(done):
+    """Logs how many results that were there are not those that are asked for."""
+    for note, count in collections.Counter(i.note for i in done if i.note).items():
+        is_one = count == 1
+        logger.warning(
+            "%d of them %s %s; --force makes %s again",
+            count,
+            "is" if is_one else "are",
+            note,
+            "it" if is_one else "them",
+        )
+
+
 def _sizes(written):
-    before = sum(record.bytes_in for record in written)
-    after = sum(record.bytes_out for record in written)
-    sizes = f"{before} -> {after} bytes ({100 * after / before:.1f} %)"
+    sizes = _sizes_text(
+        sum(record.bytes_in for record in written),
+        sum(record.bytes_out for record in written),
+    )
+    if written[0].dry_run:
+        return f"{sizes}, nothing written"
     if written[0].output == STREAM:
         return sizes
     folders = {os.path.dirname(record.output) or "." for record in written}
     where = folders.pop() if len(folders) == 1 else f"{len(folders)} folders"
     return f"{sizes}, in {where}"
+
+
+def _sizes_text(before: int, after: int) -> str:
+    """Returns the bytes before and after, and what is saved of them."""
+    sizes = f"{before} -> {after} bytes"
+    if not before or before == after:
+        return sizes
+    word = "smaller" if after < before else "larger"
+    return f"{sizes} ({100 * abs(before - after) / before:.1f} % {word})"
 
 
 def _note_undefined(measured):

@@ -28,7 +28,7 @@ from learned_jpeg.common.paths import PathLike
 from learned_jpeg.jpeg.frame import UnsupportedError
 from learned_jpeg.pictures import MAX_MEGAPIXELS, metadata, sources
 from learned_jpeg.pictures.metadata import Metadata
-from learned_jpeg.pictures.pixels import rgb_pixels
+from learned_jpeg.pictures.pixels import WHITE, rgb_pixels
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -123,11 +123,19 @@ def read_image_and_metadata(
 
 
 def read_image_file(
-    path: PathLike, lenient: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+    path: PathLike,
+    lenient: bool = False,
+    max_megapixels: float = MAX_MEGAPIXELS,
+    background: tuple[int, int, int] = WHITE,
 ) -> ImageFile:
-    """Reads an image as `read_image_and_metadata` does, without logging its notes."""
+    """Reads an image as `read_image_and_metadata` does, without logging its notes.
+
+    Args:
+      path, lenient, max_megapixels: as for that function.
+      background: RGB that transparent pixels are blended over.
+    """
     with _opened(_regular_file(path), path, max_megapixels, lenient=lenient) as source:
-        return _image_file(source, path)
+        return _image_file(source, path, background)
 
 
 def log_notes(path: PathLike, image: ImageFile) -> None:
@@ -186,7 +194,11 @@ def read_metadata(path: PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Met
         return metadata.upright(source.metadata())[1]
 
 
-def _image_file(source: sources.Source, path: PathLike) -> ImageFile:
+def _image_file(
+    source: sources.Source,
+    path: PathLike,
+    background: tuple[int, int, int] = WHITE,
+) -> ImageFile:
     """Decodes an opened file."""
     image = source.image
     image.load()
@@ -195,7 +207,7 @@ def _image_file(source: sources.Source, path: PathLike) -> ImageFile:
         image = image.transpose(UPRIGHT[orientation])
         image.format = source.image.format
     pixels, profile, converted = rgb_pixels(
-        image, path, found.icc_profile, source.gray_scale, source.to_srgb
+        image, path, found.icc_profile, source.gray_scale, source.to_srgb, background
     )
     found, too_large = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
     notes = [*source.notes, *converted]
@@ -308,7 +320,7 @@ def find_images(
     found: dict[str, str] = {}
     for pattern in patterns:
         for path in _matches(os.fspath(pattern), suffixes, recursive):
-            found.setdefault(_location(path), path)
+            found.setdefault(location(path), path)
     return sorted(found.values())
 
 
@@ -376,7 +388,7 @@ def _images_in_folder(folder: str, suffixes: Sequence[str]) -> list[str]:
         if os.path.splitext(folder)[1].lower() in suffixes:
             return [folder]  # one bad file of a batch, reported when it is read
         raise UserError(
-            f"{folder}: no images in this folder ({' '.join(suffixes)}): name "
+            f"{folder}: no images in this folder ({' '.join(SUFFIXES)}): name "
             f'another, or give a pattern such as "{os.path.join(folder, "**")}"'
         )
     return paths
@@ -386,7 +398,7 @@ def _images_below(top: str, suffixes: Sequence[str]) -> list[str]:
     paths = _images_of(_folders_below(top), suffixes)
     if not paths:
         raise UserError(
-            f"{top}: no images in this folder or below it ({' '.join(suffixes)}): "
+            f"{top}: no images in this folder or below it ({' '.join(SUFFIXES)}): "
             "name another"
         )
     return paths
@@ -403,7 +415,7 @@ def _is_image(path: str, suffixes: Sequence[str]) -> bool:
     return suffix in suffixes and not os.path.isdir(path)
 
 
-def _location(path: str) -> str:
+def location(path: str) -> str:
     """Returns a key that is the same for `x.png` and `./x.png`, but not for a link."""
     folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder), name)

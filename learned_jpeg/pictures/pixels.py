@@ -28,6 +28,7 @@ class GrayScale(NamedTuple):
 
 
 FULL_GRAY = GrayScale()
+WHITE = (255, 255, 255)
 
 
 def rgb_pixels(
@@ -36,6 +37,7 @@ def rgb_pixels(
     profile: bytes | None = None,
     gray_scale: GrayScale = FULL_GRAY,
     to_srgb: np.ndarray | None = None,
+    background: tuple[int, int, int] = WHITE,
 ) -> tuple[np.ndarray, bytes | None, list[str]]:
     """Converts a loaded image.
 
@@ -45,6 +47,7 @@ def rgb_pixels(
       profile: bytes of the ICC profile of the file, or None.
       gray_scale: what gray values of more than 8 bits mean.
       to_srgb: uint8 `[256, 3]`, sRGB for the values of each channel; None to keep them.
+      background: RGB that transparent pixels are blended over.
 
     Returns:
       (uint8 `[h, w, 3]`, their ICC profile or None, notes to the user).
@@ -59,8 +62,9 @@ def rgb_pixels(
         to_srgb = _srgb_of_gray(profile)
         if to_srgb is None:
             notes.append("its gray ICC profile is damaged: left out")
-        return _converted(image, path, gray_scale, to_srgb), None, notes
-    pixels = _converted(image, path, gray_scale, to_srgb)
+        pixels = _converted(image, path, gray_scale, to_srgb, background)
+        return pixels, None, notes
+    pixels = _converted(image, path, gray_scale, to_srgb, background)
     if not profile:
         return pixels, None, notes
     # Gray with an RGB profile is the same as equal components with that profile.
@@ -109,10 +113,11 @@ def _converted(
     path: PathLike,
     gray_scale: GrayScale,
     to_srgb: np.ndarray | None,
+    background: tuple[int, int, int],
 ) -> np.ndarray:
     """Returns uint8 `[h, w, 3]`."""
     if image.mode.startswith("I"):
-        return _rgb_of_wide_gray(image, path, gray_scale, to_srgb)
+        return _rgb_of_wide_gray(image, path, gray_scale, to_srgb, background)
     if image.mode in ("F", "LAB"):
         kind = "floating-point" if image.mode == "F" else "Lab"
         raise UserError(
@@ -121,7 +126,7 @@ def _converted(
     if image.has_transparency_data:
         rgba = np.array(image.convert("RGBA"))
         _look_up(rgba[..., :3], to_srgb)
-        return _over_white(rgba)
+        return _blended(rgba, background)
     rgb = np.array(image.convert("RGB"))
     _look_up(rgb, to_srgb)
     return rgb
@@ -139,6 +144,7 @@ def _rgb_of_wide_gray(
     path: PathLike,
     gray_scale: GrayScale,
     table: np.ndarray | None,
+    background: tuple[int, int, int],
 ) -> np.ndarray:
     """Converts gray of more than 8 bits to 8-bit RGB; Pillow would clip at 255."""
     gray = np.asarray(image)
@@ -151,7 +157,7 @@ def _rgb_of_wide_gray(
     rgb = _wide_table(gray_scale, table)[gray]
     transparent = image.info.get("transparency")
     if transparent is not None:
-        rgb[gray == transparent] = 255
+        rgb[gray == transparent] = background
     return rgb
 
 
@@ -166,9 +172,9 @@ def _wide_table(gray_scale: GrayScale, table: np.ndarray | None) -> np.ndarray:
     return np.rint(np.stack(channels, -1)).astype(np.uint8)
 
 
-def _over_white(rgba: np.ndarray) -> np.ndarray:
-    """Blends uint8 `[h, w, 4]` over white: (c a + 255 (255 - a)) / 255, rounded."""
+def _blended(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
+    """Blends uint8 `[h, w, 4]` over a colour: (c a + b (255 - a)) / 255, rounded."""
     colour = rgba[..., :3].astype(np.uint32)
     alpha = rgba[..., 3:].astype(np.uint32)
-    blended = colour * alpha + 255 * (255 - alpha)
+    blended = colour * alpha + np.array(background, np.uint32) * (255 - alpha)
     return ((blended + 127) // 255).astype(np.uint8)

@@ -99,8 +99,9 @@ def _check_size(size: tuple[int, int], path: PathLike, max_megapixels: float) ->
     width, height = size
     megapixels = width * height / 1e6
     if megapixels > max_megapixels:
+        number = f"{megapixels:.1f}" if megapixels >= 10 else f"{megapixels:.3g}"
         raise UserError(
-            f"{path}: {width}x{height} px are {megapixels:.6g} megapixels, more than "
+            f"{path}: {width}x{height} px are {number} megapixels, more than "
             f"{max_megapixels:g}: scale it down, or raise --max_megapixels of compress"
         )
 

@@ -63,8 +63,8 @@ def test_one_file_is_written_beside_the_input(tmp_path, capsys):
     assert decode(tmp_path / "a.jpg").shape == (40, 56, 3)
     before, after = path.stat().st_size, (tmp_path / "a.jpg").stat().st_size
     assert capsys.readouterr().out == (
-        f"1 of 1 images, {before} -> {after} bytes ({100 * after / before:.1f} %), in "
-        f"{tmp_path}\n"
+        f"1 of 1 images, {before} -> {after} bytes ({100 - 100 * after / before:.1f} % "
+        f"smaller), in {tmp_path}\n"
     )
 
 
@@ -76,7 +76,9 @@ def test_many_files_go_to_their_own_folders(tmp_path, capsys):
     assert len(data) == 3
     total = sum(map(len, data))
     out = capsys.readouterr().out
-    assert re.search(rf"3 of 3 images, \d+ -> {total} bytes \(.*%\), in 3 folders", out)
+    assert re.search(
+        rf"3 of 3 images, \d+ -> {total} bytes \(.* % smaller\), in 3 folders", out
+    )
 
 
 @pytest.mark.parametrize("kind", ["folder", "glob"])

@@ -49,8 +49,8 @@ def test_a_folder_that_is_compressed_again_has_no_more_files(
     assert sorted(after.keys() - before.keys()) == RESULTS
     assert {name: after[name] for name in before} == before
     assert "left out" not in caplog.text
-    assert compress_pil(*argv) == 1
-    assert capsys.readouterr().err.count("exists already; pass --force") == 5
+    assert compress_pil(*argv) == 0
+    assert "5 of 5 images skipped: their results exist" in capsys.readouterr().out
     assert f"left out 5 results of an earlier call ({folder}/a.jpg, " in caplog.text
     assert compress_pil(*argv, "--skip_existing") == 0
     assert "5 of 5 images skipped" in capsys.readouterr().out

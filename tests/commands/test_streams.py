@@ -43,6 +43,16 @@ def test_a_result_goes_to_standard_output_and_nothing_else(
     assert os.listdir() == ["a.png"]
 
 
+@pytest.mark.parametrize("argv", [["-"], ["-", "-"]])
+def test_standard_input_goes_to_standard_output(png, wanted, argv, capsysbinary):
+    capsysbinary.readouterr()
+    assert compress_pil(*argv) == 0
+    out, err = capsysbinary.readouterr()
+    assert out == wanted
+    assert b"1 of 1 images" in err
+    assert os.listdir() == ["a.png"]
+
+
 def test_an_image_comes_by_standard_input(png, wanted, capsys):
     assert compress_pil("-", "-o", "new/b.jpg", "--json", "log") == 0
     with open("new/b.jpg", "rb") as file:
@@ -63,9 +73,9 @@ def test_a_bad_image_of_standard_input_is_named_as_that(png, monkeypatch, capsys
 @pytest.mark.parametrize(
     "argv, words",
     [
-        (["-"], "-: name the result of standard input by -o"),
         (["-", "-o", "folder"], "-: name the result of standard input by -o"),
         (["-", "a.png", "-o", "-"], "standard input is one image"),
+        (["a.png", "-"], "standard input is one image"),
         (["a.png", "b.png", "-o", "-"], "--output -: one result for 2 inputs"),
     ],
 )
