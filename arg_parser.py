@@ -255,7 +255,7 @@ def parse_encoders(argv=None):
         type=arguments.quality_number,
         default=[],
         metavar="N",
-        help="1..100, of each (default: 10 of WebP, AVIF and jpegli, 5 of this package)",
+        help="1..100, of each encoder (default: 10, for this package 5 of them)",
     )
     arguments.add_workers(parser)
     return parser.parse_args(argv)
@@ -328,6 +328,20 @@ def parse_votes(argv=None):
         default="votes",
         metavar="STEM",
         help="write the table to STEM.md and the plot to STEM.png (default: votes)",
+    )
+    return parser.parse_args(argv)
+
+
+def parse_numbers(argv=None):
+    """Parses the flags of numbers.py."""
+    parser = arguments.Parser(
+        prog="python3 -m report.numbers",
+        description="Writes the tables of the pages from the committed results.",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing, and fail where a page differs from the results",
     )
     return parser.parse_args(argv)
 

@@ -1,8 +1,8 @@
-"""Other encoders on the test images: WebP, AVIF, jpegli, and this package by `--quality`.
+"""Other encoders on the test images: WebP, AVIF, jpegli, our own by `--quality`.
 
 `python3 -m evaluation.encoders DIR "KODAK/*.png"` measures each encoder at a number of
 qualities, with the metrics of `evaluate.py`, and keeps a record, a table and the files
-of each operating point in `DIR/_points`. What is measured already is not measured again.
+of each operating point in `DIR/_points`. What is measured already is kept.
 `DIR/curves.json` holds the means as CompressAI writes them, for `--published`.
 """
 

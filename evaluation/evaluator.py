@@ -288,7 +288,7 @@ class Evaluator:
             )
 
     def _files(self, point):
-        """Returns {path of each image: its coded file}, see `image_names.plan_files`."""
+        """Returns {path: coded file} of each image, see `image_names.plan_files`."""
         names = self._images.names
         files = plan_files(list(names.values()))
         if "encoder" in point.settings:

@@ -67,7 +67,7 @@ def test_demo_measures_what_the_readme_says():
     argv = words[words.index("evaluate.py") + 1 :]
     args = arg_parser.parse_evaluate(argv)
     assert len(args.qualities) == 6 and args.mozjpeg and args.report == "report.html"
-    assert args.search == "ssimulacra2" and args.output_dir == "demo_output"
+    assert args.search == "visual" and args.output_dir == "demo_output"
     (run,) = args.runs
     found = [name for name, _ in find_lambda_dirs(str(ROOT / args.batch_dir))]
     assert found.count(run) == 6

@@ -50,7 +50,7 @@ def call(tmp_path, runs, **environment):
 
 
 def test_every_encoding_is_evaluated_and_compared(tmp_path):
-    runs = ["tables_rdoq_mse", "tables_entropy_lpips", "thesis"]
+    runs = ["tables_rdoq_mse", "tables_entropy_lpips", "other"]
     google = "google_baseline_lr_1e-5/lambda_0005"
     status, stderr, calls = call(tmp_path, [*runs, google])
     assert (status, stderr) == (0, "")
