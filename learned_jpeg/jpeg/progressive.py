@@ -22,11 +22,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg import huffman
+from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
 from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.scans import (
     AC,
     DC,
+    LONGEST_RUN,
     band_symbols,
     coded_bits,
     codes_for_packing,
@@ -41,6 +44,7 @@ from learned_jpeg.jpeg.segments import DHT, EOI, SOF2, SOI, segment
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
 BAND_ENDS = (2, 5, 8, 12, 18, 63)  # zigzag positions where a band may end
+_BAND_STARTS = (1, *(end + 1 for end in BAND_ENDS[:-1]))
 _SCAN_HEADER, _TABLE_HEADER = 10, 21  # bytes of SOS and, without its symbols, of DHT
 
 
@@ -81,7 +85,7 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
     if len(blocks) > 1:
         dc_scans.append(_dc_scan((1, 2), blocks))
     ac_scans = [
-        _band_scan(component, own, *band)
+        _band_scan(component, own, band.start, band.end)
         for component, own in enumerate(blocks)
         for band in choose_bands(own)
     ]
@@ -93,25 +97,120 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
     return b"".join([*pieces, bytes([0xFF, EOI])])
 
 
-def choose_bands(blocks: np.ndarray) -> list[tuple[int, int]]:
+class Band(NamedTuple):
+    """A band of AC coefficients, and the symbols of its scan.
+
+    Attributes:
+      start, end: first and last zigzag position, from 1 to 63.
+      counts: how often each symbol occurs, int64 `[256]`. Symbols are 16 * run of zeros
+        + size of the value, 0xF0 for 16 zeros, and 16 * n for an end of the band in 2^n
+        to 2^(n + 1) - 1 blocks.
+    """
+
+    start: int
+    end: int
+    counts: np.ndarray
+
+
+def choose_bands(blocks: np.ndarray) -> list[Band]:
     """Returns the bands of a component's AC scans that take the fewest bits.
 
     Args:
       blocks: int16 `[blocks, 64]`, zigzag.
 
     Returns:
-      List of (start, end), zigzag positions, which together are 1..63.
+      The bands, which together are 1..63.
     """
-    starts = (1, *(end + 1 for end in BAND_ENDS[:-1]))
-    best = [(0, [])]  # bits and bands up to each start
-    for count, end in enumerate(BAND_ENDS, start=1):
-        best.append(
-            min(
-                (bits + _scan_bits(blocks, start, end), [*bands, (start, end)])
-                for (bits, bands), start in zip(best, starts[:count], strict=True)
-            )
-        )
+    counts = _histograms(blocks, np.array(_BAND_STARTS), np.array(BAND_ENDS))
+    best: list[tuple[float, list[Band]]] = [(0, [])]  # bits, bands up to each start
+    for last, end in enumerate(BAND_ENDS):
+        options = []
+        for first, (bits, bands) in enumerate(best):
+            own = Band(_BAND_STARTS[first], end, counts[first, last])
+            own_bits = _bits_with_table(own.counts) + 8 * _SCAN_HEADER
+            options.append((bits + own_bits, [*bands, own]))
+        # Of equal ones that with the earliest bands.
+        best.append(min(options, key=lambda option: (option[0], _limits(option[1]))))
     return best[-1][1]
+
+
+def _limits(bands: list[Band]) -> list[tuple[int, int]]:
+    return [(band.start, band.end) for band in bands]
+
+
+@njit
+def _histograms(blocks, starts, ends):
+    """Counts the symbols of all bands from a start to an end, in one pass.
+
+    Args:
+      blocks: int16 `[blocks, 64]`, zigzag.
+      starts, ends: `[n]`, first and last positions; each start is behind an end.
+
+    Returns:
+      int64 `[n, n, 256]`, `Band.counts` by start and end.
+    """
+    n = starts.size
+    piece_of = np.zeros(64, np.int64)  # number of the piece between two ends
+    for i in range(n):
+        piece_of[starts[i] : ends[i] + 1] = i
+    # Of coefficients that follow another one, by the pieces of both; of those that are
+    # the first one behind a start, by the start and their piece.
+    following = np.zeros((n, n, 256), np.int64)
+    leading = np.zeros((n, n, 256), np.int64)
+    ended = np.zeros((n, n), np.int64)  # blocks that wait for the symbol of their ends
+    runs = np.zeros((n, n, 256), np.int64)
+    first_piece = np.empty(n, np.int64)  # with a coefficient, from each start
+    for b in range(blocks.shape[0]):
+        row = blocks[b]
+        before, piece_before = 0, -1
+        first_piece[:] = n
+        for k in range(1, 64):
+            if row[k] == 0:
+                continue
+            piece, size = piece_of[k], size_of(abs(np.int64(row[k])))
+            if piece_before >= 0:
+                own = following[piece_before, piece]
+                _count_coefficient(k - before - 1, size, own)
+            for s in range(piece_before + 1, piece + 1):
+                _count_coefficient(k - starts[s], size, leading[s, piece])
+                first_piece[s] = piece
+            before, piece_before = k, piece
+        _count_ends(row, ends, first_piece, ended, runs)
+    for s in range(n):
+        for e in range(s, n):
+            _count_run(ended[s, e], runs[s, e])
+            for last in range(s, e + 1):
+                runs[s, e] += leading[s, last]
+                for first in range(s, last + 1):
+                    runs[s, e] += following[first, last]
+    return runs
+
+
+@njit
+def _count_coefficient(zeros, size, counts):
+    counts[ZERO_RUN] += zeros // 16
+    counts[16 * (zeros % 16) + size] += 1
+
+
+@njit
+def _count_ends(row, ends, first_piece, ended, runs):
+    """Counts the end of a block in each band, and the runs that it interrupts."""
+    n = ends.size
+    for s in range(n):
+        for e in range(s, n):
+            if e >= first_piece[s]:
+                _count_run(ended[s, e], runs[s, e])
+                ended[s, e] = 0
+            ended[s, e] += row[ends[e]] == 0
+            if ended[s, e] == LONGEST_RUN:
+                _count_run(ended[s, e], runs[s, e])
+                ended[s, e] = 0
+
+
+@njit
+def _count_run(ended, counts):
+    if ended:
+        counts[16 * (size_of(ended) - 1)] += 1
 
 
 def band_histogram(blocks: np.ndarray, start: int, end: int) -> np.ndarray:
@@ -122,15 +221,9 @@ def band_histogram(blocks: np.ndarray, start: int, end: int) -> np.ndarray:
       start, end: first and last position of the band, from 1 to 63.
 
     Returns:
-      int64 `[256]`. Symbols are 16 * run of zeros + size of the value, 0xF0 for 16
-      zeros, and 16 * n for an end of the band in 2^n to 2^(n + 1) - 1 blocks.
+      int64 `[256]`, see `Band.counts`.
     """
     return _band_scan(0, blocks, start, end).counts
-
-
-def _scan_bits(blocks: np.ndarray, start: int, end: int) -> np.number:
-    """Returns the bits of a band's scan, with its headers and whole bytes of data."""
-    return _bits_with_table(band_histogram(blocks, start, end)) + 8 * _SCAN_HEADER
 
 
 def _bits_with_table(counts: np.ndarray) -> np.number:

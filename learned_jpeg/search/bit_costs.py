@@ -79,11 +79,9 @@ class ProgressiveCosts:
     ) -> list[trellis.Band]:
         """Returns the bands that take the fewest bits; in the first pass only one."""
         del table
-        limits = [(1, 63)] if is_first_pass else choose_bands(integers)
-        return [
-            _scan_band(first, last, band_histogram(integers, first, last))
-            for first, last in limits
-        ]
+        if is_first_pass:
+            return [_scan_band(1, 63, band_histogram(integers, 1, 63))]
+        return [_scan_band(*band) for band in choose_bands(integers)]
 
 
 def bit_costs(

@@ -13,6 +13,8 @@ from learned_jpeg.search.chunks import chunks
 _CHUNK = 4096  # blocks
 _ROWS = 64  # rows of pixels that an error is measured in at a time
 _NEARLY = 4  # levels from white or black at which what is clipped is no error
+# Decoded values minus 128 that are clipped, past rounding errors.
+_LOW, _HIGH = np.float32(-128.01), np.float32(127.01)
 
 _ALL = slice(None)
 
@@ -38,6 +40,7 @@ class CodedImage:
         # (integers, steps) of each component, once they are chosen.
         self._coded: list[tuple[np.ndarray, np.ndarray] | None] = [None] * 3
         self._samples: list[np.ndarray] = []  # decoded; chroma at its own size
+        self._levels = np.ascontiguousarray(np.moveaxis(image, 2, 0))  # [3, h, w]
         for component in range(3):
             samples = planes.ycbcr_plane(image, component)
             if component:
@@ -122,7 +125,7 @@ class CodedImage:
             return luma, cb, cr
         luma, cb, cr = self._samples
         return (
-            luma[rows, cols],
+            np.ascontiguousarray(luma[rows, cols]),
             planes.upsample_region(cb, self.sampling, rows, cols),
             planes.upsample_region(cr, self.sampling, rows, cols),
         )
@@ -150,7 +153,8 @@ class CodedImage:
         """
         luma, cb, cr = self.decoded(rows)
         matrix = YCBCR_TO_RGB.astype(np.float32)
-        return _error_slope(self.image[rows], luma, cb, cr, matrix, component)
+        top = rows.indices(len(self.image))[0]
+        return _error_slope(self._levels, top, luma, cb, cr, matrix, component)
 
     def add_error_slope(
         self, gradient: Gradient, component: int, factor: float
@@ -184,7 +188,9 @@ class CodedImage:
         for rows in chunks(height, _ROWS):
             part = excess[rows.start // v : -(-rows.stop // v)]
             decoded = self.decoded(rows)
-            total += _add_excess(self.image[rows], *decoded, to_rgb, own, v, h, part)
+            total += _add_excess(
+                *(self._levels, rows.start, *decoded, to_rgb, own, v, h, part)
+            )
         return planes.to_coefficients(excess) if total else None
 
     def new_gradient(self, component: int) -> Gradient:
@@ -250,41 +256,70 @@ class Gradient:
 
 
 @njit
-def _error_slope(image, luma, cb, cr, matrix, component):
+def _error_slope(levels, top, luma, cb, cr, matrix, component):
     height, width = luma.shape
-    out = np.empty((height, width), np.float32)
+    out = np.zeros((height, width), np.float32)
     for y in range(height):
-        for x in range(width):
-            slope = np.float32(0)
-            for channel in range(3):
-                row = matrix[channel]
-                value = row[0] * (luma[y, x] + np.float32(128))
-                value += row[1] * cb[y, x] + row[2] * cr[y, x]
-                value = min(max(value, np.float32(0)), np.float32(255))
-                slope += row[component] * (value - image[y, x, channel])
-            out[y, x] = slope / np.float32(3)
+        for channel in range(3):
+            row = matrix[channel]
+            _add_slope_row(
+                *(levels[channel, top + y], luma[y], cb[y], cr[y]),
+                *(row[0], row[1], row[2], row[component], out[y]),
+            )
+        _divide_row(out[y], np.float32(3))
     return out
 
 
 @njit
-def _add_excess(image, luma, cb, cr, to_rgb, own, v, h, excess):
+def _add_slope_row(levels, luma, cb, cr, a, b, c, own, out):
+    for x in range(out.size):
+        value = a * (luma[x] + np.float32(128)) + (b * cb[x] + c * cr[x])
+        value = min(max(value, np.float32(0)), np.float32(255))
+        out[x] += own * (value - np.float32(levels[x]))
+
+
+@njit
+def _divide_row(row, divisor):
+    for x in range(row.size):
+        row[x] /= divisor
+
+
+@njit
+def _add_excess(levels, top, luma, cb, cr, to_rgb, own, v, h, excess):
     """Adds means over `v` times `h` px to `excess`; returns the sum of its sizes."""
     height, width = luma.shape
     share = np.float32(1) / np.float32(v * h)
-    high, low = np.float32(127.01), np.float32(-128.01)  # past rounding errors
+    found = np.empty(width, np.float32)
     total = 0.0
     for y in range(height):
+        found[:] = 0
+        count = 0
+        for channel in range(3):
+            row = to_rgb[channel]
+            count += _add_excess_row(
+                *(levels[channel, top + y], luma[y], cb[y], cr[y]),
+                *(row[0], row[1], row[2], own[channel], found),
+            )
+        if count == 0:
+            continue
+        out = excess[y // v]
         for x in range(width):
-            found = np.float32(0)
-            for channel in range(3):
-                row = to_rgb[channel]
-                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
-                level = image[y, x, channel]
-                if value > high and level >= 255 - _NEARLY:
-                    found += own[channel] * (value - np.float32(127))
-                elif value < low and level <= _NEARLY:
-                    found += own[channel] * (value + np.float32(128))
-            if found != 0:
-                excess[y // v, x // h] += share * found
-                total += abs(found)
+            if found[x] != 0:
+                out[x // h] += share * found[x]
+                total += abs(found[x])
     return total
+
+
+@njit
+def _add_excess_row(levels, luma, cb, cr, a, b, c, own, out):
+    """Adds to `out`; returns how many values are beyond the range."""
+    count = 0
+    for x in range(out.size):
+        value = a * luma[x] + b * cb[x] + c * cr[x]
+        is_high = (value > _HIGH) & (levels[x] >= 255 - _NEARLY)
+        is_low = (value < _LOW) & (levels[x] <= _NEARLY)
+        beyond = value - np.float32(127) if is_high else np.float32(0)
+        beyond = value + np.float32(128) if is_low else beyond
+        out[x] += own * beyond
+        count += is_high | is_low
+    return count

@@ -113,44 +113,90 @@ def add_adjoint(
 
 
 @njit
-def _other(place, factor, count):
-    """Returns the index of the second sample that counts at a place of an axis."""
-    if factor == 1:
-        return place
-    near = place // 2
-    return min(near + 1, count - 1) if place % 2 else max(near - 1, 0)
+def _upsample(samples, v, h, weight, top, left, region):
+    rows, cols = samples.shape
+    width = region.shape[1]
+    first = max(left // h - 1, 0)
+    last = min((left + width - 1) // h + 2, cols)
+    start = left - h * first
+    # With a sample more on each side, which repeats the last one at the edges.
+    line = np.empty(last - first + 2, np.float32)
+    wide = np.empty(h * (last - first), np.float32)
+    inner = line[1:-1]
+    for y in range(top, top + region.shape[0]):
+        near, far = _rows_of(y, v, rows)
+        _mix(samples[near, first:last], samples[far, first:last], weight, inner)
+        if h == 1:
+            region[y - top] = inner[start : start + width]
+            continue
+        line[0], line[-1] = inner[0], inner[-1]
+        _widen(line, weight, wide)
+        region[y - top] = wide[start : start + width]
 
 
 @njit
-def _upsample(samples, v, h, weight, top, left, region):
-    rows, cols = samples.shape
-    first = max(left // h - 1, 0)
-    last = min((left + region.shape[1] - 1) // h + 2, cols)
-    line = np.empty(cols, np.float32)
-    for y in range(top, top + region.shape[0]):
-        near, far = y // v, _other(y, v, rows)
-        for col in range(first, last):
-            own = samples[near, col]
-            line[col] = own + (1 - weight) * (samples[far, col] - own)
-        for x in range(left, left + region.shape[1]):
-            own = line[x // h]
-            value = own + (1 - weight) * (line[_other(x, h, cols)] - own)
-            region[y - top, x - left] = value
+def _rows_of(y, v, rows):
+    """Returns the nearest row of samples, and the second one that counts."""
+    near = y // v
+    if v == 1:
+        return near, near
+    return near, min(near + 1, rows - 1) if y % 2 else max(near - 1, 0)
+
+
+@njit
+def _mix(near, far, weight, out):
+    other = np.float32(1) - weight
+    for x in range(out.size):
+        out[x] = near[x] + other * (far[x] - near[x])
+
+
+@njit
+def _widen(line, weight, out):
+    """Filters `line` `[n + 2]` to `out` `[2 n]`."""
+    other = np.float32(1) - weight
+    for x in range(out.size // 2):
+        own = line[x + 1]
+        out[2 * x] = own + other * (line[x] - own)
+        out[2 * x + 1] = own + other * (line[x + 2] - own)
 
 
 @njit
 def _add_adjoint(full, v, h, weight, samples):
     rows, cols = samples.shape
+    height, width = full.shape
+    other = np.float32(1) - weight
     line = np.empty(cols, np.float32)
-    for y in range(full.shape[0]):
-        line[:] = 0
-        for x in range(full.shape[1]):
-            line[x // h] += weight * full[y, x]
-            line[_other(x, h, cols)] += (1 - weight) * full[y, x]
-        near, far = y // v, _other(y, v, rows)
-        for col in range(cols):
-            samples[near, col] += weight * line[col]
-            samples[far, col] += (1 - weight) * line[col]
+    wide = np.zeros(2 * cols + 2, np.float32)
+    for y in range(height):
+        if h == 1:
+            line[:] = full[y]
+        else:
+            wide[1 : width + 1] = full[y]
+            _narrow(wide, weight, line)
+            # What the filter takes from the samples that the edges repeat.
+            line[0] += other * wide[1]
+            line[-1] += other * wide[2 * cols]
+        near, far = _rows_of(y, v, rows)
+        if near == far:
+            _add_row(line, np.float32(1), samples[near])
+        else:
+            _add_row(line, weight, samples[near])
+            _add_row(line, other, samples[far])
+
+
+@njit
+def _narrow(wide, weight, line):
+    """Applies the adjoint of `_widen` to `wide` `[2 n + 2]`, whose ends are 0."""
+    other = np.float32(1) - weight
+    for x in range(line.size):
+        own = weight * (wide[2 * x + 1] + wide[2 * x + 2])
+        line[x] = own + other * (wide[2 * x] + wide[2 * x + 3])
+
+
+@njit
+def _add_row(line, factor, out):
+    for x in range(out.size):
+        out[x] += factor * line[x]
 
 
 def to_coefficients(samples: np.ndarray) -> np.ndarray:
@@ -263,13 +309,18 @@ def to_rgb(luma: np.ndarray, cb: np.ndarray, cr: np.ndarray) -> np.ndarray:
 def _to_rgb(luma, cb, cr, matrix):
     height, width = luma.shape
     out = np.empty((3, height, width), np.float32)
-    for channel in range(3):
-        row = matrix[channel]
-        for y in range(height):
-            for x in range(width):
-                value = row[0] * luma[y, x] + row[1] * cb[y, x] + row[2] * cr[y, x]
-                out[channel, y, x] = min(max(value, np.float32(-128)), np.float32(127))
+    for y in range(height):
+        for channel in range(3):
+            a, b, c = matrix[channel]
+            _channel_row(luma[y], cb[y], cr[y], a, b, c, out[channel, y])
     return out
+
+
+@njit
+def _channel_row(luma, cb, cr, a, b, c, out):
+    for x in range(out.size):
+        value = a * luma[x] + b * cb[x] + c * cr[x]
+        out[x] = min(max(value, np.float32(-128)), np.float32(127))
 
 
 def subsample(plane: np.ndarray, sampling: str, steps: int = _STEPS) -> np.ndarray:

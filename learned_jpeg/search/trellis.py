@@ -16,11 +16,15 @@ import numpy as np
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
 from learned_jpeg.jpeg.transform import MAX_INTEGER
+from learned_jpeg.search.chunks import chunks
 
 MAX_DC = 1020  # differences of it have to fit into 11 bits, with any neighbour
 RUN_CLASSES = 15  # of an end-of-band run, by the size of its length in bits
 LEAST = np.float32(0.5)  # steps: smaller AC coefficients become zero
+_MAX_SIZE = 10  # bits of the largest AC integers
 _DC_CANDIDATES = 5
+_SIZES = np.frexp(np.arange(2048))[1]  # `size_of` each difference of DC
+_CHUNK = 512  # blocks whose errors are coupled at a time: they fit into a cache
 _INFINITE = np.float32(1e30)
 
 
@@ -44,23 +48,36 @@ class Band(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """Work space for the paths through one block, `[65]` each.
+    """Work space for the paths through one block, `[64]` each.
 
     Node 0 is the band's start; the others are its coefficients that may be coded.
 
     Attributes:
-      places: int64, zigzag position of each node.
+      places: int64, position of each node in the band, from 0; -1 of node 0.
       costs: float32, cost of the best path that ends in the node, over that of zeros.
       origins: int64, the node before on that path.
       values: int64, the absolute value that the node has on that path.
-      zeros: float32, cost of zeros from the band's start to each of its positions.
     """
 
     places: np.ndarray
     costs: np.ndarray
     origins: np.ndarray
     values: np.ndarray
-    zeros: np.ndarray
+
+
+class _Paths(NamedTuple):
+    """The best path with a coefficient in each block, `[blocks]` each.
+
+    Attributes:
+      gains: float32, its cost over that of zeros, without its end in a progressive
+        scan; negative where it is worth its bits.
+      is_open: int8, whether it ends before the band does.
+      is_empty: bool, whether there is none.
+    """
+
+    gains: np.ndarray
+    is_open: np.ndarray
+    is_empty: np.ndarray
 
 
 @njit
@@ -84,8 +101,13 @@ def count_dc(integers, order, counts):
     return extra
 
 
-@njit
-def search_dc(z, weights, order, lengths, integers):
+def search_dc(
+    z: np.ndarray,
+    weights: np.ndarray,
+    order: np.ndarray,
+    lengths: np.ndarray,
+    integers: np.ndarray,
+) -> None:
     """Chooses the DC integers, each among five, by the bits of their differences.
 
     Args:
@@ -95,42 +117,51 @@ def search_dc(z, weights, order, lengths, integers):
       lengths: float32 `[16]`, code lengths of the size categories.
       integers: int16 `[blocks, 64]`, whose DC are set.
     """
+    bits = (lengths + np.arange(16, dtype=np.float32))[_SIZES]
+    _search_dc(z, weights, order, bits, integers)
+
+
+@njit
+def _search_dc(z, weights, order, bits, integers):
+    """Does `search_dc`; `bits` are those of the differences 0..2047."""
     blocks = z.shape[0]
     alike = weights.shape[0] == 1
     came = np.zeros((blocks, _DC_CANDIDATES), np.int8)
     middles = np.empty(blocks, np.int64)
-    cost = np.zeros(_DC_CANDIDATES, np.float32)
+    # The first difference is that to 0.
+    cost = np.full(_DC_CANDIDATES, _INFINITE, np.float32)
+    cost[0], before = 0, _DC_CANDIDATES // 2
     new = np.empty(_DC_CANDIDATES, np.float32)
-    before = np.zeros(_DC_CANDIDATES, np.int64)
     half = _DC_CANDIDATES // 2
     for i in range(blocks):
         block = order[i]
         # In this order nan becomes a number, too.
         own = min(np.float32(MAX_DC), max(np.float32(-MAX_DC), z[block, 0]))
-        middles[i] = int(np.rint(own))
+        middle = int(np.rint(own))
+        middles[i] = middle
         weight = weights[0 if alike else block, 0]
         for j in range(_DC_CANDIDATES):
-            value = middles[i] + j - half
-            best = _INFINITE
+            best, origin = _INFINITE, 0
             for p in range(_DC_CANDIDATES):
-                size = size_of(abs(value - before[p]))
-                total = cost[p] + lengths[size] + size
+                total = cost[p] + bits[abs(middle + j - before - p)]
                 if total < best:
-                    best = total
-                    came[i, j] = p
-            new[j] = best + weight * (own - value) ** 2
+                    best, origin = total, p
+            came[i, j] = origin
+            error = own - np.float32(middle + j - half)
+            new[j] = best + weight * error * error
         least = new.min()
         for j in range(_DC_CANDIDATES):
-            before[j] = middles[i] + j - half
             cost[j] = new[j] - least
+        before = middle
     j = np.argmin(cost)
     for i in range(blocks - 1, -1, -1):
         integers[order[i], 0] = middles[i] + j - half
         j = came[i, j]
 
 
-@njit
-def search_ac(z, weights, band, integers):
+def search_ac(
+    z: np.ndarray, weights: np.ndarray, band: Band, integers: np.ndarray
+) -> None:
     """Chooses the integers of a band of all blocks.
 
     Each coefficient is rounded, comes closer to zero by up to two steps, or becomes
@@ -142,99 +173,127 @@ def search_ac(z, weights, band, integers):
       band: `Band`.
       integers: int16 `[blocks, 64]`, whose band is set.
     """
-    first, last, run_lengths = band.first, band.last, band.run_lengths
-    blocks = z.shape[0]
-    alike = weights.shape[0] == 1
-    path = _Path(
-        np.zeros(65, np.int64),
-        np.zeros(65, np.float32),
-        np.zeros(65, np.int64),
-        np.zeros(65, np.int64),
-        np.zeros(65, np.float32),
+    blocks = len(z)
+    paths = _Paths(
+        np.zeros(blocks, np.float32), np.zeros(blocks, np.int8), np.ones(blocks, bool)
     )
-    # Of the best path of each block with a coefficient: its cost over that of zeros,
-    # and whether it ends before the band does.
-    gains = np.zeros(blocks, np.float32)
-    is_open = np.zeros(blocks, np.int8)
-    is_empty = np.ones(blocks, np.bool_)
-    for block in range(blocks):
-        own_weights = weights[0 if alike else block]
-        count = _list_candidates(z[block], own_weights, first, last, path)
-        tail, cost = _find_path(z[block], own_weights, band, count, path)
-        integers[block, first : last + 1] = 0
-        if tail:
-            is_empty[block] = False
-            is_open[block] = path.places[tail] < last
-            gains[block] = cost - path.zeros[last - first + 1]
-            if is_open[block] and run_lengths.size:
-                gains[block] -= band.end  # runs have their exact costs below
-            _write_path(z[block], tail, path, integers[block])
-    if run_lengths.size:
-        _choose_empty(gains, is_open, is_empty, run_lengths)
+    _search_paths(z, weights, band, _symbol_bits(band.lengths), integers, paths)
+    if band.run_lengths.size:
+        _choose_empty(*paths, band.run_lengths)
     else:
-        for block in range(blocks):
-            is_empty[block] |= gains[block] >= band.end
-    for block in range(blocks):
-        if is_empty[block]:
-            integers[block, first : last + 1] = 0
+        paths.is_empty[paths.gains >= band.end] = True
+    integers[paths.is_empty, band.first : band.last + 1] = 0
+
+
+def _symbol_bits(lengths: np.ndarray) -> np.ndarray:
+    """Returns the bits of a coefficient, float32 `[11 (size), 64 (zeros before it)]`.
+
+    They are those of its symbol, of symbols of 16 zeros, and of its value.
+    """
+    sizes, runs = np.arange(_MAX_SIZE + 1), np.arange(64)
+    own = lengths[16 * (runs % 16) + sizes[:, np.newaxis]]
+    bits = own + lengths[ZERO_RUN] * (runs // 16) + sizes[:, np.newaxis]
+    return bits.astype(np.float32)
 
 
 @njit
-def _list_candidates(z, weights, first, last, path):
-    """Sets `places` and `zeros` of a block's `_Path`; returns the number of nodes."""
-    base = first - 1
+def _search_paths(z, weights, band, bits, integers, paths):
+    """Writes the best path of each block, also where zeros are better, and `paths`."""
+    first, stop = band.first, band.last + 1
+    path = _Path(
+        np.full(65, -1, np.int64),
+        np.zeros(65, np.float32),
+        np.zeros(65, np.int64),
+        np.zeros(65, np.int64),
+    )
+    magnitudes = np.empty(stop - first, np.float32)
+    is_progressive = band.run_lengths.size > 0
+    for block in range(z.shape[0]):
+        own = z[block, first:stop]
+        out = integers[block, first:stop]
+        row = weights[block if weights.shape[0] > 1 else 0, first:stop]
+        if not _clear_band(own, magnitudes, out):
+            continue
+        count = _list_candidates(magnitudes, path)
+        tail, cost = _find_path(magnitudes, row, bits, band.end, count, path)
+        if tail == 0:  # no cost is finite
+            continue
+        paths.is_empty[block] = False
+        paths.is_open[block] = path.places[tail] < stop - first - 1
+        if paths.is_open[block] and is_progressive:
+            cost -= band.end  # runs get their exact costs later
+        paths.gains[block] = cost
+        _write_path(own, tail, path, out)
+
+
+@njit
+def _clear_band(z, magnitudes, integers):
+    """Sets magnitudes, and integers to 0; tells whether there is a candidate."""
+    zero = np.int16(0)
+    count = 0
+    for k in range(z.size):
+        magnitudes[k] = abs(z[k])
+        integers[k] = zero
+        count += magnitudes[k] > LEAST
+    return count > 0
+
+
+@njit
+def _list_candidates(magnitudes, path):
+    """Sets `places` of a block's `_Path`; returns the number of nodes."""
     count = 1
-    path.places[0] = base
-    for k in range(first, last + 1):
-        magnitude = abs(z[k])
-        path.zeros[k - base] = path.zeros[k - base - 1] + weights[k] * magnitude**2
-        if magnitude > LEAST:
-            path.places[count] = k
-            count += 1
+    for k in range(magnitudes.size):
+        path.places[count] = k
+        count += magnitudes[k] > LEAST
     return count
 
 
 @njit
-def _find_path(z, weights, band, count, path):
+def _find_path(magnitudes, weights, bits, end, count, path):
     """Finds the best path with a coefficient; returns its last node and its cost.
 
     Args:
-      z, weights: float32 `[64]`, of one block.
-      band: `Band`.
-      count: number of nodes.
-      path: `_Path` with its `places` and `zeros`; the other attributes are set.
-
-    Returns:
-      (node, bits); the node is 0 if there is no candidate.
+      magnitudes, weights: float32 `[n]`, of the band of one block.
+      bits: as from `_symbol_bits`.
+      end: bits of the block's end.
+      count: number of nodes, at least 2.
+      path: `_Path` with its `places`; the other attributes are set.
     """
-    places, costs, origins, values, zeros = path
-    lengths, last = band.lengths, band.last
-    base = band.first - 1
     best, tail = _INFINITE, 0
     for i in range(1, count):
-        k = places[i]
-        magnitude = min(abs(z[k]), np.float32(MAX_INTEGER))
-        near = int(magnitude + np.float32(0.5))
-        costs[i] = _INFINITE
-        for value in range(max(near, 1), max(near - 2, 1) - 1, -1):
+        k = path.places[i]
+        magnitude = min(magnitudes[k], np.float32(MAX_INTEGER))
+        near = max(int(magnitude + np.float32(0.5)), 1)
+        path.costs[i] = _INFINITE
+        known, rate, origin = -1, _INFINITE, 0
+        for value in range(near, max(near - 2, 1) - 1, -1):
             size = size_of(value)
-            own = weights[k] * (magnitude - value) ** 2
-            own += zeros[k - base - 1] + size
-            for j in range(i - 1, -1, -1):
-                run = k - places[j] - 1
-                total = costs[j] - zeros[places[j] - base] + own
-                total += lengths[16 * (run % 16) + size]
-                total += lengths[ZERO_RUN] * (run // 16)
-                if total < costs[i]:
-                    costs[i] = total
-                    origins[i] = j
-                    values[i] = value
-        total = costs[i] + zeros[last - base] - zeros[k - base]
-        if k < last:
-            total += band.end
+            if size != known:
+                known = size
+                rate, origin = _best_origin(path, i, bits[size])
+            # The error of the value less that of 0.
+            level = np.float32(value)
+            total = weights[k] * level * (level - 2 * magnitude) + rate
+            if total < path.costs[i]:
+                path.costs[i] = total
+                path.origins[i] = origin
+                path.values[i] = value
+        total = path.costs[i] + (end if k < magnitudes.size - 1 else np.float32(0))
         if total < best:
             best, tail = total, i
     return tail, best
+
+
+@njit
+def _best_origin(path, i, bits):
+    """Returns (cost, node) of the best node before node i, for a size's `bits`."""
+    last = path.places[i] - 1
+    best, origin = _INFINITE, 0
+    for j in range(i):
+        total = path.costs[j] + bits[last - path.places[j]]
+        if total < best:
+            best, origin = total, j
+    return best, origin
 
 
 @njit
@@ -242,8 +301,8 @@ def _write_path(z, tail, path, integers):
     """Writes the integers of the path that ends in node `tail`."""
     while tail:
         k = path.places[tail]
-        sign = 1 if z[k] > 0 else -1
-        integers[k] = sign * path.values[tail]
+        value = path.values[tail]
+        integers[k] = value if z[k] > 0 else -value
         tail = path.origins[tail]
 
 
@@ -336,28 +395,37 @@ def coupled_targets(z, weights, coupling, integers, count=64):
       errors of the others stay.
     """
     moved = np.empty((len(z), count), np.float32)
-    strict = np.ascontiguousarray((coupling - np.eye(64, dtype=np.float32)).T)
-    _couple(z, weights, strict, integers, moved)
+    strict = (coupling - np.eye(64, dtype=np.float32))[:count].T
+    for chunk in chunks(len(z), _CHUNK):
+        errors = _errors(z[chunk], weights[chunk], integers[chunk])
+        _move(z[chunk], weights[chunk], errors @ strict, moved[chunk])
     return moved
 
 
 @njit
-def _couple(z, weights, strict, integers, moved):
-    """Writes `moved` of `coupled_targets`; `strict` is transposed, its diagonal 0."""
-    count = moved.shape[1]
-    roots = np.empty(64, np.float32)
-    sums = np.empty(64, np.float32)
-    for block in range(z.shape[0]):
-        for k in range(64):
-            roots[k] = np.sqrt(weights[block, k])
-            sums[k] = np.float32(0)
-        for other in range(1, 64):
-            error = (integers[block, other] - z[block, other]) * roots[other]
-            row = strict[other]
-            for k in range(min(other, count)):
-                sums[k] += row[k] * error
-        for k in range(count):
-            moved[block, k] = z[block, k] - sums[k] / roots[k]
+def _errors(z, weights, integers):
+    errors = np.empty_like(z)
+    for block in range(len(z)):
+        _errors_of_block(z[block], weights[block], integers[block], errors[block])
+    return errors
+
+
+@njit
+def _errors_of_block(z, weights, integers, errors):
+    for k in range(z.size):
+        errors[k] = (np.float32(integers[k]) - z[k]) * np.sqrt(weights[k])
+
+
+@njit
+def _move(z, weights, sums, moved):
+    for block in range(len(z)):
+        _move_block(z[block], weights[block], sums[block], moved[block])
+
+
+@njit
+def _move_block(z, weights, sums, moved):
+    for k in range(moved.size):
+        moved[k] = z[k] - sums[k] / np.sqrt(weights[k])
 
 
 @njit

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from learned_jpeg.jpeg.huffman import code_lengths
-from learned_jpeg.jpeg.progressive import band_histogram, choose_bands
+from learned_jpeg.jpeg.progressive import choose_bands
 from learned_jpeg.jpeg.scans import coded_bits
 from learned_jpeg.jpeg.standard import ZIGZAG
 from learned_jpeg.metrics import ms_ssim
@@ -65,7 +65,7 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
             steps = tables[min(component, 1)].ravel()[ZIGZAG]
             own = np.ascontiguousarray(plane.reshape(-1, 64)[:, ZIGZAG])
             coded.replace(component, (own * steps).astype(np.float32))
-            bits += sum(scan_bits(band_histogram(own, *b)) for b in choose_bands(own))
+            bits += sum(scan_bits(band.counts) for band in choose_bands(own))
         return 1 - value_of(image, coded), bits
 
     loss, bits = loss_and_bits(MsSsimDistortion(image, 30.0))

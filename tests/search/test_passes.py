@@ -57,8 +57,7 @@ def bits_of(found, sampling, image, coding):
             total += coded_bits(counts, lengths)
         else:
             for band in choose_bands(own):
-                counts = band_histogram(own, *band)
-                total += coded_bits(counts, code_lengths(counts))
+                total += coded_bits(band.counts, code_lengths(band.counts))
         total += trellis.count_dc(own, order, dc[table])
     for table in (0, 1):
         lengths = code_lengths(dc[table])
