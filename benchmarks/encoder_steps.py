@@ -8,6 +8,7 @@ from learned_jpeg.jpeg.progressive import encode_progressive
 from learned_jpeg.metrics.basic import bits_per_pixel, mean_squared_error, psnr
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.search.coded_image import CodedImage
+from learned_jpeg.search.distortion import DEFAULT_EFFORT
 from learned_jpeg.search.passes import search
 from learned_jpeg.search.squared_error import SquaredError
 from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
@@ -27,10 +28,10 @@ def encoder_steps(options):
             _searched, image, _stopped(distortion_class, passes)
         )
         for name, distortion_class in classes.items()
-        for passes in range(distortion_class.passes + 1)
+        for passes in range(_passes(distortion_class) + 1)
     }
     quantized = {name: make() for name, make in searches.items()}
-    coded = quantized[f"seen, {Ssimulacra2Distortion.passes} passes"]
+    coded = quantized[f"seen, {_passes(Ssimulacra2Distortion)} passes"]
     functions = {
         "chroma fitted to the decoder's filter": lambda: CodedImage(image, _SAMPLING),
         **searches,
@@ -58,9 +59,16 @@ def encoder_steps(options):
     return rows, []
 
 
+def _passes(distortion_class):
+    return len(distortion_class.schedules[DEFAULT_EFFORT].damping)
+
+
 def _stopped(distortion_class, passes):
     """A distortion whose search ends after so many passes."""
-    return type(distortion_class.__name__, (distortion_class,), {"passes": passes})
+    schedule = distortion_class.schedules[DEFAULT_EFFORT]
+    stopped = schedule._replace(damping=schedule.damping[:passes])
+    schedules = {"schedules": {DEFAULT_EFFORT: stopped}}
+    return type(distortion_class.__name__, (distortion_class,), schedules)
 
 
 def _searched(image, distortion_class):

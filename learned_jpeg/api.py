@@ -23,6 +23,7 @@ from learned_jpeg.metrics.metric import Metric
 from learned_jpeg.pictures import pillow_images
 from learned_jpeg.pictures.image_files import decode_jpeg, read_image
 from learned_jpeg.pictures.metadata import Metadata, embed
+from learned_jpeg.search.distortion import DEFAULT_EFFORT
 from learned_jpeg.search.targets import Target
 
 # A path, an opened Pillow image, or uint8 [h, w, 3] (RGB), [h, w] (gray).
@@ -67,6 +68,7 @@ def encode(
     quantization: str | None = None,
     entropy_coding: str = "optimized",
     refine_steps: int = 0,
+    effort: int = DEFAULT_EFFORT,
     model: TrainedModel | None = None,
     metadata: bool = True,
 ) -> bytes:
@@ -93,6 +95,7 @@ def encode(
         tables of the standard.
       refine_steps: number of gradient steps on the coefficients, for models with an
         entropy model.
+      effort: of the search: 1 is fast, 2 the default, 3 makes the smallest files.
       model: as from `load_model`, whose tables and network are used.
       metadata: whether profile, EXIF, XMP, IPTC, comments and density are kept.
 
@@ -123,6 +126,7 @@ def encode(
         subsampling=subsampling,
         entropy_coding=entropy_coding,
         refine_steps=refine_steps,
+        effort=effort,
     )
     encoder = Encoder(options, [model or standard_tables()])
     if isinstance(image, str | os.PathLike):

@@ -64,6 +64,7 @@ COMPRESS = {
     "quantization": "round",
     "tune": "model",
     "subsampling": None,
+    "effort": 2,
     "target_bpp": None,
     "target_bytes": None,
     "target_psnr": None,
@@ -575,6 +576,7 @@ def test_a_training_with_a_search_needs_a_lambda_that_weighs_bits(capsys):
         ("", EncodeOptions()),
         ("--quality 40", EncodeOptions(quality=40)),
         ("--lambda 0.1 --tune psnr", EncodeOptions(lmbda=0.1, tune="psnr")),
+        ("--effort 3", EncodeOptions(effort=3)),
         ("--target_bytes 2k", EncodeOptions(target=Target("bytes", 2000))),
         ("--target_ms_ssim 0.9", EncodeOptions(target=Target("ms_ssim", 0.9))),
         (

@@ -17,6 +17,7 @@ from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.models.settings import FULL_CHROMA
 from learned_jpeg.search import calibration
+from learned_jpeg.search.distortion import DEFAULT_EFFORT
 from learned_jpeg.search.targets import closest_lambda, closest_setting
 
 logger = logging.getLogger(__name__)
@@ -94,6 +95,13 @@ class Encoder:
         Raises:
           UserError: the target cannot be reached, or the image is too small or large.
         """
+        encoded = self._encode(image, embed, name)
+        if self.options.effort == DEFAULT_EFFORT:
+            return encoded
+        setting = f"{encoded.setting}, effort {self.options.effort}"
+        return encoded._replace(setting=setting)
+
+    def _encode(self, image, embed, name):
         if self.options.target is not None:
             goal = self.options.target.goal(image, name)
             return self._close_to(goal, image, embed)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.search.distortion import DEFAULT_EFFORT, EFFORTS
 from learned_jpeg.search.subsampling import AUTO
 from learned_jpeg.search.targets import Target
 from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
@@ -31,6 +32,7 @@ class EncodeOptions:
       tune: metric that the search minimises, one of `TUNE_NAMES`; `OWN_LOSS` for the
         loss that the model was trained for; None for `tunes.DEFAULT_TUNE`, or for
         the squared error of images that are too small for it.
+      effort: of a search, one of `EFFORTS`: from the fastest to the smallest files.
       subsampling: of chroma, one of `SUBSAMPLINGS`; "auto" to let a search choose by
         the image; None for what suits the model.
       entropy_coding: one of `ENTROPY_CODINGS`.
@@ -49,12 +51,14 @@ class EncodeOptions:
     subsampling: str | None = None
     entropy_coding: str = "optimized"
     refine_steps: int = 0
+    effort: int = DEFAULT_EFFORT
 
     def __post_init__(self):
         """Checks the values."""
         _check_word("quantization", self.quantization, QUANTIZATIONS)
         _check_word("entropy_coding", self.entropy_coding, ENTROPY_CODINGS)
         _check_word("subsampling", self.subsampling, (None, AUTO, *SUBSAMPLINGS))
+        _check_word("effort", self.effort, EFFORTS)
         _check_word("tune", self.tune, (None, OWN_LOSS, *TUNE_NAMES))
         self._check_rate()
         self._check_quantization()
@@ -87,6 +91,8 @@ class EncodeOptions:
             )
         if self.lmbda is not None and not searches:
             raise UserError("lambda has no effect without a search; leave it out")
+        if self.effort != DEFAULT_EFFORT and not searches:
+            raise UserError(f"effort {self.effort} has no effect without a search")
         if self.subsampling == AUTO and not searches:
             raise UserError(
                 f"subsampling {AUTO}: only a search chooses it; name one of "

@@ -143,6 +143,7 @@ class Search:
         tune: str | None,
         sampling: str,
         entropy_coding: str,
+        effort: int,
     ):
         """Stores the model's settings and the options.
 
@@ -153,11 +154,13 @@ class Search:
             `subsampling.AUTO`.
           entropy_coding: whose bits are counted, one of
             `learned_jpeg.jpeg.ENTROPY_CODINGS`.
+          effort: one of `search.distortion.EFFORTS`.
         """
         self._settings = settings
         self._tune = tune
         self._sampling = sampling
         self._entropy_coding = entropy_coding
+        self._effort = effort
 
     @property
     def weighs_by_steps(self) -> bool:
@@ -237,6 +240,7 @@ class Search:
                 entropy_coding=self._entropy_coding,
                 qtables=qtables if is_start else None,
                 block_gains=setting.block_gains,
+                effort=self._effort,
             )
             quantized = _quantized(found.planes, found.qtables, sampling, edited)
             return _file(quantized, self._entropy_coding)

@@ -194,7 +194,11 @@ class TrainedModel:
             return MozjpegTrellis()
         if options.quantization == "search":
             search = Search(
-                self.settings, options.tune, sampling, options.entropy_coding
+                self.settings,
+                options.tune,
+                sampling,
+                options.entropy_coding,
+                options.effort,
             )
             if search.needs_lambda:
                 self._check_lambda_of_search()

@@ -17,6 +17,7 @@ from learned_jpeg.commands.parser import Parser, not_empty
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
+from learned_jpeg.search.distortion import DEFAULT_EFFORT, EFFORTS
 from learned_jpeg.search.subsampling import AUTO
 from learned_jpeg.search.targets import KINDS, Target, number_between
 from learned_jpeg.search.tunes import DEFAULT_TUNE, LAMBDAS, TUNES
@@ -76,6 +77,7 @@ def add_compress(
     _add_manners(parser)
     rate = parser.add_argument_group("rate")
     add_encoding(rate, refines=refines)
+    add_effort(rate)
     setting = rate.add_mutually_exclusive_group()
     if quality:
         add_quality(setting, quality)
@@ -299,6 +301,17 @@ def add_encoding(
         )
 
 
+def add_effort(group) -> None:
+    """Adds `--effort`."""
+    group.add_argument(
+        "--effort",
+        type=int,
+        choices=EFFORTS,
+        default=DEFAULT_EFFORT,
+        help="of the search: 1 is fast, 3 makes the smallest files",
+    )
+
+
 def fill_in_encoding(parser, args, *, has_model: bool, entropy_coding: str) -> None:
     """Replaces old words and None by the words that apply.
 
@@ -374,8 +387,11 @@ def finish_compress(parser, args, *, has_model: bool) -> None:
             f"{OWN_LOSS}, or use ljpeg_PIL.py"
         )
     check_encoding(parser, args)
-    if args.lmbda is not None and args.quantization != "search":
-        parser.error("--lambda has no effect without --quantization search")
+    if args.quantization != "search":
+        if args.lmbda is not None:
+            parser.error("--lambda has no effect without --quantization search")
+        if args.effort != DEFAULT_EFFORT:
+            parser.error("--effort has no effect without --quantization search")
     _check_lists(parser, args)
     _check_manners(parser, args)
 
@@ -429,6 +445,7 @@ def options_of(args: argparse.Namespace) -> EncodeOptions:
         subsampling=args.subsampling,
         entropy_coding=args.entropy_coding,
         refine_steps=args.refine_steps,
+        effort=args.effort,
     )
 
 

@@ -55,6 +55,26 @@ class FirstSteps(NamedTuple):
     chroma: float
 
 
+EFFORTS = (1, 2, 3)  # from the fastest to the smallest files
+DEFAULT_EFFORT = 2
+
+
+class Schedule(NamedTuple):
+    """How much work the search of an effort does.
+
+    Attributes:
+      warm_up_rounds: how often the original is rounded with first steps before the
+        passes. Each round takes the weights near the integers of the round before. With
+        0 the first pass is near the original.
+      damping: factor on the weights in each pass, as many as there are passes. Larger
+        ones move the coefficients less far: near the end of a search that would swing
+        with a constant factor.
+    """
+
+    warm_up_rounds: int
+    damping: tuple[float, ...]
+
+
 class Distortion(Protocol):
     """A distortion of one image, which the search minimises in addition to the bits.
 
@@ -67,17 +87,8 @@ class Distortion(Protocol):
         ...
 
     @property
-    def warm_up_rounds(self) -> int:
-        """How often the original is rounded with first steps before the passes.
-
-        Each round takes the weights near the integers of the round before. With 0 the
-        first pass is near the original.
-        """
-        ...
-
-    @property
-    def passes(self) -> int:
-        """The number of passes of the search."""
+    def schedules(self) -> Mapping[int, Schedule]:
+        """The schedule of each of the `EFFORTS`."""
         ...
 
     @property
@@ -100,7 +111,7 @@ class Distortion(Protocol):
         ...
 
     def quadratic_model(
-        self, coded: CodedImage, component: int, number: int
+        self, coded: CodedImage, component: int, damping: float
     ) -> QuadraticModel:
         """Returns the quadratic model of a component near the coded image.
 
@@ -110,7 +121,7 @@ class Distortion(Protocol):
         Args:
           coded: the image as it is coded at the moment.
           component: 0 (Y), 1 (Cb) or 2 (Cr).
-          number: of the pass, from 0.
+          damping: factor on the weights; the target moves less far by it.
         """
         ...
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from learned_jpeg.jpeg.standard import ZIGZAG
-from learned_jpeg.search.distortion import QuadraticModel
+from learned_jpeg.search.distortion import QuadraticModel, Schedule
 
 if TYPE_CHECKING:
     from learned_jpeg.search.coded_image import CodedImage
+
+
+def _schedule(passes: int) -> Schedule:
+    return Schedule(warm_up_rounds=0, damping=(1.0,) * passes)
+
 
 TUNES = ()  # a model's tables choose it, not `--tune`
 
@@ -23,8 +28,7 @@ class FixedStepError:
     """
 
     first_steps = None
-    warm_up_rounds = 0
-    passes = 5
+    schedules: ClassVar = {1: _schedule(2), 2: _schedule(5), 3: _schedule(8)}
     moves_tables = False
 
     def __init__(self, qtables: np.ndarray, bits: float):
@@ -43,9 +47,8 @@ class FixedStepError:
         return self._weights[min(component, 1)][np.newaxis]
 
     def quadratic_model(
-        self, coded: CodedImage, component: int, number: int
+        self, coded: CodedImage, component: int, damping: float
     ) -> QuadraticModel:
         """Returns the model whose target are the original's coefficients."""
-        del number
-        weights = self.weights(coded, component).copy()
+        weights = self.weights(coded, component) * np.float32(damping)
         return QuadraticModel(coded.originals[component].copy(), weights)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from learned_jpeg.search.distortion import (
     FirstSteps,
     LossOfTraining,
     QuadraticModel,
+    Schedule,
     Tune,
 )
 from learned_jpeg.search.squared_error import SquaredError
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
-# Factors on the weights, one a pass: with a constant one the search may swing.
-_DAMPING = (1.0, 1.0, 2.0, 3.0, 4.0)
 # Weight of 1 - MS-SSIM against an MSE of 1 where one lambda serves for both.
 _SCALE = 5000.0
 
@@ -38,8 +37,11 @@ class MsSsimDistortion:
     """
 
     first_steps = FirstSteps(dc=3.0, ac=4.2, slope=0.0, chroma=1.0)
-    warm_up_rounds = 0
-    passes = len(_DAMPING)
+    schedules: ClassVar = {
+        1: Schedule(warm_up_rounds=0, damping=(1.0, 3.0)),
+        2: Schedule(warm_up_rounds=0, damping=(1.0, 1.0, 2.0, 3.0, 4.0)),
+        3: Schedule(warm_up_rounds=0, damping=(1.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)),
+    }
     moves_tables = True
 
     def __init__(self, image: np.ndarray, lmbda: float, mse_lmbda: float = 0.0):
@@ -74,7 +76,7 @@ class MsSsimDistortion:
         return weights
 
     def quadratic_model(
-        self, coded: CodedImage, component: int, number: int
+        self, coded: CodedImage, component: int, damping: float
     ) -> QuadraticModel:
         """Returns the model of a component near the coded image."""
         if component != 2:  # Cr takes that of Cb.
@@ -84,7 +86,7 @@ class MsSsimDistortion:
             coded.add_error_slope(gradient, component, 2 * self._mse_lmbda)
         slope = gradient.coefficients()
         weights = self.weights(coded, component)
-        weights *= np.float32(_DAMPING[number])
+        weights *= np.float32(damping)
         slope /= weights
         slope *= np.float32(0.5)
         return QuadraticModel(coded.moved(component, slope), weights)

@@ -21,10 +21,10 @@ from learned_jpeg.search.bit_costs import (
     bit_costs,
 )
 from learned_jpeg.search.coded_image import CodedImage
-from learned_jpeg.search.distortion import Distortion
+from learned_jpeg.search.distortion import DEFAULT_EFFORT, Distortion
 from learned_jpeg.search.planes import to_natural
 
-NUMBERS_VERSION = 2  # see evaluation/fingerprint.py; also of squared_error.py
+NUMBERS_VERSION = 3  # see evaluation/fingerprint.py; also of squared_error.py
 
 # Numbers of the quantization tables, and the components that use each.
 LUMA, CHROMA = 0, 1
@@ -59,6 +59,7 @@ def search(
     qtables: np.ndarray | None = None,
     moves_tables: bool = True,
     block_gains: np.ndarray | None = None,
+    effort: int = DEFAULT_EFFORT,
 ) -> SearchResult:
     """Searches for the integers and tables of least `distortion + bits`.
 
@@ -75,28 +76,30 @@ def search(
         then their entries need not be whole numbers.
       block_gains: factors on the weights of each block, float32 `[rows, cols]` for
         blocks of luma; None for 1.
+      effort: one of `EFFORTS`.
     """
+    schedule = distortion.schedules[effort]
     moves_tables = moves_tables and distortion.moves_tables
     coded = CodedImage(image, sampling)
     height, width = image.shape[:2]
     costs = bit_costs(entropy_coding, height, width, sampling)
     state = PassState(coded, distortion, costs, block_gains)
     state.round_original(qtables)
-    for number in range(distortion.warm_up_rounds):
+    for number in range(schedule.warm_up_rounds):
         if number:
             state.round_original(qtables)
         state.update_coded_image(0, 1, 2)
-    for number in range(distortion.passes):
+    for number, damping in enumerate(schedule.damping):
         for table in (CHROMA, LUMA):
             components = _COMPONENTS[table]
             state.measure_dc(table)
             sums = np.zeros((3, 64))
             for component in components:
-                sums += state.choose_integers(component, number)
+                sums += state.choose_integers(component, number, damping)
                 if not moves_tables:
                     state.update_coded_image(component)
             if moves_tables:
-                is_last = number == distortion.passes - 1
+                is_last = number == len(schedule.damping) - 1
                 state.move_steps(table, sums, is_last)
                 state.update_coded_image(*components)
     return state.result()
@@ -169,12 +172,15 @@ class PassState:
         integers = [self._integers[component] for component in _COMPONENTS[table]]
         self._dc_lengths[table] = self._costs.dc_lengths(table, integers)
 
-    def choose_integers(self, component: int, number: int) -> np.ndarray:
+    def choose_integers(
+        self, component: int, number: int, damping: float
+    ) -> np.ndarray:
         """Chooses the integers of a component near the coded image.
 
         Args:
           component: 0, 1 or 2.
           number: of the pass, from 0.
+          damping: of the pass, see `Schedule`.
 
         Returns:
           Sums for `move_steps`, see `trellis.regression`.
@@ -184,14 +190,15 @@ class PassState:
         bands = self._costs.bands(table, integers, is_first_pass=number == 0)
         # In place, because a model takes as much memory as all coefficients.
         z, weights, coupling = self._distortion.quadratic_model(
-            self._coded, component, number
+            self._coded, component, damping
         )
         z /= steps
         if self._gains is not None:
             weights = weights * self._gains[component]
         weights *= steps**2
-        for band in bands:
-            trellis.search_ac(z, weights, band, integers)
+        if coupling is None or number == 0:
+            for band in bands:
+                trellis.search_ac(z, weights, band, integers)
         if coupling is not None:
             # The errors of higher frequencies move the targets of lower ones.
             own = z

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
 from learned_jpeg.metrics import psnr
-from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Tune
+from learned_jpeg.search.distortion import FirstSteps, QuadraticModel, Schedule, Tune
 
 if TYPE_CHECKING:
     from learned_jpeg.search.coded_image import CodedImage
@@ -25,8 +25,11 @@ class SquaredError:
     """
 
     first_steps = FirstSteps(dc=2.8, ac=3.6, slope=0.4, chroma=1.15)
-    warm_up_rounds = 0
-    passes = 6
+    schedules: ClassVar = {
+        1: Schedule(warm_up_rounds=0, damping=(1.0,) * 2),
+        2: Schedule(warm_up_rounds=0, damping=(1.0,) * 6),
+        3: Schedule(warm_up_rounds=0, damping=(1.0,) * 10),
+    }
     moves_tables = True
 
     def __init__(self, lmbda: float):
@@ -39,11 +42,10 @@ class SquaredError:
         return (self._lmbda * energies).astype(np.float32)[np.newaxis]
 
     def quadratic_model(
-        self, coded: CodedImage, component: int, number: int
+        self, coded: CodedImage, component: int, damping: float
     ) -> QuadraticModel:
         """Returns the model of a component near the coded image."""
-        del number
-        weights = self.weights(coded, component)
+        weights = self.weights(coded, component) * np.float32(damping)
         gradient = coded.new_gradient(component)
         coded.add_error_slope(gradient, component, 1)
         slope = gradient.coefficients()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,7 @@ from learned_jpeg.search.distortion import (
     FirstSteps,
     LossOfTraining,
     QuadraticModel,
+    Schedule,
     Tune,
 )
 from learned_jpeg.search.squared_error import SquaredError
@@ -46,14 +48,12 @@ class Ssimulacra2Distortion:
     """
 
     first_steps = FirstSteps(dc=2.0, ac=2.9, slope=0.0, chroma=1.0)
-    warm_up_rounds = 2
     moves_tables = True
-    damping: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0)  # factors on weights, one a pass
-
-    @property
-    def passes(self) -> int:
-        """The number of passes of the search."""
-        return len(self.damping)
+    schedules: Mapping[int, Schedule] = {
+        1: Schedule(warm_up_rounds=1, damping=(2.0, 6.0)),
+        2: Schedule(warm_up_rounds=2, damping=(1.0, 2.0, 4.0, 6.0)),
+        3: Schedule(warm_up_rounds=3, damping=(1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)),
+    }
 
     def __init__(self, image: np.ndarray, lmbda: float, mse_lmbda: float = 0.0):
         """Prepares what depends on the original only.
@@ -83,12 +83,11 @@ class Ssimulacra2Distortion:
         return self._weights(coded, component)
 
     def quadratic_model(
-        self, coded: CodedImage, component: int, number: int
+        self, coded: CodedImage, component: int, damping: float
     ) -> QuadraticModel:
         """Returns the model of a component near the coded image."""
         self._linearise_for(component, coded)
         weights = self._averaged_weights(coded, component)
-        damping = self.damping[number]
         correlations = self._correlations(coded, component, weights)
         target = self._target(coded, component, weights, correlations, damping)
         triangle = np.linalg.cholesky(correlations)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search import ssimulacra2_distortion
 from learned_jpeg.search.band_energies import band_grams
-from learned_jpeg.search.distortion import Tune
+from learned_jpeg.search.distortion import Schedule, Tune
 from learned_jpeg.search.ssimulacra2_distortion import (
     Ssimulacra2Distortion,
     directions_of,
@@ -34,7 +35,11 @@ class VisualDistortion(Ssimulacra2Distortion):
     All components are linearised once a pass; the search takes more passes for it.
     """
 
-    damping = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+    schedules: Mapping[int, Schedule] = {
+        1: Schedule(warm_up_rounds=1, damping=(1.0, 2.0)),
+        2: Schedule(warm_up_rounds=2, damping=(1.0, 1.5, 2.0, 3.0, 4.0, 6.0)),
+        3: Schedule(warm_up_rounds=3, damping=(1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)),
+    }
 
     def __init__(self, image: np.ndarray, lmbda: float):
         """Prepares what depends on the original only.

@@ -10,6 +10,7 @@ from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
+from learned_jpeg.search.distortion import EFFORTS
 from learned_jpeg.search.targets import KINDS, Target
 from learned_jpeg.search.tunes import TUNE_NAMES
 
@@ -41,6 +42,11 @@ from learned_jpeg.search.tunes import TUNE_NAMES
             {"quantization": "mozjpeg", "entropy_coding": "standard"},
             "entropy_coding standard: mozjpeg codes",
         ),
+        ({"effort": 4}, "effort 4: unknown; choose one of 1, 2, 3"),
+        (
+            {"quantization": "round", "effort": 1},
+            "effort 1 has no effect without a search",
+        ),
         ({"quantization": "round", "refine_steps": -1}, "refine_steps -1: name"),
         ({"quantization": "round", "refine_steps": 1.5}, "refine_steps 1.5: name"),
         ({"quantization": "search", "refine_steps": 1}, "refine_steps: .* round"),
@@ -66,6 +72,8 @@ def test_every_known_word_is_taken():
         EncodeOptions(subsampling=sampling)
     for tune in (None, OWN_LOSS, *TUNE_NAMES):
         EncodeOptions(tune=tune)
+    for effort in EFFORTS:
+        EncodeOptions(effort=effort)
     EncodeOptions(quantization="round", tune=OWN_LOSS, refine_steps=3)
     EncodeOptions(quality=np.int64(75))
     EncodeOptions(lmbda=np.float32(0.1))

@@ -154,7 +154,7 @@ def forms(folder):
     distortion = distortions.MsSsimDistortion(picture(), 30.0, 0.005)
     numbers = []
     for component in (1, 2, 0):
-        target, weights, _ = distortion.quadratic_model(coded, component, 2)
+        target, weights, _ = distortion.quadratic_model(coded, component, 2.0)
         moved = target - coded.coefficients(component)
         numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
     return numbers
@@ -162,15 +162,15 @@ def forms(folder):
 
 def perceptual_forms(folder):
     """Weights, targets and correlations of SSIMULACRA2."""
-    return _forms_of(perceptual.Ssimulacra2Distortion(picture(), 0.05))
+    return _forms_of(perceptual.Ssimulacra2Distortion(picture(), 0.05), 4.0)
 
 
 def visual_forms(folder):
     """Weights, targets and correlations of SSIMULACRA2 with CVVDP."""
-    return _forms_of(VisualDistortion(picture(), 0.05))
+    return _forms_of(VisualDistortion(picture(), 0.05), 2.0)
 
 
-def _forms_of(distortion):
+def _forms_of(distortion, damping):
     coded = CodedImage(picture(), "4:2:0")
     numbers = [float(np.log(distortion.weights(coded, c)).mean()) for c in range(3)]
     for component in range(3):
@@ -178,7 +178,8 @@ def _forms_of(distortion):
         integers = np.rint(coded.originals[component] / steps).astype(np.int16)
         coded.replace(component, integers, steps)
     for component in (1, 2, 0):
-        target, weights, coupling = distortion.quadratic_model(coded, component, 2)
+        model = distortion.quadratic_model(coded, component, damping)
+        target, weights, coupling = model
         moved = target - coded.originals[component]
         numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
         numbers += [float(coupling.std())]
@@ -225,7 +226,7 @@ def searched(folder):
             rate_model=rate_model,
             weights=LossWeights(lpips=lpips, ms_ssim=ms_ssim),
         )
-        own = quantizers.Search(settings, tune, "4:2:0", "optimized")
+        own = quantizers.Search(settings, tune, "4:2:0", "optimized", effort=2)
         data = own.for_image(model, picture(), 0)(quantizers.SearchSetting())
         planes = jpeg_file.read_coefficients(data).planes
         numbers += [float(np.abs(plane).sum()) for plane in planes]

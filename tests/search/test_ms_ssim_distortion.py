@@ -36,7 +36,7 @@ def test_model_has_the_slope_and_the_curvature_of_the_metric(
         coded.replace(component, start.astype(np.float32))
         return lmbda * (1 - value) * image.shape[0] * image.shape[1]
 
-    target, weights, _ = distortion.quadratic_model(coded, component, 0)
+    target, weights, _ = distortion.quadratic_model(coded, component, 1.0)
     predicted_slope = 2 * weights * (start - target)
     rng = np.random.default_rng(0)
     way = rng.choice([-1.0, 1.0], start.shape) * np.sqrt(1 / weights)
@@ -80,9 +80,9 @@ def test_mixed_distortion_adds_the_squared_error(smooth_picture):
     image = smooth_picture(0, 176, 176)
     coded = CodedImage(image, "4:2:0")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
-    plain = MsSsimDistortion(image, 5.0).quadratic_model(coded, 0, 0)
-    mixed = MsSsimDistortion(image, 5.0, 0.001).quadratic_model(coded, 0, 0)
-    squared = SquaredError(0.001).quadratic_model(coded, 0, 0)
+    plain = MsSsimDistortion(image, 5.0).quadratic_model(coded, 0, 1.0)
+    mixed = MsSsimDistortion(image, 5.0, 0.001).quadratic_model(coded, 0, 1.0)
+    squared = SquaredError(0.001).quadratic_model(coded, 0, 1.0)
     np.testing.assert_allclose(
         mixed.weights, plain.weights + squared.weights, rtol=1e-5
     )
@@ -96,7 +96,7 @@ def test_later_passes_move_less_far(smooth_picture):
     coded = CodedImage(image, "4:4:4")
     coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
     distortion = MsSsimDistortion(image, 5.0)
-    first, last = (distortion.quadratic_model(coded, 0, n) for n in (0, 4))
+    first, last = (distortion.quadratic_model(coded, 0, d) for d in (1.0, 4.0))
     np.testing.assert_allclose(last.weights, 4 * first.weights, rtol=1e-5)
     here = coded.coefficients(0)
     np.testing.assert_allclose(4 * (last.target - here), first.target - here, atol=2e-3)

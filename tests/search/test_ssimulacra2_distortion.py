@@ -59,8 +59,8 @@ def test_model_has_the_slope_of_the_weighted_sum(
     original = ssimulacra2_slopes.Original(image, WEIGHTS)
     distortion = Ssimulacra2Distortion(image, LMBDA, mse_lmbda)
     if component == 2:
-        distortion.quadratic_model(coded, 1, 1)
-    model = distortion.quadratic_model(coded, component, 1)
+        distortion.quadratic_model(coded, 1, 2.0)
+    model = distortion.quadratic_model(coded, component, 2.0)
 
     def loss(coefficients):
         moved = coded_example(image, sampling)
@@ -80,7 +80,7 @@ def test_targets_stay_near_the_original():
     coded = coded_example(image, "4:2:0")
     distortion = Ssimulacra2Distortion(image, LMBDA)
     for component in (1, 2, 0):
-        target = distortion.quadratic_model(coded, component, 0).target
+        target = distortion.quadratic_model(coded, component, 1.0).target
         excess = coded.clipped_excess(component)
         moved = target - coded.originals[component] - (0 if excess is None else excess)
         assert np.abs(moved).mean() > 0.02
@@ -94,9 +94,9 @@ def test_weights_of_passes_are_averaged_by_their_logarithms():
         coded_example(image, "4:2:0", 9),
     )
     one, other = (Ssimulacra2Distortion(image, LMBDA) for _ in range(2))
-    models = one.quadratic_model(rough, 0, 0), other.quadratic_model(fine, 0, 0)
+    models = one.quadratic_model(rough, 0, 1.0), other.quadratic_model(fine, 0, 1.0)
     separate = [model.weights for model in models]
-    both = one.quadratic_model(fine, 0, 0).weights
+    both = one.quadratic_model(fine, 0, 1.0).weights
     means = np.sqrt(separate[0].astype(float) * separate[1])
     # But for the correlations, which are those of the image at hand.
     ratios = both / means

@@ -130,7 +130,7 @@ def test_target_bpp_of_a_search_is_met_to_the_percent(photo, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name, value, tolerance",
-    [("psnr", 26, 0.05), ("ms_ssim", 0.97, 0.0004), ("ssimulacra2", 60, 0.2)],
+    [("psnr", 26, 0.05), ("ms_ssim", 0.97, 0.0004), ("ssimulacra2", 60, 0.4)],
 )
 def test_target_qualities_are_met_from_above(photo, tmp_path, name, value, tolerance):
     assert run_ljpeg(photo, "-o", tmp_path, f"--target_{name}", value) == 0

@@ -36,8 +36,8 @@ def test_model_has_the_slope_of_both_metrics_and_the_squared_error(
     contrast = cvvdp_slopes.Original(image)
     distortion = VisualDistortion(image, LMBDA)
     for earlier in {0: (1, 2), 1: (), 2: (1,)}[component]:
-        distortion.quadratic_model(coded, earlier, 1)
-    model = distortion.quadratic_model(coded, component, 1)
+        distortion.quadratic_model(coded, earlier, 1.5)
+    model = distortion.quadratic_model(coded, component, 1.5)
 
     def loss(coefficients):
         moved = coded_example(image, sampling)
