@@ -33,6 +33,8 @@ from learned_jpeg.models.settings import ModelSettings
 
 logger = logging.getLogger(__name__)
 
+_BAR_DELAY = 2.0  # seconds
+
 
 def compress(args, script: str | None = None) -> int:
     """Compresses images to .jpg files.
@@ -153,7 +155,12 @@ def _printed(results, inputs, verbose, messages):
     total = sum(size_of(path) or 0 for path in inputs) if by_bytes else len(inputs)
     with contextlib.ExitStack() as stack:
         stack.enter_context(contextlib.closing(results))
-        shown = progress(total, "B" if by_bytes else "image", is_shown=len(inputs) > 1)
+        shown = progress(
+            total,
+            "B" if by_bytes else "image",
+            title=one_line(inputs[0]) if len(inputs) == 1 else "",
+            delay=_BAR_DELAY,
+        )
         update, write = stack.enter_context(shown)
         for item in results:
             if item.record.error:

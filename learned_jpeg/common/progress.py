@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -13,6 +14,8 @@ from typing import NamedTuple
 logger = logging.getLogger(__name__)
 
 _LOG_SECONDS = 60.0
+_LOG_TICK = 5.0  # seconds between two looks at the clock
+_BAR_TICK = 1.0  # seconds
 
 
 class Progress(NamedTuple):
@@ -29,30 +32,35 @@ class Progress(NamedTuple):
 
 @contextlib.contextmanager
 def progress(
-    total: int, unit: str, initial: int = 0, is_shown: bool = True
+    total: int,
+    unit: str,
+    initial: int = 0,
+    title: str = "",
+    delay: float = 0.0,
 ) -> Iterator[Progress]:
-    """Shows the progress of work on standard error.
+    """Shows the progress of work on standard error, also while no unit is finished.
 
     Args:
       total: number of units.
       unit: name of one; "B" for bytes.
       initial: number of units that are done already.
-      is_shown: False for work that is over soon.
+      title: of work that is a single unit: a bar shows it with the time that it takes.
+      delay: seconds after which a bar is shown; work that is over by then shows none.
 
     Yields:
       `Progress`.
     """
-    if not is_shown:
-        yield Progress(lambda count=1, note="": None, _print)
-    elif sys.stderr.isatty():
-        with _bar(total, unit, initial) as shown:
+    if sys.stderr.isatty():
+        with _bar(total, unit, initial, title, delay) as shown:
             yield shown
     else:
-        yield Progress(_LineAMinute(total, unit, initial).update, _print)
+        lines = _LineAMinute(total, unit, initial)
+        with _ticking(lines.tick, _LOG_TICK):
+            yield Progress(lines.update, _print)
 
 
 @contextlib.contextmanager
-def _bar(total, unit, initial):
+def _bar(total, unit, initial, title, delay):
     # Imported here, since asyncio comes with it.
     import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -60,12 +68,20 @@ def _bar(total, unit, initial):
     with (
         logging_redirect_tqdm(),
         tqdm.tqdm(
+            desc=title or None,
+            bar_format="{desc}: at work for {elapsed}" if title else None,
             total=total,
             initial=initial,
             unit=unit,
             unit_scale=unit == "B",
-            mininterval=1.0,
+            mininterval=_BAR_TICK,
+            miniters=0,
+            delay=delay,
+            # A mean since the start: the bar is drawn anew between two units as well.
+            smoothing=0,
+            leave=not title,
         ) as bar,
+        _ticking(lambda: bar.update(0), _BAR_TICK),
     ):
 
         def update(count: int = 1, note: str = "") -> None:
@@ -74,6 +90,24 @@ def _bar(total, unit, initial):
             bar.update(count)
 
         yield Progress(update, bar.write)
+
+
+@contextlib.contextmanager
+def _ticking(function: Callable[[], object], seconds: float) -> Iterator[None]:
+    """Calls a function every so many seconds, in a thread, within the context."""
+    is_over = threading.Event()
+
+    def run():
+        while not is_over.wait(seconds):
+            function()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join()
 
 
 def _print(line: str, **options) -> None:
@@ -88,22 +122,30 @@ class _LineAMinute:
         self._total, self._unit = total, unit
         self._start = self._done = initial
         self._began = self._logged = time.monotonic()
+        self._note = ""
+        self._lock = threading.Lock()
 
     def update(self, count: int = 1, note: str = "") -> None:
         """Counts units; logs a line if the last one is a minute ago."""
-        self._done += count
-        now = time.monotonic()
-        if now - self._logged < _LOG_SECONDS or self._done == self._start:
-            return
-        self._logged = now
-        rate = (self._done - self._start) / (now - self._began)
+        with self._lock:
+            self._done += count
+            self._note = note
+        self.tick()
+
+    def tick(self) -> None:
+        """Logs a line if the last one is a minute ago."""
+        with self._lock:
+            now = time.monotonic()
+            if now - self._logged < _LOG_SECONDS:
+                return
+            self._logged = now
+            logger.info("%s", self._line(now - self._began))
+
+    def _line(self, seconds: float) -> str:
+        line = f"{self._unit} {self._done} of {self._total}"
+        if self._done == self._start:
+            return f"{line} after {datetime.timedelta(seconds=round(seconds))}"
+        rate = (self._done - self._start) / seconds
         left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
-        logger.info(
-            "%s %d of %d, %.3g/s, %s left%s",
-            self._unit,
-            self._done,
-            self._total,
-            rate,
-            left,
-            f", {note}" if note else "",
-        )
+        note = f", {self._note}" if self._note else ""
+        return f"{line}, {rate:.3g}/s, {left} left{note}"

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 
 import pytest
 
@@ -44,19 +45,56 @@ def test_days_that_are_left_are_said(clock, caplog):
 
 def test_nothing_is_logged_of_what_is_over_soon(clock, caplog):
     caplog.set_level("INFO")
-    with progress(2, "image") as shown, progress(2, "image", is_shown=False) as hidden:
+    with progress(2, "image") as shown:
         clock[0] += 59
         shown.update()
-        clock[0] += 3600
-        hidden.update(1)
     assert caplog.messages == []
 
 
-def test_a_terminal_shows_a_bar(monkeypatch, capsys):
+def test_a_log_gets_lines_while_no_unit_is_finished(clock, caplog, monkeypatch):
+    caplog.set_level("INFO")
+    monkeypatch.setattr(module, "_LOG_TICK", 0.001)
+    logged, lines = threading.Event(), []
+
+    def log(_, line):
+        lines.append(line)
+        logged.set()
+
+    monkeypatch.setattr(module.logger, "info", log)
+    with progress(3, "image"):
+        for _ in range(2):
+            clock[0] += 61
+            assert logged.wait(10)
+            logged.clear()
+    assert lines == [
+        "image 0 of 3 after 0:01:01",
+        "image 0 of 3 after 0:02:02",
+    ]
+
+
+def terminal(monkeypatch):
+    """Puts a stream that says that it is a terminal in the place of standard error."""
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    return sys.stderr
+
+
+def test_a_bar_of_one_unit_shows_its_time_once_it_takes_long(monkeypatch):
+    stream = terminal(monkeypatch)
+    monkeypatch.setattr(module, "_BAR_TICK", 0.01)
+    with progress(1, "image", title="a.png", delay=60) as shown:
+        threading.Event().wait(0.05)
+        shown.update()
+    assert stream.getvalue() == ""
+    with progress(1, "image", title="a.png", delay=0.001):
+        threading.Event().wait(0.1)
+    assert "a.png: at work for 00:00" in stream.getvalue()
+
+
+def test_a_terminal_shows_a_bar(monkeypatch, capsys):
+    stream = terminal(monkeypatch)
     with progress(4, "step", initial=1) as shown:
         shown.update(2, "loss 7")
         shown.write("a line", file=sys.stdout)
-    assert "3/4" in sys.stderr.getvalue() and "loss 7" in sys.stderr.getvalue()
+    assert "3/4" in stream.getvalue() and "loss 7" in stream.getvalue()
     assert capsys.readouterr().out == "a line\n"
