@@ -47,7 +47,7 @@ def find_inputs(args) -> Sequence[str]:
                 again.append(path)
             found.setdefault(key, path)
     if again:
-        say_what_is_left_out(again, "that the call names twice")
+        say_what_is_left_out(again, "input", " named more than once")
     inputs = sorted(found.values())
     if tops := _tops(args):
         inputs = without_earlier_outputs(inputs, args.output, tops)
@@ -75,7 +75,7 @@ def _without_backups(inputs, suffix):
         if path.endswith(suffix) and os.path.exists(path.removesuffix(suffix))
     }
     if backups:
-        say_what_is_left_out(sorted(backups), "that are backups")
+        say_what_is_left_out(sorted(backups), "backup")
     return [path for path in inputs if path not in backups]
 
 
@@ -97,16 +97,16 @@ def marked_results(inputs: Sequence[str]) -> set[str]:
 
 
 def say_what_is_left_out(
-    paths: Sequence[str], reason: str, kind: str = "input", remedy: str = ""
+    paths: Sequence[str], kind: str, more: str = "", remedy: str = ""
 ) -> None:
     """Logs which paths are no inputs of a call.
 
     Args:
       paths: at least one.
-      reason: second half of what they are, behind "3 inputs".
       kind: what one of them is, in the singular.
+      more: further words on that.
       remedy: what to do about it, with its separator.
     """
     shown = ", ".join(paths[:_SHOWN]) + (", ..." if len(paths) > _SHOWN else "")
     kinds = kind if len(paths) == 1 else f"{kind}s"
-    logger.info("left out %d %s %s (%s)%s", len(paths), kinds, reason, shown, remedy)
+    logger.info("left out %d %s%s (%s)%s", len(paths), kinds, more, shown, remedy)

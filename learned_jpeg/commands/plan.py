@@ -69,8 +69,8 @@ def plan_call(args) -> Plan:
     if earlier:
         say_what_is_left_out(
             [path for path in inputs if path in earlier],
-            "of an earlier call",
             "result",
+            " of an earlier call",
             "; to compress them as well, name them without their originals",
         )
     inputs = [path for path in inputs if path not in earlier]

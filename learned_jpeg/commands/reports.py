@@ -138,7 +138,7 @@ def _sizes_text(before: int, after: int) -> str:
 
 def _note_undefined(measured):
     """Logs which metrics the means leave out."""
-    infinite = sum(math.isinf(item.metrics["psnr"]) for item in measured)
+    infinite = sum(math.isinf(item.metrics.get("psnr", 0.0)) for item in measured)
     if 0 < infinite < len(measured):
         logger.info("%s: %d of %d", INFINITE_PSNR, infinite, len(measured))
     for metric in registry.METRICS.values():

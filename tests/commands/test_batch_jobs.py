@@ -254,6 +254,31 @@ def test_the_mark_of_a_text_file_is_no_part_of_a_path(photos, capsys, ends):
         share(0, 1)
 
 
+def test_a_list_may_be_separated_by_nul_bytes(photos, capfdbinary):
+    os.rename(photos[0], "in/new\nline.png")
+    names = ["in/new\nline.png", *photos[1:3]]
+    with open("list", "wb") as file:
+        file.write(b"\xef\xbb\xbf" + b"\0".join(os.fsencode(n) for n in names) + b"\0")
+    assert run("--files_from0", "list", "-o", "out", "--missing") == 1
+    assert capfdbinary.readouterr().out == b"".join(
+        os.fsencode(name) + b"\0" for name in names
+    )
+    assert run("--files_from0", "list", "-o", "out") == 0
+    assert sorted(r.path for r in recorded(0)) == sorted(names)
+    assert os.path.exists("out/in/new\nline.jpg")
+    write_list([f"{photos[1]}\0{photos[2]}"])
+    with pytest.raises(UserError, match="list: holds NUL bytes; pass it by --files_f"):
+        run("--files_from", "list", "-o", "out")
+
+
+def test_paths_that_a_list_repeats_are_counted(photos, caplog):
+    caplog.set_level("INFO")
+    write_list([*photos[:2], photos[0], f"./{photos[0]}"])
+    assert share(0, 1) == 0
+    assert "2 paths of the list are repeated" in caplog.text
+    assert len(recorded(0)) == 2
+
+
 def test_a_line_of_a_manifest_that_is_no_record_tells_of_no_file(photos, capsys):
     assert share(0, 1) == 0
     with open("out/_shards/0.jsonl", "a") as file:

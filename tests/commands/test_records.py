@@ -1,6 +1,8 @@
 """Tests of records.py: what is written is read back, whatever happened before."""
 
+import dataclasses
 import json
+import math
 import os
 import threading
 
@@ -54,6 +56,22 @@ def test_a_line_has_the_documented_names(tmp_path):
         "error": None,
     }
     assert os.fsencode(json.loads(line)["path"]) == b"in/\xc3\xa4\xff.png"
+
+
+def test_a_score_that_was_measured_is_part_of_a_line(tmp_path):
+    measured = dataclasses.replace(
+        DONE,
+        score=74.5,
+        metrics={"ssimulacra2": 74.5, "psnr": math.inf, "lpips": math.nan},
+        dry_run=True,
+    )
+    line = json.loads(measured.line())
+    assert (line["score"], line["dry_run"]) == (74.5, True)
+    assert line["metrics"] == {"ssimulacra2": 74.5, "psnr": None, "lpips": None}
+    (tmp_path / "x").write_bytes(measured.line())
+    (read,) = read_records(tmp_path / "x")
+    assert (read.score, read.metrics) == (74.5, line["metrics"])
+    assert "score" not in json.loads(dataclasses.replace(DONE, score=math.nan).line())
 
 
 @pytest.mark.parametrize("cut", [1, 20, len(BAD.line()) - 1])
