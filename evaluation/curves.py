@@ -15,6 +15,9 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.json_files import read_json
 from learned_jpeg.metrics import registry
 
+# Published curves whose names begin like this are classical codecs, as JPEG is.
+_JPEG_ENCODERS = ("jpeg", "jpegli", "mozjpeg", "libjpeg", "pillow", "guetzli")
+
 # What content of another form than expected raises.
 _ODD_CONTENT = (AttributeError, KeyError, TypeError, ValueError)
 
@@ -26,7 +29,8 @@ class Compared(NamedTuple):
       name: of the run or codec.
       label: name and encoding, for tables and legends.
       kind: as in `plots.Curve`.
-      settings: of each operating point, a word: lambda or quality.
+      settings: of each operating point, in words: "quality 25" or "lambda 0.01"; empty
+        words for published curves.
       means: of each operating point, a dict with the keys `results.MEASURED`.
       results: of each operating point, `results.PointResults`; empty for published
         curves, of which only the means are known.
@@ -162,7 +166,7 @@ def _read_point(stem):
         is_imported = record["key"].get("imported")
         label = f"{name}, {'imported' if is_imported else short_encoding(settings)}"
         point = results.read_values(stem, record)
-        setting = _word(settings.get("quality", settings.get("lmbda")))
+        setting = _in_words(settings)
         files_of(record)
     except (*_ODD_CONTENT, FileNotFoundError) as error:
         raise UserError(
@@ -177,7 +181,8 @@ def read_published(path):
     One object, or a list of them, with `name` and `results`: the list `bpp`, and at
     least one list of a metric, under its `json_name` or its `key` (CompressAI's older
     files say `psnr` and `ms-ssim`). CompressAI's own files of publications hold MS-SSIM
-    in decibels, `ms-ssim-db-rgb`. A value that is not known is null or NaN.
+    in decibels, `ms-ssim-db-rgb`. A value that is not known is null or NaN. The curves
+    are of the kind "run", those of well-known JPEG encoders "jpeg".
 
     Raises:
       UserError: the file cannot be read, or is not of that form.
@@ -185,28 +190,46 @@ def read_published(path):
     try:
         content = read_json(path)
         entries = content if isinstance(content, list) else [content]
+        if not entries:
+            raise ValueError("an empty list")
         return [_published(entry) for entry in entries]
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+    except OSError as error:
         raise UserError(
-            f"--published {path}: no curves in the form of CompressAI: {reason}"
+            f"--published {path}: cannot be read: {error.strerror}"
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"--published {path}: not a text file; name a JSON file of curves"
+        ) from error
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"--published {path}: not JSON: line {error.lineno}, column {error.colno}: "
+            f"{error.msg}"
+        ) from error
+    except ValueError as error:
+        raise UserError(
+            f"--published {path}: no curves in the form of CompressAI: {error}"
         ) from error
 
 
 def _published(entry):
     numbers = entry.get("results") if isinstance(entry, dict) else None
     if not isinstance(numbers, dict) or not isinstance(entry.get("name"), str):
-        raise ValueError("needs a name, and an object of results")
+        raise ValueError(
+            'each curve needs "name": "...", "results": {"bpp": [...], "psnr-rgb": '
+            "[...]}"
+        )
     name = entry["name"]
     rates = _column(numbers, ["bpp"])
     if not rates:
-        raise ValueError(f"{name!r}: needs a list bpp")
+        raise ValueError(f"{name!r}: its results need a list bpp, bits per pixel")
     columns = {"bpp": rates}
     for metric in registry.METRICS.values():
         if (column := _metric_column(numbers, metric)) is not None:
             columns[metric.key] = column
     if len(columns) < 2:
-        raise ValueError(f"{name!r}: no list of a known metric beside bpp")
+        known = ", ".join(metric.json_name for metric in registry.METRICS.values())
+        raise ValueError(f"{name!r}: no list of a metric beside bpp; known are {known}")
     for key, column in columns.items():
         if len(column) != len(rates):
             raise ValueError(
@@ -216,7 +239,8 @@ def _published(entry):
     rows = zip(*(columns.get(key, missing) for key in results.MEASURED), strict=True)
     means = [dict(zip(results.MEASURED, row, strict=True)) for row in rows]
     means.sort(key=lambda mean: mean["bpp"])
-    return Compared(name, name, "jpeg", [], means, [])
+    kind = "jpeg" if name.lower().startswith(_JPEG_ENCODERS) else "run"
+    return Compared(name, name, kind, [""] * len(means), means, [])
 
 
 def _metric_column(numbers, metric):
@@ -271,9 +295,15 @@ def _ms_ssim(numbers):
     return [1 - 10 ** (-value / 10) for value in decibels]
 
 
-def _word(setting):
-    """Returns a setting for the table; a model without settings.json has none."""
-    return "?" if setting is None else f"{setting:g}"
+def _in_words(settings):
+    """Returns the setting of an operating point, such as "quality 25".
+
+    A model without settings.json has none.
+    """
+    for key, name in (("quality", "quality"), ("lmbda", "lambda")):
+        if settings.get(key) is not None:
+            return f"{name} {settings[key]:g}"
+    return "?"
 
 
 def _name_and_kind(file_name, part):

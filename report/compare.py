@@ -143,10 +143,9 @@ def _tables(anchor, curves, bpp_range):
         text += f"\n\n{note}"
     learned = [curve for curve in curves if curve.kind != "jpeg"]
     if learned:
-        text += "\n\nMeans, by lambda "
-        text += "(Google baseline and search without a model: quality):\n\n"
+        text += "\n\nMeans of every operating point:\n\n"
         shown = tables.shown_metrics([m for c in learned for m in c.means])
-        header = ["curve", "lambda", "bpp", *(m.value_heading for m in shown)]
+        header = ["curve", "setting", "bpp", *(m.value_heading for m in shown)]
         text += tables.markdown_table(header, _mean_rows(learned, shown))
     if note := results.note_on_missing(_points_by_name([anchor, *curves])):
         text += f"\n\n{note}"
@@ -189,6 +188,7 @@ def _points_by_name(curves):
     return {
         f"{curve.label}, {setting}": point
         for curve in curves
+        if curve.results
         for setting, point in zip(curve.settings, curve.results, strict=True)
     }
 

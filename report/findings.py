@@ -5,24 +5,36 @@ from typing import NamedTuple
 
 import tqdm
 
+from evaluation import judges
 from evaluation.bd_rate import rate_at
 from evaluation.gains import gain
+from evaluation.operating_points import STANDARD_TABLES
 from evaluation.tables import shown_metrics
 from learned_jpeg.metrics import registry
+from learned_jpeg.models.settings import SEARCH_SUBSAMPLING
+from learned_jpeg.search.tunes import DEFAULT_TUNE, TUNES
 
-# Codecs in the viewer, and images: more would only be scrolled through.
-MAX_VIEWED = 6
-MAX_IMAGES = 10
+MAX_VIEWED = 6  # codecs in the viewer: more would only be scrolled through
+MAX_IMAGES = 100  # in the viewer: each takes seconds and megabytes
 
-# Published curves that have a sentence of their own.
+# Classical encoders that ours is first seen beside; published curves of these have a
+# sentence of their own.
 _RIVALS = ("mozjpeg", "jpegli")
 
 
 class Row(NamedTuple):
-    """A row of the table: a curve, its `Gain` for each metric, (image, percent)."""
+    """A row of the table.
+
+    Attributes:
+      label: of the curve.
+      gains: its `Gain` for each metric.
+      minimised: for each metric, whether the curve minimises it.
+      worst: (image, percent), None if it is not known.
+    """
 
     label: str
     gains: list
+    minimised: list
     worst: tuple | None
 
 
@@ -33,12 +45,15 @@ class Answer(NamedTuple):
       metric: its name.
       gains: list of (label of another codec, `Gain` over it).
       parts: what is said of each of these.
+      is_outside: whether no default was chosen by the metric, and ours does not
+        minimise it.
       sentence: all of it.
     """
 
     metric: str
     gains: list
     parts: list
+    is_outside: bool
     sentence: str
 
 
@@ -132,16 +147,25 @@ class Findings:
             others = others[1:]
         return [self.ours, *others][:MAX_VIEWED]
 
-    def chosen_images(self):
-        """Returns a dict from images to why they are shown, the median one first."""
+    def rival(self):
+        """Returns the curve that ours is first seen beside, None if it is alone."""
+        _, *others = self.viewed_curves()
+        known = (c for name in _RIVALS for c in others if name in c.label)
+        return next(known, others[0] if others else None)
+
+    def viewed_images(self):
+        """Returns a dict from the viewer's images to what is special about each.
+
+        The median one comes first, and those of which nothing is special last.
+        """
         gains = self.gains.get((self.ours.label, self.first_metric))
         ranks = ranked(gains.by_image) if gains else {}
-        chosen = {name: f"{rank} for {self.ours.label}" for name, rank in ranks.items()}
+        viewed = {name: f"{rank} for {self.ours.label}" for name, rank in ranks.items()}
         for row in self.rows:
             if row.worst:
-                chosen.setdefault(row.worst[0], f"worst for {row.label}")
-        chosen = chosen or {self.anchor.results[0].images[0]: "first"}
-        return dict(list(chosen.items())[:MAX_IMAGES])
+                viewed.setdefault(row.worst[0], f"worst for {row.label}")
+        viewed = {**viewed, **dict.fromkeys(self.anchor.results[0].images, "")} | viewed
+        return dict(list(viewed.items())[:MAX_IMAGES])
 
     def _all_gains(self):
         """Returns {(label of a curve, metric): `gains.Gain` over the anchor}."""
@@ -175,7 +199,9 @@ class Findings:
         name = registry.get(metric).title
         sentence = f"At equal {name} the files of {self.ours.label} are "
         sentence += "; ".join(parts) + "."
-        return Answer(name, gains, parts, sentence)
+        is_outside = judges.is_outside(registry.get(metric))
+        is_outside &= metric not in self.ours.minimised
+        return Answer(name, gains, parts, is_outside, sentence)
 
     def _rivals(self):
         """Returns the anchor, other classical encoders, and known published ones."""
@@ -195,8 +221,31 @@ class Findings:
     def _row(self, curve):
         """Returns a row of the table."""
         gains = [self.gains[curve.label, metric] for metric in self.metrics]
+        minimised = [metric in curve.minimised for metric in self.metrics]
         worst = gains[0].worst if gains else None
-        return Row(curve.label, gains, worst)
+        return Row(curve.label, gains, minimised, worst)
+
+
+def page_label(curve):
+    """Returns what a curve is called on the page, where much has to fit.
+
+    The search without a model is "ours", by its default metric, subsampling and entropy
+    coding unless these are named.
+    """
+    settings = curve.records[0].get("settings", {}) if curve.records else {}
+    is_search = settings.get("quantization") == "search"
+    if settings.get("script") != STANDARD_TABLES or not is_search:
+        return curve.label
+    words = ["ours"]
+    tune = TUNES.get(settings["tune"])
+    if tune and tune.name != DEFAULT_TUNE:
+        alone = len(tune.minimises) == 1
+        words.append(registry.get(tune.minimises[0]).name if alone else tune.name)
+    if settings["subsampling"] != SEARCH_SUBSAMPLING:
+        words.append(settings["subsampling"])
+    if settings["entropy_coding"] != "optimized":
+        words.append(settings["entropy_coding"])
+    return ", ".join(words)
 
 
 def signed_percent(percent):

@@ -6,6 +6,7 @@ network: the script of plotly.js (MIT licence) is part of it.
 """
 
 import concurrent.futures
+import hashlib
 import json
 import logging
 import os
@@ -16,18 +17,26 @@ from typing import NamedTuple
 
 import tqdm
 
-from evaluation import results
+from evaluation import judges, results
 from evaluation.bd_rate import range_text
 from evaluation.curves import notes_on_small, of_common_images, with_own_labels
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.metrics import registry
-from report import codec_compare, viewer
-from report.findings import Findings, image_records, interval_text, signed_percent
+from report import ballots, codec_compare, viewer
+from report.findings import (
+    MAX_IMAGES,
+    Findings,
+    image_records,
+    interval_text,
+    page_label,
+    signed_percent,
+)
 
 logger = logging.getLogger(__name__)
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
+_SCRIPTS = ("elements.js", "stage.js", "report.js", "preference.js", "blind.js")
 
 
 class Report(NamedTuple):
@@ -82,7 +91,8 @@ def write_report(path, content, self_contained=False):
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     pictures = viewer.Pictures(None if self_contained else f"{stem}_pictures")
-    whole = with_own_labels([content.anchor, *content.curves])
+    named = (c._replace(label=page_label(c)) for c in (content.anchor, *content.curves))
+    whole = with_own_labels(named)
     anchor, *curves = of_common_images(whole)
     found = Findings(anchor, curves, content.bpp_range)
     page = _Page(content, found, pictures, notes_on_small(whole))
@@ -91,7 +101,7 @@ def write_report(path, content, self_contained=False):
     batches = codec_compare.write_batches(f"{stem}_codec_compare", measured)
     text = _render(
         style=_read("report.css"),
-        script=_read("report.js"),
+        scripts=[_read(name) for name in _SCRIPTS],
         plotly=_plotly(),
         # A "<" might end the element that holds it.
         data=json.dumps(data, allow_nan=False).replace("<", "\\u003c"),
@@ -137,8 +147,14 @@ def _render(**values):
     )
     environment.filters["percent"] = signed_percent
     environment.filters["interval"] = interval_text
+    environment.filters["sense"] = _sense
     environment.filters["address"] = address
     return environment.get_template("report.html").render(**values)
+
+
+def _sense(percent):
+    """Returns the class of a BD-rate, which gives gains and losses their colours."""
+    return "gain" if percent < 0 else "loss"
 
 
 def address(path, folder):
@@ -151,8 +167,16 @@ class _Page:
     """The content of the template and the script in addition to the findings."""
 
     def __init__(self, content, found, pictures, notes):
-        self.content, self.found, self.notes = content, found, notes
-        self.headings = [registry.get(key).heading for key in found.metrics]
+        self.content, self.found, self.notes = content, found, list(notes)
+        count = len(found.anchor.results[0].images)
+        if count > MAX_IMAGES:
+            self.notes.append(
+                f"The viewer has {MAX_IMAGES} of {count} images: those of which "
+                "something is special first."
+            )
+        self.metrics = [registry.get(key) for key in found.metrics]
+        outside = [metric for metric in self.metrics if judges.is_outside(metric)]
+        self.outside = [metric.key for metric in outside]
         self.range_text = range_text(found.bpp_range)
         self.missing = list(content.missing)
         self.viewed_names = set()
@@ -163,14 +187,16 @@ class _Page:
         found = self.found
         images = self._viewed_images()
         self.viewed_names = {image["name"] for image in images}
+        rival = found.rival()
         return {
             "metrics": [
                 {
                     "key": metric.key,
                     "label": metric.heading,
+                    "axis": metric.axis_label,
                     "smaller": not metric.higher_is_better,
                 }
-                for metric in map(registry.get, found.metrics)
+                for metric in self.metrics
             ],
             "captions": [
                 {
@@ -187,18 +213,30 @@ class _Page:
             "scatter": {metric: found.scatter(metric) for metric in found.metrics},
             "images": images,
             "viewed": [curve.label for curve in found.viewed_curves()],
+            "rival": rival.label if rival else "original",
+            "blind": _blind_test(images),
             "files": self._pictures.sources,
         }
 
     def _viewed_images(self):
         """Returns the images of the viewer; missing ones are reported."""
-        names = [name for name in self.found.chosen_images() if self._is_there(name)]
+        names = [name for name in self._known_images() if self._is_there(name)]
         with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as executor:
             found = executor.map(self._viewed_image, names)
             found = tqdm.tqdm(
                 found, "viewer", len(names), leave=False, unit="image", disable=None
             )
             return [image for image in found if image]
+
+    def _known_images(self):
+        """Returns the images to view whose files were named; others are reported."""
+        originals = self.content.originals
+        images = list(self.found.viewed_images())
+        unknown = [name for name in images if name not in originals]
+        if unknown:
+            reason = "name its file by --test_image_glob"
+            self._tell_missing(results.listed(unknown), reason)
+        return [name for name in images if name in originals]
 
     def _viewed_image(self, name):
         """Returns one image of the viewer, None if a file of it is missing."""
@@ -213,16 +251,14 @@ class _Page:
         except (OSError, UserError, ValueError) as error:
             self._tell_missing(name, error)
             return None
-        rank = self.found.chosen_images()[name]
+        rank = self.found.viewed_images()[name]
         return {**image, "rank": rank, "attention": attention}
 
     def _is_there(self, name):
         """Returns whether the original of an image is the one that was measured."""
-        path = self.content.originals.get(name)
+        path = self.content.originals[name]
         wanted = image_records(self.found.anchor).get(name, {}).get("sha256")
-        if path is None:
-            reason = "name its file by --test_image_glob"
-        elif not os.path.exists(path):
+        if not os.path.exists(path):
             reason = f"{path} is gone"
         elif wanted and results.file_sha256(path) != wanted:
             reason = f"{path} is another image than was measured"
@@ -255,6 +291,19 @@ class _Page:
     def test_images(self):
         """Records of the test images: name, width, height, sha256."""
         return list(image_records(self.found.anchor).values())
+
+
+def _blind_test(images):
+    """Returns what the page needs to know of its blind test besides its images."""
+    content = json.dumps(images, sort_keys=True).encode()
+    return {
+        "format": ballots.FORMAT,
+        "version": ballots.VERSION,
+        "test": hashlib.sha256(content).hexdigest()[:16],
+        "minControls": ballots.MIN_CONTROLS,
+        "minRecognised": ballots.MIN_RECOGNISED,
+        "minCalledEqual": ballots.MIN_CALLED_EQUAL,
+    }
 
 
 def _common_settings(curve):

@@ -28,6 +28,8 @@ from learned_jpeg.pictures.image_files import read_image
 CROP_SIDE = 160  # px
 RATES = 3  # of the codec that the others are compared with
 _RANKS = ("worst", "median", "best")
+# A file of this quality is plainly worse, unless its PSNR (dB) is high nevertheless.
+_WORSE_QUALITY, _WORSE_PSNR = 4, 32.0
 _MAX_STEM = 100  # characters of a picture's name in that of its file
 
 
@@ -296,7 +298,18 @@ class Viewer:
                 for rate in rates
             ],
             "crops": self._crops(original, rates[len(rates) // 2]["bytes"]),
+            "worse": self._worse(name, original, scores),
         }
+
+    def _worse(self, name, original, scores):
+        """Returns a file that looks plainly worse than its original, None if none does.
+
+        It is a hidden control of the blind test.
+        """
+        data = jpeg_file.encode_rgb(original, _WORSE_QUALITY)
+        if scores.of(data)["psnr"] > _WORSE_PSNR:
+            return None  # of a blank image
+        return self._pictures.add(name, data, ".jpg")
 
     def attention(self, name, curves):
         """Returns {label: map} of what the attention of some curves keeps."""

@@ -2,7 +2,6 @@
 
 // The state of the page is in its address; every control changes that, then all is drawn.
 
-const DATA = JSON.parse(document.getElementById("data").textContent);
 const RUN_COLOURS = [
   "#0072B2",
   "#D55E00",
@@ -24,8 +23,6 @@ const MARKERS = [
   "x",
 ];
 const DASHES = ["dash", "dot", "dashdot", "longdash"];
-const byId = (id) => document.getElementById(id);
-const images = new Map(DATA.images.map((image) => [image.name, image]));
 
 // --- State ---------------------------------------------------------------------------
 
@@ -36,7 +33,7 @@ const DEFAULTS = {
   image: DATA.images.length ? DATA.images[0].name : "",
   rate: DATA.images.length ? String(DATA.images[0].rates.length >> 1) : "0",
   match: "bytes",
-  left: DATA.viewed.length > 1 ? DATA.viewed[1] : "original",
+  left: DATA.rival,
   right: DATA.viewed.length ? DATA.viewed[0] : "original",
   mode: "slider",
   split: "0.5",
@@ -45,8 +42,6 @@ const DEFAULTS = {
   zoom: "", // of the middle of the pane, in px of the picture; scale
 };
 let state = readState();
-let flicker = ""; // "", "left", "right" or "original": what fills the pane alone
-
 function readState() {
   const told = new URLSearchParams(location.hash.slice(1));
   const state = { ...DEFAULTS };
@@ -86,7 +81,7 @@ function change(values) {
   );
   history.replaceState(null, "", "#" + new URLSearchParams(changed));
   const names = Object.keys(values);
-  if (names.every((name) => MOVES.includes(name))) place();
+  if (names.every((name) => MOVES.includes(name))) stage.place();
   else if (names.some((name) => OF_PLOTS.includes(name))) drawPlots();
   else drawViewer();
 }
@@ -125,6 +120,27 @@ for (const curve of DATA.curves) {
   });
 }
 
+/** The line of a curve with its marker, as in the plot. */
+function swatch(label) {
+  const { colour, dash, symbol } = STYLES.get(label);
+  const shape = {
+    circle: '<circle cx="17" cy="6" r="4"/>',
+    square: '<rect x="13.5" y="2.5" width="7" height="7"/>',
+    "triangle-up": '<path d="M17 1l4.5 8h-9z"/>',
+    diamond: '<path d="M17 1l5 5-5 5-5-5z"/>',
+    "triangle-down": '<path d="M17 11l4.5-8h-9z"/>',
+    cross: '<path d="M15.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5z"/>',
+    x: '<path d="M13.5 4l2-2 1.5 1.5 1.5-1.5 2 2-1.5 2 1.5 2-2 2-1.5-1.5-1.5 1.5-2-2 1.5-2z"/>',
+  }[symbol];
+  const lengths = { solid: "", dash: "6 3", dot: "2 2", dashdot: "6 2 2 2" };
+  const array = lengths[dash] ?? "9 3";
+  const made = element("span", { class: "swatch", "aria-hidden": "true" });
+  made.innerHTML =
+    `<svg width="34" height="12" fill="${colour}"><path d="M0 6h34" ` +
+    `stroke="${colour}" stroke-width="2" stroke-dasharray="${array}"/>${shape}</svg>`;
+  return made;
+}
+
 function isOff(label) {
   return `|${state.off}|`.includes(`|${label}|`); // names may have such a sign
 }
@@ -152,6 +168,19 @@ function layout(more) {
 }
 
 const CONFIG = { responsive: true, displaylogo: false };
+
+/** Ticks of a logarithmic axis at 1, 2, 3 and 5, written in full: 20 and not 2. */
+function logTicks(low, high) {
+  const decades = [];
+  for (let e = Math.floor(Math.log10(low)); e <= Math.ceil(Math.log10(high)); e++)
+    decades.push(e);
+  const of = (steps) =>
+    decades
+      .flatMap((e) => steps.map((step) => Number(`${step}e${e}`)))
+      .filter((value) => value >= low && value <= high);
+  const tickvals = of(high / low > 30 ? [1, 3] : [1, 2, 3, 5]);
+  return { tickmode: "array", tickvals, ticktext: tickvals.map(String) };
+}
 
 function drawCurves() {
   const metric = DATA.metrics.find((m) => m.key === state.metric);
@@ -189,9 +218,10 @@ function drawCurves() {
         title: { text: "rate [bits per pixel]" },
         type: isLog ? "log" : "linear",
         range: isLog ? [Math.log10(low), Math.log10(high)] : [low, high],
+        ...(isLog && logTicks(low, high)),
       },
       yaxis: {
-        title: { text: metric.label + (metric.smaller ? " (smaller is better)" : "") },
+        title: { text: metric.axis },
         range: range && metric.smaller ? range.reverse() : range,
       },
     }),
@@ -223,9 +253,7 @@ function buildCurves() {
   );
   for (const curve of DATA.curves) {
     const box = element("input", { type: "checkbox", value: curve.label });
-    const swatch = element("span", { class: "swatch" });
-    swatch.style.background = STYLES.get(curve.label).colour;
-    byId("codecs").append(element("label", {}, box, swatch, curve.label));
+    byId("codecs").append(element("label", {}, box, swatch(curve.label), curve.label));
     box.addEventListener("change", () => {
       const off = [...byId("codecs").querySelectorAll("input:not(:checked)")];
       change({ off: off.map((other) => other.value).join("|") });
@@ -275,15 +303,15 @@ function drawScatter() {
     showlegend: false,
     line: { color: colours().text, width: 1 },
   });
-  const range = ends.map(Math.log10);
+  const axis = { type: "log", range: ends.map(Math.log10), ...logTicks(...ends) };
   Plotly.react(
     "scatter",
     traces,
     layout({
       showlegend: true,
       legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
-      xaxis: { title: { text: "the others [kB]" }, type: "log", range },
-      yaxis: { title: { text: "ours [kB]" }, type: "log", range },
+      xaxis: { title: { text: "the others [kB]" }, ...axis },
+      yaxis: { title: { text: "ours [kB]" }, ...axis },
     }),
     CONFIG,
   );
@@ -307,13 +335,14 @@ function entries() {
   return images.get(state.image).rates[state.rate][state.match];
 }
 
-/** A picture of the stage: its address, a caption, an alternative text. */
+/** An image of the stage: its address, its name and numbers, an alternative text. */
 function pictureOf(codec) {
   const image = images.get(state.image);
   if (codec === "original") {
     return {
       source: DATA.files[image.original],
-      caption: "original",
+      name: "original",
+      numbers: `${image.width}\u00d7${image.height}`,
       alt: `${image.name}, original`,
     };
   }
@@ -321,18 +350,26 @@ function pictureOf(codec) {
   const ours = entries()[DATA.viewed[0]];
   const bpp = (8 * entry.bytes) / (image.width * image.height);
   const change = Math.round(100 * (entry.bytes / ours.bytes - 1));
-  const parts = [`${codec}, ${entry.setting}`, `${entry.bytes} bytes`];
+  const parts = [`${entry.bytes} bytes`];
   if (change) parts.push(`${change > 0 ? "+" : "\u2212"}${Math.abs(change)} %`);
   parts.push(`${bpp.toFixed(3)} bpp`);
   for (const { key, name, unit, decimals } of DATA.captions) {
     if (entry[key] === undefined) continue; // not finite
     parts.push(`${name} ${entry[key].toFixed(decimals)}${unit && " " + unit}`);
   }
+  parts.push(entry.setting);
   return {
     source: DATA.files[entry.file],
-    caption: parts.join(", "),
+    name: codec,
+    numbers: parts.join(", "),
     alt: `${image.name}, ${codec}, ${entry.bytes} bytes`,
   };
+}
+
+/** The name of an image of the stage, with its numbers. */
+function captionOf(codec, start = "") {
+  const { name, numbers } = pictureOf(codec);
+  return element("p", {}, element("b", {}, start + name), ` ${numbers}`);
 }
 
 function drawViewer() {
@@ -344,7 +381,7 @@ function drawViewer() {
   }
   drawControls();
   byId("stage").replaceChildren(...figures());
-  place();
+  stage.place();
   drawExtras();
 }
 
@@ -357,157 +394,68 @@ function figures() {
       figure(["original", codec], "error"),
     );
   }
-  return [sliderFigure()];
+  const divided = figure([state.left, state.right, "original"]);
+  addDivider(divided.firstChild, [state.left, state.right]);
+  return [divided];
 }
 
-/** A pane with pictures on top of each other. */
+/** A pane with images on top of each other, and the caption of the last one. */
 function figure(codecs, kind = "") {
-  const pictures = codecs.map(pictureOf);
-  const layers = pictures.map((picture) =>
-    element("img", { src: picture.source, alt: picture.alt, draggable: "false" }),
-  );
-  const pane = element(
-    "div",
-    { class: `pane ${kind}` },
-    element("div", { class: "picture" }, ...layers),
-  );
-  const { caption } = pictures[pictures.length - 1];
+  const start = kind === "error" ? "error of " : "";
+  const caption = captionOf(codecs[codecs.length - 1], start);
   return element(
     "figure",
     {},
-    pane,
-    element("figcaption", {}, kind === "error" ? `error of ${caption}` : caption),
+    paneOf(codecs.map(pictureOf), kind),
+    element("figcaption", {}, caption),
   );
 }
 
-/** Left, right and original on top of each other; `place` says how much is seen. */
-function sliderFigure() {
-  const found = figure([state.left, state.right, "original"]);
-  const pane = found.querySelector(".pane");
-  const divider = element("div", {
-    class: "divider",
-    role: "slider",
-    tabindex: "0",
-    "aria-label": "Divider",
-    "aria-valuemin": "0",
-    "aria-valuemax": "100",
-    "aria-valuenow": String(Math.round(100 * state.split)),
-  });
-  pane.append(
-    element("span", { class: "tag left" }, state.left),
-    element("span", { class: "tag right" }, state.right),
-    divider,
-  );
-  return found;
-}
+const stage = new Stage(byId("stage"), {
+  state: () => state,
+  size: () => images.get(state.image),
+  change,
+  onPlace: ({ root, alone }) => {
+    byId("flicker").setAttribute("aria-pressed", String(alone !== null));
+    if (state.mode !== "slider") return;
+    const codecs = [state.left, state.right, "original"];
+    const seen = alone === null ? codecs.slice(0, 2) : [codecs[alone]];
+    const captions = seen.map((codec) => captionOf(codec));
+    root.querySelector("figcaption").replaceChildren(...captions);
+  },
+});
+stage.keys[" "] = toggleFlicker;
+stage.keys.Escape = () => stage.show(null);
+stage.keys.o = (event) => {
+  if (event.repeat) return;
+  if (state.mode !== "slider") change({ mode: "slider" });
+  stage.show(2);
+};
 
-function panes() {
-  // Without pictures there is no stage.
-  return [...(byId("stage")?.querySelectorAll(".pane") ?? [])];
-}
-
-/** Middle and scale; those of the whole picture unless they were chosen. */
-function view() {
-  const image = images.get(state.image);
-  const pane = panes()[0].getBoundingClientRect();
-  const whole = Math.min(pane.width / image.width, pane.height / image.height);
-  const number = (text, other) =>
-    text === "" || !isFinite(text) ? other : Number(text);
-  return {
-    x: number(state.x, image.width / 2),
-    y: number(state.y, image.height / 2),
-    zoom: Math.min(Math.max(number(state.zoom, whole), 0.05), 64),
-    whole,
-    width: pane.width,
-    height: pane.height,
-  };
-}
-
-/** Moves the pictures and the divider to where the state says, all panes alike. */
-function place() {
-  const { x, y, zoom, width, height } = view();
-  const [left, top] = [width / 2 - x * zoom, height / 2 - y * zoom].map(Math.round);
-  for (const pane of panes()) {
-    pane.querySelector(".picture").style.transform =
-      `translate(${left}px, ${top}px) scale(${zoom})`;
-    const split = Math.min(Math.max(Number(state.split) || 0, 0), 1);
-    const cut = Math.max(0, (split * width - left) / zoom);
-    if (state.mode === "slider") divide(pane, split, cut);
-  }
-}
-
-/** Shows the left file up to the divider and the right one from there, or one alone. */
-function divide(pane, split, cut) {
-  const divider = pane.querySelector(".divider");
-  divider.style.left = `${100 * split}%`;
-  divider.setAttribute("aria-valuenow", String(Math.round(100 * split)));
-  divider.hidden = flicker !== "";
-  const [, right, original] = pane.querySelectorAll("img");
-  const start = { left: "100%", right: "0" }[flicker] ?? `${cut}px`;
-  right.style.clipPath = `inset(0 0 0 ${start})`;
-  original.style.clipPath = flicker === "original" ? "none" : "inset(100%)";
-  for (const side of ["left", "right"]) {
-    pane.querySelector(`.tag.${side}`).hidden = flicker !== "" && flicker !== side;
-  }
-  const shown = { left: [state.left], right: [state.right], original: ["original"] };
-  const captions = (shown[flicker] ?? [state.left, state.right]).map(
-    (codec) => pictureOf(codec).caption,
-  );
-  pane.nextElementSibling.replaceChildren(
-    ...captions.flatMap((caption) => [caption, element("br")]),
-  );
-}
-
-function setFlicker(side) {
-  flicker = side;
-  byId("flicker").setAttribute("aria-pressed", String(flicker !== ""));
-  if (panes().length) place();
-}
-
-function zoomBy(factor, at) {
-  const { x, y, zoom, width, height } = view();
-  const next = Math.min(Math.max(zoom * factor, 0.05), 64);
-  const offset = at ? [at.x - width / 2, at.y - height / 2] : [0, 0];
-  look(
-    x + offset[0] / zoom - offset[0] / next,
-    y + offset[1] / zoom - offset[1] / next,
-    next,
-  );
-}
-
-function look(x, y, zoom) {
-  const digits = (value) => String(Math.round(1000 * value) / 1000);
-  change({ x: digits(x), y: digits(y), zoom: digits(zoom) });
+function toggleFlicker() {
+  if (state.mode !== "slider") change({ mode: "slider" });
+  stage.toggle();
 }
 
 function lookAtCrop(name) {
-  if (name === "whole") {
-    change({ x: "", y: "", zoom: "" });
-    return;
-  }
-  const [x, y, side] = images.get(state.image).crops[name];
-  const { width, height } = view();
-  look(x + side / 2, y + side / 2, Math.min(width, height) / side);
+  if (name === "whole") stage.look("", "", "");
+  else stage.lookAt(images.get(state.image).crops[name]);
 }
 
 function drawControls() {
   const image = images.get(state.image);
-  options(
+  fillMenu(
     "image",
-    DATA.images.map(({ name, rank }) => [name, `${name} (${rank})`]),
+    DATA.images.map(({ name, rank }) => [name, rank ? `${name} (${rank})` : name]),
     state.image,
   );
-  const ours = image.rates.map((rate) => rate.bytes[DATA.viewed[0]].bytes);
-  options(
+  fillMenu(
     "rate",
-    ours.map((bytes, i) => [
-      String(i),
-      `${((8 * bytes) / (image.width * image.height)).toFixed(2)} bpp, ${(bytes / 1000).toFixed(1)} kB`,
-    ]),
+    rateTexts(image).map((text, index) => [String(index), text]),
     state.rate,
   );
   for (const side of ["left", "right"])
-    options(
+    fillMenu(
       side,
       choices().map((name) => [name, name]),
       state[side],
@@ -517,14 +465,6 @@ function drawControls() {
     (metric) => metric.key === image.metric,
   ).name;
   byId("mode").value = state.mode;
-  byId("flicker").setAttribute("aria-pressed", String(flicker !== ""));
-}
-
-function options(id, pairs, chosen) {
-  byId(id).replaceChildren(
-    ...pairs.map(([value, text]) => element("option", { value }, text)),
-  );
-  byId(id).value = chosen;
 }
 
 /** The tables of both files, and what attention keeps of the picture. */
@@ -583,41 +523,29 @@ function tablesOf(codec, qtables) {
 
 // --- Events of the viewer ------------------------------------------------------------
 
-function toggleFlicker() {
-  if (state.mode !== "slider") change({ mode: "slider" });
-  setFlicker(flicker === "left" ? "right" : "left");
+/** Whether most of the stage is seen, so that a key is meant for it. */
+function isStageSeen() {
+  const { top, bottom } = byId("stage").getBoundingClientRect();
+  const seen = Math.min(bottom, innerHeight) - Math.max(top, 0);
+  return stage.panes.length > 0 && seen > (bottom - top) / 2;
 }
 
-function moveBy(dx, dy) {
-  const { x, y, zoom } = view();
-  look(x + dx / zoom, y + dy / zoom, zoom);
+/** Passes a key to the stage, also if nothing on the page has the focus. */
+function pressKey(event) {
+  if (!images.size || byId("blind-test").open) return;
+  const isInside = byId("stage").contains(event.target);
+  // Without a focus the arrows scroll the page, as ever.
+  const isFree = event.target === document.body && !event.key.startsWith("Arrow");
+  if (!isInside && !(isFree && isStageSeen())) return;
+  if (stage.press(event) && isInside && !event.target.matches(".divider"))
+    byId("stage").focus();
 }
-
-function moveDivider(step) {
-  setFlicker("");
-  change({ split: String(Math.min(Math.max(Number(state.split) + step, 0), 1)) });
-}
-
-const KEYS = {
-  " ": toggleFlicker,
-  ArrowLeft: () => moveBy(-40, 0),
-  ArrowRight: () => moveBy(40, 0),
-  ArrowUp: () => moveBy(0, -40),
-  ArrowDown: () => moveBy(0, 40),
-  "+": () => zoomBy(1.25),
-  "=": () => zoomBy(1.25),
-  "-": () => zoomBy(0.8),
-  0: () => lookAtCrop("whole"),
-  "[": () => moveDivider(-0.05),
-  "]": () => moveDivider(0.05),
-  o: () => setFlicker("original"),
-  Escape: () => setFlicker(""),
-};
 
 function buildViewer() {
+  if (!images.size) return;
   for (const id of ["image", "rate", "match", "left", "right", "mode"]) {
     byId(id).addEventListener("change", (event) => {
-      setFlicker("");
+      stage.show(null);
       const other = id === "image" ? { x: "", y: "", zoom: "" } : {};
       change({ [id]: event.target.value, ...other });
     });
@@ -625,8 +553,8 @@ function buildViewer() {
   for (const button of document.querySelectorAll("[data-crop]")) {
     button.addEventListener("click", () => lookAtCrop(button.dataset.crop));
   }
-  byId("in").addEventListener("click", () => zoomBy(1.25));
-  byId("out").addEventListener("click", () => zoomBy(0.8));
+  byId("in").addEventListener("click", () => stage.zoomBy(1.25));
+  byId("out").addEventListener("click", () => stage.zoomBy(0.8));
   byId("flicker").addEventListener("click", toggleFlicker);
   for (const link of document.querySelectorAll(".to-image")) {
     link.addEventListener("click", (event) => {
@@ -635,79 +563,13 @@ function buildViewer() {
         showImage(link.dataset.image, link.dataset.codec);
     });
   }
-  const stage = byId("stage");
-  stage.addEventListener("keydown", (event) => {
-    const isDivider = event.target.classList.contains("divider");
-    const steps = { ArrowLeft: "[", ArrowRight: "]" };
-    const action = KEYS[(isDivider && steps[event.key]) || event.key];
-    if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
-    event.preventDefault();
-    if (event.key === "o" && event.repeat) return;
-    action();
-    if (isDivider) stage.querySelector(".divider")?.focus();
-    else stage.focus();
+  document.addEventListener("keydown", pressKey);
+  document.addEventListener("keyup", (event) => {
+    if (event.key === "o" && stage.alone === 2) stage.show(null);
   });
-  stage.addEventListener("keyup", (event) => {
-    if (event.key === "o") KEYS.Escape();
-  });
-  stage.addEventListener(
-    "wheel",
-    (event) => {
-      const pane = event.target.closest(".pane");
-      if (!pane) return;
-      event.preventDefault();
-      const box = pane.getBoundingClientRect();
-      zoomBy(2 ** (-event.deltaY / 300), {
-        x: event.clientX - box.left,
-        y: event.clientY - box.top,
-      });
-    },
-    { passive: false },
-  );
-  stage.addEventListener("pointerdown", startDrag);
-  new ResizeObserver(() => {
-    if (panes().length) place();
-  }).observe(stage);
-}
-
-/** Drags the divider, or all pictures; the state is told at the end. */
-function startDrag(event) {
-  const pane = event.target.closest(".pane");
-  if (!pane || event.button) return;
-  event.preventDefault();
-  byId("stage").focus({ preventScroll: true });
-  const box = pane.getBoundingClientRect();
-  const isDivider = event.target.classList.contains("divider");
-  const start = view();
-  const move = (moved) => {
-    if (isDivider) {
-      state.split = String(
-        Math.min(Math.max((moved.clientX - box.left) / box.width, 0), 1),
-      );
-    } else {
-      state.x = String(start.x - (moved.clientX - event.clientX) / start.zoom);
-      state.y = String(start.y - (moved.clientY - event.clientY) / start.zoom);
-      state.zoom = String(start.zoom);
-    }
-    place();
-  };
-  const stop = () => {
-    window.removeEventListener("pointermove", move);
-    change({});
-  };
-  window.addEventListener("pointermove", move);
-  window.addEventListener("pointerup", stop, { once: true });
 }
 
 // --- All -----------------------------------------------------------------------------
-
-function element(name, attributes, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes || {}))
-    made.setAttribute(key, value);
-  made.append(...children);
-  return made;
-}
 
 function drawPlots() {
   drawCurves();

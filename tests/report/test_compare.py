@@ -119,7 +119,7 @@ def test_table_has_the_means_of_every_lambda(monkeypatch, capsys, folders):
     assert len(rows) == 5
     for index, (rate, row) in enumerate(zip(RATES, rows, strict=True)):
         expected = [
-            f"{index / 100:g}",
+            f"lambda {index / 100:g}",
             f"{0.7 * rate:.3f}",
             f"{30 + 10 * np.log10(rate):.2f}",
             f"{1 - 0.05 / rate:.4f}",
@@ -132,7 +132,9 @@ def test_table_has_the_means_of_every_lambda(monkeypatch, capsys, folders):
 def test_curves_are_read_in_the_order_of_their_rates(folders):
     (curve,) = curves.read_curves(folders[1])
     assert (curve.name, curve.kind) == ("my-run", "run")
-    assert curve.settings == ["0", "0.01", "0.02", "0.03", "0.04"]
+    assert curve.settings == [
+        f"lambda {x}" for x in ("0", "0.01", "0.02", "0.03", "0.04")
+    ]
     rates = [bpp for bpp, _ in curve.points("psnr")]
     np.testing.assert_allclose(rates, 0.7 * RATES)
     np.testing.assert_allclose(
@@ -177,8 +179,11 @@ def published(tmp_path):
 def test_published_curves_stand_beside_ours(monkeypatch, capsys, folders, published):
     text = run(monkeypatch, capsys, [*folders, "--published", published])
     assert rows_of(text, "mozjpeg") == [[*["-40.0 %"] * 4, "not known"]]
-    (cells,) = rows_of(text, "no LPIPS")
+    cells, *means = rows_of(text, "no LPIPS")
     assert cells == ["-40.0 %", "-40.0 %", "no values", "-40.0 %", "not known"]
+    # A codec that is no JPEG encoder is a row among our own.
+    wanted = [f"{0.6 * rate:.3f}" for rate in RATES]
+    assert [row[:2] for row in means] == [["", rate] for rate in wanted]
     assert "Without" not in text
 
 
@@ -197,7 +202,9 @@ def test_points_of_an_older_program_are_left_out_of_ssimulacra2_with_one_note(
     assert bd_rates[:4] == [*["-30.0 %"] * 3, "no values"]
     # None of the learned curves has it: no column, and one figure of the anchor only.
     assert len(means) == 5 and {len(row) for row in means} == {5}
-    note = "Without ssimulacra2: my-run, optimized, search, 0 and 4 more, measured"
+    note = (
+        "Without ssimulacra2: my-run, optimized, search, lambda 0 and 4 more, measured"
+    )
     assert text.count("Without") == text.count(note) == 1
 
 
@@ -264,6 +271,7 @@ def test_published_curves_have_any_of_the_metrics(tmp_path, numbers, metric, wan
     )
     others = set(results.MEASURED) - {"bpp", "psnr", "ms-ssim", metric}
     assert all(np.isnan(curve.means[0][other]) for other in others)
+    assert curve.kind == "run"
 
 
 KODAK_SCORES = SHARED / "anchors" / "kodak_ssimulacra2.json"
@@ -328,7 +336,7 @@ def test_jpeg_of_another_folder_is_no_anchor(monkeypatch, folders):
 def test_a_point_that_is_being_measured_is_left_out(folders, tmp_path):
     (tmp_path / "search" / "_output" / "my-run-lambda_2.json").unlink()
     (curve,) = curves.read_curves(folders[1])
-    assert curve.settings == ["0", "0.01", "0.03", "0.04"]
+    assert curve.settings == [f"lambda {x}" for x in ("0", "0.01", "0.03", "0.04")]
 
 
 def test_a_model_without_settings_has_no_lambda(tmp_path):
@@ -402,6 +410,7 @@ def test_small_lambdas_make_one_curve(tmp_path):
         '{"name": ["x"], "results": {"bpp": [1], "psnr-rgb": [30]}}',
         '{"name": "a\\nb", "results": {"bpp": [], "psnr-rgb": [30]}}',
         '["x"]',
+        "[]",
         "3",
     ],
 )
@@ -413,6 +422,27 @@ def test_odd_published_curves_are_one_line(tmp_path, text):
         curves.read_published(str(path))
     assert str(caught.value).startswith(f"--published {path}: ")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
+
+
+def test_odd_published_curves_are_told_in_words(tmp_path):
+    path = tmp_path / "codec.json"
+    name = f"--published {path}: "
+    with pytest.raises(UserError, match="cannot be read: No such file"):
+        curves.read_published(str(path))
+    odd = {
+        "{\n,}": "not JSON: line 2, column 1: Expecting property name",
+        "{}": 'each curve needs "name": "...", "results": {"bpp"',
+        '{"name": "x", "results": {}}': "'x': its results need a list bpp",
+        '{"name": "x", "results": {"bpp": [1], "vmaf": [9]}}': "known are psnr-rgb, ",
+    }
+    for text, wanted in odd.items():
+        path.write_text(text)
+        with pytest.raises(UserError) as caught:
+            curves.read_published(str(path))
+        assert str(caught.value).startswith(name) and wanted in str(caught.value)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UserError, match="not a text file"):
+        curves.read_published(str(path))
 
 
 @pytest.mark.parametrize(

@@ -80,13 +80,14 @@ def test_jpeg_alone_has_no_answer(made):
     anchor, *_ = curves.read_curves(str(made[0]))
     alone = findings.Findings(anchor, [], BPP_RANGE)
     assert alone.answers == [] and alone.ours is anchor
-    assert alone.chosen_images() == {"a.png": "first"}
+    assert alone.viewed_images() == dict.fromkeys(report_data.SIZES, "")
+    assert alone.rival() is None
 
 
 def test_images_are_chosen_by_the_numbers(found):
     by_image = found.gains[RUN, "ssimulacra2"].by_image
     order = sorted(by_image, key=by_image.get)  # best first
-    chosen = found.chosen_images()
+    chosen = found.viewed_images()
     assert list(chosen) == [order[1], order[2], order[0]]
     assert list(chosen.values()) == [
         f"{rank} for {RUN}" for rank in ("median", "worst", "best")

@@ -98,7 +98,7 @@ def at(shared_page):
     def at(state):
         shared_page.emulate_media(color_scheme="light")
         shared_page.set_viewport_size(WINDOW)
-        shared_page.evaluate("setFlicker(''); location.hash = 'off='")
+        shared_page.evaluate("stage.show(null); location.hash = 'off='")
         shared_page.evaluate(f"location.hash = {state!r}")
         shared_page.wait_for_function(f"location.hash === {'#' + state!r}")
         shared_page.evaluate("scrollTo(0, 0)")
@@ -319,7 +319,7 @@ def test_address_alone_brings_the_state_back(new_page, written, page):
 
 def test_a_state_of_another_page_does_no_harm(at):
     page = at("image=gone.png&left=x&rate=9&metric=vmaf&zoom=big&mode=y&match=z")
-    assert page.locator("#left").input_value() == JPEG
+    assert page.locator("#left").input_value() == MOZJPEG
     assert page.locator(".pane").count() == 1
 
 
@@ -327,7 +327,7 @@ def test_captions_tell_bytes_which_are_nearly_equal(page):
     caption = page.locator("figcaption").inner_text()
     sizes = [int(text) for text in re.findall(r"(\d+) bytes", caption)]
     assert len(sizes) == 2 and sizes[1] <= sizes[0] < 1.25 * sizes[1]
-    assert JPEG in caption and RUN in caption and "SSIMULACRA2" in caption
+    assert MOZJPEG in caption and RUN in caption and "SSIMULACRA2" in caption
 
 
 def to_scheme(page, scheme):
