@@ -346,6 +346,35 @@ def parse_numbers(argv=None):
     return parser.parse_args(argv)
 
 
+def parse_attention(argv=None):
+    """Parses the flags of attention.py."""
+    parser = arguments.Parser(
+        prog="python3 -m report.attention",
+        description="Draws what attention keeps of an image, and what changes in the "
+        "file.",
+    )
+    parser.add_argument(
+        "checkpoint_dir",
+        metavar="CHECKPOINT_DIR",
+        help="checkpoint folder of ljpeg_attention.py, or the one that holds it",
+    )
+    parser.add_argument("image", metavar="IMAGE", help="the image")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        default="attention.png",
+        metavar="FILE",
+        help="the figure",
+    )
+    arguments.add_device(parser)
+    arguments.add_precision(parser)
+    args = parser.parse_args(argv)
+    if not args.output.endswith(".png"):
+        parser.error(f"-o {args.output}: name a file that ends with .png")
+    return args
+
+
 def parse_crops(argv=None):
     """Parses the flags of crops.py."""
     parser = arguments.Parser(

@@ -109,6 +109,38 @@ def rate_at(curve: list, metric: str, level: float) -> float | None:
     return float(10 ** _interpolate(points, points)[0](quality))
 
 
+def saved_bits(
+    anchor: list, curve: list, metric: str, bpp_range: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns how many bits a curve saves against `anchor` at each quality.
+
+    Args:
+      anchor, curve, metric: as for `bd_rate`, whose interpolation is used.
+      bpp_range: (low, high) rates of the anchor that are covered.
+
+    Returns:
+      (values on the metric's scale, percent of the anchor's bits), arrays of one length;
+      empty where `bd_rate` has no number.
+    """
+    measured_by = registry.get(metric)
+    curves = [_quality_points(c, measured_by) for c in (anchor, curve)]
+    nothing = np.empty(0), np.empty(0)
+    if min(map(len, curves)) < MIN_POINTS:
+        return nothing
+    low, high = _shared([(points[0][1], points[-1][1]) for points in curves])
+    if low >= high:
+        return nothing
+    functions = _interpolate(*curves)
+    own = _qualities_within(np.log10(bpp_range), functions[0])
+    low, high = _shared([(low, high), own])
+    if low >= high:
+        return nothing
+    qualities = np.linspace(low, high, 80)
+    logs = functions[1](qualities) - functions[0](qualities)
+    sign = 1 if measured_by.higher_is_better else -1
+    return sign * qualities, 100 * (1 - 10**logs)
+
+
 def _limits(metric: Metric, bpp_range):
     """Returns a function from a curve's function to the qualities to compare.
 

@@ -17,7 +17,7 @@ import tqdm
 
 import arg_parser
 import tensorflow_v1 as tf
-from evaluation import tables
+from evaluation import palette, tables
 from evaluation.operating_points import find_lambda_dirs
 from evaluation.plots import new_figure, save_figure, style_axes
 from learned_jpeg.common.atomic_files import write_atomically
@@ -68,7 +68,7 @@ def main():
 def read_events(folder):
     """[(step, mean loss, seconds since the start)] of a checkpoint folder.
 
-    The loss is the mean since the entry before. After an interruption the entries of
+    The loss is the mean since the entry before; at step 0 it is that of one batch. After an interruption the entries of
     the training that went on replace those that it repeats; the time in between
     does not count.
     """
@@ -79,6 +79,8 @@ def read_events(folder):
             for event in tf.train.summary_iterator(path):
                 last = last or event.wall_time  # the file's head
                 for value in event.summary.value:
+                    if value.tag == "loss" and event.step == 0:
+                        found[0] = value.simple_value, 0.0
                     if value.tag == "mean_loss":
                         seconds += event.wall_time - last
                         found[event.step] = value.simple_value, seconds
@@ -180,35 +182,50 @@ def _span(changes):
 def loss_figure(curves):
     """A panel for each run, a line for each lambda: loss relative to its end.
 
+    All panels have one logarithmic scale, which holds every step.
+
     Args:
       curves: {run: as from `read_csv`}.
 
     Returns:
       `matplotlib.figure.Figure`.
     """
-    columns = min(4, len(curves))
+    columns = min(2, len(curves))
     lines = -(-len(curves) // columns)
-    figure = new_figure((3.4 * columns, 2.6 * lines))
+    figure = new_figure((4.2 * columns, 2.7 * lines))
     panels = figure.subplots(lines, columns, squeeze=False, sharey=True).ravel()
     for axes, (run, by_lambda) in zip(panels, curves.items(), strict=False):
         for index, (lmbda, points) in enumerate(sorted(by_lambda.items())):
             steps, losses, _ = zip(*points, strict=True)
             tail = _losses_within(points, 1 - TAIL, 1)
             relative = [loss * len(tail) / sum(tail) for loss in losses]
-            shade = str(0.75 * (1 - index / max(1, len(by_lambda) - 1)))
-            axes.plot(steps, relative, color=shade, label=f"{lmbda:g}", linewidth=1)
-        axes.set_title(run, fontsize=8, parse_math=False)
-        axes.set_ylim(0.8, 2)
-        axes.yaxis.set_major_formatter("{x:.0%}")
+            colour = palette.shade(index / max(1, len(by_lambda) - 1))
+            axes.plot(steps, relative, color=colour, label=f"{lmbda:g}", linewidth=1.2)
+        axes.set_title(run, fontsize=10, parse_math=False)
+        axes.set_yscale("log")
         style_axes(axes)
-        axes.tick_params(labelsize=8)
-        axes.legend(title="lambda", fontsize=6, title_fontsize=6, frameon=False)
+        axes.tick_params(labelsize=9)
+        axes.legend(
+            title="lambda", fontsize=8, title_fontsize=8, frameon=False, ncols=2
+        )
+    _name_levels(panels[0])
     for axes in panels[len(curves) :]:
         axes.set_visible(False)
-    figure.supxlabel("step", fontsize=9)
-    figure.supylabel("loss / loss at the end", fontsize=9)
+    figure.supxlabel("step", fontsize=10)
+    figure.supylabel("loss, its mean over the last quarter is 1", fontsize=10)
     figure.tight_layout()
     return figure
+
+
+def _name_levels(axes):
+    """Labels the logarithmic axis by plain numbers, few enough to be read."""
+    low, high = axes.get_ylim()
+    levels = (0.1, 0.2, 0.5, 0.7, 0.8, 0.9, 1, 1.1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100)
+    shown = [level for level in levels if low <= level <= high]
+    if len(shown) > 8:
+        shown = [level for level in shown if level in (0.1, 0.5, 1, 2, 5, 10, 50, 100)]
+    axes.set_yticks(shown, [f"{level:g}" for level in shown])
+    axes.yaxis.set_minor_formatter("")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 DECAY_STEPS = 10000
 CHECKPOINT_SECONDS = 180
-SUMMARY_STEPS = 100
+SUMMARY_STEPS = 100  # of a long training
 SUMMARY_IMAGES = 4
 
 
@@ -192,7 +192,7 @@ class Trainer:
             with contextlib.closing(batches), steps as shown:
                 while step < options.last_step and not stop.signal:
                     feeds = self.feeds(self._next(batches, session, step > start))
-                    if step % SUMMARY_STEPS == 0:
+                    if step % summary_steps(options.last_step) == 0:
                         summaries.add(session, feeds, step, losses)
                         losses = []
                     _, loss = session.run([self.train_op, self.graph.loss], feeds)
@@ -288,6 +288,11 @@ class Trainer:
             ],
             "qtables": tf.cast(graph.coded.qtables, tf.uint8),
         }
+
+
+def summary_steps(last_step: int) -> int:
+    """Returns the steps between two summaries: a short training has twenty of them."""
+    return min(SUMMARY_STEPS, max(10, last_step // 20))
 
 
 class CachedFeatures:

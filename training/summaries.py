@@ -96,8 +96,10 @@ def _psnr_and_bpp(values, sampling):
 
 def _table_image(qtables):
     """Draws both tables side by side, 16x16 px per entry, `[128, 272, 1]`."""
-    # Brightest where the largest step is; the numbers stand in the scalars.
-    shades = (qtables * (255.0 / qtables.max())).astype(np.uint8)
+    # Of one logarithmic scale in every training: a step of 1 is black, 255 is white.
+    shades = np.rint(255 * np.log(np.maximum(qtables, 1)) / np.log(255)).astype(
+        np.uint8
+    )
     tables = np.kron(shades.transpose(2, 0, 1), np.ones([1, 16, 16], np.uint8))
     gap = np.zeros([tables.shape[1], 16], np.uint8)
     return np.concatenate([tables[0], gap, tables[1]], 1)[..., np.newaxis]

@@ -56,8 +56,9 @@ def test_curves_are_kept_and_summed_up(monkeypatch, capsys, tmp_path):
     # 80 seconds; the last quarter is one entry.
     assert cells == ["one", "2", "400", "1.3", "-25.0 to +25.0 %"]
     kept = (results / "one" / "loss.csv").read_text()
-    assert kept.splitlines()[:3] == [
+    assert kept.splitlines()[:4] == [
         "lambda,step,mean_loss,seconds",
+        "0.01,0,77,0",
         "0.01,100,9,20",
         "0.01,200,5,40",
     ]
@@ -76,8 +77,8 @@ def test_what_another_call_kept_stays(monkeypatch, capsys, tmp_path):
     assert "| two" in text
     kept = loss_curves.read_csv(str(results / "one" / "loss.csv"))
     assert set(kept) == {0.01, 0.02}
-    assert [loss for _, loss, _ in kept[0.01]] == [9, 5, 4, 3]
-    assert [loss for _, loss, _ in kept[0.02]] == [8, 7, 6, 6]
+    assert [loss for _, loss, _ in kept[0.01]] == [77, 9, 5, 4, 3]
+    assert [loss for _, loss, _ in kept[0.02]] == [77, 8, 7, 6, 6]
 
 
 def test_a_training_that_went_on_replaces_what_it_repeats(tmp_path):
@@ -85,6 +86,7 @@ def test_a_training_that_went_on_replaces_what_it_repeats(tmp_path):
     write_events(folder, [9, 5, 4.0])
     write_events(folder, [3, 2.0], first_step=200, first_second=2000, name="b")
     assert loss_curves.read_events(str(folder)) == [
+        (0, 77.0, 0.0),
         (100, 9.0, 20.0),
         (200, 5.0, 40.0),
         (300, 3.0, 80.0),
@@ -98,7 +100,7 @@ def test_a_training_may_go_on_between_two_summaries(tmp_path):
     soon = time.time() + 100
     write_events(folder, [], 300, soon, "b", first_loss=4.0)
     *before, (step, loss, seconds) = loss_curves.read_events(str(folder))
-    assert before == [(100, 9.0, 20.0), (200, 5.0, 40.0)]
+    assert before == [(0, 77.0, 0.0), (100, 9.0, 20.0), (200, 5.0, 40.0)]
     assert (step, loss) == (300, 4.0)
     assert seconds == pytest.approx(140, abs=5)
 
@@ -108,7 +110,7 @@ def test_an_event_file_that_is_cut_off_counts_to_its_end(tmp_path, caplog):
     write_events(folder, [9, 5, 4.0])
     (path,) = folder.glob("events.*")
     path.write_bytes(path.read_bytes()[:-5])
-    assert [loss for _, loss, _ in loss_curves.read_events(str(folder))] == [9, 5]
+    assert [loss for _, loss, _ in loss_curves.read_events(str(folder))] == [77, 9, 5]
     assert "cut off" in caplog.text
 
 

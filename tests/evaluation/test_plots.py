@@ -8,7 +8,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
-from evaluation import plots
+from evaluation import palette, plots
 from evaluation.plots import Curve, rate_distortion_figure
 
 METRICS = ("mse", "lpips", "psnr", "ms-ssim", "ssimulacra2")
@@ -131,31 +131,81 @@ def test_axes_name_units_and_direction():
         assert axes.get_xlabel() == "rate [bits per pixel]"
 
 
-def test_eight_runs_have_eight_colours_and_jpeg_is_dashed_grey():
-    runs = [Curve(f"run {i}", points([0.3, 0.6], i / 4), "run") for i in range(8)]
+def test_runs_have_colours_of_their_own_and_jpeg_is_dashed_grey():
+    runs = [Curve(f"run {i}", points([0.3, 0.6], i / 4), "run") for i in range(5)]
     jpeg, google, *others = axes_of([JPEG, GOOGLE, *runs], "psnr").get_lines()
     colours = {line.get_color() for line in others}
-    assert len(colours) == 8 and google.get_color() not in colours
+    assert len(colours) == 5 and google.get_color() not in colours
     assert jpeg.is_dashed() and not any(line.is_dashed() for line in others)
     red, green, blue = matplotlib.colors.to_rgb(jpeg.get_color())
     assert red == green == blue
     assert google.get_marker() not in {line.get_marker() for line in others}
 
 
-def test_runs_of_the_same_colour_have_different_markers():
-    runs = [Curve(f"run {i}", points([0.3, 0.6]), "run") for i in range(24)]
-    lines = axes_of(runs, "psnr").get_lines()
-    assert len({(line.get_color(), line.get_marker()) for line in lines}) == 24
+def test_a_codec_has_one_look_and_a_short_name_in_every_figure():
+    names = {
+        "search for visual, no model": "ours",
+        "search, no model, optimized, 4:2:0, search, tuned for visual": "ours",
+        "search, no model, optimized, 4:2:0, search, tuned for psnr": "ours, PSNR",
+        "mozjpeg, 4:2:0": "mozjpeg 4:2:0",
+        "mozjpeg 4:2:0": "mozjpeg 4:2:0",
+        "JPEG, standard": "JPEG",
+        "JPEG, optimized, 4:2:0": "JPEG 4:2:0, lossless pass",
+        "AVIF, speed 6": "AVIF",
+        "tables_entropy_mse, standard": "tables_entropy_mse",
+    }
+    assert {label: palette.short_name(label) for label in names} == names
+    alone = palette.looks(["mozjpeg 4:2:0", "search for psnr, no model"], [True, False])
+    others = ["run", "AVIF, speed 6", "mozjpeg, 4:2:0", "search for psnr, no model"]
+    assert palette.looks(others, [False, True, True, False])[2:] == alone
+    both = ["JPEG, standard", "JPEG, standard (2)"]
+    assert palette.short_names(both) == both
 
 
-def test_classical_codecs_of_the_same_grey_have_different_dashes():
-    curves = [Curve(f"codec {i}", JPEG.points, "jpeg") for i in range(12)]
-    looks = {(style["color"], style["linestyle"]) for style in plots._styles(curves)}
-    assert len(looks) == 12
+def test_no_figure_has_more_than_seven_curves(tmp_path):
+    runs = [Curve(f"run {i}", points([0.3, 0.6]), "run") for i in range(8)]
+    mozjpeg = Curve("mozjpeg 4:2:0", JPEG.points, "jpeg")
+    split = plots.groups([JPEG, *runs, mozjpeg])
+    assert [[curve.label for curve in group] for group in split] == [
+        ["JPEG", "mozjpeg 4:2:0", *(f"run {i}" for i in range(5))],
+        ["JPEG", "mozjpeg 4:2:0", *(f"run {i}" for i in range(5, 8))],
+    ]
+    assert plots.groups([JPEG, *runs[:6]]) == [[JPEG, *runs[:6]]]
+    paths = plots.plot_rate_distortion([JPEG, *runs], str(tmp_path))
+    assert str(tmp_path / "psnr_2.png") in paths
+
+
+def test_a_classical_codec_out_of_sight_is_named():
+    far = Curve("JPEG", points([30.0, 40.0]), "jpeg")
+    texts = [text.get_text() for text in axes_of([far, RUN], "psnr").texts]
+    assert texts == ["outside of these axes: JPEG (30 to 40 bpp)"]
+    assert not axes_of([JPEG, RUN], "psnr").texts
+    # A line between two points far away crosses the axes.
+    ends = [{**point, "psnr": 30.0} for point in points([0.1, 40.0])]
+    crossing = Curve("JPEG", ends, "jpeg")
+    assert not axes_of([crossing, RUN], "psnr").texts
+
+
+def test_gains_are_bits_saved_against_jpeg_at_equal_quality():
+    rates = [0.3, 0.5, 0.8, 1.0, 1.6, 2.4]
+    jpeg = Curve("JPEG", points(rates), "jpeg")
+    half = [{**point, "bpp": point["bpp"] / 2} for point in points(rates)]
+    double = [{**point, "bpp": point["bpp"] * 2} for point in points(rates)]
+    curves = [jpeg, Curve("half", half, "run"), Curve("double", double, "run")]
+    for metric in ("psnr", "lpips", "ms-ssim"):
+        axes = plots.new_figure((4, 3)).add_subplot()
+        lines = plots._draw_gains(axes, curves, metric, (0.2, 2.5))
+        assert [curve.label for curve in lines.values()] == ["half", "double"]
+        for line, percent in zip(lines, (50.0, -100.0), strict=True):
+            np.testing.assert_allclose(line.get_ydata(), percent, rtol=1e-6)
+        low, high = axes.get_ylim()
+        assert low < -100 and high > 50
+    assert axes.get_xlabel().endswith("(better to the right)")
+    assert plots.gain_figure([RUN]) is None
 
 
 def test_legend_names_every_curve_and_covers_no_point():
-    runs = [Curve(f"a rather long name {i}", RUN.points, "run") for i in range(8)]
+    runs = [Curve(f"a rather long name {i}", RUN.points, "run") for i in range(5)]
     figure = rate_distortion_figure([JPEG, GOOGLE, *runs], "psnr")
     axes = figure.axes[0]
     figure.draw_without_rendering()
@@ -181,7 +231,7 @@ def test_a_curve_without_any_value_is_not_in_the_legend():
         assert [text.get_text() for text in legend.get_texts()] == labels
         # In each figure a run has the same colour.
         colours = {line.get_label(): line.get_color() for line in axes.get_lines()}
-        assert colours["newer"] == plots._RUN_COLOURS[1]
+        assert colours["newer"] == palette.looks(["a", "b"], [False, False])[1].colour
         handle = legend.legend_handles[-1]
         assert handle.get_color() == colours["newer"]
 
@@ -197,6 +247,7 @@ def test_five_files_are_png_of_at_least_150_dpi(tmp_path):
     folder = str(tmp_path / "new" / "folder")
     paths = plots.plot_rate_distortion([JPEG, RUN, GOOGLE], folder, "two images")
     names = ["mse.png", "lpips.png", "psnr.png", "ms_ssim.png", "ssimulacra2.png"]
+    assert "gain.png" not in names  # of fewer than four operating points
     assert paths == [os.path.join(folder, name) for name in names]
     # Nothing else stays, no temporary file either.
     assert sorted(os.listdir(folder)) == sorted(names)
@@ -227,37 +278,26 @@ def test_same_curves_give_the_same_bytes(tmp_path):
         ).read_bytes()
 
 
-def test_overview_shows_a_range_of_rates_in_four_panels(monkeypatch, tmp_path):
+def test_overview_shows_gains_by_four_metrics(monkeypatch, tmp_path):
     figures = []
     monkeypatch.setattr(
         plots, "save_figure", lambda figure, path: figures.append((figure, path))
     )
-    plots.plot_overview([JPEG, RUN, GOOGLE], str(tmp_path), (0.3, 0.9))
+    run = Curve("run", points([0.25, 0.4, 0.8, 1.3], 1.0), "run")
+    jpeg = Curve("JPEG", points([0.2, 0.3, 0.5, 0.7, 1.0, 1.5]), "jpeg")
+    plots.plot_overview([jpeg, run], str(tmp_path), (0.3, 0.9))
     ((figure, path),) = figures
     assert path == str(tmp_path / "overview.png")
-    assert [axes.get_ylabel().split()[0] for axes in figure.axes] == [
+    assert [axes.get_xlabel().split()[0] for axes in figure.axes] == [
         "PSNR",
         "MS-SSIM",
         "LPIPS",
         "SSIMULACRA2",
     ]
-    for axes in figure.axes:
-        assert axes.get_xlim() == (0.3, 0.9)
-        bottom, top = axes.get_ylim()
-        values = [
-            y
-            for line in axes.get_lines()
-            for x, y in zip(*line.get_data(), strict=True)
-            if 0.3 <= x <= 0.9
-        ]
-        assert values and bottom < min(values) and max(values) < top
-        assert top - bottom < 1.2 * (max(values) - min(values))
     figure.draw_without_rendering()
     (legend,) = figure.legends
     renderer = FigureCanvasAgg(figure).get_renderer()
     box = legend.get_window_extent(renderer)
     for axes in figure.axes:
         assert not box.overlaps(axes.get_tightbbox(renderer))
-    assert [t.get_text() for t in legend.get_texts()] == [
-        curve.label for curve in (JPEG, RUN, GOOGLE)
-    ]
+    assert [t.get_text() for t in legend.get_texts()] == ["run"]

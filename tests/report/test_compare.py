@@ -149,6 +149,7 @@ def test_figures_and_table_are_written(monkeypatch, capsys, folders, tmp_path):
     text = run(monkeypatch, capsys, argv)
     assert table.read_text() in text
     assert sorted(p.name for p in figures.iterdir()) == [
+        "gain.png",
         "lpips.png",
         "ms_ssim.png",
         "mse.png",
