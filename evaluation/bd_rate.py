@@ -119,8 +119,8 @@ def saved_bits(
       bpp_range: (low, high) rates of the anchor that are covered.
 
     Returns:
-      (values on the metric's scale, percent of the anchor's bits), arrays of one length;
-      empty where `bd_rate` has no number.
+      (values on the metric's scale, percent of the anchor's bits), two arrays of one
+      length; empty where `bd_rate` has no number.
     """
     measured_by = registry.get(metric)
     curves = [_quality_points(c, measured_by) for c in (anchor, curve)]

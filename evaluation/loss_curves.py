@@ -68,9 +68,9 @@ def main():
 def read_events(folder):
     """[(step, mean loss, seconds since the start)] of a checkpoint folder.
 
-    The loss is the mean since the entry before; at step 0 it is that of one batch. After an interruption the entries of
-    the training that went on replace those that it repeats; the time in between
-    does not count.
+    The loss is the mean since the entry before; at step 0 it is that of one batch.
+    After an interruption the entries of the training that went on replace those that
+    it repeats; the time in between does not count.
     """
     found, seconds = {}, 0.0
     for path in sorted(glob.glob(os.path.join(glob.escape(folder), "events.*"))):

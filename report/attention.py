@@ -1,9 +1,9 @@
 """What attention does to an image: its map, and what changes in the file.
 
-`python3 -m report.attention runs/my_run/lambda_001 photo.png -o attention.png` draws the
-image, the part of the detail that the network keeps of each block, and how many integers
-of luma in each block of the file differ from those of rounding with the same tables.
-Where the map is dark and nothing changes, the attention removed what was 0 anyway.
+`python3 -m report.attention runs/my_run/lambda_001 photo.png -o attention.png` draws
+the image, the part of the detail that the network keeps of each block, and how many
+integers of luma in each block of the file differ from those of rounding with the same
+tables. Where the map is dark and nothing changes, what was removed was 0 anyway.
 """
 
 from __future__ import annotations
