@@ -14,6 +14,7 @@ from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.codec.options import OWN_LOSS, EncodeOptions
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.commands.files import encode_file
+from learned_jpeg.commands.keeping import Keeping
 from learned_jpeg.common.atomic_files import Attributes, write_atomically
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.file import check_size
@@ -70,7 +71,9 @@ def encode(
     refine_steps: int = 0,
     effort: int = DEFAULT_EFFORT,
     model: TrainedModel | None = None,
-    metadata: bool = True,
+    metadata: bool | str = True,
+    gain_map: str = "keep",
+    video: str = "keep",
 ) -> bytes:
     """Encodes an image as a small .jpg file, with the bytes that the command writes.
 
@@ -97,7 +100,11 @@ def encode(
         entropy model.
       effort: of the search: 1 is fast, 2 the default, 3 makes the smallest files.
       model: as from `load_model`, whose tables and network are used.
-      metadata: whether profile, EXIF, XMP, IPTC, comments and density are kept.
+      metadata: whether profile, EXIF, XMP, IPTC, comments, density, gain map and video
+        are kept; "look" keeps what changes the look: the profile and the gain map.
+      gain_map: of an HDR image in a file: "keep" to recompress it, "copy" to leave its
+        bytes as they are, "drop" to leave it out. Pillow images have none.
+      video: of a motion photo in a file: "keep" to copy it, "drop" to leave it out.
 
     Returns:
       The bytes of a .jpg file.
@@ -128,13 +135,14 @@ def encode(
         refine_steps=refine_steps,
         effort=effort,
     )
+    keeping = Keeping(metadata, gain_map, video)
     encoder = Encoder(options, [model or standard_tables()])
     if isinstance(image, str | os.PathLike):
-        return encode_file(encoder, os.fspath(image), keeps_metadata=metadata).data
+        return encode_file(encoder, os.fspath(image), keeping=keeping).data
     pixels, found = _pixels_and_metadata(image)
     height, width = pixels.shape[:2]
     check_size(height, width, _NAME)
-    found = found if metadata else Metadata()
+    found = keeping.of(found)
     return encoder.encode(pixels, functools.partial(embed, metadata=found)).data
 
 

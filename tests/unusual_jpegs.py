@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 import learned_jpeg as lj
+from learned_jpeg.commands.keeping import Keeping
 from learned_jpeg.commands.originals import read_original
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.lossless import optimized
@@ -268,7 +269,8 @@ def read_everywhere(data, folder):
             way()
             count += 1
     assert len(optimized(data)) <= len(data)
-    read_original(path, strips_metadata=True, is_optimized=True)
+    for metadata in (True, False):
+        read_original(path, keeping=Keeping(metadata), is_optimized=True)
     return count
 
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.codec.options import DEFAULT_QUALITY, OWN_LOSS, EncodeOptions
+from learned_jpeg.commands.keeping import GAIN_MAPS, VIDEOS
 from learned_jpeg.commands.parser import Parser, not_empty
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
@@ -150,11 +151,7 @@ def _add_files(parser):
         "bytes_out, bpp, setting, seconds, error, and the score where it is measured",
     )
     _add_lists(files)
-    files.add_argument(
-        "--strip_metadata",
-        action="store_true",
-        help="leave out the input's ICC profile, EXIF, XMP, IPTC, comments and density",
-    )
+    _add_metadata(files)
     files.add_argument(
         "--lenient",
         action="store_true",
@@ -200,6 +197,34 @@ def _add_manners(parser):
         metavar="COLOUR",
         help="what transparent pixels are blended over: a name of CSS, #RGB or #RRGGBB "
         "(default: white)",
+    )
+
+
+def _add_metadata(group):
+    stripped = group.add_mutually_exclusive_group()
+    stripped.add_argument(
+        "--strip_metadata",
+        action="store_true",
+        help="leave out the input's EXIF, XMP, IPTC, comments, density and video, but "
+        "keep what changes its look: ICC profile and gain map",
+    )
+    stripped.add_argument(
+        "--strip_all",
+        action="store_true",
+        help="leave out all metadata, the ICC profile and the gain map, too",
+    )
+    group.add_argument(
+        "--gain_map",
+        choices=GAIN_MAPS,
+        default="keep",
+        help="of an HDR image (Ultra HDR, ISO 21496-1, Apple). keep: recompress it; "
+        "copy: leave its bytes as they are; drop: write an image without it",
+    )
+    group.add_argument(
+        "--video",
+        choices=VIDEOS,
+        default="keep",
+        help="of a motion photo. keep: copy it; drop: write the image alone",
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import logging
 from typing import NamedTuple
 
 import numpy as np
 
 from learned_jpeg.codec.encoder import Encoder
+from learned_jpeg.commands.gain_maps import recompressed
+from learned_jpeg.commands.keeping import KEEP_ALL, Keeping
 from learned_jpeg.commands.originals import Original, read_original
 from learned_jpeg.commands.records import COMPRESSED, ORIGINAL
 from learned_jpeg.jpeg import file as jpeg_file
@@ -16,6 +20,8 @@ from learned_jpeg.pictures.image_files import Metadata, log_notes, read_image_fi
 from learned_jpeg.pictures.metadata import embed
 from learned_jpeg.pictures.pixels import WHITE
 from learned_jpeg.search.targets import Target
+
+logger = logging.getLogger(__name__)
 
 
 class EncodedFile(NamedTuple):
@@ -38,7 +44,7 @@ def encode_file(
     encoder: Encoder,
     path: str,
     *,
-    keeps_metadata: bool = True,
+    keeping: Keeping = KEEP_ALL,
     keeps_smaller: bool = True,
     lenient: bool = False,
     max_megapixels: float = MAX_MEGAPIXELS,
@@ -49,7 +55,7 @@ def encode_file(
     Args:
       encoder: `Encoder`.
       path: of the input.
-      keeps_metadata: whether the metadata of the input are part of the result.
+      keeping: what of the metadata of the input is part of the result.
       keeps_smaller: whether a JPEG input is kept, after the lossless pass, where the
         result would be larger or gain too little, see `originals.Original`.
       lenient: whether a JPEG file with damaged pixels is decoded as far as possible.
@@ -67,26 +73,46 @@ def encode_file(
     original = None
     if keeps_smaller:
         is_optimized = encoder.options.entropy_coding == "optimized"
-        original = read_original(
-            path, strips_metadata=not keeps_metadata, is_optimized=is_optimized
-        )
+        original = read_original(path, keeping=keeping, is_optimized=is_optimized)
+    for note in keeping.notes(file.metadata):
+        logger.warning("%s: %s", path, note)
     if original:
         reason = original.reason_not_to_encode(encoder.quality, largest)
         if reason:
-            return _kept(image, original, reason)
-    metadata = file.metadata if keeps_metadata else Metadata()
+            return _kept(path, image, original, reason)
+    metadata = _with_finished_map(keeping.of(file.metadata), encoder, keeping, path)
     data, setting = encoder.encode(
         image, embed=functools.partial(embed, metadata=metadata), name=path
     )
     if original:
-        reason = original.reason_not_to_write(data, largest)
+        reason = original.reason_not_to_write(data, largest, metadata.bytes_behind)
         if reason:
-            return _kept(image, original, reason)
+            return _kept(path, image, original, reason)
     log_notes(path, file)  # of what the original would have kept
     return EncodedFile(image, data, COMPRESSED, setting)
 
 
-def _kept(image: np.ndarray, original: Original, reason: str) -> EncodedFile:
+def _with_finished_map(
+    metadata: Metadata, encoder: Encoder, keeping: Keeping, path: str
+) -> Metadata:
+    """Turns the gain map upright like the image, and recompresses it."""
+    own_map = metadata.gain_map
+    if own_map is None:
+        return metadata
+    if keeping.gain_map == "copy":
+        finished = own_map.upright()
+    else:
+        finished = recompressed(own_map, encoder)
+    if finished is None:
+        logger.warning(
+            "%s: its gain map (HDR) cannot be turned with the image: left out", path
+        )
+    return dataclasses.replace(metadata, gain_map=finished)
+
+
+def _kept(path: str, image: np.ndarray, original: Original, reason: str) -> EncodedFile:
+    for note in original.lost:
+        logger.warning("%s: %s", path, note)
     setting = f"kept the original ({len(original.data)} bytes; {reason})"
     return EncodedFile(image, original.data, ORIGINAL, setting)
 

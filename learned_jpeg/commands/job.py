@@ -13,6 +13,7 @@ from typing import Any
 from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.commands.batch import Done, MemoryBudget, size_of
 from learned_jpeg.commands.files import EncodedFile, encode_file
+from learned_jpeg.commands.keeping import keeping_of
 from learned_jpeg.commands.placing import Placing
 from learned_jpeg.commands.plan import STREAM
 from learned_jpeg.commands.records import ORIGINAL, SKIPPED, Record
@@ -78,7 +79,7 @@ class Job:
         result = encode_file(
             self._encoder,
             path,
-            keeps_metadata=not args.strip_metadata,
+            keeping=keeping_of(args),
             keeps_smaller=args.keep_smaller,
             lenient=args.lenient,
             max_megapixels=args.max_megapixels,

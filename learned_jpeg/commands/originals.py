@@ -8,6 +8,7 @@ import struct
 
 import numpy as np
 
+from learned_jpeg.commands.keeping import KEEP_ALL, LOOK, NONE, Keeping
 from learned_jpeg.jpeg.file import open_jpeg
 from learned_jpeg.jpeg.frame import is_ycbcr
 from learned_jpeg.jpeg.lossless import optimized
@@ -23,7 +24,9 @@ from learned_jpeg.jpeg.segments import (
     without_segments,
 )
 from learned_jpeg.jpeg.standard import ijg_qtables
-from learned_jpeg.pictures import entropy, metadata
+from learned_jpeg.pictures import apple, containers, entropy, metadata
+from learned_jpeg.pictures.containers import Behind
+from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.tiff import ORIENTATION
 
 _JPEG = b"\xff\xd8\xff"
@@ -46,14 +49,18 @@ class Original:
 
     Attributes:
       data: bytes of the file.
+      behind: how many of them stand behind the image: a gain map, a video or others.
       counts: `[64]`, how many integers of luma are not 0, by their place in a block;
         all 0 where the file has no luma.
       steps: `[64]`, the quantization table of luma.
+      lost: notes to the user on what stood behind the image and is left out.
     """
 
     data: bytes
+    behind: int
     counts: np.ndarray
     steps: np.ndarray
+    lost: tuple[str, ...] = ()
 
     def reason_not_to_encode(self, quality: int, largest: float | None) -> str | None:
         """Returns in words why the file is what is asked for, or None.
@@ -68,19 +75,24 @@ class Original:
             return f"quantized no finer than JPEG of quality {quality}"
         return None
 
-    def reason_not_to_write(self, result: bytes, largest: float | None) -> str | None:
+    def reason_not_to_write(
+        self, result: bytes, largest: float | None, behind: int = 0
+    ) -> str | None:
         """Returns in words why the file is better than a lossy result, or None.
 
         Args:
           result: bytes of the result.
           largest: as for `reason_not_to_encode`.
+          behind: how many bytes of the result stand behind its image. Only the images
+            are compared, since the others have nothing to do with their quality.
         """
         size = f"ours would be {len(result)}"
-        if len(self.data) <= len(result):
+        own, others = len(self.data) - self.behind, len(result) - behind
+        if own <= others:
             return size
         if largest is not None:
             return None
-        if len(result) > (1 - LEAST_SAVING) * len(self.data):
+        if others > (1 - LEAST_SAVING) * own:
             return f"{size}, which saves too little"
         _, steps = _luma(result)
         if self._coarsening(steps) < LEAST_COARSENING:
@@ -99,13 +111,13 @@ class Original:
 
 
 def read_original(
-    path: str, *, strips_metadata: bool, is_optimized: bool
+    path: str, *, keeping: Keeping, is_optimized: bool
 ) -> Original | None:
     """Reads a JPEG input, and makes the lossless pass.
 
     Args:
       path: of the input.
-      strips_metadata: whether the metadata, except for the orientation, are left out.
+      keeping: what of its metadata is kept; the orientation always is.
       is_optimized: whether the lossless pass is made, which writes progressive files.
 
     Returns:
@@ -116,17 +128,72 @@ def read_original(
         if head != _JPEG:
             return None
         data = head + file.read()
+    return original_of(data, keeping=keeping, is_optimized=is_optimized)
+
+
+def original_of(
+    data: bytes, *, keeping: Keeping = KEEP_ALL, is_optimized: bool = False
+) -> Original | None:
+    """Returns the `Original` of the bytes of a JPEG file, see `read_original`."""
     try:
         bare = without_metadata(data)
     except ValueError:  # cut off
         return None
     if entropy.problem(bare) is not None:
         return None
-    if strips_metadata:
-        data = bare
-    if is_optimized:
-        data = optimized(data)
-    return Original(data, *_luma(bare))
+    behind = containers.read(data)
+    result, lost = _kept_without_loss(data, bare, behind, keeping, is_optimized)
+    size_behind = len(result) - (containers.read(result).end or len(result))
+    return Original(result, size_behind, *_luma(bare), lost)
+
+
+def _kept_without_loss(
+    data: bytes, bare: bytes, behind: Behind, keeping: Keeping, is_optimized: bool
+) -> tuple[bytes, tuple[str, ...]]:
+    """Returns (a file with the same pixels, notes on what is lost of the input).
+
+    The pixels are not turned, and neither is the gain map.
+    """
+    shrink = optimized if is_optimized else _unchanged
+    if keeping.extent == NONE:
+        return shrink(bare), ()
+    opened = open_jpeg(data)
+    with opened:
+        found = metadata.of_jpeg(opened, behind)
+    kept = keeping.of(found)
+    own_map = kept.gain_map
+    if own_map and is_optimized and keeping.gain_map == "keep":
+        own_map = own_map.smaller_without_loss()
+    if keeping.extent == LOOK:
+        bare, kept = _with_orientation(bare, kept, found)
+        image = shrink(metadata.inserted(bare, kept))
+        return containers.joined(image, own_map, None), ()
+    drops_map = behind.gain_map is not None and own_map is None
+    is_less = drops_map or kept.video != behind.video
+    if not (behind.gain_map or behind.video or is_less):
+        return shrink(data), ()
+    if behind.lost and not is_less:  # offsets of unknown kinds may point there
+        return data, ()
+    result = containers.joined(shrink(data[: behind.end]), own_map, kept.video)
+    if len(result) >= len(data) and not is_less:
+        return data, ()
+    return result, behind.lost
+
+
+def _with_orientation(
+    bare: bytes, kept: Metadata, found: Metadata
+) -> tuple[bytes, Metadata]:
+    """Moves the orientation of a bare file into the EXIF block that is kept, if any."""
+    orientation, _ = metadata.upright(found)
+    if kept.exif and orientation != 1:
+        bare = bare.replace(segment(APP1, _exif_of(orientation)), b"", 1)
+        block = apple.headroom(found.exif, orientation)
+        kept = dataclasses.replace(kept, exif=block)
+    return bare, kept
+
+
+def _unchanged(data: bytes) -> bytes:
+    return data
 
 
 def _luma(data: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,7 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
 from learned_jpeg.jpeg.frame import UnsupportedError
 from learned_jpeg.pictures import MAX_MEGAPIXELS, metadata, sources
+from learned_jpeg.pictures.exif import UPRIGHT
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.pixels import WHITE, rgb_pixels
 
@@ -68,17 +69,6 @@ class ImageFile(NamedTuple):
 
 _SEPARATORS = re.escape(os.sep + (os.altsep or ""))
 _TWO_STARS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)")
-
-# What turns an image of EXIF orientation 2..8 upright (EXIF 2.3, section 4.6.4).
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 # Reading
@@ -209,10 +199,8 @@ def _image_file(
     pixels, profile, converted = rgb_pixels(
         image, path, found.icc_profile, source.gray_scale, source.to_srgb, background
     )
-    found, too_large = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
-    notes = [*source.notes, *converted]
-    notes += [f"{name} is too large for JPEG: left out" for name in too_large]
-    return ImageFile(pixels, found, notes)
+    found, left_out = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
+    return ImageFile(pixels, found, [*source.notes, *converted, *left_out])
 
 
 @contextlib.contextmanager

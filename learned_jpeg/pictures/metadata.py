@@ -1,16 +1,16 @@
 """Metadata of image files, and how a JPEG file keeps them.
 
 Blocks are copied byte for byte, except for what would be wrong in the result. The
-orientation is set to 1 (upright), since it is applied to the pixels; the sizes in EXIF
-turn with it, and its thumbnail is dropped. XMP loses what points to a video or a gain
-map behind the image.
+orientation is set to 1 (upright), since it is applied to the pixels; the thumbnail in
+EXIF is then dropped. EXIF and XMP name the size of the result. Gain maps and videos
+behind the image are kept, and what points to them is true again (containers.py).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
-import re
 import struct
 from typing import Any
 
@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from learned_jpeg.jpeg import frame
 from learned_jpeg.jpeg.file import with_chroma
 from learned_jpeg.jpeg.segments import (
     APP0,
@@ -25,46 +26,31 @@ from learned_jpeg.jpeg.segments import (
     APP2,
     APP13,
     COM,
-    EOI,
     MAX_PAYLOAD,
     SOI,
-    found_segments,
     segment,
     segments,
 )
-from learned_jpeg.pictures import png, tiff
+from learned_jpeg.pictures import apple, containers, exif, gain_map, png, tiff, xmp
 from learned_jpeg.pictures.colour import icc_profile
+from learned_jpeg.pictures.containers import NOTHING, Behind
+from learned_jpeg.pictures.exif import TURNED_BY_90
+from learned_jpeg.pictures.gain_map import GainMap
+from learned_jpeg.pictures.motion_photo import Video
 
 logger = logging.getLogger(__name__)
 
 Density = tuple[int, int, int]  # (unit, x, y) of a JFIF header
 
-EXIF_LABEL = b"Exif\0\0"
+EXIF_LABEL = exif.LABEL
 ICC_LABEL = b"ICC_PROFILE\0"
-XMP_LABEL = b"http://ns.adobe.com/xap/1.0/\0"
+XMP_LABEL = xmp.LABEL
 _XMP_EXTENSION_LABEL = b"http://ns.adobe.com/xmp/extension/\0"
 _PHOTOSHOP_LABEL = b"Photoshop 3.0\0"  # its resources hold IPTC
-_GAIN_MAP_LABEL = b"urn:iso:std:iso:ts:21496:-1\0"
-_GAIN_MAP_IN_XMP = b"hdrgm:Version"
 _JFIF_LABEL = b"JFIF\0"
 _MAX_DENSITY = 65535
 _ICC_STEP = MAX_PAYLOAD - len(ICC_LABEL) - 2  # bytes of a profile in a segment
-
-TURNED_BY_90 = (5, 6, 7, 8)  # orientations that swap height and width
-# Properties of motion photos and of gain maps, and the directory of what lies behind
-# the image, under any prefix (Android: Motion Photo format 1.0, Ultra HDR 1.0).
-_NAMES = rb"(?:MotionPhoto|MicroVideo)\w*"
-_XMP_POINTERS = re.compile(
-    rb"\s+[\w.-]+:%(names)s\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-    rb"|\s+hdrgm:Version\s*=\s*(?:\"[^\"]*\"|'[^']*')"
-    rb"|<([\w.-]+:%(names)s)\b[^>]*?(?:/>|>.*?</\1\s*>)"
-    rb"|<(hdrgm:Version)\b[^>]*?(?:/>|>.*?</\2\s*>)"
-    rb"|<(G?Container:Directory)\b[^>]*?(?:/>|>.*?</\3\s*>)" % {b"names": _NAMES},
-    re.DOTALL,
-)
-_VIDEO = re.compile(rb"....ftyp", re.DOTALL)  # the first box of an MP4 file
-_FILL = b"\0\n\r "  # some cameras fill the last sector of a file
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation\s*(?:=\s*[\"']|>)\s*)([0-9])")
+_XMP_ORIENTATION = "tiff:Orientation"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +63,13 @@ class Metadata:
       exif: the EXIF block of the file with orientation 1, or None. It begins with
         `EXIF_LABEL`, as in the APP1 segment of a JPEG file. The tags of a TIFF file are
         not copied: most of them describe the layout of that file.
-      xmp: the XMP packet with tiff:Orientation 1, or None. That of a JPEG file says
-        nothing of a video or a gain map, which the result does not have.
+      xmp: the XMP packet with tiff:Orientation 1, or None.
       segments: (marker, payload) of further segments of a JPEG file: extended XMP,
-        IPTC (in APP13), comments.
+        IPTC (in APP13), comments, the version of ISO 21496-1.
       density: (unit, x, y) of a JFIF header, or None. The unit is 0 for an aspect
         ratio, 1 for dots per inch, 2 for dots per cm.
+      gain_map: the `GainMap` behind the image of a JPEG file, or None.
+      video: the `Video` behind it, or None.
     """
 
     icc_profile: bytes | None = None
@@ -90,21 +77,52 @@ class Metadata:
     xmp: bytes | None = None
     segments: tuple[tuple[int, bytes], ...] = ()
     density: Density | None = None
+    gain_map: GainMap | None = None
+    video: Video | None = None
+
+    @property
+    def bytes_behind(self) -> int:
+        """Bytes that stand behind the image."""
+        own_map = len(self.gain_map.data) if self.gain_map else 0
+        return own_map + (len(self.video.data) if self.video else 0)
+
+    def look(self) -> Metadata:
+        """Returns what changes how the image looks: the profile and the gain map."""
+        if self.gain_map is None:
+            return Metadata(self.icc_profile)
+        return Metadata(
+            self.icc_profile,
+            exif=apple.headroom(self.exif) if self.gain_map.is_apples else None,
+            xmp=containers.packet_of_gain_map(self.xmp or b""),
+            segments=tuple(s for s in self.segments if _is_of_gain_map(*s)),
+            gain_map=self.gain_map.without_other_metadata(),
+        )
+
+
+def _is_of_gain_map(marker: int, payload: bytes) -> bool:
+    return marker == APP2 and payload.startswith(gain_map.ISO_LABEL)
 
 
 # Reading
 
 
-def of_jpeg(image: JpegImageFile) -> Metadata:
-    """Returns the metadata of a JPEG file, without pointers behind the image."""
-    exif, xmp, others = None, None, []
+def of_jpeg(image: JpegImageFile, behind: Behind = NOTHING) -> Metadata:
+    """Returns the metadata of a JPEG file.
+
+    Args:
+      image: the opened file.
+      behind: what stands behind its image.
+    """
+    found_exif, found_xmp, others = None, None, []
     for name, payload in image.applist:
-        if name == "APP1" and payload.startswith(XMP_LABEL) and xmp is None:
-            xmp = _XMP_POINTERS.sub(b"", payload[len(XMP_LABEL) :])
-        elif name == "APP1" and payload.startswith(EXIF_LABEL) and exif is None:
-            exif = payload
+        if name == "APP1" and payload.startswith(XMP_LABEL) and found_xmp is None:
+            found_xmp = payload[len(XMP_LABEL) :]
+        elif name == "APP1" and payload.startswith(EXIF_LABEL) and found_exif is None:
+            found_exif = payload
         elif name == "APP1" and payload.startswith((EXIF_LABEL, _XMP_EXTENSION_LABEL)):
             others.append((APP1, payload))
+        elif name == "APP2" and _is_of_gain_map(APP2, payload):
+            others.append((APP2, payload))
         elif name == "APP13":
             others.append((APP13, payload))
         elif name == "COM":
@@ -114,10 +132,12 @@ def of_jpeg(image: JpegImageFile) -> Metadata:
         density = (image.info["jfif_unit"], *image.info["jfif_density"])
     return Metadata(
         image.info.get("icc_profile"),
-        exif_block(exif),
-        xmp,
+        found_exif,
+        found_xmp,
         tuple(others),
         _checked_density(density),
+        behind.gain_map,
+        behind.video,
     )
 
 
@@ -127,16 +147,16 @@ def of_png(chunks: png.Chunks) -> Metadata:
     Colours that cICP names come as a profile.
     """
     texts = chunks.texts()
-    exif = chunks.first(b"eXIf")
+    block = chunks.first(b"eXIf")
     for kind in (b"exif", b"APP1"):  # written by ImageMagick
-        exif = exif or png.raw_profile(texts.get(b"Raw profile type " + kind, b""))
-    xmp = texts.get(b"XML:com.adobe.xmp")
-    xmp = xmp or png.raw_profile(texts.get(b"Raw profile type xmp", b""))
+        block = block or png.raw_profile(texts.get(b"Raw profile type " + kind, b""))
+    packet = texts.get(b"XML:com.adobe.xmp")
+    packet = packet or png.raw_profile(texts.get(b"Raw profile type xmp", b""))
     iptc = png.raw_profile(texts.get(b"Raw profile type iptc", b""))
     return Metadata(
         _profile_of_png(chunks),
-        exif_block(exif),
-        xmp or None,
+        _labelled(block),
+        packet or None,
         _photoshop_segments(iptc),
         _checked_density(chunks.density()),
     )
@@ -171,45 +191,13 @@ def of_other(image: Image.Image) -> Metadata:
     info = image.info
     return Metadata(
         info.get("icc_profile"),
-        exif_block(_bytes_or_none(info.get("exif"))),
+        _labelled(_bytes_or_none(info.get("exif"))),
         _bytes_or_none(info.get("xmp")),
     )
 
 
-def lost_behind(image: JpegImageFile, data: bytes) -> list[str]:
-    """Returns notes on what lies behind the image of a JPEG file, which is lost.
-
-    Args:
-      image: the opened file.
-      data: its bytes.
-    """
-    labels = [payload for _, payload in image.applist]
-    notes = []
-    if any(p.startswith(_GAIN_MAP_LABEL) or _GAIN_MAP_IN_XMP in p for p in labels):
-        notes.append("its gain map (HDR) is lost, the image itself is kept")
-    elif any(payload.startswith(b"MPF\0") for payload in labels):
-        notes.append(
-            "its further images (MPF: gain map, depth or preview) are lost, the "
-            "first one is kept"
-        )
-    rest = _behind_the_end(data)
-    if _VIDEO.search(rest):
-        notes.append("its video (motion photo) is lost, the image itself is kept")
-    elif rest and not notes:
-        notes.append(f"{len(rest)} bytes behind its end are lost, the image is kept")
-    return notes
-
-
-def _behind_the_end(data: bytes) -> bytes:
-    """Returns what follows a JPEG file, without fill bytes at its end."""
-    ends = [end for marker, _, end in found_segments(data) if marker == EOI]
-    return data[ends[0] :].rstrip(_FILL) if ends else b""
-
-
-def exif_block(data: bytes | None) -> bytes | None:
-    """Returns an EXIF block with its label; None if it has no TIFF header."""
-    block = (data or b"").removeprefix(EXIF_LABEL)
-    return EXIF_LABEL + block if tiff.first_directory(block) else None
+def _labelled(block: bytes | None) -> bytes | None:
+    return EXIF_LABEL + block.removeprefix(EXIF_LABEL) if block else None
 
 
 def _photoshop_segments(resources: bytes | None) -> tuple[tuple[int, bytes], ...]:
@@ -247,73 +235,56 @@ def upright(metadata: Metadata) -> tuple[int, Metadata]:
     Returns:
       (orientation 1..8 as in EXIF, metadata of the image turned upright).
     """
-    exif, orientation = _reset_exif(metadata.exif)
-    xmp, orientation_in_xmp = metadata.xmp, 1
-    if xmp and (match := _XMP_ORIENTATION.search(xmp)):
-        orientation_in_xmp = int(match[2])
-        xmp = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+    block, orientation = exif.without_orientation(metadata.exif)
+    packet, orientation_in_xmp = _without_orientation(metadata.xmp)
     orientation = orientation_in_xmp if orientation is None else orientation
     orientation = orientation if 1 <= orientation <= 8 else 1
-    density = metadata.density
+    density, own_map = metadata.density, metadata.gain_map
     if density and orientation in TURNED_BY_90:
         density = (density[0], density[2], density[1])
-    if exif and orientation != 1:
-        exif = _turned_exif(exif, orientation in TURNED_BY_90)
+    if block and orientation != 1:
+        block = exif.without_thumbnail(block)
+    if own_map:
+        own_map = dataclasses.replace(own_map, orientation=orientation)
     return orientation, dataclasses.replace(
-        metadata, exif=exif, xmp=xmp, density=density
+        metadata, exif=block, xmp=packet, density=density, gain_map=own_map
     )
 
 
-def _reset_exif(exif: bytes | None) -> tuple[bytes | None, int | None]:
-    """Returns (the block with orientation 1, the orientation before that or None)."""
-    block, found = bytearray((exif or b"")[len(EXIF_LABEL) :]), None
-    first = tiff.first_directory(block)
-    if first is None:
-        return exif, None
-    layout, offset = first
-    for entry in tiff.directory(block, layout, offset)[0]:
-        if entry.tag == tiff.ORIENTATION and len(entry.numbers) == 1:
-            found = entry.numbers[0] if found is None else found
-            code = layout.order + tiff.INTEGERS[entry.kind]
-            struct.pack_into(code, block, entry.position, 1)
-    return EXIF_LABEL + bytes(block), found
-
-
-def _turned_exif(exif: bytes, swaps_sides: bool) -> bytes:
-    """Returns an EXIF block without its thumbnail, for an image that was turned.
-
-    Args:
-      exif: the block.
-      swaps_sides: whether the width and height in it change places.
-    """
-    block = bytearray(exif[len(EXIF_LABEL) :])
-    first = tiff.first_directory(block)
-    if first is None:
-        return exif
-    layout, offset = first
-    if swaps_sides:
-        for inner in tiff.numbers_of(block, layout, offset, tiff.EXIF_IFD):
-            tiff.swap(block, layout, inner, tiff.PIXEL_X_DIMENSION)
-    tiff.drop_thumbnail(block, layout, offset)
-    return EXIF_LABEL + bytes(block)
+def _without_orientation(packet: bytes | None) -> tuple[bytes | None, int]:
+    """Returns (an XMP packet with orientation 1, the orientation before that)."""
+    numbers = []
+    if packet:
+        parsed = xmp.Packet(packet)
+        texts = [p.value(packet) for p in parsed.named(_XMP_ORIENTATION)]
+        numbers = [n for n in map(xmp.whole_number, texts) if n is not None]
+        packet = xmp.with_values(packet, {_XMP_ORIENTATION: 1})
+    return packet, numbers[0] if numbers else 1
 
 
 # Writing
 
 
 def fitting(metadata: Metadata) -> tuple[Metadata, list[str]]:
-    """Removes what JPEG has no room for.
+    """Removes what JPEG has no room for, and EXIF that cannot be read.
 
     Returns:
-      (metadata, names of what was left out).
+      (metadata, notes on what was left out).
     """
     changes: dict[str, Any] = {}
     names: list[str] = []
+    notes: list[str] = []
     for name, label in (("exif", b""), ("xmp", XMP_LABEL)):
         value = getattr(metadata, name)
         if value and len(label) + len(value) > MAX_PAYLOAD:
             changes[name] = None
             names.append(f"{name.upper()} of {len(value)} bytes")
+    if metadata.exif and "exif" not in changes and not exif.is_readable(metadata.exif):
+        changes["exif"] = None
+        notes.append("its EXIF is damaged: left out")
+    if metadata.xmp and "xmp" not in changes and containers.misleads(metadata.xmp):
+        changes["xmp"] = None
+        notes.append("its XMP is damaged: left out")
     if metadata.icc_profile and len(metadata.icc_profile) > 255 * _ICC_STEP:
         changes["icc_profile"] = None
         names.append(f"ICC profile of {len(metadata.icc_profile)} bytes")
@@ -321,7 +292,8 @@ def fitting(metadata: Metadata) -> tuple[Metadata, list[str]]:
     if len(kept) < len(metadata.segments):
         changes["segments"] = kept
         names.append("IPTC")
-    return dataclasses.replace(metadata, **changes), names
+    notes += [f"{name} is too large for JPEG: left out" for name in names]
+    return dataclasses.replace(metadata, **changes), notes
 
 
 def embed(data: bytes, metadata: Metadata) -> bytes:
@@ -329,24 +301,52 @@ def embed(data: bytes, metadata: Metadata) -> bytes:
 
     An EXIF block or ICC profile that is too large for JPEG (65533 bytes, 16 MB) is left
     out, with a warning. A gray file becomes one of three components where there is a
-    profile, which is one of RGB.
+    profile, which is one of RGB. EXIF and XMP name the size of the file. A gain map and
+    a video follow the image.
     """
     if metadata.exif and not metadata.exif.startswith(EXIF_LABEL):
         metadata = dataclasses.replace(metadata, exif=EXIF_LABEL + metadata.exif)
-    metadata, too_large = fitting(metadata)
-    for name in too_large:
-        logger.warning("%s is too large for JPEG: left out", name)
+    metadata, notes = fitting(metadata)
+    for note in notes:
+        logger.warning(note)
     if metadata.icc_profile:
         data = with_chroma(data)
-    inserted = [(APP1, metadata.exif)] if metadata.exif else []
+    metadata = _with_size(metadata, data)
+    data = inserted(_with_density(data, metadata.density), metadata)
+    own_map = metadata.gain_map and metadata.gain_map.upright()
+    return containers.joined(data, own_map, metadata.video)
+
+
+def inserted(data: bytes, metadata: Metadata) -> bytes:
+    """Puts blocks of metadata into a JPEG file as they are, behind its first ones."""
+    blocks = [(APP1, metadata.exif)] if metadata.exif else []
     if metadata.xmp:
-        inserted.append((APP1, XMP_LABEL + metadata.xmp))
-    inserted += metadata.segments
-    inserted += _icc_segments(metadata.icc_profile)
-    data = _with_density(data, metadata.density)
-    position = max(end for marker, _, end in segments(data) if marker in (SOI, APP0))
-    added = b"".join(segment(marker, payload) for marker, payload in inserted)
+        blocks.append((APP1, XMP_LABEL + metadata.xmp))
+    blocks += metadata.segments
+    blocks += _icc_segments(metadata.icc_profile)
+    position = max(
+        end
+        for marker, start, end in segments(data)
+        if marker in (SOI, APP0) or data.startswith(EXIF_LABEL, start + 4)
+    )
+    added = b"".join(segment(marker, payload) for marker, payload in blocks)
     return data[:position] + added + data[position:]
+
+
+def _with_size(metadata: Metadata, data: bytes) -> Metadata:
+    """Writes the size of a JPEG file where EXIF and XMP name one."""
+    header = frame.read_frame(io.BytesIO(data))
+    if header is None:
+        return metadata
+    width, height = header.width, header.height
+    block, packet = metadata.exif, metadata.xmp
+    if block:
+        block = exif.with_size(block, height, width)
+    if packet:
+        sizes = {"tiff:ImageWidth": width, "tiff:ImageLength": height}
+        sizes |= {"exif:PixelXDimension": width, "exif:PixelYDimension": height}
+        packet = xmp.with_values(packet, sizes)
+    return dataclasses.replace(metadata, exif=block, xmp=packet)
 
 
 def _with_density(data: bytes, density: Density | None) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from learned_jpeg.pictures import metadata
-from learned_jpeg.pictures.image_files import UPRIGHT
+from learned_jpeg.pictures.exif import UPRIGHT
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.pixels import rgb_pixels
 

@@ -20,7 +20,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
 from learned_jpeg.jpeg import frame
-from learned_jpeg.pictures import entropy, metadata, png, tiff
+from learned_jpeg.pictures import containers, entropy, metadata, png, tiff
 from learned_jpeg.pictures.colour import srgb_of_gamma
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.opening import open_image
@@ -205,7 +205,9 @@ def _check_jpeg(
     file.seek(0)
     data = file.read()
     frame.check(data)
-    source.notes += metadata.lost_behind(cast(JpegImageFile, source.image), data)
+    image, behind = cast(JpegImageFile, source.image), containers.read(data)
+    source.metadata = lambda: metadata.of_jpeg(image, behind)
+    source.notes += behind.lost
     problem = entropy.problem(data)
     if problem is None:
         return

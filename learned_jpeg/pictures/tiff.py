@@ -23,7 +23,8 @@ Block = bytes | bytearray | mmap  # the bytes of a file
 NEW_SUBFILE_TYPE, SUBFILE_TYPE, WIDTH, HEIGHT = 254, 255, 256, 257
 BITS_PER_SAMPLE, COMPRESSION, PHOTOMETRIC, PLANAR_CONFIGURATION = 258, 259, 262, 284
 MAKE, ORIENTATION, X_RESOLUTION, Y_RESOLUTION = 271, 274, 282, 283
-EXIF_IFD, PIXEL_X_DIMENSION = 34665, 40962
+EXIF_IFD, GPS_IFD, MAKER_NOTE = 34665, 34853, 37500
+PIXEL_X_DIMENSION, PIXEL_Y_DIMENSION, INTEROPERABILITY_IFD = 40962, 40963, 40965
 RESOLUTION_UNIT, SUB_IFDS, SAMPLE_FORMAT, XMP = 296, 330, 339, 700
 CFA_REPEAT_DIM, CFA_PATTERN, PHOTOSHOP, DNG_VERSION = 33421, 33422, 34377, 50706
 
@@ -32,6 +33,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _SIZES |= {13: 4, 16: 8, 17: 8, 18: 8}
 _THUMBNAIL = 513, 514  # offset and bytes of a JPEG thumbnail
 _MAX_ENTRIES = 4096  # a directory with more is damaged
+_MAX_NUMBERS = 256  # of an entry, for more are not used; many entries may share them
 _MAX_PAGES = 10_000
 
 _JPEG = (6, 7)  # values of COMPRESSION
@@ -124,7 +126,7 @@ def _entry(block: Block, layout: Layout, position: int) -> Entry:
     if count * _SIZES.get(kind, 1) > width:
         (value_at,) = struct.unpack_from(layout.order + word, block, value_at)
     numbers = ()
-    if kind in INTEGERS and 0 < count <= _MAX_ENTRIES:
+    if kind in INTEGERS and 0 < count <= _MAX_NUMBERS:
         code = f"{layout.order}{count}{INTEGERS[kind]}"
         if value_at + struct.calcsize(code) <= len(block):
             numbers = struct.unpack_from(code, block, value_at)
@@ -137,21 +139,11 @@ def numbers_of(block: Block, layout: Layout, offset: int, tag: int) -> tuple[int
     return next((entry.numbers for entry in entries if entry.tag == tag), ())
 
 
-def swap(block: bytearray, layout: Layout, offset: int, tag: int) -> None:
-    """Swaps the numbers of a tag and of the next higher tag of a directory.
-
-    Nothing is done unless both are one number of 16 bits.
-    """
-    entries, _ = directory(block, layout, offset)
-    pair = [entry for entry in entries if entry.tag in (tag, tag + 1)]
-    is_complete = [entry.tag for entry in pair] == [tag, tag + 1]
-    if not is_complete or not all(
-        len(entry.numbers) == 1 and entry.numbers[0] < 1 << 16 for entry in pair
-    ):
-        return
-    for entry, other in zip(pair, reversed(pair), strict=True):
-        code = layout.order + INTEGERS[entry.kind]
-        struct.pack_into(code, block, entry.position, other.numbers[0])
+def set_number(block: bytearray, layout: Layout, entry: Entry, number: int) -> None:
+    """Writes the first whole number of a tag, if its type has room for it."""
+    code = layout.order + INTEGERS[entry.kind]
+    if number < 1 << 8 * struct.calcsize(code):
+        struct.pack_into(code, block, entry.position, number)
 
 
 def drop_thumbnail(block: bytearray, layout: Layout, offset: int) -> None:
@@ -168,9 +160,23 @@ def drop_thumbnail(block: bytearray, layout: Layout, offset: int) -> None:
     tags = _numbers_by_tag(directory(block, layout, link)[0])
     start, size = (tags.get(tag, (0,))[0] for tag in _THUMBNAIL)
     end = start + size
-    if not 8 < start < end <= len(block):
+    if not 8 < start < end <= len(block) or block[start : start + 2] != b"\xff\xd8":
+        return
+    if any(start <= place < end for place in _places(block, layout, offset)):
         return
     block[start:end] = bytes(size) if end < len(block) else b""
+
+
+def _places(block: Block, layout: Layout, offset: int) -> list[int]:
+    """Returns where an EXIF block has directories and values, not thumbnails."""
+    places, directories = [], [offset]
+    for tag in (EXIF_IFD, GPS_IFD):
+        directories += numbers_of(block, layout, offset, tag)[:1]
+    for place in list(directories[1:]):
+        directories += numbers_of(block, layout, place, INTEROPERABILITY_IFD)[:1]
+    for place in directories:
+        places += [place, *(e.position for e in directory(block, layout, place)[0])]
+    return places
 
 
 def is_raw(block: Block, path: PathLike) -> bool:

@@ -522,17 +522,19 @@ def test_metadata_is_carried_over_and_dropped_on_demand(tmp_path):
     image = Image.fromarray(photograph(24, 40))
     exif = exif_of(**{f"_{ARTIST}": "Ansel"})
     image.save(tmp_path / "a.png", icc_profile=profile, exif=exif)
-    kept, stripped = tmp_path / "kept.jpg", tmp_path / "stripped.jpg"
+    kept, stripped, bare = (tmp_path / f"{n}.jpg" for n in ("kept", "stripped", "bare"))
     assert compress_pil(tmp_path / "a.png", "-o", kept) == 0
     assert compress_pil(tmp_path / "a.png", "-o", stripped, "--strip_metadata") == 0
+    assert compress_pil(tmp_path / "a.png", "-o", bare, "--strip_all") == 0
     with Image.open(kept) as image:
         assert image.info["icc_profile"] == profile
         assert image.getexif()[ARTIST] == "Ansel"
-    with Image.open(stripped) as image:
-        assert "icc_profile" not in image.info
-        assert len(image.getexif()) == 0
-    np.testing.assert_array_equal(decode(kept), decode(stripped))
-    assert stripped.stat().st_size <= kept.stat().st_size - len(profile)
+    for path, left in ((stripped, profile), (bare, None)):
+        with Image.open(path) as image:
+            assert image.info.get("icc_profile") == left
+            assert len(image.getexif()) == 0
+        np.testing.assert_array_equal(decode(kept), decode(path))
+    assert bare.stat().st_size <= stripped.stat().st_size - len(profile)
 
 
 @pytest.mark.parametrize(

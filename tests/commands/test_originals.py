@@ -7,6 +7,7 @@ from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.trained import standard_tables
 from learned_jpeg.commands.files import encode_file
+from learned_jpeg.commands.keeping import Keeping
 from learned_jpeg.commands.originals import read_original, without_metadata
 from learned_jpeg.commands.records import COMPRESSED, ORIGINAL
 from learned_jpeg.jpeg import file as jpeg_file
@@ -70,9 +71,9 @@ def test_a_clearly_lower_quality_is_made_once(tmp_path):
     assert third.data == second.data
 
 
-def original_of(path, strips_metadata=False, is_optimized=True):
+def original_of(path, is_optimized=True, **keeping):
     return read_original(
-        str(path), strips_metadata=strips_metadata, is_optimized=is_optimized
+        str(path), keeping=Keeping(**keeping), is_optimized=is_optimized
     )
 
 
@@ -139,11 +140,11 @@ def test_an_original_can_be_declined(tmp_path):
 
 def test_what_the_original_keeps_is_not_named_as_lost(tmp_path, caplog):
     path = saved(tmp_path / "a.jpg", 75)
-    path.write_bytes(path.read_bytes() + b"\0\0\0\x18ftypmp42 a video")
+    path.write_bytes(path.read_bytes() + b"a trailer of 15")
     kept = encode_file(encoder(quality=75, **ROUNDED), str(path))
     assert kept.data == path.read_bytes() and not caplog.records
     assert encode_file(encoder(quality=30, **ROUNDED), str(path)).status == COMPRESSED
-    assert "its video (motion photo) is lost" in caplog.text
+    assert "15 bytes behind its end are lost" in caplog.text
 
 
 def test_metadata_of_the_lossless_pass(tmp_path):
@@ -152,7 +153,7 @@ def test_metadata_of_the_lossless_pass(tmp_path):
     assert original_of(path).data == optimized(data)
     assert b"mine" in original_of(path).data
     bare = without_metadata(data)
-    assert original_of(path, strips_metadata=True).data == optimized(bare)
+    assert original_of(path, metadata=False).data == optimized(bare)
     assert original_of(path, is_optimized=False).data == data
 
 
