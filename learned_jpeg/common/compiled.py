@@ -22,9 +22,12 @@ from typing import Any
 
 import numba
 import numba.core.config
+from numba import types
+from numba.core import cgutils
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 from numba.core.serialize import dumps
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
@@ -64,6 +67,46 @@ def _fma(context, factor, other, summand):
 # Returns `factor * other + summand`, rounded once, by the processor's instruction; in
 # compiled code only, for floats of one type.
 fma: Any = _fma
+
+
+@intrinsic
+def _float_to_bits(context, value):
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
+
+    return types.int32(value), generate
+
+
+@intrinsic
+def _bits_to_float(context, bits):
+
+    def generate(context, builder, signature, arguments):
+        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
+
+    return types.float32(bits), generate
+
+
+# The bits of a float32 as an int32, and back; in compiled code only.
+to_bits: Any = _float_to_bits
+from_bits: Any = _bits_to_float
+
+
+@intrinsic
+def _borrowed(context, array):
+
+    def generate(context, builder, signature, arguments):
+        own = make_array(signature.args[0])(context, builder, arguments[0])
+        own.meminfo = cgutils.get_null_value(own.meminfo.type)
+        return own._getvalue()
+
+    return array(array), generate
+
+
+# An argument without its count of references, in compiled code only. Its rows can be
+# passed on to functions without counting them, which takes a tenth of the time where
+# rows are short. Only for arguments: the caller holds on to these.
+borrowed: Any = _borrowed
 
 
 def _cache_of(function: Callable) -> _Cache | None:

@@ -1,15 +1,31 @@
-"""Gradients and curvatures of a metric near a decoded image, tile by tile.
+"""Gradients and curvatures of metrics near a decoded image, strip by strip.
 
-A search replaces a metric by these. A large image is processed in tiles, each with a
-margin that the metric's filters reach.
+A search replaces metrics by these. An image is divided into strips of its full width,
+which are tasks for threads. Metrics blur the coarser scales of an image as a whole, so
+that a strip needs few rows of its neighbours.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+from learned_jpeg.common import threads
+from learned_jpeg.common.compiled import borrowed, njit
+from learned_jpeg.metrics.light import linear_light
+
+_HALO = 16  # px that a strip reads of its neighbours
+_UNIT = 64  # px: strips begin at multiples of it
+_ROWS = (128, 256)  # of a strip, at least and at most, but for the last one
+_PIXELS = 1 << 19  # of a strip, where its rows allow
+# Images up to this size keep what their strips consist of from the values to the
+# gradients, about 50 bytes a pixel. Larger ones compute it twice.
+_KEPT_PIXELS = 1 << 22
+
+_ZERO = np.float32(0)
 
 
 class Direction(NamedTuple):
@@ -17,82 +33,260 @@ class Direction(NamedTuple):
 
     Attributes:
       rgb: float32 `[3]`, change of the decoded RGB for a change of 1.
-      height, width: of a block, in px of the image; powers of 2.
+      height, width: of a block, in px of the image; powers of 2 from 8 to 64.
     """
 
     rgb: np.ndarray
     height: int
     width: int
 
+    def blocks(self, size: Sequence[int]) -> tuple[int, int]:
+        """Returns the numbers of rows and columns of blocks in an image."""
+        height, width = size
+        return -(-height // self.height), -(-width // self.width)
+
 
 class Slopes(NamedTuple):
-    """A metric near a decoded image.
+    """Metrics near a decoded image.
 
     Attributes:
-      value: of the metric, or of what it is a function of.
+      values: of the terms.
       curvatures: for each direction float32 `[rows * cols, n]`: means over each block
-        of the weights of n kinds of energy of an error of 1 in that direction.
+        of the weights of n kinds of energy of an error of 1 in that direction, those of
+        the first term first.
     """
 
-    value: float
+    values: list[float]
     curvatures: list[np.ndarray]
 
 
-class Part(NamedTuple):
-    """A part of an axis, as slices: read, counted, and counted within what is read."""
+class Strip(NamedTuple):
+    """Rows of an image.
 
-    seen: slice
-    own: slice
-    inside: slice
+    Attributes:
+      number: of the strip, from 0.
+      start, stop: the rows that count.
+      first, last: the rows that are read, without the last.
+    """
+
+    number: int
+    start: int
+    stop: int
+    first: int
+    last: int
+
+    def own(self, unit: int = 1) -> slice:
+        """Returns a slice of what counts within the image, in units of some px."""
+        return slice(self.start // unit, -(-self.stop // unit))
+
+    def seen(self, unit: int = 1) -> slice:
+        """Returns a slice of what is read of the image, in units of some px."""
+        return slice(self.first // unit, -(-self.last // unit))
+
+    def inside(self, unit: int = 1) -> slice:
+        """Returns a slice of what counts within what is read."""
+        own, first = self.own(unit), self.first // unit
+        return slice(own.start - first, own.stop - first)
+
+    def around(self, margin: int, unit: int = 1) -> slice:
+        """Returns `inside` with a margin, in units, as far as there are rows."""
+        inside, seen = self.inside(unit), self.seen(unit)
+        stop = min(inside.stop + margin, seen.stop - seen.start)
+        return slice(max(inside.start - margin, 0), stop)
 
 
-class Tile(NamedTuple):
-    """A part of an image."""
-
-    rows: Part
-    cols: Part
-
-    def inside(self, *units: int) -> tuple[slice, slice]:
-        """Returns slices of what counts within what is read, in units of some px."""
-        return _in_units((self.rows.inside, self.cols.inside), units)
-
-    def own(self, *units: int) -> tuple[slice, slice]:
-        """Returns slices of what counts within the image, in units of some px."""
-        return _in_units((self.rows.own, self.cols.own), units)
-
-    def seen(self, *units: int) -> tuple[slice, slice]:
-        """Returns slices of what is read of the image, in units of some px."""
-        return _in_units((self.rows.seen, self.cols.seen), units)
+def strips(height: int, width: int) -> list[Strip]:
+    """Divides an image."""
+    least, most = _ROWS
+    rows = min(max(_PIXELS // width, least), most)
+    rows = -(-rows // _UNIT) * _UNIT
+    found = []
+    for number, start in enumerate(range(0, height, rows)):
+        stop = min(start + rows, height)
+        reach = max(start - _HALO, 0), min(stop + _HALO, height)
+        found.append(Strip(number, start, stop, *reach))
+    return found
 
 
-def tiles(shape: tuple[int, ...], side: int, halo: int) -> list[Tile]:
-    """Divides an image.
+class Light(NamedTuple):
+    """The decoded image in a strip, float32 `[3, h, w]` of the rows that are read.
+
+    Attributes:
+      decoded: RGB minus 128, within -128..127.
+      linear: linear light 0..1.
+      slope: of the linear light in the decoded RGB.
+    """
+
+    decoded: np.ndarray
+    linear: np.ndarray
+    slope: np.ndarray
+
+
+class Term(Protocol):
+    """A metric near one decoded image, whose gradient is taken times a weight.
+
+    It compares every strip with the original, settles the value, and adds the slopes of
+    every strip. All but `settle` is called for several strips at a time.
+    """
+
+    @property
+    def kinds(self) -> int:
+        """The number of kinds of energy that the curvature has weights for."""
+        ...
+
+    def see(self, strip: Strip, light: Light) -> Any:
+        """Returns what the term needs of a strip; it may be kept."""
+        ...
+
+    def compare(self, strip: Strip, light: Light, seen: Any) -> None:
+        """Compares a strip with the original."""
+        ...
+
+    def settle(
+        self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
+    ) -> float:
+        """Returns the value, without the weight, once all strips are compared.
+
+        Args:
+          directions: those of the curvatures.
+          curvatures: float32 `[rows, cols, kinds]`, of all blocks of the image, for
+            each direction; what coarse scales know of them is written.
+        """
+        ...
+
+    def add_slopes(
+        self,
+        strip: Strip,
+        light: Light,
+        seen: Any,
+        directions: Sequence[Direction],
+        curvatures: Sequence[np.ndarray],
+        gradient: np.ndarray | None,
+    ) -> None:
+        """Adds the gradient of a strip, times the weight; completes its curvatures.
+
+        Args:
+          strip, light, seen: as in `compare`.
+          directions, curvatures: as in `settle`.
+          gradient: in linear light, float32 `[3, n, w]`; None if it is not wanted.
+        """
+        ...
+
+
+def slopes(
+    terms: Sequence[Term],
+    size: tuple[int, int],
+    decoded: Callable[[slice], np.ndarray],
+    directions: Sequence[Direction],
+    take: Callable[[int, slice, np.ndarray], None] | None = None,
+) -> Slopes:
+    """Computes values, gradient and curvatures of a sum of metrics.
 
     Args:
-      shape: of the image, `[h, w, ...]`.
-      side: the largest of a tile, in px.
-      halo: margin of a tile in px; tiles begin at multiples of it.
+      terms: of the sum, each for this call.
+      size: (height, width) of the image, in px.
+      decoded: a function from a slice of rows to the decoded RGB there minus 128,
+        float32 `[3, n, w]`, within -128..127; may be called from several threads.
+      directions: whose gradients and curvatures are wanted.
+      take: None, or a function that is given the gradients strip by strip, one at a
+        time but in any order: the number of the direction, a slice of rows that starts
+        at a multiple of 16, float32 `[n, w]`.
     """
-    rows, cols = (_parts(length, side, halo) for length in shape[:2])
-    return [Tile(r, c) for r in rows for c in cols]
+    parts = strips(*size)
+    keeps = size[0] * size[1] <= _KEPT_PIXELS
+    lock = threading.Lock()
+
+    def look(strip: Strip) -> Any:
+        light = _light(decoded, strip)
+        return light, [term.see(strip, light) for term in terms]
+
+    def compare(strip: Strip) -> Any:
+        light, seen = look(strip)
+        for term, own in zip(terms, seen, strict=True):
+            term.compare(strip, light, own)
+        return (light, seen) if keeps else None
+
+    kept = threads.run(compare, parts)
+    joined = [
+        np.empty((*direction.blocks(size), sum(term.kinds for term in terms)), "f4")
+        for direction in directions
+    ]
+    splits = np.cumsum([term.kinds for term in terms])[:-1]
+    own_curvatures = [np.split(curvature, splits, axis=-1) for curvature in joined]
+    by_term = list(zip(*own_curvatures, strict=True)) or [()] * len(terms)
+    values = [
+        term.settle(directions, curvatures)
+        for term, curvatures in zip(terms, by_term, strict=True)
+    ]
+
+    def add_slopes(strip: Strip) -> None:
+        light, seen = kept[strip.number] or look(strip)
+        kept[strip.number] = None
+        gradient = None
+        if take is not None:
+            rows = strip.stop - strip.start
+            gradient = np.zeros((3, rows, size[1]), np.float32)
+        for term, own, curvatures in zip(terms, seen, by_term, strict=True):
+            term.add_slopes(strip, light, own, directions, curvatures, gradient)
+        if take is None or gradient is None:
+            return
+        for number, direction in enumerate(directions):
+            projected = np.empty(gradient.shape[1:], np.float32)
+            rgb = np.asarray(direction.rgb, np.float32)
+            _project(gradient, light.slope, strip.inside().start, rgb, projected)
+            with lock:
+                take(number, strip.own(), projected)
+
+    if directions:
+        threads.run(add_slopes, parts)
+    return Slopes(values, [c.reshape(-1, c.shape[-1]) for c in joined])
 
 
-def _in_units(slices: Iterable[slice], units: Iterable[int]) -> tuple[slice, slice]:
-    first, second = (
-        slice(s.start // unit, -(-s.stop // unit))
-        for s, unit in zip(slices, units, strict=True)
+def _light(decoded: Callable[[slice], np.ndarray], strip: Strip) -> Light:
+    rgb = decoded(strip.seen())
+    return Light(rgb, *linear_light(rgb))
+
+
+@njit
+def _project(gradient, slope, first, rgb, projected):
+    """Writes the gradient of linear light in a direction of the decoded RGB."""
+    gradient, slope, projected = (
+        borrowed(gradient),
+        borrowed(slope),
+        borrowed(projected),
     )
-    return first, second
+    for y in range(len(projected)):
+        own = first + y
+        _project_row(gradient, slope, y, own, rgb, projected[y])
 
 
-def _parts(length: int, side: int, halo: int) -> list[Part]:
-    """Returns the `Part`s of an axis."""
-    count = -(-length // side)
-    step = -(-length // count // halo) * halo
-    parts = []
-    for start in range(0, length, step):
-        stop = min(start + step, length)
-        first, last = max(start - halo, 0), min(stop + halo, length)
-        inside = slice(start - first, stop - first)
-        parts.append(Part(slice(first, last), slice(start, stop), inside))
-    return parts
+@njit
+def _project_row(gradient, slope, y, own, rgb, projected):
+    red, green, blue = gradient[0, y], gradient[1, y], gradient[2, y]
+    by_red, by_green, by_blue = slope[0, own], slope[1, own], slope[2, own]
+    r, g, b = rgb[0], rgb[1], rgb[2]
+    for x in range(projected.size):
+        projected[x] = (
+            r * (red[x] * by_red[x])
+            + g * (green[x] * by_green[x])
+            + b * (blue[x] * by_blue[x])
+        )
+
+
+@njit
+def add_block_sums(sums, cell_width, row):
+    """Adds sums over cells of a row of pixels, and clears it.
+
+    Args:
+      sums: float32 `[n, w]`.
+      cell_width: px that a sum is over; the last one may have fewer.
+      row: float32 `[cols, n]`.
+    """
+    for i in range(len(sums)):
+        own = sums[i]
+        for col in range(len(row)):
+            total = _ZERO
+            for x in range(col * cell_width, min((col + 1) * cell_width, own.size)):
+                total += own[x]
+            row[col, i] += total
+        own[:] = _ZERO

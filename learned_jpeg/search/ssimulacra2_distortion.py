@@ -22,7 +22,7 @@ from learned_jpeg.search.distortion import (
 from learned_jpeg.search.squared_error import SquaredError
 
 if TYPE_CHECKING:
-    from learned_jpeg.metrics.tiling import Direction
+    from learned_jpeg.metrics.tiling import Direction, Term
     from learned_jpeg.search.coded_image import CodedImage, Gradient
 
 NUMBERS_VERSION = 3  # see evaluation/fingerprint.py
@@ -118,22 +118,34 @@ class Ssimulacra2Distortion:
         wants_gradients: bool = True,
     ) -> None:
         """Finds gradients and curvatures of components near the coded image."""
-        from learned_jpeg.metrics.ssimulacra2.slopes import slopes
+        from learned_jpeg.metrics.tiling import slopes
 
-        is_original = coded.is_original
-        directions = directions_of(coded, components)
+        terms = self._terms(coded.is_original)
+        size = coded.image.shape[:2]
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
+
+        def take(number: int, rows: slice, gradient: np.ndarray) -> None:
+            sums[number].add(rows, slice(0, size[1]), gradient)
+
         found = slopes(
-            self._original,
+            [term for term, _ in terms],
+            size,
             coded.decoded_rgb,
-            directions,
-            (lambda number, *part: sums[number].add(*part)) if sums else None,
-            is_original,
+            directions_of(coded, components),
+            take if wants_gradients else None,
         )
-        scale = np.float32(self._first_scale if is_original else self._scale)
-        scaled = (scale * curvature for curvature in found.curvatures)
+        scales = np.repeat([scale for _, scale in terms], [t.kinds for t, _ in terms])
+        for curvature in found.curvatures:
+            curvature *= scales.astype(np.float32)
         self._gradients = dict(zip(components, sums, strict=False))
-        self._curvatures = dict(zip(components, scaled, strict=True))
+        self._curvatures = dict(zip(components, found.curvatures, strict=True))
+
+    def _terms(self, is_original: bool) -> list[tuple[Term, float]]:
+        """Returns the metrics, with the bits that a unit of each is worth."""
+        from learned_jpeg.metrics.ssimulacra2.slopes import Term
+
+        scale = self._first_scale if is_original else self._scale
+        return [(Term(self._original, is_original), scale)]
 
     def _grams(self, coded: CodedImage, component: int) -> np.ndarray:
         """Returns the energies of a block whose weights the curvatures are.

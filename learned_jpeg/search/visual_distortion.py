@@ -13,10 +13,10 @@ from learned_jpeg.search.band_energies import band_grams
 from learned_jpeg.search.distortion import Schedule, Tune
 from learned_jpeg.search.ssimulacra2_distortion import (
     Ssimulacra2Distortion,
-    directions_of,
 )
 
 if TYPE_CHECKING:
+    from learned_jpeg.metrics.tiling import Term
     from learned_jpeg.search.coded_image import CodedImage
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
@@ -59,27 +59,14 @@ class VisualDistortion(Ssimulacra2Distortion):
         if component == 1:  # the first one of a pass
             self._linearise(coded, (1, 2, 0))
 
-    def _linearise(self, coded, components, wants_gradients=True):
-        from learned_jpeg.metrics.cvvdp.slopes import slopes
+    def _terms(self, is_original: bool) -> list[tuple[Term, float]]:
+        from learned_jpeg.metrics.cvvdp.slopes import Term
 
-        super()._linearise(coded, components, wants_gradients)
-        if coded.is_original:
-            return  # without errors there is no curvature
-        factor = np.float32(self._contrast_scale / self._scale)
-
-        def take(number, rows, cols, gradient):
-            self._gradients[components[number]].add(rows, cols, factor * gradient)
-
-        found = slopes(
-            self._contrast,
-            coded.decoded_rgb,
-            directions_of(coded, components),
-            take if wants_gradients else None,
-        )
-        for component, curvature in zip(components, found.curvatures, strict=True):
-            own = self._curvatures[component]
-            scaled = np.float32(self._contrast_scale) * curvature
-            self._curvatures[component] = np.concatenate([own, scaled], axis=1)
+        terms = super()._terms(is_original)
+        if not is_original:  # without errors there is no curvature
+            weight = self._contrast_scale / self._scale
+            terms.append((Term(self._contrast, weight), self._contrast_scale))
+        return terms
 
     def _grams(self, coded: CodedImage, component: int) -> np.ndarray:
         from learned_jpeg.metrics.cvvdp.slopes import BANDS

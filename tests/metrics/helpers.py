@@ -5,6 +5,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from learned_jpeg.metrics import tiling
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.tiling import Direction
 from tests.paths import EXAMPLE_IMAGES
@@ -34,17 +35,24 @@ CHANNELS = [Direction(rgb, 8, 8) for rgb in np.eye(3)]
 def slopes_of(original, planes, weights=ALL_WEIGHTS, directions=(), **options):
     """(`Slopes`, gradients `[directions, h, w]`) of planes as from `shown`."""
     prepared = ssimulacra2_slopes.Original(original, weights)
+    return slopes_of_term(
+        ssimulacra2_slopes.Term(prepared, **options), planes, directions
+    )
+
+
+def slopes_of_term(term, planes, directions):
+    """(`Slopes`, gradients `[directions, h, w]`) of one term."""
     gradients = np.full((len(directions), *planes.shape[1:]), np.nan)
 
-    def part(rows, cols):
-        return np.ascontiguousarray(planes[:, rows, cols])
+    def part(rows):
+        return np.ascontiguousarray(planes[:, rows])
 
-    def take(number, rows, cols, gradient):
-        gradients[number, rows, cols] = gradient
+    def take(number, rows, gradient):
+        gradients[number, rows] = gradient
 
-    found = ssimulacra2_slopes.slopes(prepared, part, directions, take, **options)
+    found = tiling.slopes([term], planes.shape[1:], part, directions, take)
     return found, gradients
 
 
 def value_of(original, planes, weights=ALL_WEIGHTS):
-    return slopes_of(original, planes, weights)[0].value
+    return slopes_of(original, planes, weights)[0].values[0]

@@ -5,9 +5,11 @@ import pytest
 from scipy import ndimage
 
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
+from learned_jpeg.metrics import tiling
 from learned_jpeg.metrics.cvvdp import pyramid, slopes
 from learned_jpeg.metrics.tiling import Direction
 from tests.metrics import cvvdp_reference as reference
+from tests.metrics.helpers import slopes_of_term
 from tests.synthetic import noisy_pair, wave_image
 
 CHANNELS = [Direction(rgb, 8, 8) for rgb in np.eye(3)]
@@ -27,17 +29,8 @@ def planes_of(image):
 
 def slopes_of(original, decoded, directions=CHANNELS):
     """Returns (`Slopes`, gradients `[directions, h, w]`) of uint8 images."""
-    planes = planes_of(decoded)
-    gradients = np.full((len(directions), *planes.shape[1:]), np.nan)
-
-    def part(rows, cols):
-        return np.ascontiguousarray(planes[:, rows, cols])
-
-    def take(number, rows, cols, gradient):
-        gradients[number, rows, cols] = gradient
-
-    prepared = slopes.Original(original)
-    return slopes.slopes(prepared, part, directions, take), gradients
+    term = slopes.Term(slopes.Original(original))
+    return slopes_of_term(term, planes_of(decoded), directions)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +40,7 @@ def test_value_is_that_in_float64(height, width):
     original, decoded = pair(height, width)
     found, _ = slopes_of(original, decoded)
     wanted = reference.loss(original, decoded.astype(float))
-    assert found.value == pytest.approx(wanted, rel=1e-4)
+    assert found.values[0] == pytest.approx(wanted, rel=1e-4)
 
 
 @pytest.mark.parametrize("height, width", [(8, 9), (31, 40), (40, 33)])
@@ -103,20 +96,21 @@ def test_curvature_is_a_floored_weight_of_squared_errors():
 def test_equal_images_have_neither_loss_nor_gradient():
     original, _ = pair(40, 33)
     found, gradients = slopes_of(original, original)
-    assert 0 <= found.value < 1e-4
+    assert 0 <= found.values[0] < 1e-4
     assert not gradients.any()
     assert all((c > 0).all() and np.isfinite(c).all() for c in found.curvatures)
 
 
-def test_an_image_in_tiles_has_the_same_slopes(monkeypatch):
+def test_an_image_in_strips_has_the_same_slopes(monkeypatch):
     original, decoded = noisy_pair(5, 230, 210, 2, 20)
     directions = [Direction(YCBCR_TO_RGB[:, 0], 8, 8)]
     directions += [Direction(YCBCR_TO_RGB[:, 1], 16, 16)]
     whole, gradients = slopes_of(original, decoded, directions)
-    monkeypatch.setattr(slopes, "_TILE_SIDE", 128)
-    assert len(slopes.Original(original).tiles) == 4
+    monkeypatch.setattr(tiling, "_ROWS", (64, 64))
+    monkeypatch.setattr(tiling, "_KEPT_PIXELS", 0)
+    assert len(tiling.strips(230, 210)) == 4
     parts, again = slopes_of(original, decoded, directions)
-    assert parts.value == pytest.approx(whole.value, rel=1e-6)
+    assert parts.values == pytest.approx(whole.values, rel=1e-6)
     scale = np.abs(gradients).mean()
     np.testing.assert_allclose(again / scale, gradients / scale, rtol=1e-4, atol=1e-4)
     for found, wanted in zip(parts.curvatures, whole.curvatures, strict=True):

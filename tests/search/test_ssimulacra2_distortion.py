@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.metrics import tiling
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2.loss import WEIGHTS
@@ -66,8 +67,10 @@ def test_model_has_the_slope_of_the_weighted_sum(
         moved = coded_example(image, sampling)
         moved.replace(component, coefficients.astype(np.float32))
 
-        slopes = ssimulacra2_slopes.slopes(original, moved.decoded_rgb, ())
-        lost = 5 * LMBDA * slopes.value
+        term = ssimulacra2_slopes.Term(original)
+        size = image.shape[:2]
+        (value,) = tiling.slopes([term], size, moved.decoded_rgb, ()).values
+        lost = 5 * LMBDA * value
         rgb = moved.decoded_rgb().astype(float) + 128
         mse = np.square(rgb - np.moveaxis(image, -1, 0)).mean()
         return (lost + mse_lmbda * mse) * image.shape[0] * image.shape[1]

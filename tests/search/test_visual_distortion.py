@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import registry
+from learned_jpeg.metrics import registry, tiling
 from learned_jpeg.metrics.cvvdp import slopes as cvvdp_slopes
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2.loss import POINTS, WEIGHTS
@@ -20,6 +20,12 @@ from tests.search.test_ssimulacra2_distortion import (
 )
 
 LMBDA = 0.05
+
+
+def values_of(coded, lost, contrast):
+    """Returns SSIMULACRA2's weighted sum and CVVDP's loss of a coded image."""
+    terms = [ssimulacra2_slopes.Term(lost), cvvdp_slopes.Term(contrast)]
+    return tiling.slopes(terms, coded.image.shape[:2], coded.decoded_rgb, ()).values
 
 
 @pytest.mark.parametrize("component", [0, 1, 2])
@@ -42,8 +48,8 @@ def test_model_has_the_slope_of_both_metrics_and_the_squared_error(
     def loss(coefficients):
         moved = coded_example(image, sampling)
         moved.replace(component, coefficients.astype(np.float32))
-        points = POINTS * ssimulacra2_slopes.slopes(lost, moved.decoded_rgb, ()).value
-        points += 30 * cvvdp_slopes.slopes(contrast, moved.decoded_rgb, ()).value
+        points, jods = values_of(moved, lost, contrast)
+        points = POINTS * points + 30 * jods
         rgb = moved.decoded_rgb().astype(float) + 128
         points += 0.03 * np.square(rgb - np.moveaxis(image, -1, 0)).mean()
         return 0.75 * LMBDA * points * image.shape[0] * image.shape[1]

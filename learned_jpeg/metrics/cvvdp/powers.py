@@ -1,37 +1,10 @@
 """Logarithms and powers in single precision, in loops that the compiler vectorises."""
 
 import math
-from typing import Any
 
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
-from learned_jpeg.common.compiled import fma, njit
-
-
-@intrinsic
-def _float_to_bits(context, value):
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.int32))
-
-    return types.int32(value), generate
-
-
-@intrinsic
-def _bits_to_float(context, bits):
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(types.float32))
-
-    return types.float32(bits), generate
-
-
-# The bits of a float32 as an int32, and back; in compiled code only.
-_bits: Any = _float_to_bits
-_from_bits: Any = _bits_to_float
-
+from learned_jpeg.common.compiled import fma, from_bits, njit, to_bits
 
 _FRACTION_BITS = np.int32(23)  # of a float32
 _FRACTION = np.int32((1 << 23) - 1)
@@ -52,9 +25,9 @@ _ROUNDING_BIAS = np.float32(127.5)
 @njit
 def log2(value):
     """Returns the binary logarithm of a positive, normal float32."""
-    bits = np.int32(_bits(value) - _ROOT_HALF)
+    bits = np.int32(to_bits(value) - _ROOT_HALF)
     exponent = np.int32(bits >> _FRACTION_BITS)
-    fraction = _from_bits(np.int32(np.int32(bits & _FRACTION) + _ROOT_HALF))
+    fraction = from_bits(np.int32(np.int32(bits & _FRACTION) + _ROOT_HALF))
     ratio = (fraction - _ONE) / (fraction + _ONE)
     square = ratio * ratio
     series = fma(square, _ATANH[3], _ATANH[2])
@@ -74,7 +47,7 @@ def exp2(value):
     series = fma(part, series, _EXP2[2])
     series = fma(part, series, _EXP2[1])
     series = fma(part, series, _EXP2[0])
-    return _from_bits(np.int32(_bits(series) + np.int32(whole << _FRACTION_BITS)))
+    return from_bits(np.int32(to_bits(series) + np.int32(whole << _FRACTION_BITS)))
 
 
 @njit

@@ -18,14 +18,16 @@ that of the slope where D is at least half of Q, times a constant, since the slo
 fourth power is steeper than that of a square.
 """
 
+from __future__ import annotations
+
 import math
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
-from learned_jpeg.common.compiled import njit
+from learned_jpeg.common import threads
+from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.metrics.cvvdp import score
-from learned_jpeg.metrics.cvvdp.powers import exp2, log2
 from learned_jpeg.metrics.cvvdp.pyramid import (
     add_reduce_adjoint,
     expand_row,
@@ -41,139 +43,164 @@ from learned_jpeg.metrics.cvvdp.score import (
     mask_row,
     new_masks,
 )
-from learned_jpeg.metrics.tiling import Slopes, tiles
+from learned_jpeg.metrics.light import levels, linear_light
+from learned_jpeg.metrics.tiling import Direction, Light, Strip, strips
 
 MIN_SIDE = 8  # px, the least with a band of the loss
 BANDS = (1, 2)  # scales of the pyramid; images below 16 px have the first one only
-
-# A large image is processed in tiles, with a margin that the pyramid and its adjoint
-# reach.
-_TILE_SIDE = 1024  # px
-_HALO = 64
 
 _LEAST_SQUARE = 1e-9  # of D
 _FLOOR = 0.5  # of D, in Q, where the curvature is taken
 _STEEPNESS = np.float32(2.5)  # of the curvature; 3 is that of a fourth power
 
-# IEC 61966-2-1: sRGB is a power from 0.04045 on.
-_FIRST_POWER, _OFFSET, _EXPONENT = map(np.float32, (0.04045, 0.055, 1.4))
-_PER_LEVEL, _PER_BASE, _LINEAR = (np.float32(1 / n) for n in (255, 1.055, 12.92))
-_POWER_SLOPE = np.float32(2.4 / 1.055)
 _MASKED_BY = tuple(score.MASK_WEIGHTS[:, 0])  # how much each channel masks luminance
 _FACTORS = score.RGB_TO_DKL[0] * np.float32(score.LIGHT)  # of RGB in luminance
 
 # Numbers of the kernels below in single precision: Python's would make it double.
-_ZERO, _QUARTER, _HALF, _ONE = map(np.float32, (0, 0.25, 0.5, 1))
-_MIDDLE = np.float32(128)
+_ZERO, _HALF, _ONE = map(np.float32, (0, 0.5, 1))
 _PER_LARGEST = np.float32(1 / score.LARGEST)
 
 
 class Original:
-    """The original, as `slopes` compares with it: about 3 bytes per pixel.
+    """The original, as `Term` compares with it: about 3 bytes per pixel.
 
     Attributes:
       size: (height, width) in px.
-      tiles: the `Tile`s in which it is processed.
       halved: float32 `[1, h / 2, w / 2]`, its luminance, reduced once.
       weights: for each band float32 `[h, w]`, the factors a above.
     """
 
-    def __init__(self, image):
+    def __init__(self, image: np.ndarray):
         """Prepares what depends on the original only.
 
         Args:
           image: uint8 RGB `[h, w, 3]`, sides of at least `MIN_SIDE` px.
         """
         height, width = self.size = image.shape[:2]
-        self.tiles = tiles(image.shape, _TILE_SIDE, _HALO)
-        self.halved = np.empty((1, (height + 1) // 2, (width + 1) // 2), np.float32)
-        for tile in self.tiles:
-            seen = np.moveaxis(image[tile.seen(1, 1)], -1, 0) - _MIDDLE
-            luminance, _ = _luminance(np.ascontiguousarray(seen))
-            self.halved[0][tile.own(2, 2)] = reduce(luminance)[0][tile.inside(2, 2)]
+        self.halved = np.empty(_halved_shape(self.size), np.float32)
+
+        def prepare(strip: Strip) -> None:
+            light, _ = linear_light(levels(image[strip.seen()]))
+            _reduce_strip(strip, light, self.halved)
+
+        threads.run(prepare, strips(height, width))
         self.weights = _weights(image)
 
 
-class _Seen(NamedTuple):
-    """The errors of a decoded image in a tile, float32.
+def _halved_shape(size: Sequence[int]) -> tuple[int, int, int]:
+    return 1, (size[0] + 1) // 2, (size[1] + 1) // 2
 
-    Attributes:
-      errors: for each band `[1, h, w]`, the difference of luminance.
-      weights: for each band `[h, w]`, as those of `Original`.
-      derivatives: `[3, h, w]`, of luminance by the decoded RGB.
+
+def _reduce_strip(strip: Strip, linear: np.ndarray, halved: np.ndarray) -> None:
+    """Writes the reduced luminance of a strip of linear light."""
+    luminance = np.empty((1, *linear.shape[1:]), np.float32)
+    _write_luminance(linear, luminance[0])
+    halved[:, strip.own(2)] = reduce(luminance)[:, strip.inside(2)]
+
+
+class Term:
+    """The loss near one decoded image, a `tiling.Term`; its value is in JOD.
+
+    The curvatures are those of the bands, from fine to coarse. The energy of a further
+    error in a band is the sum of its squares over the pixels of that scale.
     """
 
-    errors: list
-    weights: list
-    derivatives: np.ndarray
+    def __init__(self, original: Original, weight: float = 1.0):
+        """Starts to compare an image.
 
+        Args:
+          original: what it is compared with.
+          weight: of the gradient.
+        """
+        self._original = original
+        self._weight = weight
+        self.kinds = len(original.weights)
+        self._halved = np.empty_like(original.halved)
+        self._maps: list[np.ndarray] = []
 
-def slopes(original, decoded, directions, take=None):
-    """Computes value, gradients and curvature of the loss.
+    def see(self, strip: Strip, light: Light) -> None:
+        """Returns nothing: the light is enough."""
 
-    Args:
-      original: `Original`.
-      decoded: a function from slices of rows and columns to the decoded RGB there minus
-        128, float32 `[3, h, w]`, within -128..127.
-      directions: `Direction`s whose gradients and curvatures are wanted.
-      take: None, or a function that is given the gradients of a large image part by
-        part: the number of the direction, slices of rows and columns, float32 `[h, w]`.
+    def compare(self, strip: Strip, light: Light, seen: None) -> None:
+        """Reduces the luminance of a strip; it is compared as a whole."""
+        del seen
+        _reduce_strip(strip, light.linear, self._halved)
 
-    Returns:
-      `Slopes`: the loss in JOD, and curvatures of the bands, from fine to coarse. The
-      energy of a further error in a band is the sum of its squares over the pixels of
-      that scale.
-    """
-    squares, kept = _forward(original, decoded)
-    value, factors = _loss(squares)
-    floors = _FLOOR**2 * squares
-    sizes = [weights.size for weights in original.weights]
-    curvatures = [
-        np.empty((*_blocks(original.size, direction), len(squares)), np.float32)
-        for direction in directions
-    ]
-    for tile in original.tiles:
-        seen = kept or _see(original, decoded, tile)
-        maps = []
-        for number, (errors, weights) in enumerate(
-            zip(seen.errors, seen.weights, strict=True)
+    def settle(
+        self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
+    ) -> float:
+        """Returns the value; finds the gradient in the reduced luminance."""
+        del directions, curvatures
+        errors = self._errors()
+        weights = self._original.weights
+        squares = np.array(
+            [_mean_square(*pair) for pair in zip(errors, weights, strict=True)]
+        )
+        squares += _LEAST_SQUARE
+        value, factors = _loss(squares)
+        for band, own, factor, square in zip(
+            errors, weights, factors, squares, strict=True
         ):
-            maps.append(np.empty_like(weights))
-            factor = np.float32(factors[number] / sizes[number])
-            floor = np.float32(floors[number])
-            _write_slopes(errors[0], weights, factor, floor, maps[-1])
-        gradient = _gradient(seen)
-        for number, direction in enumerate(directions):
-            by_pixel, by_block = _in_direction(
-                gradient, seen.derivatives, maps, direction
+            self._maps.append(np.empty_like(own))
+            by_pixel, floor = factor / own.size, _FLOOR**2 * square
+            _write_slopes(
+                band[0], own, np.float32(by_pixel), np.float32(floor), self._maps[-1]
             )
-            units = direction.height, direction.width
-            curvatures[number][tile.own(*units)] = by_block[tile.inside(*units)]
-            if take is not None:
-                take(number, *tile.own(1, 1), by_pixel[tile.inside(1, 1)])
-    return Slopes(value, [c.reshape(-1, len(squares)) for c in curvatures])
+        self._halved = _gradient(errors)
+        return value
 
+    def add_slopes(
+        self,
+        strip: Strip,
+        light: Light,
+        seen: None,
+        directions: Sequence[Direction],
+        curvatures: Sequence[np.ndarray],
+        gradient: np.ndarray | None,
+    ) -> None:
+        """Adds the gradient of a strip, and writes its curvatures."""
+        del seen
+        inside = strip.inside()
+        if gradient is not None:
+            rows = strip.seen(2)
+            luminance = np.zeros((1, *light.linear.shape[1:]), np.float32)
+            add_reduce_adjoint(np.ascontiguousarray(self._halved[:, rows]), luminance)
+            by_light = np.float32(self._weight) * _FACTORS
+            _add_light(luminance[0], inside.start, by_light, gradient)
+        for direction, curvature in zip(directions, curvatures, strict=True):
+            mixed = _FACTORS * np.float32(direction.rgb)
+            self._write_curvatures(
+                strip,
+                _mean_squares(light.slope, inside, mixed),
+                direction,
+                curvature[strip.own(direction.height)],
+            )
 
-def _blocks(size, direction):
-    """Returns the numbers of rows and columns of a direction's blocks."""
-    height, width = size
-    return -(-height // direction.height), -(-width // direction.width)
+    def _write_curvatures(
+        self,
+        strip: Strip,
+        squares: np.ndarray,
+        direction: Direction,
+        curvature: np.ndarray,
+    ) -> None:
+        for number, (band, weights) in enumerate(zip(BANDS, self._maps, strict=False)):
+            if number:
+                squares = _halved(squares)
+            cell = direction.height >> band, direction.width >> band
+            own = weights[strip.own(1 << band)]
+            _write_block_means(own, squares, *cell, curvature[..., number])
 
-
-def _forward(original, decoded):
-    """Returns (means of D^2 of the bands, `_Seen` of an image of one tile or None)."""
-    sums = np.zeros(len(original.weights))
-    for tile in original.tiles:
-        seen = _see(original, decoded, tile)
-        for number, (errors, weights) in enumerate(
-            zip(seen.errors, seen.weights, strict=True)
-        ):
-            unit = 1 << BANDS[number]
-            rows, cols = tile.inside(unit, unit)
-            by_column = _column_sums(errors[0], weights, rows.start, rows.stop)
-            sums[number] += by_column[cols].sum()
-    means = sums / [weights.size for weights in original.weights]
-    return means + _LEAST_SQUARE, seen if len(original.tiles) == 1 else None
+    def _errors(self) -> list[np.ndarray]:
+        """Returns the difference of luminance in the bands, float32 `[1, h, w]`."""
+        finer = self._halved
+        finer -= self._original.halved
+        errors = []
+        for _ in self._original.weights:
+            coarser = reduce(finer)
+            subtract_expanded(coarser, finer)
+            errors.append(finer)
+            finer = coarser
+        return errors
 
 
 def _loss(squares):
@@ -191,51 +218,17 @@ def _loss(squares):
     return float(value), 2 * by_norm / norms
 
 
-def _see(original, decoded, tile):
-    """Returns the `_Seen` of a tile."""
-    luminance, derivatives = _luminance(decoded(*tile.seen(1, 1)))
-    finer = reduce(luminance)
-    finer -= original.halved[0][tile.seen(2, 2)]
-    errors, weights = [], []
-    for number, whole in zip(BANDS, original.weights, strict=False):
-        coarser = reduce(finer)
-        subtract_expanded(coarser, finer)
-        errors.append(finer)
-        unit = 1 << number
-        weights.append(np.ascontiguousarray(whole[tile.seen(unit, unit)]))
-        finer = coarser
-    return _Seen(errors, weights, derivatives)
-
-
-def _gradient(seen):
-    """Returns the gradient in luminance, float32 `[h, w]`, of those in the bands."""
+def _gradient(errors: list[np.ndarray]) -> np.ndarray:
+    """Returns the gradient in the reduced luminance, of those in the bands."""
     coarse = None
-    for finer in reversed(seen.errors):
+    for finer in reversed(errors):
         if coarse is None:
-            height, width = finer.shape[1:]
-            coarse = np.zeros((1, (height + 1) // 2, (width + 1) // 2), np.float32)
+            coarse = np.zeros(_halved_shape(finer.shape[1:]), np.float32)
         subtract_expand_adjoint(finer, coarse)
         add_reduce_adjoint(coarse, finer)
         coarse = finer
-    gradient = np.zeros((1, *seen.derivatives.shape[1:]), np.float32)
-    add_reduce_adjoint(coarse, gradient)
-    return gradient[0]
-
-
-def _in_direction(gradient, derivatives, maps, direction):
-    """Returns (gradient `[h, w]`, curvatures `[rows, cols, bands]`) of a direction."""
-    by_pixel = np.empty_like(gradient)
-    height, width = gradient.shape
-    squares = np.empty(((height + 1) // 2, (width + 1) // 2), np.float32)
-    rgb = np.asarray(direction.rgb, np.float32)
-    _write_direction(gradient, derivatives, rgb, by_pixel, squares)
-    by_block = np.empty((*_blocks(gradient.shape, direction), len(maps)), np.float32)
-    for number, curvature in enumerate(maps):
-        if number:
-            squares = _halved(squares)
-        cell = direction.height >> BANDS[number], direction.width >> BANDS[number]
-        _write_block_means(curvature, squares, *cell, by_block[..., number])
-    return by_pixel, by_block
+    assert coarse is not None
+    return coarse
 
 
 def _weights(image):
@@ -293,64 +286,54 @@ def _write_weights(coarser, contrast, gain, squares, masking):
                 row[x] = _ONE / (_ONE + mask)
 
 
-def _luminance(decoded):
-    """Returns luminance without that of black, and its derivatives.
-
-    Args:
-      decoded: float32 `[3, h, w]`, RGB minus 128.
-
-    Returns:
-      float32 `[1, h, w]`; `[3, h, w]`, by the decoded RGB.
-    """
-    luminance = np.empty((1, *decoded.shape[1:]), np.float32)
-    derivatives = np.empty_like(decoded)
-    _write_luminance(decoded, luminance[0], derivatives)
-    return luminance, derivatives
+@njit
+def _write_luminance(linear, luminance):
+    """Writes the luminance of linear light, without that of black."""
+    linear, luminance = borrowed(linear), borrowed(luminance)
+    for y in range(len(luminance)):
+        _luminance_row(linear[0, y], linear[1, y], linear[2, y], luminance[y])
 
 
 @njit
-def _write_luminance(decoded, luminance, derivatives):
-    """Writes what `_luminance` returns."""
-    _, height, width = decoded.shape
-    light = np.empty(width, np.float32)
-    for y in range(height):
-        total = luminance[y]
-        for x in range(width):
-            total[x] = _ZERO
-        for c in range(3):
-            _light_row(decoded[c, y], light, derivatives[c, y])
-            factor = _FACTORS[c]
-            for x in range(width):
-                total[x] += factor * light[x]
-            row = derivatives[c, y]
-            factor *= _PER_LEVEL
-            for x in range(width):
-                row[x] *= factor
+def _luminance_row(red, green, blue, luminance):
+    by_red, by_green, by_blue = _FACTORS[0], _FACTORS[1], _FACTORS[2]
+    for x in range(luminance.size):
+        luminance[x] = by_red * red[x] + by_green * green[x] + by_blue * blue[x]
+
+
+def _mean_square(errors: np.ndarray, weights: np.ndarray) -> float:
+    """Returns the mean of D^2 in a band."""
+    return float(_sum_of_squares(errors[0], weights)) / weights.size
 
 
 @njit
-def _light_row(decoded, light, slope):
-    """Writes a row of linear light 0..1, and its slope in sRGB 0..1."""
-    for x in range(light.size):
-        level = (decoded[x] + _MIDDLE) * _PER_LEVEL
-        base = (level + _OFFSET) * _PER_BASE
-        power = exp2(_EXPONENT * log2(base))
-        is_linear = level <= _FIRST_POWER
-        light[x] = level * _LINEAR if is_linear else power * base
-        slope[x] = _LINEAR if is_linear else power * _POWER_SLOPE
-
-
-@njit
-def _column_sums(errors, weights, first, last):
-    """Sums D^2 down each column, from row `first` to before `last`; float64 `[w]`."""
+def _sum_of_squares(errors, weights):
     sums = np.zeros(errors.shape[1])
-    for y in range(first, last):
-        row, own = errors[y], weights[y]
-        for x in range(sums.size):
-            power = own[x] * row[x] * row[x]
-            seen = power / (_ONE + power * _PER_LARGEST)
-            sums[x] += seen * seen
-    return sums
+    for y in range(len(errors)):
+        _add_squares_row(errors[y], weights[y], sums)
+    return sums.sum()
+
+
+@njit
+def _add_squares_row(errors, weights, sums):
+    for x in range(sums.size):
+        power = weights[x] * errors[x] * errors[x]
+        seen = power / (_ONE + power * _PER_LARGEST)
+        sums[x] += seen * seen
+
+
+@njit
+def _add_light(luminance, first, factors, gradient):
+    """Adds a gradient in luminance to rows of that in linear light."""
+    for c in range(3):
+        for y in range(gradient.shape[1]):
+            _add_scaled_row(luminance[first + y], factors[c], gradient[c, y])
+
+
+@njit
+def _add_scaled_row(source, factor, row):
+    for x in range(row.size):
+        row[x] += factor * source[x]
 
 
 @njit
@@ -377,34 +360,40 @@ def _write_slopes(errors, weights, factor, floor, curvature):
             row[x] *= factor * power * kept * kept * kept * own[x]
 
 
-@njit
-def _write_direction(gradient, derivatives, rgb, by_pixel, squares):
-    """Writes the gradient in a direction, and squared derivatives of 2x2 px.
+def _mean_squares(slope: np.ndarray, rows: slice, mixed: np.ndarray) -> np.ndarray:
+    """Returns squared slopes of luminance in a direction, means of 2x2 px.
 
     Args:
-      gradient: float32 `[h, w]`, in luminance.
-      derivatives: float32 `[3, h, w]`, of luminance.
-      rgb: float32 `[3]`, the direction.
-      by_pixel: float32 `[h, w]`.
-      squares: float32 `[h / 2, w / 2]`, means.
+      slope: float32 `[3, h, w]`, of linear light.
+      rows: a slice of the rows that are wanted.
+      mixed: float32 `[3]`, what the direction of linear RGB adds to luminance.
     """
-    height, width = gradient.shape
-    means = np.empty(width, np.float32)
-    for y in range(height):
-        row, own = by_pixel[y], gradient[y]
-        red, green, blue = derivatives[0, y], derivatives[1, y], derivatives[2, y]
-        for x in range(width):
-            row[x] = rgb[0] * red[x] + rgb[1] * green[x] + rgb[2] * blue[x]
-        if y % 2:
-            for x in range(width):
-                means[x] = _HALF * (means[x] + row[x] * row[x])
-        else:
-            for x in range(width):
-                means[x] = row[x] * row[x]
-        for x in range(width):
-            row[x] *= own[x]
-        if y % 2 or y == height - 1:
-            _halve_row(means, squares[y // 2])
+    height, width = rows.stop - rows.start, slope.shape[2]
+    squares = np.empty(_halved_shape((height, width))[1:], np.float32)
+    _write_mean_squares(slope, rows.start, rows.stop, mixed, squares)
+    return squares
+
+
+@njit
+def _write_mean_squares(slope, first, last, mixed, squares):
+    """Writes what `_mean_squares` returns."""
+    slope = borrowed(slope)
+    means = np.empty(slope.shape[2], np.float32)
+    for y in range(len(squares)):
+        upper, lower = first + 2 * y, min(first + 2 * y + 1, last - 1)
+        _mean_squares_row(slope, upper, lower, mixed, means)
+        _halve_row(means, squares[y])
+
+
+@njit
+def _mean_squares_row(slope, upper, lower, mixed, means):
+    red, green, blue = slope[0, upper], slope[1, upper], slope[2, upper]
+    next_red, next_green, next_blue = slope[0, lower], slope[1, lower], slope[2, lower]
+    by_red, by_green, by_blue = mixed[0], mixed[1], mixed[2]
+    for x in range(means.size):
+        own = by_red * red[x] + by_green * green[x] + by_blue * blue[x]
+        below = by_red * next_red[x] + by_green * next_green[x] + by_blue * next_blue[x]
+        means[x] = _HALF * (own * own + below * below)
 
 
 def _halved(plane):

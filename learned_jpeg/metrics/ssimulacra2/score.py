@@ -109,7 +109,7 @@ CONES = np.array(
     ],
     np.float32,
 )
-_BIAS = np.float32(0.00379307325)
+BIAS = np.float32(0.00379307325)
 BIAS_ROOT = np.float32(0.00379307325 ** (1 / 3))
 
 C2 = np.float32(0.0009)
@@ -328,7 +328,7 @@ def cone_response(linear, y, sensitivity, response):
     sums = np.empty(width, np.float32)
     red, green, blue = linear[0, y], linear[1, y], linear[2, y]
     for x in range(width):
-        sums[x] = fma(sensitivity[2], blue[x], _BIAS)
+        sums[x] = fma(sensitivity[2], blue[x], BIAS)
     for x in range(width):
         both = fma(sensitivity[1], green[x], sums[x])
         sums[x] = fma(sensitivity[0], red[x], both)

@@ -14,229 +14,419 @@ Of a 4-norm the derivative is taken where the map is at least half of the norm: 
 weight of a pixel without errors would be zero, whatever the next step does to it.
 """
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
-from learned_jpeg.common.compiled import njit
-from learned_jpeg.metrics.ssimulacra2.score import (
-    BIAS_ROOT,
-    C2,
-    CONES,
-    MIN_SIDE,
-    cone_response,
-    halve,
-    to_xyb,
-)
+from learned_jpeg.common import threads
+from learned_jpeg.common.compiled import borrowed, njit
+from learned_jpeg.metrics.light import add_halve_adjoint, halve, levels, linear_light
+from learned_jpeg.metrics.ssimulacra2 import MIN_SIDE
+from learned_jpeg.metrics.ssimulacra2.score import CONES
 from learned_jpeg.metrics.ssimulacra2.window import (
     REACH,
+    ROWS,
     blur_columns,
-    blur_row,
+    blur_rows,
+    edge_error,
     error_sums,
+    load_moments,
     new_blur,
-    next_moments,
-    reference_scales,
+    ssim_error,
+    statistics,
 )
-from learned_jpeg.metrics.tiling import Slopes, tiles
+from learned_jpeg.metrics.ssimulacra2.xyb import add_light_gradient, to_xyb
+from learned_jpeg.metrics.tiling import Direction, Light, Strip, add_block_sums, strips
 
 MAPS = 3  # kinds of energy of an error, see above
 
-# A large image is processed in tiles, with a margin that their blurs reach at the
-# coarsest scale: a blur of a blur, of 4 px each, of 16 px.
-_TILE_SIDE = 1024  # px
-_HALO = 128
+# The first scales are processed strip by strip, coarser ones as a whole.
+_SCALES_OF_STRIPS = 2
+_COARSE = 1 << _SCALES_OF_STRIPS  # px of the image for one of the first whole scale
+# Images up to this size keep the original at the scales of strips, 40 bytes a pixel.
+_KEPT_PIXELS = 1 << 22
 
 _FLOOR = 0.5  # of a map, in 4-norms
 _LEAST_NORM = 1e-4
-_LEAST_EDGE = 0.01  # error of an edge, of which a mean has the full slope
+_LEAST_EDGE = np.float32(0.01)  # error of an edge, of which a mean has the full slope
 _FIRST_EDGE = 0.05  # the same where nothing is coded yet
-
-_TABLE_STEPS = 16  # of the tables of sRGB, a level
-_LEVELS = np.arange(255 * _TABLE_STEPS + 2) / (255 * _TABLE_STEPS)
-_BASES = (_LEVELS + 0.055) / 1.055  # IEC 61966-2-1
-_IS_LINEAR = _LEVELS <= 0.04045
-_LINEAR = np.where(_IS_LINEAR, _LEVELS / 12.92, _BASES**2.4).astype(np.float32)
-_POWERS = 2.4 / 1.055 * _BASES**1.4
-_SLOPE = (np.where(_IS_LINEAR, 1 / 12.92, _POWERS) / 255).astype(np.float32)
 
 _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
 
 
-class Original:
-    """The original, as `slopes` compares with it; a large one is read tile by tile."""
+class Planes(NamedTuple):
+    """Planes of XYB of the decoded image at one scale, float32.
 
-    def __init__(self, image, weights):
-        """Stores the image and the weights of the sum.
+    Attributes:
+      linear: `[3, h, w]`, linear light.
+      planes: `[n, h, w]`, the first n of Y, X, B.
+      cones: `[2 or 3, h, w]`, slopes of the cones' responses in linear light.
+      slope: `[3, h, w]`, of linear light in the decoded RGB.
+    """
+
+    linear: np.ndarray
+    planes: np.ndarray
+    cones: np.ndarray
+    slope: np.ndarray
+
+
+class Reference(NamedTuple):
+    """The original at one scale, float32 `[n, h, w]`: planes, local mean, variance."""
+
+    planes: np.ndarray
+    mean: np.ndarray
+    variance: np.ndarray
+
+
+class Original:
+    """The original, as `Term` compares with it.
+
+    Attributes:
+      size: (height, width) in px.
+      sizes: those of the scales.
+      weights: of the sum, for each scale `[n, 6]`.
+      coarse: the `Reference`s of the scales that are processed as a whole.
+    """
+
+    def __init__(self, image: np.ndarray, weights: Sequence[np.ndarray]):
+        """Prepares what is kept of the original.
 
         Args:
-          image: uint8 RGB `[h, w, 3]`, sides of at least `ssimulacra2.MIN_SIDE` px.
+          image: uint8 RGB `[h, w, 3]`, sides of at least `MIN_SIDE` px.
           weights: for each scale `[n, 6]`, as `score.WEIGHTS`.
         """
         self._image = image
+        height, width = self.size = image.shape[:2]
         sizes = [
-            tuple(-(-side >> number) for side in image.shape[:2])
+            (-(-height >> number), -(-width >> number))
             for number in range(len(weights))
         ]
         self.sizes = [size for size in sizes if min(size) >= MIN_SIDE]
-        self.weights = weights[: len(self.sizes)]
-        self.tiles = tiles(image.shape, _TILE_SIDE, _HALO)
-        self._scales = None
-        if len(self.tiles) == 1:
-            self._scales = reference_scales(image, self.weights)
+        self.weights = list(weights[: len(self.sizes)])
+        keeps = height * width <= _KEPT_PIXELS
+        coarse = np.empty((3, *_coarse_size(self.size)), np.float32)
 
-    def scales(self, tile):
-        """Returns the `score.Scale`s of a tile."""
-        if self._scales is not None:
-            return self._scales
-        part = self._image[tile.seen(1, 1)]
-        return reference_scales(np.ascontiguousarray(part), self.weights)
+        def prepare(strip: Strip) -> list[Reference] | None:
+            linear = self._scales_of(strip)
+            halved = halve(linear[-1])
+            coarse[:, strip.own(_COARSE)] = halved[:, strip.inside(_COARSE)]
+            return self._compared(strip, linear) if keeps else None
+
+        self._kept = threads.run(prepare, strips(height, width))
+        self.coarse = self._whole(coarse)
+
+    def fine(self, strip: Strip) -> list[Reference]:
+        """Returns the `Reference`s of the scales of a strip."""
+        kept = self._kept[strip.number]
+        return kept or self._compared(strip, self._scales_of(strip))
+
+    def _scales_of(self, strip: Strip) -> list[np.ndarray]:
+        linear, _ = linear_light(levels(self._image[strip.seen()]))
+        return [linear, halve(linear)]
+
+    def _compared(self, strip: Strip, linear: Sequence[np.ndarray]) -> list[Reference]:
+        found = []
+        fine = self.weights[:_SCALES_OF_STRIPS]
+        for number, (weights, light) in enumerate(zip(fine, linear, strict=False)):
+            planes, _ = to_xyb(
+                light, len(weights), strip.around(2 * REACH, 1 << number)
+            )
+            rows = strip.around(REACH, 1 << number)
+            found.append(_reference(planes, rows))
+        return found
+
+    def _whole(self, linear: np.ndarray) -> list[Reference]:
+        found = []
+        for number, weights in enumerate(self.weights[_SCALES_OF_STRIPS:]):
+            if number:
+                linear = halve(linear)
+            rows = slice(0, linear.shape[1])
+            found.append(_reference(to_xyb(linear, len(weights), rows)[0], rows))
+        return found
 
 
-def slopes(original, decoded, directions, take=None, is_original=False):
-    """Computes value, gradients and curvature of the weighted sum of errors.
+def _coarse_size(size: Sequence[int]) -> tuple[int, int]:
+    height, width = size
+    return -(-height // _COARSE), -(-width // _COARSE)
 
-    Args:
-      original: `Original`.
-      decoded: a function from slices of rows and columns to the decoded RGB there minus
-        128, float32 `[3, h, w]`, within -128..127.
-      directions: `Direction`s whose gradients and curvatures are wanted.
-      take: None, or a function that is given the gradients of a large image part by
-        part: the number of the direction, slices of rows and columns, float32 `[h, w]`.
-      is_original: whether nothing is coded yet: the curvature is that of errors as
-        they may come, and a gradient has no meaning.
 
-    Returns:
-      `Slopes`: the sum before the score's polynomial, and curvatures of the scales one
-      after the other, for each of `MAPS` kinds of energy.
+def _reference(planes: np.ndarray, rows: slice) -> Reference:
+    found = [statistics(plane, rows) for plane in planes]
+    mean, variance = (np.stack(own) for own in zip(*found, strict=True))
+    return Reference(planes, mean, variance)
+
+
+class Term:
+    """The weighted sum of errors near one decoded image, a `tiling.Term`.
+
+    The value is the sum before the score's polynomial. The curvatures are those of the
+    scales, one after the other, for each of `MAPS` kinds of energy.
     """
-    value, factors, kept = _forward(original, decoded, is_original)
-    size, scales = original.sizes[0], len(factors)
-    curvatures = []
-    for direction in directions:
-        blocks = [
-            -(-side // unit) for side, unit in zip(size, direction[1:], strict=True)
+
+    def __init__(self, original: Original, is_original: bool = False):
+        """Starts to compare an image.
+
+        Args:
+          original: what it is compared with.
+          is_original: whether nothing is coded yet: the curvature is that of errors as
+            they may come; value and gradient have no meaning.
+        """
+        self._original = original
+        self._is_original = is_original
+        self.kinds = MAPS * len(original.sizes)
+        self._sums = [
+            np.zeros((len(strips(*original.size)), len(own), 2, 3))
+            for own in original.weights
         ]
-        curvatures.append(np.empty((*blocks, MAPS, scales), np.float32))
-    for tile in original.tiles:
-        seen = kept or _seen(original, decoded, tile)
-        by_pixel, by_block = _backward(*seen, factors, directions)
-        inside = by_pixel[(slice(None), *tile.inside(1, 1))]
-        if take is not None:
-            for number, direction in enumerate(directions):
-                rgb = np.asarray(direction.rgb, np.float32)
-                take(number, *tile.own(1, 1), np.tensordot(rgb, inside, 1))
-        for direction, found, own in zip(directions, curvatures, by_block, strict=True):
-            units = direction.height, direction.width
-            found[tile.own(*units)] = own[tile.inside(*units)]
-    joined = [c.reshape(-1, MAPS * scales) for c in curvatures]
-    return Slopes(value, joined)
+        shape = (3, *_coarse_size(original.size))
+        self._linear = np.empty(shape, np.float32)
+        self._slope = np.empty(shape, np.float32)
+        self._factors: list[list[np.ndarray]] = []
+        # In the linear light of the finest coarse scale.
+        self._gradient: np.ndarray | None = None
 
+    def see(self, strip: Strip, light: Light) -> list[Planes]:
+        """Returns the planes of the scales of a strip."""
+        found = []
+        linear, slope = light.linear, light.slope
+        for number, weights in enumerate(self._original.weights[:_SCALES_OF_STRIPS]):
+            if number:
+                linear, slope = halve(linear), halve(slope)
+            rows = strip.around(2 * REACH, 1 << number)
+            found.append(Planes(linear, *to_xyb(linear, len(weights), rows), slope))
+        return found
 
-def _seen(original, decoded, tile):
-    """Returns (`Scale`s of the original, `_pyramid` of the decoded) of a tile."""
-    scales = original.scales(tile)
-    return scales, _pyramid(decoded(*tile.seen(1, 1)), len(scales))
+    def compare(self, strip: Strip, light: Light, seen: list[Planes]) -> None:
+        """Compares a strip with the original, and halves it for the coarse scales."""
+        del light
+        if not self._is_original:
+            references = self._original.fine(strip)
+            for number, (planes, reference) in enumerate(
+                zip(seen, references, strict=True)
+            ):
+                rows = strip.inside(1 << number)
+                for i in range(len(planes.planes)):
+                    self._sums[number][strip.number, i] = _sums_of(
+                        reference, planes, i, rows
+                    )
+        if len(self._original.sizes) > _SCALES_OF_STRIPS:
+            own, inside = strip.own(_COARSE), strip.inside(_COARSE)
+            self._linear[:, own] = halve(seen[-1].linear)[:, inside]
+            self._slope[:, own] = halve(seen[-1].slope)[:, inside]
 
-
-def _forward(original, decoded, is_original):
-    """Returns (weighted sum, `_factors` of the planes of each scale, `_seen` or None).
-
-    What was read is kept if it is all of the image.
-    """
-    sums = [np.zeros((len(own), 2, 3)) for own in original.weights]
-    for tile in original.tiles:
-        seen = _seen(original, decoded, tile)
-        for number, (scale, (linear, _)) in enumerate(zip(*seen, strict=True)):
-            unit = 1 << number
-            rows, cols = tile.inside(unit, unit)
-            planes = to_xyb(linear, len(scale.planes))
-            for i, plane in enumerate(planes):
-                reference = scale.planes[i], scale.mean[i], scale.variance[i]
-                own = error_sums(*reference, plane, rows.start, rows.stop)
-                sums[number][i] += own[..., cols].sum(-1)
-    value, factors = 0.0, []
-    by_scale = zip(original.weights, original.sizes, sums, strict=True)
-    for weights, (height, width), own_sums in by_scale:
-        own = own_sums / (height * width)
-        own[:, 1] **= 0.25
-        value += float((weights * own.reshape(-1, 6)).sum())
-        triples = zip(weights / (height * width), own[:, 1], strict=True)
-        factors.append([_factors(row, norms, is_original) for row, norms in triples])
-    return value, factors, seen if len(original.tiles) == 1 else None
-
-
-def _backward(scales, pyramid, factors, directions):
-    """Returns (gradient in the decoded RGB, curvatures by direction) of a tile.
-
-    These are float32 `[3, h, w]`, and `[rows, cols, MAPS, scales]`.
-
-    Args:
-      scales, pyramid: as from `_seen`; the pyramid is used up.
-      factors: for each scale those of its planes.
-      directions: see `slopes`.
-    """
-    gradient = derivative = np.empty(0, np.float32)
-    curvatures = [[] for _ in directions]
-    for number in reversed(range(len(scales))):
-        linear, derivative = pyramid.pop()
-        own = _Backward(linear, derivative, number, directions)
-        planes = to_xyb(linear, len(factors[number]))
-        for i, (plane, of_plane) in enumerate(
-            zip(planes, factors[number], strict=True)
+    def settle(
+        self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
+    ) -> float:
+        """Returns the value; processes the coarse scales."""
+        scales = self._coarse_scales()
+        if not self._is_original:
+            self._compare_whole(scales)
+        value = 0.0
+        for weights, (height, width), sums in zip(
+            self._original.weights, self._original.sizes, self._sums, strict=True
         ):
-            own.add(i, plane, scales[number], of_plane)
-        own_gradient = own.gradient()
-        if number + 1 < len(scales):
-            _add_halve_adjoint(gradient, own_gradient)
-        gradient = own_gradient
-        for found, means in zip(curvatures, own.block_means(), strict=True):
-            found.insert(0, means)
-    gradient *= derivative
-    return gradient, [_by_block(means) for means in curvatures]
+            norms = sums.sum(0) / (height * width)
+            norms[:, 1] **= 0.25
+            value += float((weights * norms.reshape(-1, 6)).sum())
+            triples = zip(weights / (height * width), norms[:, 1], strict=True)
+            self._factors.append(
+                [_factors(row, norm, self._is_original) for row, norm in triples]
+            )
+        if directions:
+            self._add_whole(scales, directions, curvatures)
+        return value
+
+    def add_slopes(
+        self,
+        strip: Strip,
+        light: Light,
+        seen: list[Planes],
+        directions: Sequence[Direction],
+        curvatures: Sequence[np.ndarray],
+        gradient: np.ndarray | None,
+    ) -> None:
+        """Adds the gradient of a strip, and writes the curvatures of its scales."""
+        del light
+        coarser = None
+        if gradient is not None and self._gradient is not None:
+            coarser = self._gradient[:, strip.own(_COARSE)]
+        own = [
+            c[strip.own(d.height)] for d, c in zip(directions, curvatures, strict=True)
+        ]
+        references = self._original.fine(strip)
+        for number in reversed(range(len(seen))):
+            rows = strip.inside(1 << number)
+            found = _ScaleSlopes(seen[number], number, rows, directions)
+            for i, factors in enumerate(self._factors[number]):
+                found.add_plane(references[number], i, factors, gradient is not None)
+            found.write(own)
+            if gradient is not None:
+                coarser = found.gradient(coarser)
+        if gradient is not None and coarser is not None:
+            gradient += coarser
+
+    def _coarse_scales(self) -> list[Planes]:
+        found = []
+        linear, slope = self._linear, self._slope
+        for number, weights in enumerate(self._original.weights[_SCALES_OF_STRIPS:]):
+            if number:
+                linear, slope = halve(linear), halve(slope)
+            rows = slice(0, linear.shape[1])
+            found.append(Planes(linear, *to_xyb(linear, len(weights), rows), slope))
+        return found
+
+    def _compare_whole(self, scales: list[Planes]) -> None:
+        tasks = _tasks(scales)
+
+        def sums_of(task: tuple[int, int]) -> np.ndarray:
+            number, i = task
+            rows = slice(0, scales[number].planes.shape[1])
+            return _sums_of(self._original.coarse[number], scales[number], i, rows)
+
+        for (number, i), sums in zip(tasks, threads.run(sums_of, tasks), strict=True):
+            self._sums[_SCALES_OF_STRIPS + number][0, i] = sums
+
+    def _add_whole(
+        self,
+        scales: list[Planes],
+        directions: Sequence[Direction],
+        curvatures: Sequence[np.ndarray],
+    ) -> None:
+        """Writes curvatures of the coarse scales; keeps their gradient."""
+        found = [
+            _ScaleSlopes(
+                planes,
+                _SCALES_OF_STRIPS + number,
+                slice(0, planes.planes.shape[1]),
+                directions,
+            )
+            for number, planes in enumerate(scales)
+        ]
+
+        def add_plane(task: tuple[int, int]) -> None:
+            number, i = task
+            factors = self._factors[_SCALES_OF_STRIPS + number][i]
+            reference = self._original.coarse[number]
+            found[number].add_plane(reference, i, factors, not self._is_original)
+
+        threads.run(add_plane, _tasks(scales))
+        gradient = None
+        for own in reversed(found):
+            own.write(curvatures)
+            gradient = own.gradient(gradient)
+        self._gradient = gradient
 
 
-def _by_block(means):
-    """Joins `[rows, cols, MAPS]` of all scales; blocks that a scale adds are left out.
+def _tasks(scales: list[Planes]) -> list[tuple[int, int]]:
+    """Returns (number of the scale, of the plane) of all planes."""
+    return [(n, i) for n, own in enumerate(scales) for i in range(len(own.planes))]
 
-    Returns:
-      float32 `[rows, cols, MAPS, scales]`.
+
+def _sums_of(reference: Reference, scale: Planes, i: int, rows: slice) -> np.ndarray:
+    own = reference.planes[i], reference.mean[i], reference.variance[i]
+    return error_sums(*own, scale.planes[i], rows)
+
+
+class _ScaleSlopes:
+    """Gradient and curvature of rows of one scale, plane by plane.
+
+    Planes are added by several threads, but each of them by one only.
     """
-    rows, cols = means[0].shape[:2]
-    return np.stack([m[:rows, :cols] for m in means], -1)
+
+    def __init__(
+        self,
+        scale: Planes,
+        number: int,
+        rows: slice,
+        directions: Sequence[Direction],
+    ):
+        """Stores the decoded image at scale `number`, and the rows that count."""
+        self._scale, self._number, self._rows = scale, number, rows
+        self._directions = directions
+        height, width = rows.stop - rows.start, scale.planes.shape[2]
+        self._cells = np.array(
+            [[max(side >> number, 1) for side in d[1:]] for d in directions]
+        )
+        counts = -(-np.array([height, width]) // self._cells)
+        count = len(scale.planes)
+        self._sums = np.zeros(
+            (count, len(directions), *counts.max(0), MAPS), np.float32
+        )
+        self._counts = counts
+        self._mixed = np.stack([CONES * np.float32(d.rgb) for d in directions])
+        self._by_plane = np.empty_like(scale.planes)
+
+    def add_plane(
+        self, reference: Reference, i: int, factors: np.ndarray, wants_gradient: bool
+    ) -> None:
+        """Finds the slopes of plane i of Y, X, B by its `_factors`."""
+        scale, by_cone = self._scale, _CONES_OF_PLANES[i]
+        _plane_slopes(
+            reference.planes[i],
+            reference.mean[i],
+            reference.variance[i],
+            scale.planes[i],
+            factors,
+            scale.slope,
+            scale.cones,
+            (self._mixed * by_cone[:, np.newaxis])[:, : 3 if i == 2 else 2],
+            self._cells,
+            self._rows.start,
+            self._rows.stop,
+            wants_gradient,
+            self._by_plane[i],
+            self._sums[i],
+        )
+
+    def write(self, curvatures: Sequence[np.ndarray]) -> None:
+        """Writes means over blocks into `[rows, cols, kinds]` of each direction."""
+        sides = self._rows.stop - self._rows.start, self._scale.planes.shape[2]
+        sums = self._sums.sum(0)
+        for direction, cell, counts, own, found in zip(
+            self._directions, self._cells, self._counts, sums, curvatures, strict=True
+        ):
+            areas = [
+                np.minimum(np.arange(1, n + 1) * c, side) - np.arange(n) * c
+                for n, c, side in zip(counts, cell, sides, strict=True)
+            ]
+            means = own[: counts[0], : counts[1]] / np.outer(*areas)[..., np.newaxis]
+            for axis, side in enumerate((direction.height, direction.width)):
+                # A pixel of a coarse scale may be of several blocks.
+                means = np.repeat(means, max((1 << self._number) // side, 1), axis)
+            rows, cols, kinds = found.shape
+            scales = kinds // MAPS
+            found[..., self._number :: scales] = means[:rows, :cols]
+
+    def gradient(self, coarser: np.ndarray | None) -> np.ndarray:
+        """Returns the gradient in linear light, float32 `[3, n, w]`.
+
+        Args:
+          coarser: that of the next scale, or None if there is none.
+        """
+        width = self._scale.planes.shape[2]
+        gradient = np.zeros((3, self._rows.stop - self._rows.start, width), np.float32)
+        add_light_gradient(self._by_plane, self._scale.cones, self._rows, gradient)
+        if coarser is not None:
+            add_halve_adjoint(coarser, gradient)
+        return gradient
 
 
-def _pyramid(decoded, count):
-    """Returns for each scale linear RGB and its slope, float32 `[3, h, w]`."""
-    linear, derivative = np.empty_like(decoded), np.empty_like(decoded)
-    _linearize(decoded, linear, derivative)
-    pyramid = [(linear, derivative)]
-    for _ in range(count - 1):
-        linear, derivative = halve(linear), halve(derivative)
-        pyramid.append((linear, derivative))
-    return pyramid
+# What the cones' responses add to Y, X, B.
+_CONES_OF_PLANES = np.array(
+    [[0.5, 0.5, 0.0], [7.0, -7.0, 0.0], [-0.5, -0.5, 1.0]], np.float32
+)
 
 
-@njit
-def _linearize(decoded, linear, derivative):
-    """Writes linear RGB and its slope, by interpolation in the tables."""
-    _, height, width = decoded.shape
-    for c in range(3):
-        for y in range(height):
-            for x in range(width):
-                level = (decoded[c, y, x] + np.float32(128)) * np.float32(_TABLE_STEPS)
-                index = int(level)
-                part = level - np.float32(index)
-                low, high = _LINEAR[index], _LINEAR[index + 1]
-                linear[c, y, x] = low + part * (high - low)
-                low, high = _SLOPE[index], _SLOPE[index + 1]
-                derivative[c, y, x] = low + part * (high - low)
-
-
-def _factors(weights, norms, is_original):
+def _factors(weights: np.ndarray, norms: np.ndarray, is_original: bool) -> np.ndarray:
     """Returns factors of the slope and the curvature of one plane's maps.
 
     Args:
       weights: `[6]`, a pixel's part of those of the plane.
       norms: `[3]`, 4-norms of its maps.
-      is_original: see `slopes`.
+      is_original: see `Term`.
 
     Returns:
       float32 `[2, 3 (SSIM, ringing, blur), 3]`. The slope of the sum in a map's value d
@@ -258,261 +448,182 @@ def _factors(weights, norms, is_original):
     return factors
 
 
-class _Backward:
-    """Gradient and curvature of one scale, plane by plane."""
-
-    def __init__(self, linear, derivative, number, directions):
-        """Stores linear RGB, its slope in the decoded RGB, and the scale's number."""
-        self._linear = linear
-        self._derivative = derivative
-        self._sensitivities = np.empty_like(linear)
-        _sensitivities(linear, self._sensitivities)
-        self._number = number
-        self._directions = directions
-        _, height, width = linear.shape
-        self._cells = [
-            tuple(max(side >> number, 1) for side in (d.height, d.width))
-            for d in directions
-        ]
-        self._sums = [
-            np.zeros((-(-height // cell_height), -(-width // cell_width), MAPS))
-            for cell_height, cell_width in self._cells
-        ]
-        self._by_plane = np.zeros_like(linear)
-
-    def add(self, number, decoded, scale, factors):
-        """Adds plane `number` of Y, X, B by its `_factors`."""
-        maps = np.empty((MAPS, *decoded.shape), np.float32)
-        original = scale.planes[number], scale.mean[number], scale.variance[number]
-        _plane_slopes(*original, decoded, factors, self._by_plane[number], maps)
-        pairs = zip(self._directions, self._cells, self._sums, strict=True)
-        for direction, cell, sums in pairs:
-            _add_curvature(
-                maps,
-                self._sensitivities,
-                self._derivative,
-                np.asarray(direction.rgb, np.float32),
-                number,
-                *cell,
-                sums,
-            )
-
-    def gradient(self):
-        """Returns the gradient in linear RGB, float32 `[3, h, w]`."""
-        _to_linear(self._by_plane, self._sensitivities)
-        return self._by_plane
-
-    def block_means(self):
-        """Returns means over blocks by direction, float32 `[rows, cols, MAPS]`."""
-        sides = self._linear.shape[1:]
-        found = []
-        for direction, cell, sums in zip(
-            self._directions, self._cells, self._sums, strict=True
-        ):
-            counts = [
-                np.minimum(np.arange(1, n + 1) * c, side) - np.arange(n) * c
-                for n, c, side in zip(sums.shape, cell, sides, strict=False)
-            ]
-            means = sums / np.outer(*counts)[..., np.newaxis]
-            for axis, side in enumerate((direction.height, direction.width)):
-                repeats = max((1 << self._number) // side, 1)
-                means = np.repeat(means, repeats, axis)
-            found.append(means.astype(np.float32))
-        return found
-
-
 @njit
-def _sensitivities(linear, sensitivities):
-    """Writes the slopes of the three cube roots of the cones, `1 / (3 root^2)`."""
-    third = _ONE / np.float32(3)
-    for cone in range(3):
-        for y in range(linear.shape[1]):
-            row = sensitivities[cone, y]
-            cone_response(linear, y, CONES[cone], row)
-            for x in range(row.size):
-                root = row[x] + BIAS_ROOT
-                row[x] = third / (root * root)
-
-
-@njit
-def _plane_slopes(original, mean, variance, decoded, factors, gradient, maps):
-    """Writes the gradient in the decoded plane, and the weights of the energies.
+def _plane_slopes(
+    original,
+    mean,
+    variance,
+    decoded,
+    factors,
+    slope,
+    cones,
+    mixed,
+    cells,
+    first,
+    last,
+    wants_gradient,
+    gradient,
+    sums,
+):
+    """Writes the gradient in rows of a plane, and adds the weights of the energies.
 
     Args:
-      original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
+      original, mean, variance: float32 `[h, w]`, one plane of a `Reference`.
       decoded: float32 `[h, w]`, the same plane of the decoded image.
       factors: of `_factors`.
+      slope, cones: those of `Planes`.
+      mixed: float32 `[directions, 2 or 3 cones, 3]`, what each direction of linear RGB
+        adds to the plane by way of each cone.
+      cells: `[directions, 2]`, height and width of the cells that sums are over, in px.
+      first, last: the rows, without the last; `first` is a multiple of `ROWS`.
+      wants_gradient: whether `gradient` is written.
       gradient: float32 `[h, w]`.
-      maps: float32 `[MAPS, h, w]`.
+      sums: float32 `[directions, rows, cols, MAPS]`.
     """
+    original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
+    decoded, slope, cones = borrowed(decoded), borrowed(slope), borrowed(cones)
+    gradient, sums = borrowed(gradient), borrowed(sums)
     height, width = original.shape
-    blur = new_blur(width, 3)
+    ring, wide = new_blur(3, width)
+    moments = np.empty((ROWS, 3, width), np.float32)
     # Of gradients in the local means: of the error, its square, the decoded's square;
     # of the weights of the first two energies.
-    rows, blurred, wide = new_blur(width, 5)
-    backs = np.empty((5, width), np.float32)
-    for y in range(-REACH, height + REACH):
-        newest = rows[y % len(rows)]
-        if y < height:
-            moments = next_moments(original, decoded, y, blur)
-        if 0 <= y < height:
-            direct, edges = gradient[y], maps[2, y]
-            _ssim_slopes(mean[y], variance[y], moments, factors[:, 0], backs)
-            _edge_slopes(
-                original[y],
-                mean[y],
-                decoded[y],
-                moments[0],
-                factors,
-                direct,
-                edges,
-                backs[0],
-            )
-            for i in range(len(backs)):
-                inside = wide[REACH:-REACH]
-                for x in range(width):
-                    inside[x] = backs[i, x]
-                blur_row(wide, newest[i])
-        else:
-            newest[:] = _ZERO
-        done = y - REACH
-        if done >= 0:
-            blur_columns(rows, done, blurred)
-            row, ours, others = gradient[done], decoded[done], original[done]
-            for x in range(width):
-                row[x] += blurred[0, x] + _TWO * (
-                    (ours[x] - others[x]) * blurred[1, x] + ours[x] * blurred[2, x]
+    back_ring, back_wide = new_blur(5, width)
+    backs = np.empty((ROWS, 5, width), np.float32)
+    # Of edges, which are not blurred: the gradient, and the weights, of two blocks.
+    edges = np.empty((2, ROWS, 2, width), np.float32)
+    along = np.empty(width, np.float32)
+    energies = np.zeros((len(mixed), MAPS, width), np.float32)
+    for block in range(first // ROWS - 2, (last - 1) // ROWS + 3):
+        load_moments(original, decoded, block, ring, wide)
+        middle = block - 1
+        if middle < first // ROWS - 1:
+            continue
+        blur_columns(ring, middle, moments)
+        for r in range(ROWS):
+            y = ROWS * middle + r
+            newest = back_ring[middle % 3, r]
+            if 0 <= y < height:
+                own = edges[middle % 2, r]
+                _ssim_slopes(mean[y], variance[y], moments[r], factors, back_wide)
+                _edge_slopes(
+                    original[y], mean[y], decoded[y], moments[r, 0], factors, own
                 )
-            for i in range(2):
-                row, source = maps[i, done], blurred[3 + i]
-                for x in range(width):
-                    row[x] = source[x]
+                _subtract_row(own[0], back_wide)
+                blur_rows(back_wide, newest)
+            else:
+                newest[:] = _ZERO
+        done = middle - 1
+        if done < first // ROWS:
+            continue
+        blur_columns(back_ring, done, backs)
+        for y in range(ROWS * done, min(ROWS * middle, last)):
+            r = y - ROWS * done
+            own = edges[done % 2, r]
+            if wants_gradient:
+                _gradient_row(original[y], decoded[y], own[0], backs[r], gradient[y])
+            for i in range(len(mixed)):
+                _direction_row(mixed[i], slope, cones, y, along)
+                _add_energies_row(along, backs[r, 3], backs[r, 4], own[1], energies[i])
+                cell = y - first
+                if cell % cells[i, 0] == cells[i, 0] - 1 or y == last - 1:
+                    row = sums[i, cell // cells[i, 0]]
+                    add_block_sums(energies[i], cells[i, 1], row)
 
 
 @njit
 def _ssim_slopes(mean, variance, moments, factors, backs):
-    """Writes the SSIM map's part of `backs`, see `_plane_slopes`, for one row."""
+    """Writes a row of the SSIM map's gradients in moments, and weights of energies."""
     difference, square, decoded_square = moments[0], moments[1], moments[2]
-    plain, cubic = factors[0, 0], factors[0, 1]
-    flat, steep, floor = factors[1, 0], factors[1, 1], factors[1, 2]
+    by_mean, by_square = backs[0, REACH:-REACH], backs[1, REACH:-REACH]
+    by_decoded_square = backs[2, REACH:-REACH]
+    varying, local = backs[3, REACH:-REACH], backs[4, REACH:-REACH]
+    plain, cubic = factors[0, 0, 0], factors[0, 0, 1]
+    flat, steep, floor = factors[1, 0, 0], factors[1, 0, 1], factors[1, 0, 2]
     for x in range(difference.size):
-        luminance = difference[x] * difference[x]
-        decoded_mean = mean[x] + difference[x]
-        variances = variance[x] + (decoded_square[x] - decoded_mean * decoded_mean)
-        inverse = _ONE / (variances + C2)
-        structure = (square[x] - luminance) * inverse
-        rest = _ONE - luminance
-        error = max(luminance + rest * structure, _ZERO)
-        slope = plain + cubic * error * error * error
-        by_square = slope * rest * inverse
-        backs[1, x] = by_square
-        backs[2, x] = -by_square * structure
-        backs[0, x] = _TWO * (
+        error, luminance, structure, inverse, decoded_mean = ssim_error(
+            mean[x], variance[x], difference[x], square[x], decoded_square[x]
+        )
+        slope = plain + cubic * (error * error * error)
+        by_structure = slope * (_ONE - luminance) * inverse
+        by_square[x] = by_structure
+        by_decoded_square[x] = -by_structure * structure
+        by_mean[x] = _TWO * (
             slope * difference[x] * (_ONE - structure)
-            + by_square * (structure * decoded_mean - difference[x])
+            + by_structure * (structure * decoded_mean - difference[x])
         )
         smoothed = error * error + floor
         curvature = flat + steep * smoothed * np.sqrt(smoothed)
-        backs[3, x] = curvature * inverse
-        backs[4, x] = curvature
+        varying[x] = curvature * inverse
+        local[x] = curvature
 
 
 @njit
-def _edge_slopes(
-    original, mean, decoded, difference, factors, direct, curvature, by_mean
-):
-    """Writes `direct` and `curvature` of ringing and blur, adds to `by_mean`."""
-    for x in range(direct.size):
-        edge = original[x] - mean[x]
-        inverse = _ONE / (_ONE + abs(edge))
-        decoded_edge = edge + (decoded[x] - original[x]) - difference[x]
-        error = (abs(decoded_edge) - abs(edge)) * inverse
-        own = factors[:, 1] if error > 0 else factors[:, 2]
+def _edge_slopes(original, mean, decoded, difference, factors, edges):
+    """Writes a row of the gradient in edges, and the weights of their energies."""
+    gradient, weights = edges[0], edges[1]
+    ringing, blur = factors[:, 1], factors[:, 2]
+    for x in range(gradient.size):
+        error, decoded_edge, inverse = edge_error(
+            original[x], mean[x], decoded[x], difference[x]
+        )
+        rings = error > _ZERO
         size = abs(error)
-        slope = (own[0, 0] + own[0, 1] * size * size * size) * inverse
-        if (error < 0) != (decoded_edge < 0):
-            slope = -slope
-        direct[x] = slope
-        by_mean[x] -= slope
-        weight = own[1, 1] * (size * size + own[1, 2])
-        weight += own[1, 0] / (size + np.float32(_LEAST_EDGE))
-        curvature[x] = _HALF * weight * inverse * inverse
+        square = size * size
+        plain = ringing[0, 0] if rings else blur[0, 0]
+        cubic = ringing[0, 1] if rings else blur[0, 1]
+        slope = (plain + cubic * (square * size)) * inverse
+        # Blur grows towards 0.
+        falls = (error < _ZERO) != (decoded_edge < _ZERO)
+        gradient[x] = -slope if falls else slope
+        steep = ringing[1, 0] if rings else blur[1, 0]
+        flat = ringing[1, 1] if rings else blur[1, 1]
+        floor = ringing[1, 2] if rings else blur[1, 2]
+        weight = steep / (size + _LEAST_EDGE) + flat * (square + floor)
+        weights[x] = _HALF * weight * inverse * inverse
 
 
 @njit
-def _to_linear(by_plane, sensitivities):
-    """Turns a gradient in Y, X, B into one in linear RGB, in place."""
-    _, height, width = by_plane.shape
-    seven = np.float32(7)
-    for y in range(height):
-        for x in range(width):
-            luma = (by_plane[0, y, x] - by_plane[2, y, x]) * _HALF
-            red_green = by_plane[1, y, x] * seven
-            long = (luma + red_green) * sensitivities[0, y, x]
-            medium = (luma - red_green) * sensitivities[1, y, x]
-            short = by_plane[2, y, x] * sensitivities[2, y, x]
-            for c in range(3):
-                by_plane[c, y, x] = (
-                    CONES[0, c] * long + CONES[1, c] * medium + CONES[2, c] * short
-                )
+def _subtract_row(by_edge, backs):
+    """Subtracts the gradient in edges from that in the local mean."""
+    by_mean = backs[0, REACH:-REACH]
+    for x in range(by_edge.size):
+        by_mean[x] -= by_edge[x]
 
 
 @njit
-def _add_curvature(
-    maps, sensitivities, derivative, rgb, plane, cell_height, cell_width, sums
-):
-    """Adds the maps, times the squared slope of a plane in a direction, to `sums`.
-
-    Args:
-      maps: float32 `[MAPS, h, w]`.
-      sensitivities: of the cones; derivative: of linear RGB, float32 `[3, h, w]`.
-      rgb: float32 `[3]`, the direction.
-      plane: 0 for Y, 1 for X, 2 for B.
-      cell_height, cell_width: px of this scale that one sum is over.
-      sums: float64 `[rows, cols, MAPS]`.
-    """
-    _, height, width = maps.shape
-    mixed = CONES * rgb
-    squares = np.empty(width, np.float32)
-    for y in range(height):
-        for x in range(width):
-            red, green, blue = (
-                derivative[0, y, x],
-                derivative[1, y, x],
-                derivative[2, y, x],
-            )
-            long = mixed[0, 0] * red + mixed[0, 1] * green + mixed[0, 2] * blue
-            long *= sensitivities[0, y, x]
-            medium = mixed[1, 0] * red + mixed[1, 1] * green + mixed[1, 2] * blue
-            medium *= sensitivities[1, y, x]
-            slope = _HALF * (long + medium)
-            if plane == 1:
-                slope = np.float32(7) * (long - medium)
-            if plane == 2:
-                short = mixed[2, 0] * red + mixed[2, 1] * green + mixed[2, 2] * blue
-                slope = short * sensitivities[2, y, x] - slope
-            squares[x] = slope * slope
-        row = sums[y // cell_height]
-        for i in range(MAPS):
-            values = maps[i, y]
-            for col in range(row.shape[0]):
-                total = _ZERO
-                for x in range(col * cell_width, min((col + 1) * cell_width, width)):
-                    total += squares[x] * values[x]
-                row[col, i] += total
+def _gradient_row(original, decoded, by_edge, backs, gradient):
+    by_mean, by_square, by_decoded_square = backs[0], backs[1], backs[2]
+    for x in range(gradient.size):
+        by_squares = (decoded[x] - original[x]) * by_square[x]
+        by_squares += decoded[x] * by_decoded_square[x]
+        gradient[x] = by_edge[x] + by_mean[x] + _TWO * by_squares
 
 
 @njit
-def _add_halve_adjoint(halved, planes):
-    """Adds the adjoint of `ssimulacra2.halve`, of `[n, rows, cols]`, to `planes`."""
-    count, height, width = planes.shape
-    quarter = _HALF * _HALF
-    for c in range(count):
-        for y in range(height):
-            # The last pixel of an odd side was counted twice.
-            own = _HALF if height % 2 and y == height - 1 else quarter
-            source, row = halved[c, y // 2], planes[c, y]
-            for x in range(width):
-                row[x] += own * source[x // 2]
-            if width % 2:
-                row[-1] += own * source[-1]
+def _direction_row(mixed, slope, cones, y, along):
+    """Writes a row of a plane's slope in a direction of the decoded RGB."""
+    red, green, blue = slope[0, y], slope[1, y], slope[2, y]
+    long, medium = cones[0, y], cones[1, y]
+    first_red, first_green, first_blue = mixed[0, 0], mixed[0, 1], mixed[0, 2]
+    next_red, next_green, next_blue = mixed[1, 0], mixed[1, 1], mixed[1, 2]
+    for x in range(along.size):
+        first = first_red * red[x] + first_green * green[x] + first_blue * blue[x]
+        second = next_red * red[x] + next_green * green[x] + next_blue * blue[x]
+        along[x] = first * long[x] + second * medium[x]
+    if len(mixed) == 3:
+        short = cones[2, y]
+        last_red, last_green, last_blue = mixed[2, 0], mixed[2, 1], mixed[2, 2]
+        for x in range(along.size):
+            third = last_red * red[x] + last_green * green[x] + last_blue * blue[x]
+            along[x] += third * short[x]
+
+
+@njit
+def _add_energies_row(along, varying, local, edges, energies):
+    first, second, third = energies[0], energies[1], energies[2]
+    for x in range(along.size):
+        square = along[x] * along[x]
+        first[x] += square * varying[x]
+        second[x] += square * local[x]
+        third[x] += square * edges[x]

@@ -3,18 +3,18 @@
 The score's own blur has rounding errors that no gradient knows of, see
 recursive_blur.py. Here the same Gaussian is a sum over nine pixels along each
 axis, and small errors are not differences of large numbers.
+
+Planes are blurred in blocks of four rows. A ring holds the last three blocks, blurred
+along the rows, from which the blur of the middle one follows: so everything stays in
+the cache, and each row is read three times in place of nine.
 """
+
+import functools
 
 import numpy as np
 
-from learned_jpeg.common.compiled import njit
-from learned_jpeg.metrics.ssimulacra2.score import (
-    C2,
-    accumulate,
-    edge_errors,
-    scales_by,
-    store_statistics,
-)
+from learned_jpeg.common.compiled import borrowed, njit
+from learned_jpeg.metrics.ssimulacra2.score import C2
 
 # Gaussian of 1.5 px as a sum of truncated cosines: D. Charalampidis, "Recursive
 # implementation of the Gaussian filter using truncated cosine functions", 2016. From
@@ -22,7 +22,9 @@ from learned_jpeg.metrics.ssimulacra2.score import (
 _TAPS = np.array(
     [0.26462111, 0.21292859, 0.10933537, 0.03601111, 0.00941437], np.float32
 )
+_T0, _T1, _T2, _T3, _T4 = _TAPS
 REACH = len(_TAPS) - 1
+ROWS = 4  # of a block; at least `REACH`
 
 # Numbers of the kernels below in single precision: Python's would make it double.
 _ZERO, _ONE = map(np.float32, (0, 1))
@@ -33,145 +35,253 @@ def window():
     return np.concatenate([_TAPS[:0:-1], _TAPS])
 
 
-def reference_scales(original, weights):
-    """Computes what `score.reference_scales` does, by this window.
-
-    Args:
-      original: uint8 [h, w, 3], sRGB.
-      weights: for each scale `[n, 6]`, see `score.WEIGHTS`.
-    """
-    return scales_by(_local_statistics, original, weights)
-
-
 @njit
-def _local_statistics(plane, mean, variance):
-    """Writes the local mean and variance of a plane of the original."""
-    height, width = plane.shape
-    black = np.zeros_like(plane)
-    blur = new_blur(width, 3)
-    for y in range(-REACH, height):
-        means, squares, _ = next_moments(black, plane, y, blur)
-        if y >= 0:
-            store_statistics(means, squares, mean[y], variance[y])
-
-
-@njit
-def error_sums(original, mean, variance, decoded, first, last):
-    """Sums the maps of errors down each column: the values, and their fourth powers.
-
-    Args:
-      original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
-      decoded: float32 `[h, w]`, the same plane of the decoded image.
-      first, last: the rows that count, without the last.
+def new_blur(count, width):
+    """Allocates what the blur of `count` maps needs.
 
     Returns:
-      float64 `[2, 3 (SSIM, ringing, blur), w]`.
+      The ring of three blocks `[3, ROWS, count, width]`; rows with `REACH` zeros more
+      at both ends, whose middle `[:, REACH:-REACH]` is blurred, `[count, width + 8]`.
     """
-    height, width = original.shape
-    blur = new_blur(width, 3)
-    edges = np.empty((2, width), np.float32)
-    maps = np.empty((3, width), np.float32)
-    sums = np.zeros((2, 3, width))
-    for y in range(-REACH, height):
-        moments = next_moments(original, decoded, y, blur)
-        if first <= y < last:
-            _ssim_errors(mean[y], variance[y], moments, maps[0])
-            _edges(original[y], mean[y], decoded[y], moments[0], edges)
-            edge_errors(edges, maps[1:])
-            accumulate(maps, sums)
-    return sums
+    ring = np.zeros((3, ROWS, count, width), np.float32)
+    return ring, np.zeros((count, width + 2 * REACH), np.float32)
 
 
 @njit
-def new_blur(width, count):
-    """Allocates (rows, blurred along them; their blur; a wider row) for `count` maps.
-
-    Zeros stand for what is above the image, and at its sides.
-    """
-    rows = np.zeros((2 * REACH + 1, count, width), np.float32)
-    columns = np.empty((count, width), np.float32)
-    return rows, columns, np.zeros(width + 2 * REACH, np.float32)
+def blur_rows(wide, blurred):
+    """Writes the blur of rows `[n, w + 8]` along them, `[n, w]`."""
+    for i in range(len(wide)):
+        _blur_row(wide[i], blurred[i])
 
 
 @njit
-def next_moments(original, decoded, y, blur):
-    """Blurs the difference of two planes, its square, and the decoded's square.
-
-    It is called for one row after the other, from -`REACH` on, so that the rows that
-    the next ones need stay in the cache.
-
-    Returns:
-      float32 `[3, w]`, the moments at row y; overwritten by the next call.
-    """
-    rows, moments, wide = blur
-    newest = rows[(y + REACH) % len(rows)]
-    if y + REACH < len(decoded):
-        ours, others = decoded[y + REACH], original[y + REACH]
-        inside = wide[REACH:-REACH]
-        for x in range(ours.size):
-            inside[x] = ours[x] - others[x]
-        blur_row(wide, newest[0])
-        for x in range(ours.size):
-            inside[x] *= inside[x]
-        blur_row(wide, newest[1])
-        for x in range(ours.size):
-            inside[x] = ours[x] * ours[x]
-        blur_row(wide, newest[2])
-    else:
-        newest[:] = _ZERO
-    if y >= 0:
-        blur_columns(rows, y, moments)
-    return moments
+def blur_columns(ring, block, blurred):
+    """Writes the blur of a block, `[ROWS, n, w]`; the ring ends with the next one."""
+    first, last = (block + 2) % 3, (block + 1) % 3
+    for i in range(blurred.shape[1]):
+        _blur_four_rows(ring[first], ring[block % 3], ring[last], i, blurred)
 
 
 @njit
-def blur_row(wide, blurred):
-    """Writes the blur of a row that has `REACH` pixels more at both ends."""
+def _blur_row(wide, blurred):
     for x in range(blurred.size):
         blurred[x] = (
-            _TAPS[0] * wide[x + 4]
-            + _TAPS[1] * (wide[x + 3] + wide[x + 5])
-            + _TAPS[2] * (wide[x + 2] + wide[x + 6])
-            + _TAPS[3] * (wide[x + 1] + wide[x + 7])
-            + _TAPS[4] * (wide[x] + wide[x + 8])
+            _T0 * wide[x + 4]
+            + _T1 * (wide[x + 3] + wide[x + 5])
+            + _T2 * (wide[x + 2] + wide[x + 6])
+            + _T3 * (wide[x + 1] + wide[x + 7])
+            + _T4 * (wide[x] + wide[x + 8])
         )
 
 
 @njit
-def blur_columns(rows, y, blurred):
-    """Writes the blur at row y, whose neighbours are at their number modulo 9."""
-    for moment in range(len(blurred)):
-        row, middle = blurred[moment], rows[y % len(rows), moment]
-        for x in range(row.size):
-            row[x] = _TAPS[0] * middle[x]
-        for distance in range(1, REACH + 1):
-            above = rows[(y - distance) % len(rows), moment]
-            below = rows[(y + distance) % len(rows), moment]
-            for x in range(row.size):
-                row[x] += _TAPS[distance] * (above[x] + below[x])
+def _blur_four_rows(above, own, below, i, blurred):
+    """Writes four rows of the blur of map i, of twelve rows."""
+    a, b, c, d = above[0, i], above[1, i], above[2, i], above[3, i]
+    e, f, g, h = own[0, i], own[1, i], own[2, i], own[3, i]
+    j, k, m, n = below[0, i], below[1, i], below[2, i], below[3, i]
+    one, two, three, four = blurred[0, i], blurred[1, i], blurred[2, i], blurred[3, i]
+    for x in range(one.size):
+        one[x] = _weighted(a[x], b[x], c[x], d[x], e[x], f[x], g[x], h[x], j[x])
+        two[x] = _weighted(b[x], c[x], d[x], e[x], f[x], g[x], h[x], j[x], k[x])
+        three[x] = _weighted(c[x], d[x], e[x], f[x], g[x], h[x], j[x], k[x], m[x])
+        four[x] = _weighted(d[x], e[x], f[x], g[x], h[x], j[x], k[x], m[x], n[x])
 
 
 @njit
-def _ssim_errors(mean, variance, moments, errors):
-    """Writes one row of 1 - SSIM, with the luminance term 1 - (difference of means)^2.
+def _weighted(a, b, c, d, middle, e, f, g, h):
+    return _T0 * middle + _T1 * (d + e) + _T2 * (c + f) + _T3 * (b + g) + _T4 * (a + h)
+
+
+def statistics(plane: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the local mean and variance of rows of a plane, float32 `[h, w]`.
+
+    Args:
+      plane: float32 `[h, w]`.
+      rows: a slice; other rows of the results have no values.
+    """
+    mean, variance = np.empty_like(plane), np.empty_like(plane)
+    _statistics(plane, rows.start, rows.stop, mean, variance)
+    return mean, variance
+
+
+@njit
+def _statistics(plane, first, last, mean, variance):
+    plane, mean, variance = borrowed(plane), borrowed(mean), borrowed(variance)
+    height, width = plane.shape
+    ring, wide = new_blur(2, width)
+    moments = np.empty((ROWS, 2, width), np.float32)
+    for block in range(first // ROWS - 1, (last - 1) // ROWS + 2):
+        newest = ring[block % 3]
+        for r in range(ROWS):
+            y = ROWS * block + r
+            if 0 <= y < height:
+                _squares_row(plane[y], wide)
+                blur_rows(wide, newest[r])
+            else:
+                newest[r] = _ZERO
+        done = block - 1
+        if done < first // ROWS:
+            continue
+        blur_columns(ring, done, moments)
+        for y in range(max(ROWS * done, first), min(ROWS * block, last)):
+            own = moments[y - ROWS * done]
+            _statistics_row(own[0], own[1], mean[y], variance[y])
+
+
+@njit
+def _squares_row(plane, wide):
+    values, squares = wide[0, REACH:-REACH], wide[1, REACH:-REACH]
+    for x in range(plane.size):
+        values[x] = plane[x]
+        squares[x] = plane[x] * plane[x]
+
+
+@njit
+def _statistics_row(values, squares, mean, variance):
+    for x in range(mean.size):
+        mean[x] = values[x]
+        variance[x] = squares[x] - values[x] * values[x]
+
+
+@njit
+def load_moments(original, decoded, block, ring, wide):
+    """Blurs the next block of rows along them, into the ring.
+
+    The maps are the difference of two planes, its square, and the decoded's square.
+    """
+    newest = ring[block % 3]
+    for r in range(ROWS):
+        y = ROWS * block + r
+        if 0 <= y < len(decoded):
+            _moments_row(original[y], decoded[y], wide)
+            blur_rows(wide, newest[r])
+        else:
+            newest[r] = _ZERO
+
+
+@njit
+def _moments_row(original, decoded, wide):
+    difference, square = wide[0, REACH:-REACH], wide[1, REACH:-REACH]
+    decoded_square = wide[2, REACH:-REACH]
+    for x in range(original.size):
+        difference[x] = decoded[x] - original[x]
+        square[x] = difference[x] * difference[x]
+        decoded_square[x] = decoded[x] * decoded[x]
+
+
+def error_sums(
+    original: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    decoded: np.ndarray,
+    rows: slice,
+) -> np.ndarray:
+    """Sums the maps of errors over some rows: the values, and their fourth powers.
+
+    Args:
+      original, mean, variance: float32 `[h, w]`, a plane of the original.
+      decoded: float32 `[h, w]`, the same plane of the decoded image.
+      rows: a slice of rows that count.
+
+    Returns:
+      float64 `[2, 3 (SSIM, ringing, blur)]`.
+    """
+    sums = np.zeros((2, 3))
+    _add_errors(original, mean, variance, decoded, rows.start, rows.stop, sums)
+    return sums
+
+
+@njit
+def _add_errors(original, mean, variance, decoded, first, last, sums):
+    original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
+    decoded = borrowed(decoded)
+    width = original.shape[1]
+    ring, wide = new_blur(3, width)
+    moments = np.empty((ROWS, 3, width), np.float32)
+    for block in range(first // ROWS - 1, (last - 1) // ROWS + 2):
+        load_moments(original, decoded, block, ring, wide)
+        done = block - 1
+        if done < first // ROWS:
+            continue
+        blur_columns(ring, done, moments)
+        for y in range(max(ROWS * done, first), min(ROWS * block, last)):
+            own = moments[y - ROWS * done]
+            _add_ssim_row(mean[y], variance[y], own[0], own[1], own[2], sums)
+            _add_edges_row(original[y], mean[y], decoded[y], own[0], sums)
+
+
+@njit
+def ssim_error(mean, variance, difference, square, decoded_square):
+    """Returns what SSIM's map and its slope consist of, at one pixel.
 
     With e the difference of the images, E its local mean, V the variances and C the
-    covariance, 1 - (1 - E^2) (2 C + c2) / (V1 + V2 + c2) is the same as the below,
-    since V1 + V2 - 2 C = V(e): there small errors are not differences of large numbers.
+    covariance, 1 - (1 - E^2) (2 C + c2) / (V1 + V2 + c2) is the same as `E^2 + (1 -
+    E^2) (V(e) / (V1 + V2 + c2))`, since V1 + V2 - 2 C = V(e): there small errors are
+    not differences of large numbers.
+
+    Args:
+      mean, variance: of the original.
+      difference, square, decoded_square: moments, see `load_moments`.
+
+    Returns:
+      The error; E^2; V(e) / (V1 + V2 + c2); 1 / (V1 + V2 + c2); the decoded's mean.
     """
-    difference, square, decoded_square = moments[0], moments[1], moments[2]
-    for x in range(errors.size):
-        luminance = difference[x] * difference[x]
-        decoded_mean = mean[x] + difference[x]
-        variances = variance[x] + (decoded_square[x] - decoded_mean * decoded_mean)
-        structure = (square[x] - luminance) / (variances + C2)
-        errors[x] = luminance + (_ONE - luminance) * structure
+    luminance = difference * difference
+    decoded_mean = mean + difference
+    variances = variance + (decoded_square - decoded_mean * decoded_mean)
+    inverse = _ONE / (variances + C2)
+    structure = (square - luminance) * inverse
+    error = max(luminance + (_ONE - luminance) * structure, _ZERO)
+    return error, luminance, structure, inverse, decoded_mean
 
 
 @njit
-def _edges(original, mean, decoded, difference, edges):
-    """Writes one row of the pixels minus the local mean, of both images."""
+def edge_error(original, mean, decoded, difference):
+    """Returns the error of an edge: above 0 for ringing, below 0 for blur.
+
+    It is (1 + |decoded edge|) / (1 + |original edge|) - 1, where an edge is what a
+    pixel differs from the local mean.
+
+    Returns:
+      The error; the decoded edge; 1 / (1 + |original edge|).
+    """
+    edge = original - mean
+    decoded_edge = edge + ((decoded - original) - difference)
+    inverse = _ONE / (_ONE + abs(edge))
+    return (abs(decoded_edge) - abs(edge)) * inverse, decoded_edge, inverse
+
+
+# For sums in any order, which the compiler vectorises.
+_njit_of_sums = functools.partial(njit, fastmath={"reassoc", "nsz"})
+
+
+@_njit_of_sums
+def _add_ssim_row(mean, variance, difference, square, decoded_square, sums):
+    total = total_fourth = _ZERO
     for x in range(mean.size):
-        edge = original[x] - mean[x]
-        edges[0, x] = edge
-        edges[1, x] = edge + ((decoded[x] - original[x]) - difference[x])
+        moments = difference[x], square[x], decoded_square[x]
+        error = ssim_error(mean[x], variance[x], *moments)[0]
+        total += error
+        error *= error
+        total_fourth += error * error
+    sums[0, 0] += total
+    sums[1, 0] += total_fourth
+
+
+@_njit_of_sums
+def _add_edges_row(original, mean, decoded, difference, sums):
+    ringing = blur = ringing_fourth = blur_fourth = _ZERO
+    for x in range(mean.size):
+        error = edge_error(original[x], mean[x], decoded[x], difference[x])[0]
+        more, less = max(error, _ZERO), max(-error, _ZERO)
+        ringing += more
+        blur += less
+        more *= more
+        less *= less
+        ringing_fourth += more * more
+        blur_fourth += less * less
+    sums[0, 1] += ringing
+    sums[0, 2] += blur
+    sums[1, 1] += ringing_fourth
+    sums[1, 2] += blur_fourth

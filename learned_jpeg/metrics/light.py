@@ -1,0 +1,119 @@
+"""Linear light of a decoded image, and its slope, row by row.
+
+Metrics of what people see begin with the light that a display sends. The search needs
+its slope, too.
+"""
+
+import numpy as np
+
+from learned_jpeg.common.compiled import borrowed, njit
+
+# sRGB (IEC 61966-2-1) as a quotient of polynomials, within 5e-7; that of libjxl.
+_ABOVE = tuple(
+    map(np.float32, (0.8210152774, 0.7961564959, 0.1624820318, 0.01043637593))
+)
+_ABOVE_LAST = np.float32(0.0002200248328)
+_BELOW = tuple(
+    map(np.float32, (0.006521209011, -0.05512498495, 0.498752835, 1.076976492))
+)
+_BELOW_LAST = np.float32(0.263184697)
+_FIRST_POWER, _OFFSET = np.float32(0.04045), np.float32(0.055)
+_PER_LEVEL, _LINEAR = np.float32(1 / 255), np.float32(1 / 12.92)
+_LINEAR_SLOPE = np.float32(1 / 12.92 / 255)
+_POWER_SLOPE = np.float32(2.4 / 255)
+_MIDDLE = np.float32(128)
+_HALF, _QUARTER = np.float32(0.5), np.float32(0.25)
+
+
+def levels(image: np.ndarray) -> np.ndarray:
+    """Returns a uint8 image `[h, w, 3]` as float32 `[3, h, w]`, minus 128."""
+    planes = np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32)
+    planes -= _MIDDLE
+    return planes
+
+
+def linear_light(decoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns linear light 0..1 and its slope by level, float32 as `decoded`.
+
+    Args:
+      decoded: float32 `[3, h, w]`, sRGB minus 128, within -128..127.
+    """
+    light, slope = np.empty_like(decoded), np.empty_like(decoded)
+    _write_light(decoded, light, slope)
+    return light, slope
+
+
+def halve(planes: np.ndarray) -> np.ndarray:
+    """Averages 2x2 pixels, float32 `[n, h, w]`; an odd side repeats its last pixel."""
+    count, height, width = planes.shape
+    halved = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
+    _halve(planes, halved)
+    return halved
+
+
+def add_halve_adjoint(halved: np.ndarray, planes: np.ndarray) -> None:
+    """Adds the adjoint of `halve`, of `[n, rows, cols]`, to planes `[n, h, w]`."""
+    _add_halve_adjoint(halved, planes)
+
+
+@njit
+def _write_light(decoded, light, slope):
+    decoded, light, slope = borrowed(decoded), borrowed(light), borrowed(slope)
+    for c in range(len(decoded)):
+        for y in range(decoded.shape[1]):
+            _light_row(decoded[c, y], light[c, y], slope[c, y])
+
+
+@njit
+def _light_row(decoded, light, slope):
+    for x in range(light.size):
+        value = (decoded[x] + _MIDDLE) * _PER_LEVEL
+        above = (_ABOVE[0] * value + _ABOVE[1]) * value + _ABOVE[2]
+        above = (above * value + _ABOVE[3]) * value + _ABOVE_LAST
+        below = (_BELOW[0] * value + _BELOW[1]) * value + _BELOW[2]
+        below = (below * value + _BELOW[3]) * value + _BELOW_LAST
+        base = value + _OFFSET
+        ratio = above / (below * base)
+        is_linear = value <= _FIRST_POWER
+        light[x] = value * _LINEAR if is_linear else ratio * base
+        slope[x] = _LINEAR_SLOPE if is_linear else _POWER_SLOPE * ratio
+
+
+@njit
+def _halve(planes, halved):
+    planes, halved = borrowed(planes), borrowed(halved)
+    last = planes.shape[1] - 1
+    for c in range(len(planes)):
+        for y in range(halved.shape[1]):
+            upper, lower = planes[c, 2 * y], planes[c, min(2 * y + 1, last)]
+            _halve_row(upper, lower, halved[c, y])
+
+
+@njit
+def _halve_row(upper, lower, halved):
+    for x in range(upper.size // 2):
+        above = upper[2 * x] + upper[2 * x + 1]
+        halved[x] = _QUARTER * (above + (lower[2 * x] + lower[2 * x + 1]))
+    if upper.size % 2:
+        halved[-1] = _HALF * (upper[-1] + lower[-1])
+
+
+@njit
+def _add_halve_adjoint(halved, planes):
+    halved, planes = borrowed(halved), borrowed(planes)
+    height = planes.shape[1]
+    for c in range(len(planes)):
+        for y in range(height):
+            # The last pixel of an odd side was counted twice.
+            share = _HALF if height % 2 and y == height - 1 else _QUARTER
+            _add_twice(halved[c, y // 2], share, planes[c, y])
+
+
+@njit
+def _add_twice(halved, share, row):
+    for x in range(row.size // 2):
+        own = share * halved[x]
+        row[2 * x] += own
+        row[2 * x + 1] += own
+    if row.size % 2:
+        row[-1] += (share + share) * halved[-1]
