@@ -12,7 +12,7 @@ from PIL import Image
 from evaluation import curves
 from report import report
 from tests.report import report_data
-from tests.report.report_data import JPEG, MOZJPEG, RUN
+from tests.report.report_data import MOZJPEG, RUN
 
 WINDOW = {"width": 1000, "height": 900}
 
