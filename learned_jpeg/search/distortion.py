@@ -69,10 +69,17 @@ class Schedule(NamedTuple):
       damping: factor on the weights in each pass, as many as there are passes. Larger
         ones move the coefficients less far: near the end of a search that would swing
         with a constant factor.
+      first_rounds: how often integers and steps are found by the models of the first
+        pass. A second round knows the code lengths of the first one; it takes less time
+        than a pass.
+      step_scale: factor on the first steps of the rule. Passes make steps finer or
+        coarser as the integers need it, but only so far.
     """
 
     warm_up_rounds: int
     damping: tuple[float, ...]
+    first_rounds: int = 1
+    step_scale: float = 1.0
 
 
 class Distortion(Protocol):

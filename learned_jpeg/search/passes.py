@@ -9,6 +9,7 @@ quantization steps to what suits the integers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +22,7 @@ from learned_jpeg.search.bit_costs import (
     bit_costs,
 )
 from learned_jpeg.search.coded_image import CodedImage
-from learned_jpeg.search.distortion import DEFAULT_EFFORT, Distortion
+from learned_jpeg.search.distortion import DEFAULT_EFFORT, Distortion, QuadraticModel
 from learned_jpeg.search.planes import to_natural
 
 NUMBERS_VERSION = 3  # see evaluation/fingerprint.py; also of squared_error.py
@@ -83,30 +84,37 @@ def search(
     coded = CodedImage(image, sampling)
     height, width = image.shape[:2]
     costs = bit_costs(entropy_coding, height, width, sampling)
-    state = PassState(coded, distortion, costs, block_gains)
+    state = PassState(coded, distortion, costs, schedule.step_scale, block_gains)
     state.round_original(qtables)
     for number in range(schedule.warm_up_rounds):
         if number:
             state.round_original(qtables)
         state.update_coded_image(0, 1, 2)
+    groups = ((1, 2), (0,)) if moves_tables else ((1,), (2,), (0,))
     for number, damping in enumerate(schedule.damping):
-        for table in (CHROMA, LUMA):
-            components = _COMPONENTS[table]
-            state.measure_dc(table)
-            sums = np.zeros((3, 64))
-            for component in components:
-                sums += state.choose_integers(component, number, damping)
-                if not moves_tables:
-                    state.update_coded_image(component)
-            if moves_tables:
-                is_last = number == len(schedule.damping) - 1
-                state.move_steps(table, sums, is_last)
-                state.update_coded_image(*components)
+        is_first, is_last = number == 0, number == len(schedule.damping) - 1
+        rounds = schedule.first_rounds if is_first else 1
+        for components in groups:
+            models = {c: state.model(c, damping) for c in components}
+            for turn in range(rounds):
+                is_new = is_first and turn == 0
+                sums = state.choose_integers(models, is_new)
+                if moves_tables:
+                    is_fixed = is_last and turn == rounds - 1
+                    state.move_steps(components, sums, is_fixed)
+            state.update_coded_image(*components)
     return state.result()
 
 
-def first_steps(coded: CodedImage, distortion: Distortion) -> np.ndarray:
+def first_steps(
+    coded: CodedImage, distortion: Distortion, scale: float = 1.0
+) -> np.ndarray:
     """Returns the steps that follow from the weights, `[2 (luma, chroma), 64]`.
+
+    Args:
+      coded: the image as it is coded at the moment.
+      distortion: whose weights and rule they follow.
+      scale: factor on the rule.
 
     Returns:
       float32, whole numbers in 1..255, zigzag.
@@ -122,21 +130,23 @@ def first_steps(coded: CodedImage, distortion: Distortion) -> np.ndarray:
     factors = np.tile(rule.ac * (1 + rule.slope * frequencies), (2, 1))
     factors[CHROMA] *= rule.chroma
     factors[:, 0] = rule.dc
-    steps = factors / np.exp(np.stack([logs[0], (logs[1] + logs[2]) / 2]) / 2)
+    steps = scale * factors / np.exp(np.stack([logs[0], (logs[1] + logs[2]) / 2]) / 2)
     return np.rint(steps).clip(1, 255).astype(np.float32)
 
 
 class PassState:
-    """The integers, quantization steps and DC code lengths of the current pass."""
+    """The integers and quantization steps of the current pass."""
 
     def __init__(
         self,
         coded: CodedImage,
         distortion: Distortion,
         costs: SequentialCosts | ProgressiveCosts,
+        step_scale: float = 1.0,
         block_gains: np.ndarray | None = None,
     ):
         """Stores what stays; `round_original` sets integers and steps."""
+        self._step_scale = step_scale
         self._coded = coded
         self._distortion = distortion
         self._costs = costs
@@ -147,7 +157,6 @@ class PassState:
             ]
         self._steps = np.ones((2, 64), np.float32)  # zigzag
         self._integers: list[np.ndarray] = []  # int16 [blocks, 64], zigzag
-        self._dc_lengths = [np.zeros(16, np.float32)] * 2
 
     def round_original(self, qtables: np.ndarray | None) -> None:
         """Rounds the original's coefficients with a dead zone, by first steps.
@@ -156,7 +165,7 @@ class PassState:
           qtables: `[2, 8, 8]`; None for `first_steps`.
         """
         if qtables is None:
-            self._steps = first_steps(self._coded, self._distortion)
+            self._steps = first_steps(self._coded, self._distortion, self._step_scale)
         else:
             self._steps = np.asarray(qtables, np.float32).reshape(2, 64)[:, ZIGZAG]
         self._integers = []
@@ -167,65 +176,76 @@ class PassState:
             signed = np.copysign(rounded.clip(max=trellis.MAX_DC), coefficients)
             self._integers.append(signed.astype(np.int16))
 
-    def measure_dc(self, table: int) -> None:
-        """Sets the DC code lengths of a table by the current integers."""
-        integers = [self._integers[component] for component in _COMPONENTS[table]]
-        self._dc_lengths[table] = self._costs.dc_lengths(table, integers)
-
-    def choose_integers(
-        self, component: int, number: int, damping: float
-    ) -> np.ndarray:
-        """Chooses the integers of a component near the coded image.
+    def model(self, component: int, damping: float) -> _StepModel:
+        """Returns the model of a component near the coded image.
 
         Args:
           component: 0, 1 or 2.
-          number: of the pass, from 0.
           damping: of the pass, see `Schedule`.
+        """
+        model = self._distortion.quadratic_model(self._coded, component, damping)
+        gains = None if self._gains is None else self._gains[component]
+        return _StepModel(model, gains)
+
+    def choose_integers(
+        self, models: Mapping[int, _StepModel], is_new: bool
+    ) -> np.ndarray:
+        """Chooses the integers of components that share a table, by their models.
+
+        Args:
+          models: by component.
+          is_new: whether the integers are those of rounding.
 
         Returns:
           Sums for `move_steps`, see `trellis.regression`.
         """
-        table = _TABLE_OF[component]
-        steps, integers = self._steps[table], self._integers[component]
-        bands = self._costs.bands(table, integers, is_first_pass=number == 0)
-        # In place, because a model takes as much memory as all coefficients.
-        z, weights, coupling = self._distortion.quadratic_model(
-            self._coded, component, damping
-        )
-        z /= steps
-        if self._gains is not None:
-            weights = weights * self._gains[component]
-        weights *= steps**2
-        if coupling is None or number == 0:
+        table = _TABLE_OF[min(models)]
+        own = [self._integers[component] for component in _COMPONENTS[table]]
+        dc_lengths = self._costs.dc_lengths(table, own)
+        sums = np.zeros((3, 64))
+        for component, model in models.items():
+            model.rescale(self._steps[table])
+            sums += self._choose(component, model, dc_lengths, is_new)
+        return sums
+
+    def _choose(
+        self, component: int, model: _StepModel, dc_lengths: np.ndarray, is_new: bool
+    ) -> np.ndarray:
+        """Chooses the integers of a component; returns its part of the sums."""
+        integers = self._integers[component]
+        bands = self._costs.bands(_TABLE_OF[component], integers, is_new)
+        z, weights, coupling = model.z, model.weights, model.coupling
+        if coupling is None or is_new:
             for band in bands:
                 trellis.search_ac(z, weights, band, integers)
         if coupling is not None:
             # The errors of higher frequencies move the targets of lower ones.
-            own = z
-            z = trellis.coupled_targets(own, weights, coupling, integers)
+            z = trellis.coupled_targets(model.z, weights, coupling, integers)
             for band in bands:
                 trellis.search_ac(z, weights, band, integers)
-            z[:, :1] = trellis.coupled_targets(own, weights, coupling, integers, 1)
-            del own
+            coupled = trellis.coupled_targets(model.z, weights, coupling, integers, 1)
+            z[:, :1] = coupled
         order = self._costs.dc_order(component, len(integers))
-        trellis.search_dc(z, weights, order, self._dc_lengths[table], integers)
+        trellis.search_dc(z, weights, order, dc_lengths, integers)
         return trellis.regression(z, weights, integers)
 
-    def move_steps(self, table: int, sums: np.ndarray, is_last: bool) -> None:
-        """Moves the steps of a table to the least weighted error of its integers.
+    def move_steps(
+        self, components: Sequence[int], sums: np.ndarray, is_last: bool
+    ) -> None:
+        """Moves the steps of components to the least weighted error of their integers.
 
         Args:
-          table: `LUMA` or `CHROMA`.
-          sums: those of `choose_integers`, over the components of the table.
+          components: all that share a table.
+          sums: those of `choose_integers`.
           is_last: whether the integers stay.
         """
-        steps = self._steps[table]
+        steps = self._steps[_TABLE_OF[components[0]]]
         products, squares, counts = sums
         enough = (counts >= (1 if is_last else _LEAST_COUNT)) & (squares > 0)
         fitted = steps * np.where(enough, products / np.where(enough, squares, 1), 1)
         if not is_last:
             fitted = steps + _OVER_RELAXATION * (fitted - steps)
-        self._steps[table] = np.rint(fitted).clip(1, 255)
+        steps[:] = np.rint(fitted).clip(1, 255)
 
     def update_coded_image(self, *components: int) -> None:
         """Tells the coded image the integers and steps of components."""
@@ -242,6 +262,31 @@ class PassState:
         flat = np.empty((2, 64), np.uint8)
         flat[:, ZIGZAG] = self._steps
         return SearchResult(planes, flat.reshape(2, BLOCK, BLOCK))
+
+
+class _StepModel:
+    """A quadratic model in units of quantization steps.
+
+    Attributes:
+      z: float32 `[blocks, 64]`, the target.
+      weights: float32 `[blocks or 1, 64]`: bits of a squared error of one step.
+      coupling: see `QuadraticModel`.
+    """
+
+    def __init__(self, model: QuadraticModel, gains: np.ndarray | None):
+        """Takes the arrays of a model; gains are factors on its weights, `[n, 1]`."""
+        self.z, self.weights, self.coupling = model
+        if gains is not None:
+            self.weights = self.weights * gains
+        self._steps = np.ones(64, np.float32)
+
+    def rescale(self, steps: np.ndarray) -> None:
+        """Changes the steps, float32 `[64]`."""
+        # In place, because a model takes as much memory as all coefficients.
+        factors = steps / self._steps
+        self.z /= factors
+        self.weights *= factors**2
+        self._steps = steps.copy()
 
 
 def _gains_of_component(gains: np.ndarray, own_factors: tuple[int, int]) -> np.ndarray:
