@@ -41,11 +41,13 @@ from learned_jpeg.jpeg.scans import (
 )
 from learned_jpeg.jpeg.segments import DHT, EOI, SOF2, SOI, segment
 
-NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 BAND_ENDS = (2, 5, 8, 12, 18, 63)  # zigzag positions where a band may end
 _BAND_STARTS = (1, *(end + 1 for end in BAND_ENDS[:-1]))
-_SCAN_HEADER, _TABLE_HEADER = 10, 21  # bytes of SOS and, without its symbols, of DHT
+# Bytes of SOS; of a table in DHT without its symbols.
+_SCAN_HEADER, _TABLE_HEADER = 10, 17
+_TABLES = 4  # of a class that a progressive file holds at a time (T.81, table B.5)
 
 
 class _Scan(NamedTuple):
@@ -90,10 +92,11 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
         for band in choose_bands(own)
     ]
     ac_scans.sort(key=lambda scan: scan.start)  # for what a decoder shows early
-    pieces = [bytes([0xFF, SOI]), *headers(quantized, SOF2)]
-    for table_class, scans in ((DC, dc_scans), (AC, ac_scans)):
-        for group in _groups_of_one_table(scans):
-            pieces += _coded(group, table_class)
+    dc_groups, ac_groups = map(_groups_of_one_table, (dc_scans, ac_scans))
+    pieces = [bytes([0xFF, SOI]), *headers(quantized, SOF2, joins_tables=True)]
+    pieces += _coded(dc_groups, ac_groups[:_TABLES])
+    for first in range(_TABLES, len(ac_groups), _TABLES):
+        pieces += _coded([], ac_groups[first : first + _TABLES])
     return b"".join([*pieces, bytes([0xFF, EOI])])
 
 
@@ -271,15 +274,26 @@ def _groups_of_one_table(scans: list[_Scan]) -> list[list[_Scan]]:
     return [[scans[i] for i in sorted(group)] for group in sorted(groups, key=min)]
 
 
-def _coded(group: list[_Scan], table_class: int) -> Iterator[bytes]:
-    """Yields the segments and the data of scans that share a table."""
-    table = huffman.table(np.sum([scan.counts for scan in group], axis=0))
-    # All tables have one number: none is needed after the next one is defined.
-    yield segment(DHT, bytes([16 * table_class]) + table.definition())
-    for scan in group:
-        tables = dict.fromkeys(scan.components, 0)
-        yield scan_header(tables, start=scan.start, end=scan.end)
-        yield from _data(scan, table)
+def _coded(
+    dc_groups: list[list[_Scan]], ac_groups: list[list[_Scan]]
+) -> Iterator[bytes]:
+    """Yields a segment with a Huffman table for each group, and the groups' scans."""
+    tables = {
+        (table_class, number): huffman.table(sum(scan.counts for scan in group))
+        for table_class, groups in ((DC, dc_groups), (AC, ac_groups))
+        for number, group in enumerate(groups)
+    }
+    definitions = [
+        bytes([16 * table_class + number]) + table.definition()
+        for (table_class, number), table in tables.items()
+    ]
+    yield segment(DHT, b"".join(definitions))
+    for (table_class, number), table in tables.items():
+        selector = 16 * number if table_class == DC else number
+        for scan in (dc_groups, ac_groups)[table_class][number]:
+            components = dict.fromkeys(scan.components, selector)
+            yield scan_header(components, start=scan.start, end=scan.end)
+            yield from _data(scan, table)
 
 
 def _data(scan: _Scan, table: huffman.Table) -> Iterator[bytes]:

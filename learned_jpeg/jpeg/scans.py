@@ -34,12 +34,16 @@ _JFIF_HEADER = b"JFIF\0\1\1\0\0\1\0\1\0\0"
 # Segments
 
 
-def headers(quantized: QuantizedImage, frame_marker: int) -> list[bytes]:
+def headers(
+    quantized: QuantizedImage, frame_marker: int, joins_tables: bool = False
+) -> list[bytes]:
     """Returns the segments of the JFIF header, the quantization tables and the frame.
 
     Args:
       quantized: the image, with tables of 1..255.
       frame_marker: `segments.SOF0` or `segments.SOF2`.
+      joins_tables: whether one segment holds all quantization tables, which takes fewer
+        bytes than libjpeg's segments.
     """
     tables = np.asarray(quantized.qtables).reshape(2, 64)[:, ZIGZAG].astype(np.uint8)
     count = len(quantized.planes)
@@ -51,9 +55,12 @@ def headers(quantized: QuantizedImage, frame_marker: int) -> list[bytes]:
     # Precision, size and count come first.
     frame = struct.pack(">BHHB", 8, quantized.height, quantized.width, count)
     frame += components
+    definitions = [bytes([i]) + table.tobytes() for i, table in enumerate(tables)]
+    if joins_tables:
+        definitions = [b"".join(definitions)]
     return [
         segment(APP0, _JFIF_HEADER),
-        *(segment(DQT, bytes([i]) + table.tobytes()) for i, table in enumerate(tables)),
+        *(segment(DQT, definition) for definition in definitions),
         segment(frame_marker, frame),
     ]
 
@@ -62,10 +69,11 @@ def scan_header(components: dict[int, int], start: int, end: int) -> bytes:
     """Returns the SOS segment of a scan without successive approximation.
 
     Args:
-      components: number of each component, 0 to 2, and of its Huffman tables.
+      components: number of each component, 0 to 2, and the numbers of its Huffman
+        tables: 16 times that of DC plus that of AC.
       start, end: first and last zigzag position.
     """
-    numbers = [n for i, table in components.items() for n in (i + 1, 17 * table)]
+    numbers = [n for i, table in components.items() for n in (i + 1, table)]
     return segment(SOS, bytes([len(components), *numbers, start, end, 0]))
 
 

@@ -46,6 +46,7 @@ def encode_sequential(quantized: QuantizedImage) -> bytes:
       The bytes, from SOI to EOI.
     """
     is_gray = len(quantized.planes) == 1
+    selectors = {0: 0} if is_gray else {0: 0, 1: 0x11, 2: 0x11}
     definitions = [
         segment(DHT, bytes([16 * table_class + number]) + table.definition())
         for number, pair in enumerate(STANDARD_TABLES[: 1 if is_gray else 2])
@@ -56,7 +57,9 @@ def encode_sequential(quantized: QuantizedImage) -> bytes:
             bytes([0xFF, SOI]),
             *headers(quantized, SOF0),
             *definitions,
-            scan_header({0: 0} if is_gray else {0: 0, 1: 1, 2: 1}, start=0, end=63),
+            scan_header(
+                {0: 0} if is_gray else {0: 0, 1: 0x11, 2: 0x11}, start=0, end=63
+            ),
             *_scan(quantized),
             bytes([0xFF, EOI]),
         ]

@@ -52,18 +52,18 @@ def filled(height, width, sampling, dc=0, ac=0):
 
 
 def scans_of(data):
-    """Returns [(components, start, end, tables, bytes)] of a file, as T.81 says.
+    """Returns [(components, start, end, table, bytes)] of a file, as T.81 says.
 
-    `tables` are the payloads of the DHT segments before the scan; the bytes are those
-    of the entropy-coded data.
+    The table is that of the scan: 16 counts of lengths and the symbols. The bytes are
+    those of the entropy-coded data.
     """
-    position, tables, found = 2, [], []
+    position, tables, found = 2, {}, []
     while data[position + 1] != 0xD9:
         marker = data[position + 1]
         end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
         payload = data[position + 4 : end]
         if marker == 0xC4:
-            tables.append(payload)
+            tables |= tables_of(payload)
         if marker == 0xDA:
             start = end
             while data[end] != 0xFF or data[end + 1] == 0:
@@ -71,10 +71,22 @@ def scans_of(data):
             components = payload[1 : 1 + 2 * payload[0] : 2]
             first, last, approximation = payload[-3:]
             assert approximation == 0
-            found.append((tuple(components), first, last, tables, data[start:end]))
-            tables = []
+            dc_number, ac_number = divmod(payload[2], 16)
+            table = tables[ac_number + 16 if first else dc_number]
+            assert not (dc_number if first else ac_number)
+            found.append((tuple(components), first, last, table, data[start:end]))
         position = end
     assert data[position:] == b"\xff\xd9"
+    return found
+
+
+def tables_of(payload):
+    """Returns {class and number: table} of a DHT segment."""
+    found = {}
+    while payload:
+        count = 17 + sum(payload[1:17])
+        found[payload[0]] = payload[1:count]
+        payload = payload[count:]
     return found
 
 
@@ -262,7 +274,7 @@ def test_scans_of_empty_planes_take_few_bytes():
     scans = scans_of(data)
     assert [scan[:3] for scan in scans[2:]] == [((c,), 1, 63) for c in (1, 2, 3)]
     assert [len(scan[4]) for scan in scans[2:]] == [2, 2, 2]  # 1 + 13 bits
-    assert len(scans[2][3]) == 1 and not scans[3][3] and not scans[4][3]
+    assert scans[2][3] == scans[3][3] == scans[4][3]
 
 
 def test_alike_components_share_their_tables():
@@ -271,10 +283,9 @@ def test_alike_components_share_their_tables():
     same = QuantizedImage((luma, luma, luma), "4:4:4", TABLES, 120, 160)
     scans = scans_of(progressive.encode_progressive(same))
     bands = progressive.choose_bands(zigzag_blocks(luma))
-    ac_tables = [table for scan in scans[2:] for table in scan[3]]
-    assert len(ac_tables) <= len(bands)
+    assert len({scan[3] for scan in scans[2:]}) <= len(bands)
     assert len(scans) == 2 + 3 * len(bands)
-    assert scans[1][3] == []  # DC of Cb and Cr: as different as that of Y
+    assert scans[1][3] == scans[0][3]  # DC of Cb and Cr: as different as that of Y
 
 
 def test_components_that_differ_have_tables_of_their_own():
@@ -284,7 +295,7 @@ def test_components_that_differ_have_tables_of_their_own():
     for plane in quantized.planes[1:]:
         plane[..., 1, 1] = rng.integers(-1, 2, (20, 20))
     scans = scans_of(progressive.encode_progressive(quantized))
-    assert sum(len(scan[3]) for scan in scans[2:]) > 1
+    assert len({scan[3] for scan in scans[2:]}) > 1
 
 
 # Symbols and bits
@@ -351,6 +362,15 @@ def test_histograms_of_long_runs_are_those_of_the_standard(number):
         np.testing.assert_array_equal(counts, expected)
 
 
+def test_more_tables_than_a_file_holds_at_a_time_are_defined_again(monkeypatch):
+    monkeypatch.setattr(progressive, "_groups_of_one_table", lambda s: [[x] for x in s])
+    quantized = photo_integers(200, 200, "4:4:4", 90)
+    data = progressive.encode_progressive(quantized)
+    assert len(scans_of(data)) > 2 + 4
+    assert data.count(b"\xff\xc4") > 1
+    assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)
+
+
 def test_blocks_are_in_the_order_of_the_standard():
     plane = np.arange(2 * 3 * 64, dtype=np.int16).reshape(2, 3, 8, 8)
     blocks = zigzag_blocks(plane)
@@ -366,8 +386,8 @@ def test_bands_take_the_fewest_bits_of_all_partitions(seed):
     def bytes_of(start, end):
         counts = progressive.band_histogram(blocks, start, end)
         bits = coded_bits(counts, huffman.code_lengths(counts))
-        # Marker, length, class and 16 counts of DHT with its symbols; SOS.
-        return -(-bits // 8) + 21 + np.count_nonzero(counts) + 10
+        # Class and 16 counts of a table in DHT with its symbols; SOS.
+        return -(-bits // 8) + 17 + np.count_nonzero(counts) + 10
 
     inner = [2, 5, 8, 12, 18]
     cheapest = None
@@ -388,15 +408,13 @@ def test_bits_of_a_band_are_those_in_the_file():
     quantized = photo_integers(200, 200, "4:4:4", 90)
     blocks = zigzag_blocks(quantized.planes[0])
     scans = scans_of(progressive.encode_progressive(quantized))
-    tables = None
     compared = 0
-    for components, start, end, defined, data in scans[2:]:
-        tables = defined[-1] if defined else tables
+    for components, start, end, table, data in scans[2:]:
         if components != (1,):
             continue
         lengths = np.zeros(256, int)
-        per_length = np.repeat(np.arange(1, 17), list(tables[1:17]))
-        lengths[list(tables[17:])] = per_length
+        per_length = np.repeat(np.arange(1, 17), list(table[:16]))
+        lengths[list(table[16:])] = per_length
         counts = progressive.band_histogram(blocks, start, end)
         bits = coded_bits(counts, lengths)
         assert len(data.replace(b"\xff\x00", b"\xff")) == -(-bits // 8)
