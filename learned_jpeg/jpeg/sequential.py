@@ -57,9 +57,7 @@ def encode_sequential(quantized: QuantizedImage) -> bytes:
             bytes([0xFF, SOI]),
             *headers(quantized, SOF0),
             *definitions,
-            scan_header(
-                {0: 0} if is_gray else {0: 0, 1: 0x11, 2: 0x11}, start=0, end=63
-            ),
+            scan_header(selectors, start=0, end=63),
             *_scan(quantized),
             bytes([0xFF, EOI]),
         ]
