@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import NamedTuple
 
 from learned_jpeg.commands.records import FAILED, Record, RecordFile
+from learned_jpeg.common import threads
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
 from learned_jpeg.common.terminal import one_line
 
@@ -130,22 +131,34 @@ def size_of(path: str) -> int | None:
     return None
 
 
-class MemoryBudget:
-    """Lets work start while there is memory for it; what is too large runs alone."""
+class Budget:
+    """Lets work on images start while there is memory, and shares cores among it.
 
-    def __init__(self, total: int | None):
-        """Stores the number of bytes; None for no limit."""
-        self._total = total
-        self._free = total or 0
+    An image that is too large for the memory runs alone. Images that are being encoded
+    have a core each, and take those that are left for their own tasks: all cores work
+    on a few large images as well as on many small ones.
+    """
+
+    def __init__(self, memory: int | None, cores: int):
+        """Stores the number of bytes, None for no limit, and of cores."""
+        self._memory = memory
+        self._free = memory or 0
         self._changed = threading.Condition()
+        self._cores = threads.Cores(cores)
 
     @contextlib.contextmanager
     def taken(self, amount: int) -> Iterator[None]:
-        """Waits until so many bytes are free, and holds them within the context."""
-        if self._total is None:
+        """Waits until so many bytes are free; holds them and a core in the context."""
+        # No core is held while it waits: the images that run use it.
+        with self._bytes(amount), threads.limit(self._cores):
+            yield
+
+    @contextlib.contextmanager
+    def _bytes(self, amount: int) -> Iterator[None]:
+        if self._memory is None:
             yield
             return
-        amount = min(amount, self._total)
+        amount = min(amount, self._memory)
         with self._changed:
             self._changed.wait_for(lambda: self._free >= amount)
             self._free -= amount

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from learned_jpeg.codec.encoder import Encoder
-from learned_jpeg.commands.batch import Done, MemoryBudget, size_of
+from learned_jpeg.commands.batch import Budget, Done, size_of
 from learned_jpeg.commands.files import EncodedFile, encode_file
 from learned_jpeg.commands.keeping import keeping_of
 from learned_jpeg.commands.placing import Placing
@@ -48,7 +48,7 @@ class Job:
         self._args = args
         self._placing = placing
         self.workers = args.workers or machine.usable_cores()
-        self._budget = MemoryBudget(machine.available_memory())
+        self._budget = Budget(machine.available_memory(), self.workers)
 
     def __call__(self, path: str, output: str) -> Done:
         """Compresses a file, unless its result is there and is not to be replaced."""

@@ -1,5 +1,6 @@
 """Tests of batches of `compress`: folders of folders, records, originals, memory."""
 
+import contextlib
 import errno
 import os
 import signal
@@ -10,9 +11,10 @@ import pytest
 from PIL import Image
 
 from learned_jpeg.commands import batch
-from learned_jpeg.commands.batch import Done, MemoryBudget, run_batch
+from learned_jpeg.commands.batch import Budget, Done, run_batch
 from learned_jpeg.commands.originals import without_metadata
 from learned_jpeg.commands.records import Record, RecordFile, read_records
+from learned_jpeg.common import threads
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.lossless import optimized
@@ -310,7 +312,7 @@ def test_an_image_that_is_too_small_is_named(tmp_path, capsys, flags):
 
 
 def test_work_waits_for_memory():
-    budget, running, most = MemoryBudget(100), [], []
+    budget, running, most = Budget(100, 8), [], []
     lock = threading.Lock()
 
     def work(amount):
@@ -323,17 +325,50 @@ def test_work_waits_for_memory():
                 running.remove(amount)
 
     amounts = [30, 60, 50, 20, 100, 40, 10, 90]
-    threads = [threading.Thread(target=work, args=(a,)) for a in amounts]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    workers = [threading.Thread(target=work, args=(a,)) for a in amounts]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
     assert len(most) == len(amounts) and max(most) <= 100
 
 
 def test_what_is_larger_than_all_memory_runs_alone():
-    budget = MemoryBudget(10)
+    budget = Budget(10, 1)
     with budget.taken(1000):
         pass
-    with budget.taken(10), MemoryBudget(None).taken(10**15):
+    with budget.taken(10), Budget(None, 1).taken(10**15):
         pass
+
+
+def test_an_image_takes_the_cores_that_no_other_one_has():
+    """Also those of images that wait for memory."""
+    budget = Budget(100, 2)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def names_of_threads():
+        """Names the threads of two tasks, which wait for each other on two cores."""
+        both = threading.Barrier(2)
+
+        def name(task):
+            with contextlib.suppress(threading.BrokenBarrierError):
+                both.wait(0.5)
+            return threading.current_thread().name
+
+        return set(threads.run(name, range(2)))
+
+    def other(amount):
+        with budget.taken(amount):
+            begun.set()
+            may_end.wait()
+
+    for amount, count in ((50, 1), (100, 2)):
+        with budget.taken(50):
+            worker = threading.Thread(target=other, args=(amount,))
+            worker.start()
+            if amount == 50:
+                begun.wait()
+            assert len(names_of_threads()) == count
+            may_end.set()
+        worker.join()
+        may_end.clear()
