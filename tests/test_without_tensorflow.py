@@ -89,7 +89,7 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
     run, photo, tmp_path, coding, quantization
 ):
     """The codec is what evaluate.py measures."""
-    words = ["compress", photo, "-o", tmp_path / "x.jpg", "--strip_metadata"]
+    words = ["compress", photo, "-o", tmp_path / "x.jpg", "--strip_all"]
     words += ["--entropy_coding", coding, "--quantization", quantization]
     done = run("ljpeg.py", "--checkpoint_dir", TABLES, *words)
     assert (done.returncode, done.stderr) == (0, "")
@@ -103,7 +103,7 @@ def test_files_of_learned_tables_equal_those_of_the_codec(
 
 @pytest.mark.slow
 def test_files_of_standard_tables_equal_those_of_the_codec(run, photo, tmp_path):
-    words = ["--quality", 40, "-o", tmp_path, "--strip_metadata"]
+    words = ["--quality", 40, "-o", tmp_path, "--strip_all"]
     done = run("ljpeg_PIL.py", "compress", photo, *words)
     assert (done.returncode, done.stderr) == (0, "")
     with standard_tables() as model:

@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from learned_jpeg.codec.encoder import Encoder
+from learned_jpeg.codec.encoder import Encoded, Encoder
 from learned_jpeg.commands.gain_maps import recompressed
 from learned_jpeg.commands.keeping import KEEP_ALL, Keeping
 from learned_jpeg.commands.originals import Original, read_original
 from learned_jpeg.commands.records import COMPRESSED, ORIGINAL
+from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.pictures import MAX_MEGAPIXELS
 from learned_jpeg.pictures.image_files import Metadata, log_notes, read_image_file
@@ -81,15 +82,29 @@ def encode_file(
         if reason:
             return _kept(path, image, original, reason)
     metadata = _with_finished_map(keeping.of(file.metadata), encoder, keeping, path)
-    data, setting = encoder.encode(
-        image, embed=functools.partial(embed, metadata=metadata), name=path
-    )
+    data, setting = _encoded(encoder, image, metadata, path)
     if original:
         reason = original.reason_not_to_write(data, largest, metadata.bytes_behind)
         if reason:
             return _kept(path, image, original, reason)
     log_notes(path, file)  # of what the original would have kept
     return EncodedFile(image, data, COMPRESSED, setting)
+
+
+def _encoded(
+    encoder: Encoder, image: np.ndarray, metadata: Metadata, path: str
+) -> Encoded:
+    try:
+        return encoder.encode(
+            image, embed=functools.partial(embed, metadata=metadata), name=path
+        )
+    except UserError as error:
+        if metadata.video is None or encoder.options.target is None:
+            raise
+        raise UserError(
+            f"{error}; its video has {len(metadata.video.data)} bytes, which --video "
+            "drop leaves out"
+        ) from None
 
 
 def _with_finished_map(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from learned_jpeg.codec.encoder import Encoder
 from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.trained import standard_tables
@@ -32,10 +34,12 @@ def recompressed(own_map: GainMap, encoder: Encoder) -> GainMap | None:
     upright, pixels = own_map.upright(), own_map.pixels()
     if upright is None or pixels is None:
         return upright
-    smaller = upright.smaller_without_loss()
-    original = original_of(upright.data)
+    original = original_of(upright.data, is_optimized=True)
+    if original is None:
+        return upright
+    smaller = dataclasses.replace(upright, data=original.data)
     quality = max(encoder.quality, LEAST_QUALITY)
-    if original is None or original.reason_not_to_encode(quality, None):
+    if original.reason_not_to_encode(quality, None):
         return smaller
     try:
         own = _encoder(encoder.options, quality, upright.subsampling())

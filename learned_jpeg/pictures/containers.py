@@ -85,7 +85,12 @@ def read(data: bytes) -> Behind:
     places = [_Place(*image) for image in index[1:]]
     places += [_Place(a, b) for a, b, name in items if name != _VIDEO]
     images = list(_images(data, end, places))
-    maps = [place for place in images if _is_whole_map(data[place.start : place.end])]
+    named = {start for start, _, name in items if name == _GAIN_MAP}
+    maps = [
+        place
+        for place in images
+        if _is_whole_map(data[place.start : place.end], place.start in named)
+    ]
     own_map = None
     if maps:
         flags = index[0].attributes if index else 0, maps[0].attributes or 0
@@ -123,9 +128,9 @@ def _lost(has_lost_map, others, rest):
     return tuple(notes)
 
 
-def _is_whole_map(data):
+def _is_whole_map(data, is_named):
     """Returns whether an image is a gain map, whole and of a size that is decoded."""
-    if not gain_map.is_gain_map(data):
+    if not (is_named or gain_map.is_gain_map(data)):
         return False
     try:
         header = frame.check(data)

@@ -215,6 +215,14 @@ def test_the_headroom_of_apples_map_is_part_of_the_look(tmp_path, quality, orien
     assert [note[at + 1] for at in (16, 28)] == [33, 48]
 
 
+def test_a_target_that_the_video_alone_exceeds_is_refused_with_the_way_out(tmp_path):
+    data, _ = gain_map_file("ultra hdr", video=VIDEO)
+    path = saved(tmp_path / "a.jpg", data)
+    options = {"quantization": "round", "target": lj.Bytes(500)}
+    with pytest.raises(lj.UserError, match="its video has 780 bytes, which --video dr"):
+        lj.encode(path, **options)
+
+
 def test_unknown_words_are_refused():
     for field in dataclasses.fields(Keeping):
         with pytest.raises(lj.UserError, match=f"{field.name} 'no': unknown"):

@@ -167,6 +167,11 @@ def test_other_images_go_with_a_warning_and_the_map_stays(tmp_path, caplog, orde
     assert "its further images (MPF: depth or preview) are lost" in message
 
 
+def test_a_map_that_only_the_directory_names_is_kept(tmp_path):
+    data, own_map = gain_map_file("directory alone", own_map=map_file())
+    assert follow(through(tmp_path / "x.jpg", data)).images[1] == own_map
+
+
 def test_a_map_that_is_cut_off_is_named_as_lost(tmp_path, caplog):
     data, own_map = gain_map_file("both")
     result = through(tmp_path / "x.jpg", data[: -len(own_map) // 2])
