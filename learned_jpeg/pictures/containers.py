@@ -7,6 +7,7 @@ to something, and writing makes all of them true.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -34,6 +35,7 @@ _OF_GAIN_MAPS = ("hdrgm:", "HDRGainMap:")
 _PRIMARY, _GAIN_MAP, _VIDEO = "Primary", "GainMap", "MotionPhoto"
 _POINTERS = (b"hdrgm:", b"Container:Directory", b"MotionPhoto", b"MicroVideo")
 _MAX_PIXELS = 100_000_000  # of a gain map, usually a quarter of a side of the image
+_MAX_SEGMENTS = 4096  # of an image, with its scans
 _MAX_IMAGES = 16  # that are looked at
 
 
@@ -200,7 +202,7 @@ def _order(place):
 
 
 def _end_of_image(data):
-    for marker, _, end in found_segments(data):
+    for marker, _, end in itertools.islice(found_segments(data), _MAX_SEGMENTS):
         if marker == EOI:
             return end
     return None

@@ -26,6 +26,7 @@ _PREFIXES = {
     "adobe:ns:meta/": "x",
 }
 _USUAL = {"GContainer": "Container", "GContainerItem": "Item"}  # where none is declared
+_MAX_BYTES = 1 << 17  # of a packet; a segment of a JPEG file holds half of them
 _WRAPPERS = ("x:xmpmeta", "x:xapmeta", "rdf:RDF")
 _TAG = re.compile(rb"<[^\s/>]+")
 _ATTRIBUTE = re.compile(rb"\s+([^\s=/>]+)\s*=\s*(?:\"([^\"]*)\"|'([^']*)')")
@@ -107,7 +108,7 @@ class Packet:
 
     Attributes:
       data: its bytes.
-      is_xml: whether it could be read.
+      is_xml: whether it could be read, and is not too large.
       properties: `Property` of each one of the image.
       items: `Item` of each one in the directory of the container.
     """
@@ -117,7 +118,7 @@ class Packet:
         self.data = data
         self.properties: tuple[Property, ...] = ()
         self.items: tuple[Item, ...] = ()
-        root = _parsed(data)
+        root = _parsed(data) if len(data) <= _MAX_BYTES else None
         self.is_xml = root is not None
         if root is None:
             self.properties = tuple(_orientations(data))
@@ -200,9 +201,13 @@ def _items(holder: _Element) -> Iterator[Item]:
     for child in holder.children:
         if child.name != "Container:Directory":
             continue
-        for element in child.below():
+        pending = list(reversed(child.children))
+        while pending:
+            element = pending.pop()
             if element.name == "rdf:li":
                 yield Item(element.start, element.end, _properties_of_item(element))
+            else:
+                pending += reversed(element.children)
 
 
 def _properties_of_item(element: _Element) -> dict[str, Property]:

@@ -81,13 +81,15 @@ def test_words_in_texts_and_comments_are_no_properties():
         b'<!DOCTYPE x [<!ENTITY a "aaaa">]><x tiff:ImageWidth="&a;"/>',
         b'<?xml version="1.0" encoding="latin-1"?><x \xe9="\xe9"/>',
         b"<Container:Directory>" * 3000,
+        b"<x:xmpmeta>" + b"<a/>" * 1_000_000 + b"</x:xmpmeta>",
+        b"<x>" + b"<rdf:li>" * 7000 + b"</rdf:li>" * 7000 + b"</x>",
     ],
 )
 def test_damaged_and_odd_packets_stay_as_they_are(text):
     start = time.perf_counter()
     assert xmp.with_values(text, {"tiff:Orientation": 1, "tiff:ImageWidth": 5}) == text
     assert list(xmp.Packet(text).items) == []
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 2
 
 
 def test_the_orientation_of_a_damaged_packet_counts():
