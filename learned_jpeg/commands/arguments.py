@@ -439,7 +439,10 @@ def _check_manners(parser, args):
 def _check_lists(parser, args):
     """Refuses what does not fit lists and shards; fills in the task's own shard."""
     if bool(args.inputs) + bool(args.files_from) + bool(args.files_from0) != 1:
-        parser.error("name the images by INPUT, --files_from or --files_from0")
+        parser.error(
+            "name the images by INPUT (- for standard input), --files_from or "
+            "--files_from0"
+        )
     if not args.missing:
         args.shard = args.shard or slurm_shard(parser)
     if not (args.shard or args.files_from or args.files_from0 or args.missing):

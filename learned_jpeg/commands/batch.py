@@ -91,6 +91,8 @@ def _done(job, path, output):
     start = time.perf_counter()
     try:
         return job(path, output)
+    except BrokenPipeError:  # The reader of standard output has gone: nobody waits.
+        raise
     except Exception as error:
         problem = _problem(error)
     seconds = time.perf_counter() - start

@@ -24,6 +24,8 @@ _OTHER_SUFFIXES = (
 )
 _ALL_SUFFIXES = tuple(dict.fromkeys((*SUFFIXES, *_RAW_SUFFIXES, *_OTHER_SUFFIXES)))
 
+JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
+
 _SHOWN = 3  # names in a line
 _TWO_STARS = "**"
 
@@ -51,6 +53,8 @@ def find_inputs(args) -> Sequence[str]:
     inputs = sorted(found.values())
     if tops := _tops(args):
         inputs = without_earlier_outputs(inputs, args.output, tops)
+    if args.in_place:
+        inputs = _replaceable(inputs, args.inputs)
     return _without_backups(inputs, args.backup)
 
 
@@ -64,6 +68,20 @@ def _tops(args):
     patterns = [path for path in args.inputs if _TWO_STARS in path]
     heads = [pattern[: pattern.index(_TWO_STARS)] for pattern in patterns]
     return roots_of(args) + [os.path.dirname(head) or os.curdir for head in heads]
+
+
+def _replaceable(inputs, named):
+    """Leaves out what no JPEG file can replace, unless it is named itself."""
+    other = [p for p in inputs if not p.lower().endswith(JPEG_SUFFIXES)]
+    other = [path for path in other if path not in named]
+    if other:
+        say_what_is_left_out(
+            other,
+            "image",
+            " of other formats than JPEG",
+            ": --in_place replaces .jpg files only",
+        )
+    return [path for path in inputs if path not in set(other)]
 
 
 def _without_backups(inputs, suffix):

@@ -11,6 +11,7 @@ from learned_jpeg.commands.batch_jobs import is_batch_job
 from learned_jpeg.commands.call import setting_of
 from learned_jpeg.commands.earlier_results import is_ours, is_same_image
 from learned_jpeg.commands.files import EncodedFile
+from learned_jpeg.commands.inputs import JPEG_SUFFIXES
 from learned_jpeg.commands.records import ORIGINAL
 from learned_jpeg.common.atomic_files import (
     Attributes,
@@ -19,8 +20,6 @@ from learned_jpeg.common.atomic_files import (
     write_atomically,
 )
 from learned_jpeg.common.errors import UserError
-
-_JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")
 
 
 class Existing(NamedTuple):
@@ -145,7 +144,7 @@ class InPlace:
           UserError: it is no JPEG file by its name, or its backup has no place.
         """
         del output
-        if not path.lower().endswith(_JPEG_SUFFIXES):
+        if not path.lower().endswith(JPEG_SUFFIXES):
             raise UserError(
                 f"{path}: is no .jpg file, and --in_place replaces no others; leave "
                 "that out to write a .jpg file beside it"

@@ -83,7 +83,8 @@ def plan_call(args) -> Plan:
 def _output_of_stdin(args):
     if args.inputs not in ([STREAM], [STREAM, STREAM]):
         raise UserError(
-            f"{STREAM}: standard input is one image; leave out the other inputs"
+            f"{STREAM}: standard input is one image; leave out the other inputs, or "
+            f"pass -o {STREAM} for standard output"
         )
     output = STREAM if args.output is None else args.output
     is_file = output.lower().endswith((".jpg", ".jpeg"))

@@ -95,7 +95,7 @@ def report(done: list[Done], verbose: bool, file: TextIO) -> int:
         print(line, file=file)
     _warn_of_notes(done)
     failed = len(records) - len(written) - skipped
-    if failed:
+    if failed and len(records) > 1:
         logger.error("%d of %d images failed", failed, len(records))
     return 1 if failed else 0
 

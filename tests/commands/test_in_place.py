@@ -132,10 +132,13 @@ def test_an_input_that_changes_meanwhile_is_not_replaced(photo, monkeypatch, cap
     assert "has been changed meanwhile" in capsys.readouterr().err
 
 
-def test_only_jpeg_files_are_replaced(tmp_path, capsys):
+def test_only_jpeg_files_are_replaced(tmp_path, capsys, caplog):
+    caplog.set_level("INFO")
     save_png(tmp_path / "a.png")
     before = (tmp_path / "a.png").read_bytes()
-    assert in_place(tmp_path) == 1
+    assert in_place(tmp_path) == 0
+    assert f"left out 1 image of other formats than JPEG ({tmp_path}/a" in caplog.text
+    assert in_place(tmp_path / "a.png") == 1
     assert (tmp_path / "a.png").read_bytes() == before
     assert os.listdir(tmp_path) == ["a.png"]
     assert "a.png: is no .jpg file, and --in_place" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from learned_jpeg.commands import job
 from learned_jpeg.common.errors import UserError
 from tests.commands.helpers import compress_pil, save_png
 
@@ -84,6 +85,15 @@ def test_streams_that_do_not_fit_are_refused(png, argv, words):
     with pytest.raises(UserError, match=words):
         compress_pil(*argv)
     assert sorted(os.listdir()) == ["a.png", "b.png"]
+
+
+def test_a_reader_that_has_gone_ends_the_call(png, monkeypatch):
+    def fail(data):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(job, "write_to_stdout", fail)
+    with pytest.raises(BrokenPipeError):
+        compress_pil("a.png", "-o", "-")
 
 
 def test_no_result_goes_to_a_terminal(png, monkeypatch, capsys):
