@@ -15,6 +15,7 @@ _OLD_SECONDS = 24 * 3600
 _FOLDER_PREFIX = "learned-jpeg-tmp-"
 _FOLDER_NAME = re.compile(rf"{_FOLDER_PREFIX}\w{{8}}")  # as tempfile names them
 _tidied: set[tuple[str, re.Pattern[str]]] = set()  # by this process
+_temporary: set[str] = set()  # folders of this process
 
 
 @contextlib.contextmanager
@@ -27,8 +28,22 @@ def temporary_folder() -> Iterator[str]:
       OSError: it cannot be made.
     """
     remove_leftovers(tempfile.gettempdir(), _FOLDER_NAME, are_folders=True)
-    with tempfile.TemporaryDirectory(prefix=_FOLDER_PREFIX) as folder:
-        yield folder
+    # An ending process may remove the folder first.
+    made = tempfile.TemporaryDirectory(
+        prefix=_FOLDER_PREFIX, ignore_cleanup_errors=True
+    )
+    with made as folder:
+        _temporary.add(folder)
+        try:
+            yield folder
+        finally:
+            _temporary.discard(folder)
+
+
+def remove_temporary_folders() -> None:
+    """Removes the temporary folders of this process, which is about to be ended."""
+    for folder in list(_temporary):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers(

@@ -20,6 +20,7 @@ from typing import NoReturn
 from learned_jpeg.common import terminal
 from learned_jpeg.common.atomic_files import remove_unfinished
 from learned_jpeg.common.errors import UserError, describe_os_error, is_out_of_memory
+from learned_jpeg.common.leftovers import remove_temporary_folders
 
 # More threads gain nothing in the search's products with 64x64 matrices: they wait for
 # each other in busy loops, which doubles the processor time.
@@ -89,7 +90,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
     The status is 1 for a `UserError`, an `OSError` (full disk, missing permission) or
     too little memory, 130 for Ctrl-C, 143 for SIGTERM, and 141 if the reader of a
     result that goes to standard output has gone. Messages that nobody reads are lost,
-    and no error. No temporary file is left.
+    and no error. No temporary file or folder is left.
 
     Args:
       main: returns an exit status, or None for 0.
@@ -125,6 +126,7 @@ def run_main(main: Callable[[], int | None]) -> NoReturn:
         if _has_workers():  # which Python would wait for, however long they take
             _finished(status)
             remove_unfinished()
+            remove_temporary_folders()
             os._exit(status)
     sys.exit(_finished(status))
 

@@ -168,9 +168,12 @@ def test_threads_that_are_not_waited_for_leave_no_file(tmp_path):
     done = run_process(
         "import threading, time\n"
         "from learned_jpeg.common.atomic_files import atomic_path\n"
+        "from learned_jpeg.common.leftovers import temporary_folder\n"
+        "import tempfile\n"
+        f"tempfile.tempdir = {str(tmp_path)!r}\n"
         "begun = threading.Event()\n"
         "def write():\n"
-        f"  with atomic_path({str(tmp_path / 'x')!r}):\n"
+        f"  with temporary_folder(), atomic_path({str(tmp_path / 'x')!r}):\n"
         "    begun.set()\n"
         "    time.sleep(60)\n"
         "def main():\n"
