@@ -54,7 +54,7 @@ COMPRESS = {
     "in_place": False,
     "backup": None,
     "keep_time": False,
-    "background": None,
+    "background": (255, 255, 255),
     "shard": None,
     "missing": False,
     "strip_metadata": False,

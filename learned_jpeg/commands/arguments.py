@@ -195,8 +195,8 @@ def _add_manners(parser):
         "--background",
         type=_colour,
         metavar="COLOUR",
-        help="what transparent pixels are blended over: a name of CSS, #RGB or #RRGGBB "
-        "(default: white)",
+        default="white",
+        help="what transparent pixels are blended over: a name of CSS, #RGB or #RRGGBB",
     )
 
 

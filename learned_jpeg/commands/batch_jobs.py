@@ -83,7 +83,7 @@ def opened_batch_job(args, plan) -> Iterator[BatchJob]:
                 with _opened_list(args) as paths:
                     spooled = _spool(paths, shard, done, waiting, end)
                 if spooled.again:
-                    logger.info("%d paths of the list are repeated", spooled.again)
+                    logger.info("left out %d repetitions of paths", spooled.again)
                 pairs = _pairs(waiting, args.output, spooled, end)
                 yield BatchJob(pairs, spooled.count, manifest)
             return

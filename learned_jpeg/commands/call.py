@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from learned_jpeg.codec.options import DEFAULT_QUALITY
+from learned_jpeg.pictures import WHITE
 
 # Flags that do not change the files, or say which ones are meant.
 _INCIDENTAL = frozenset(
@@ -22,7 +23,10 @@ _OFF = (None, False, 0)
 
 def encoding_flags(args: argparse.Namespace) -> dict[str, object]:
     """Returns the flags of `compress` on which the bytes of its files depend."""
-    return {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
+    flags = {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
+    if flags["background"] == WHITE:  # A call of an older version had no other one.
+        del flags["background"]
+    return flags
 
 
 def setting_of(args: argparse.Namespace) -> dict[str, object]:

@@ -85,6 +85,7 @@ def _compress_batch_job(args, script):
     with contextlib.ExitStack() as stack:
         batch = stack.enter_context(opened_batch_job(args, plan_call))
         name = args.files_from or args.files_from0
+        name = "standard input" if name == STREAM else name
         if args.shard:
             name = "shard {}/{}".format(*args.shard)
         logger.info(

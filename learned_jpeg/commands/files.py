@@ -16,10 +16,9 @@ from learned_jpeg.commands.originals import Original, read_original
 from learned_jpeg.commands.records import COMPRESSED, ORIGINAL
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.pictures import MAX_MEGAPIXELS
+from learned_jpeg.pictures import MAX_MEGAPIXELS, WHITE
 from learned_jpeg.pictures.image_files import Metadata, log_notes, read_image_file
 from learned_jpeg.pictures.metadata import embed
-from learned_jpeg.pictures.pixels import WHITE
 from learned_jpeg.search.targets import Target
 
 logger = logging.getLogger(__name__)

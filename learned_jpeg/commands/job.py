@@ -26,7 +26,6 @@ from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import decode_jpeg, image_size
-from learned_jpeg.pictures.pixels import WHITE
 
 # Bytes a pixel that an image takes while it is encoded, at most; measured.
 _BYTES_PER_PIXEL = 150
@@ -83,7 +82,7 @@ class Job:
             keeps_smaller=args.keep_smaller,
             lenient=args.lenient,
             max_megapixels=args.max_megapixels,
-            background=args.background or WHITE,
+            background=args.background,
         )
         result = self._placing.chosen(path, result)
         if not args.dry_run and not self._placing.put(path, output, result):

@@ -83,6 +83,8 @@ class Mark(NamedTuple):
 
 
 def _text(value):
+    if isinstance(value, list):  # a colour
+        return "#" + bytes(value).hex()
     return "unset" if value is None else value
 
 

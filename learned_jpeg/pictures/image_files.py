@@ -26,10 +26,10 @@ from PIL import Image, UnidentifiedImageError
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
 from learned_jpeg.jpeg.frame import UnsupportedError
-from learned_jpeg.pictures import MAX_MEGAPIXELS, metadata, sources
+from learned_jpeg.pictures import MAX_MEGAPIXELS, WHITE, metadata, sources
 from learned_jpeg.pictures.exif import UPRIGHT
 from learned_jpeg.pictures.metadata import Metadata
-from learned_jpeg.pictures.pixels import WHITE, rgb_pixels
+from learned_jpeg.pictures.pixels import rgb_pixels
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
+from learned_jpeg.pictures import WHITE
 
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _RGB_MODES = ("RGB", "RGBA", "RGBa", "P", "PA", "RGBX")
@@ -28,7 +29,6 @@ class GrayScale(NamedTuple):
 
 
 FULL_GRAY = GrayScale()
-WHITE = (255, 255, 255)
 
 
 def rgb_pixels(

@@ -275,7 +275,7 @@ def test_paths_that_a_list_repeats_are_counted(photos, caplog):
     caplog.set_level("INFO")
     write_list([*photos[:2], photos[0], f"./{photos[0]}"])
     assert share(0, 1) == 0
-    assert "2 paths of the list are repeated" in caplog.text
+    assert "left out 2 repetitions of paths" in caplog.text
     assert len(recorded(0)) == 2
 
 

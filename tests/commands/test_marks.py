@@ -47,7 +47,7 @@ def test_a_mark_knows_its_setting(result):
         "made with another setting (lambda unset, not 0.5)"
     )
     assert mark.other_setting({"background": (1, 2, 3)}) == (
-        "made with another setting (background unset, not [1, 2, 3]; quality 75, not "
+        "made with another setting (background unset, not #010203; quality 75, not "
         "unset)"
     )
 
@@ -93,6 +93,7 @@ def test_a_result_in_the_place_of_its_input_is_of_no_other_file(result):
             "--entropy_coding standard",
             {"quality": 75, "entropy_coding": "standard"},
         ),
+        ("--background #fff", {"quality": 75}),
         ("--background red", {"quality": 75, "background": (255, 0, 0)}),
     ],
 )
