@@ -98,7 +98,8 @@ class _Stream(io.TextIOWrapper):
             io.BufferedWriter(_Descriptor(stream.fileno(), "w", closefd=False)),
             encoding=stream.encoding,
             errors=errors,
-            line_buffering=stream.line_buffering,
+            # With PYTHONUNBUFFERED a stream writes through instead.
+            line_buffering=stream.line_buffering or stream.write_through,
         )
 
     def write(self, text: str) -> int:
