@@ -113,5 +113,6 @@ def test_any_name_of_a_file_can_be_printed():
 def test_a_stream_that_is_unbuffered_writes_each_line(tmp_path):
     with open(tmp_path / "log", "wb", buffering=0) as file:
         stream = io.TextIOWrapper(file, write_through=True)
-        terminal._Stream(stream, "strict").write("a line\n")
+        guarded = terminal._Stream(stream, "strict")
+        guarded.write("a line\n")
         assert (tmp_path / "log").read_bytes() == b"a line\n"
