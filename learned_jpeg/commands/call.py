@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import functools
 
 from learned_jpeg.codec.options import DEFAULT_QUALITY
-from learned_jpeg.pictures import WHITE
+from learned_jpeg.commands.arguments import parse_compress
 
 # Flags that do not change the files, or say which ones are meant.
 _INCIDENTAL = frozenset(
@@ -16,21 +17,15 @@ _INCIDENTAL = frozenset(
         *("max_megapixels", "lenient"),
     ]
 )
-# Values of flags that are not off by default.
-_USUAL = {"entropy_coding": "optimized", "keep_smaller": True, "quantization": "search"}
-_OFF = (None, False, 0)
 
 
 def encoding_flags(args: argparse.Namespace) -> dict[str, object]:
     """Returns the flags of `compress` on which the bytes of its files depend."""
-    flags = {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
-    if flags["background"] == WHITE:  # A call of an older version had no other one.
-        del flags["background"]
-    return flags
+    return {k: v for k, v in vars(args).items() if k not in _INCIDENTAL}
 
 
 def setting_of(args: argparse.Namespace) -> dict[str, object]:
-    """Returns the setting of a call: the flags that have no usual value.
+    """Returns the setting of a call: the flags that are not as compress.py has them.
 
     Flags that a later version adds are then no difference to an earlier result.
     """
@@ -39,8 +34,11 @@ def setting_of(args: argparse.Namespace) -> dict[str, object]:
     has_rate = any(flags[name] is not None for name in (*targets, "lmbda", "quality"))
     if not has_rate and flags["checkpoint_dir"] is None:
         flags["quality"] = DEFAULT_QUALITY
-    return {name: value for name, value in flags.items() if not _is_usual(name, value)}
+    usual = _usual_flags()
+    return {k: v for k, v in flags.items() if v != usual.get(k)}
 
 
-def _is_usual(name, value):
-    return value == _USUAL[name] if name in _USUAL else value in _OFF
+@functools.cache
+def _usual_flags():
+    """Returns the flags of compress.py by default."""
+    return vars(parse_compress(["an input", "-o", "a folder"]))

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from learned_jpeg.commands import arguments
+from learned_jpeg.commands import arguments, call
 from learned_jpeg.commands.call import setting_of
 from learned_jpeg.commands.marks import NAME, new_mark, read_mark
 
@@ -100,6 +100,14 @@ def test_a_result_in_the_place_of_its_input_is_of_no_other_file(result):
 def test_a_setting_is_what_files_depend_on(flags, wanted):
     args = arguments.parse_compress(["a.png", *flags.split()])
     assert setting_of(args) == wanted
+
+
+def test_a_task_of_an_array_has_the_same_setting(monkeypatch):
+    for name, value in (("ID", "1"), ("COUNT", "3"), ("MAX", "2")):
+        monkeypatch.setenv(f"SLURM_ARRAY_TASK_{name}", value)
+    call._usual_flags.cache_clear()
+    args = arguments.parse_compress(["a.png", "-o", "b"])
+    assert args.shard == (1, 3) and setting_of(args) == {"quality": 75}
 
 
 def test_the_usual_mark_fits_into_an_inode(result):
