@@ -4,17 +4,21 @@ Parsers return a namespace whose names are the flags', but for `--lambda` (`lmbd
 Wrong flags end with two lines and exit status 2, see `learned_jpeg/commands/parser.py`.
 """
 
+import argparse
+import os
+
 import learned_jpeg.common.process  # noqa: F401, before numpy is loaded
 from learned_jpeg.commands import arguments
 from learned_jpeg.jpeg import SUBSAMPLINGS
+from learned_jpeg.models import folders
 from learned_jpeg.models.settings import (
-    FULL_CHROMA,
     MAX_WEIGHT,
     ROUNDINGS,
     SEARCH_SUBSAMPLING,
     TRUNKS,
 )
 from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
+from training import recipes
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 LR_SCHEDULES = ("steps", "cosine")
@@ -51,7 +55,8 @@ def parse_model(model_class, argv=None):
         arguments.add_export(export, traits.default_quality)
     args = parser.parse_args(argv)
     if args.command == "train":
-        _check_train(parser, args, traits)
+        args.checkpoint_dir = args.checkpoint_dir or _CHECKPOINT_DIR
+        _finish_train(parser, args, traits)
     if args.command == "compress":
         _finish_compress(parser, args, traits)
     elif traits.is_trained:
@@ -485,56 +490,78 @@ def parse_calibrate(argv=None):
 def _add_train(commands, traits):
     """Adds `train` with the flags that a model of these traits has."""
     parser = commands.add_parser("train", help="train, or go on with a training")
-    _add_data(parser)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the training in --checkpoint_dir; flags that are not given "
+        "are read from its settings.json",
+    )
+    _add_data(parser, traits)
     loss = parser.add_argument_group("loss")
     loss.add_argument(
         "--lambda",
         metavar="X",
         type=_weight,
-        default=0.01,
         dest="lmbda",
-        help="weight of the distortion against the rate",
+        help="weight of the distortion against the rate" + _default(traits, "lmbda"),
     )
-    _add_train_subsampling(parser, traits)
-    _add_optimization(parser)
+    group = parser.add_argument_group("files that it is trained for")
+    group.add_argument(
+        "--subsampling",
+        choices=SUBSAMPLINGS,
+        help="chroma subsampling" + _default(traits, "subsampling"),
+    )
+    _add_optimization(parser, traits)
     if traits.rate_models:
-        _add_ljpeg_loss(parser, traits.rate_models)
-        _add_tables(parser)
+        _add_ljpeg_loss(parser, traits)
+        _add_tables(parser, traits)
     entropy = parser.add_argument_group("entropy model")
     entropy.add_argument(
         "--rate_lr",
         metavar="X",
         type=arguments.positive,
-        help="learning rate of the entropy model (default: 10 times --lr)",
+        help="learning rate of the entropy model" + _default(traits, "rate_lr"),
     )
     if traits.has_trunk:
-        _add_trunk(parser)
+        _add_trunk(parser, traits)
     machine = parser.add_argument_group("machine")
     arguments.add_device(machine)
     arguments.add_precision(machine)
 
 
-def _add_data(train):
+def _default(traits, key):
+    """Returns the default of a flag of `train` for its help, by rate model."""
+    values = {}
+    for rate_model in traits.rate_models or (None,):
+        value = recipes.RECIPES[rate_model].get(key)
+        if value is not None:
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+            values.setdefault(text, []).append(rate_model)
+    if len(values) == 1:
+        return f" (default: {next(iter(values))})"
+    texts = [f"{text} with {' or '.join(own)}" for text, own in values.items()]
+    return f" (default: {'; '.join(texts)})"
+
+
+def _add_data(train, traits):
     group = train.add_argument_group("data")
     group.add_argument(
         "--train_glob",
-        default="images/*.png",
         metavar="GLOB",
-        help="training images: a file, a folder or a quoted glob",
+        help="training images: a file, a folder or a quoted glob"
+        + _default(traits, "train_glob"),
     )
     group.add_argument(
         "--batchsize",
         metavar="N",
         type=arguments.positive_int,
-        default=8,
-        help="number of crops in a step",
+        help="number of crops in a step" + _default(traits, "batchsize"),
     )
     group.add_argument(
         "--patchsize",
         metavar="PX",
         type=_patch_size,
-        default=256,
-        help="side of the crops in pixels",
+        help="side of the crops in pixels" + _default(traits, "patchsize"),
     )
     group.add_argument(
         "--preprocess_threads",
@@ -546,97 +573,80 @@ def _add_data(train):
     )
 
 
-def _add_train_subsampling(train, traits):
-    group = train.add_argument_group("files that it is trained for")
-    default = "4:4:4, as in the publications"
-    if "search" in traits.rate_models:
-        default += "; 4:2:0 with --rate_model search"
-    group.add_argument(
-        "--subsampling",
-        choices=SUBSAMPLINGS,
-        help=f"chroma subsampling (default: {default})",
-    )
-
-
-def _add_optimization(train):
+def _add_optimization(train, traits):
     group = train.add_argument_group("optimization")
     group.add_argument(
         "--last_step",
         metavar="N",
         type=arguments.positive_int,
-        default=1000000,
-        help="step at which the training ends",
+        help="step at which the training ends" + _default(traits, "last_step"),
     )
     group.add_argument(
         "--lr",
         metavar="X",
         type=arguments.positive,
-        default=1e-4,
-        help="learning rate of Adam",
+        help="learning rate of Adam" + _default(traits, "lr"),
     )
     group.add_argument(
         "--lr_decay",
         metavar="X",
         type=arguments.positive,
-        default=1.0,
-        help="factor on the learning rate every 10000 steps",
+        help="factor on the learning rate every 10000 steps (default: 1)",
     )
     group.add_argument(
         "--lr_schedule",
         choices=LR_SCHEDULES,
-        default="steps",
         help="steps: change the learning rate by --lr_decay; cosine: lower it from "
-        "--lr to 0 at --last_step",
+        "--lr to 0 at --last_step" + _default(traits, "lr_schedule"),
     )
     group.add_argument(
         "--seed",
         metavar="N",
         type=arguments.non_negative_int,
-        default=0,
-        help="random seed of weights, crops and noise",
+        help="random seed of weights, crops and noise (default: 0)",
     )
 
 
-def _add_ljpeg_loss(train, rate_models):
+def _add_ljpeg_loss(train, traits):
+    rate_models = traits.rate_models
     group = train.add_argument_group("loss of the ljpeg models")
     group.add_argument(
         "--rate_model",
         # `rdoq` is the old word.
         type=lambda word: "search" if word == "rdoq" else word,
         choices=rate_models,
-        default=rate_models[0],
-        help="; ".join(f"{name}: {_RATE_MODEL_HELP[name]}" for name in rate_models),
+        help="; ".join(f"{name}: {_RATE_MODEL_HELP[name]}" for name in rate_models)
+        + f" (default: {rate_models[0]})",
     )
     group.add_argument(
         "--lpips_weight",
         metavar="X",
         type=_weight,
-        default=0.0,
-        help="weight of LPIPS in the distortion, in addition to the MSE (0..255 scale)",
+        help="weight of LPIPS in the distortion, in addition to the MSE (0..255 scale; "
+        "default: 0)",
     )
     group.add_argument(
         "--msssim_weight",
         metavar="X",
         type=_weight,
-        default=0.0,
         help="weight of 1 - MS-SSIM in the distortion, in addition to the MSE; needs "
-        "crops of at least 161 pixels",
+        "crops of at least 161 pixels (default: 0)",
     )
     group.add_argument(
         "--ssimulacra2_weight",
         metavar="X",
         type=_weight,
-        default=0.0,
         help="weight of the points of SSIMULACRA2 below 100 in the distortion, in "
-        "addition to the MSE; an approximation with further terms at fine scales",
+        "addition to the MSE; an approximation with further terms at fine scales"
+        + _default(traits, "ssimulacra2_weight")
+        + "; 0 beside --lpips_weight or --msssim_weight",
     )
     group.add_argument(
         "--total_weight_regularizer",
         metavar="X",
         type=_weight,
-        default=0.0,
         help="weight of the sum of 1/q over the table entries q, the rate of the proxy "
-        "loss",
+        "loss" + _default(traits, "total_weight_regularizer"),
     )
     group.add_argument(
         "--rounding",
@@ -656,7 +666,7 @@ _RATE_MODEL_HELP = {
 }
 
 
-def _add_tables(train):
+def _add_tables(train, traits):
     group = train.add_argument_group("tables")
     start = group.add_mutually_exclusive_group()
     start.add_argument(
@@ -669,30 +679,34 @@ def _add_tables(train):
         metavar="Q",
         type=_table_entry,
         help="start all table entries at this value, 1..255; high values settle many "
-        "times faster (default: random in 1..2, as in the publication)",
+        "times faster"
+        + _default(traits, "table_init")
+        + "; with proxy random in 1..2, as in the publication",
     )
     group.add_argument(
         "--table_lr",
         metavar="X",
         type=arguments.positive,
         help="learning rate of the tables; 1e-5 moves an entry by at most about 1 in a "
-        "step (default: --lr)",
+        "step"
+        + _default(traits, "table_lr")
+        + "; 2e-6 with --tables_from; with proxy --lr",
     )
 
 
-def _add_trunk(train):
+def _add_trunk(train, traits):
     group = train.add_argument_group("attention network")
     group.add_argument(
         "--vgg",
         choices=TRUNKS,
-        default="vgg16",
         help="trunk with ImageNet weights: vgg16 (in this repository) or vgg19 (which "
-        "Keras downloads)",
+        "Keras downloads; default: vgg16)",
     )
     group.add_argument(
         "--freeze_vgg",
-        action="store_true",
-        help="keep the trunk's weights; faster, and checkpoints leave them out",
+        action=argparse.BooleanOptionalAction,
+        help="keep the trunk's weights; faster, and checkpoints leave them out"
+        + _default(traits, "freeze_vgg"),
     )
     group.add_argument(
         "--feature_cache",
@@ -703,17 +717,41 @@ def _add_trunk(train):
     )
 
 
-def _check_train(parser, args, traits):
-    """Refuses flags of `train` without effect, and fills in the subsampling."""
+def _finish_train(parser, args, traits):
+    """Fills in the flags of `train` that are not given, and refuses those in vain."""
+    if args.resume:
+        _fill_in(args, _recorded(parser, args))
+    has_rate_model = bool(traits.rate_models)
+    if has_rate_model:
+        args.rate_model = args.rate_model or traits.rate_models[0]
+    rate_model = args.rate_model if has_rate_model else None
+    if not args.resume:
+        _fill_in(args, recipes.defaults(rate_model, vars(args)))
+    del args.resume
     if args.lr_schedule == "cosine" and args.lr_decay != 1:
         parser.error("--lr_decay has no effect with --lr_schedule cosine")
-    if traits.rate_models:
+    if has_rate_model:
         _check_ljpeg_loss(parser, args)
     if traits.has_trunk and args.feature_cache:
         _check_feature_cache(parser, args)
-    if args.subsampling is None:
-        is_search = traits.rate_models and args.rate_model == "search"
-        args.subsampling = SEARCH_SUBSAMPLING if is_search else FULL_CHROMA
+
+
+def _fill_in(args, values):
+    """Sets the flags that are None and that a model has."""
+    for key, value in values.items():
+        if getattr(args, key, value) is None:
+            setattr(args, key, value)
+
+
+def _recorded(parser, args):
+    """Returns the flags that settings.json keeps of the training to go on with."""
+    path = os.path.join(args.checkpoint_dir, folders.SETTINGS_FILE)
+    if not os.path.exists(path):
+        parser.error(
+            f"--resume: {path} is not there; leave it out to start a training, or "
+            "name the folder of another one by --checkpoint_dir"
+        )
+    return folders.load_record(args.checkpoint_dir)
 
 
 def _check_ljpeg_loss(parser, args):

@@ -2,39 +2,43 @@
 #SBATCH --requeue --open-mode=append
 # B: sends the signal to this shell, which passes it on; by default only job steps get it.
 #SBATCH --signal=B:TERM@120
-# Trains one model for each lambda into DIR/lambda_*/train. Finished trainings are
-# skipped, interrupted ones go on. Every setting may come from the environment:
-#   STEPS=500 LAMBDAS="0.01 0.1" bash batch_job_attention.sh DIR
+# Trains one model for each lambda into DIR/lambda_*/train, on PHOTOGRAPHS (a folder or a
+# quoted glob; default images/*.png). Finished trainings are skipped, interrupted ones go
+# on with the settings that they began with. Without settings a training takes minutes.
+# Settings may come from the environment, for one call:
+#   SCRIPT=ljpeg.py bash batch_job_attention.sh runs/tables "photos/*.png"
+#   TABLES_RUN=runs/tables bash batch_job_attention.sh runs/attention "photos/*.png"
 #   JOBS=2 bash batch_job_attention.sh DIR               two trainings at a time
-#   sbatch --array=0-5 batch_job_attention.sh DIR        one lambda per task of SLURM
+#   sbatch --array=0-3 batch_job_attention.sh DIR        one lambda per task of SLURM
 set -euo pipefail
 
+# A setting that is empty is that of the script (`python3 ljpeg.py train --help`).
 SCRIPT=${SCRIPT:-ljpeg_attention.py} # or ljpeg.py
-LAMBDAS=${LAMBDAS:-0.001 0.0025 0.005 0.01 0.05 0.1}
-TRAIN_GLOB=${TRAIN_GLOB:-images/*.png}
-STEPS=${STEPS:-20000}
-LR=${LR:-1e-6}
-LR_DECAY=${LR_DECAY:-1}
-LR_SCHEDULE=${LR_SCHEDULE:-steps} # steps: by LR_DECAY; cosine: to 0 at STEPS
-BATCHSIZE=${BATCHSIZE:-8}
-PATCHSIZE=${PATCHSIZE:-256} # px
-TOTAL_WEIGHT_REGULARIZER=${TOTAL_WEIGHT_REGULARIZER:-10}
-LPIPS_WEIGHT=${LPIPS_WEIGHT:-0}
-MSSSIM_WEIGHT=${MSSSIM_WEIGHT:-0}
-SSIMULACRA2_WEIGHT=${SSIMULACRA2_WEIGHT:-0}
-RATE_MODEL=${RATE_MODEL:-proxy} # proxy (the publication), entropy, search (ljpeg.py)
-ROUNDING=${ROUNDING:-}          # polynomial: the published gradient; only with proxy
-SUBSAMPLING=${SUBSAMPLING:-}    # 4:4:4, 4:2:2 or 4:2:0; empty: that of RATE_MODEL
-RATE_LR=${RATE_LR:-}            # learning rate of the entropy model; empty: 10 times LR
-TABLE_LR=${TABLE_LR:-}          # learning rate of the tables; empty: LR
-TABLE_INIT=${TABLE_INIT:-}      # first value of all table entries; empty: random in 1..2
-TABLES_RUN=${TABLES_RUN:-}      # folder of a batch whose tables the trainings start from
-SEED=${SEED:-0}
-VGG=${VGG:-vgg16}           # vgg16 or vgg19; only for the attention model
-FREEZE_VGG=${FREEZE_VGG:-0} # 1 keeps the trunk's weights; only for the attention model
-FEATURE_CACHE=${FEATURE_CACHE:-} # with FREEZE_VGG: folder of features; many times faster
-PRECISION=${PRECISION:-}    # float32 or bfloat16; empty: the faster one on this machine
-PREPROCESS_THREADS=${PREPROCESS_THREADS:-16}
+RATE_MODEL=${RATE_MODEL:-}           # entropy, search (ljpeg.py), proxy (the publication)
+LAMBDAS=${LAMBDAS:-}                 # empty: those below, by the rate model
+TRAIN_GLOB=${TRAIN_GLOB:-}           # if PHOTOGRAPHS is not given
+STEPS=${STEPS:-}
+LR=${LR:-}
+LR_DECAY=${LR_DECAY:-}
+LR_SCHEDULE=${LR_SCHEDULE:-} # steps: by LR_DECAY; cosine: to 0 at STEPS
+BATCHSIZE=${BATCHSIZE:-}
+PATCHSIZE=${PATCHSIZE:-} # px
+TOTAL_WEIGHT_REGULARIZER=${TOTAL_WEIGHT_REGULARIZER:-}
+LPIPS_WEIGHT=${LPIPS_WEIGHT:-}
+MSSSIM_WEIGHT=${MSSSIM_WEIGHT:-}
+SSIMULACRA2_WEIGHT=${SSIMULACRA2_WEIGHT:-}
+ROUNDING=${ROUNDING:-}       # polynomial: the published gradient; only with proxy
+SUBSAMPLING=${SUBSAMPLING:-} # 4:4:4, 4:2:2 or 4:2:0
+RATE_LR=${RATE_LR:-}         # learning rate of the entropy model
+TABLE_LR=${TABLE_LR:-}       # learning rate of the tables
+TABLE_INIT=${TABLE_INIT:-}   # first value of all table entries
+TABLES_RUN=${TABLES_RUN:-}   # folder of a batch whose tables the trainings start from
+SEED=${SEED:-}
+VGG=${VGG:-}                     # vgg16 or vgg19; only for the attention model
+FREEZE_VGG=${FREEZE_VGG:-}       # 1 keeps the trunk's weights, 0 trains them; likewise
+FEATURE_CACHE=${FEATURE_CACHE:-} # folder of features of a frozen trunk: many times faster
+PRECISION=${PRECISION:-}         # float32 or bfloat16; empty: the faster one here
+PREPROCESS_THREADS=${PREPROCESS_THREADS:-}
 JOBS=${JOBS:-1} # trainings at a time; with several GPUs each gets one
 
 refuse() {
@@ -42,12 +46,18 @@ refuse() {
   exit 2
 }
 
-if [[ $# -ne 1 || $1 == -* ]]; then
-  echo "usage: bash batch_job_attention.sh DIR" >&2
+if [[ $# -lt 1 || $# -gt 2 || $1 == -* ]]; then
+  echo "usage: bash batch_job_attention.sh DIR [PHOTOGRAPHS]" >&2
   exit 2
 fi
 dir=$1
-[[ $FREEZE_VGG == [01] ]] || refuse "FREEZE_VGG=$FREEZE_VGG is neither 0 nor 1"
+TRAIN_GLOB=${2:-$TRAIN_GLOB}
+[[ $FREEZE_VGG == "" || $FREEZE_VGG == [01] ]] ||
+  refuse "FREEZE_VGG=$FREEZE_VGG is neither 0 nor 1"
+if [[ -z $LAMBDAS ]]; then
+  LAMBDAS="0.0005 0.001 0.002 0.005"
+  [[ $RATE_MODEL == proxy ]] && LAMBDAS="0.001 0.0025 0.005 0.01 0.05 0.1"
+fi
 [[ $JOBS =~ ^[1-9][0-9]?$ ]] || refuse "JOBS=$JOBS is not a number from 1 to 99"
 folders=$(for lambda in $LAMBDAS; do echo "lambda_${lambda//./}"; done)
 if [[ -n $(sort <<<"$folders" | uniq -d) ]]; then
@@ -70,24 +80,36 @@ here=$(cd "$(dirname "$own_path")" && pwd)
 python=${PYTHON:-$here/.venv/bin/python}
 [[ -x $python ]] || python=python3
 
-flags=(--train_glob "$TRAIN_GLOB" --last_step "$STEPS" --lr "$LR"
-  --lr_decay "$LR_DECAY" --lr_schedule "$LR_SCHEDULE" --batchsize "$BATCHSIZE" --patchsize "$PATCHSIZE"
-  --total_weight_regularizer "$TOTAL_WEIGHT_REGULARIZER"
-  --lpips_weight "$LPIPS_WEIGHT" --msssim_weight "$MSSSIM_WEIGHT"
-  --ssimulacra2_weight "$SSIMULACRA2_WEIGHT"
-  --rate_model "$RATE_MODEL" --seed "$SEED"
-  --preprocess_threads "$PREPROCESS_THREADS")
+flags=()
+add() { # flag, value: if there is one
+  [[ -z $2 ]] || flags+=("$1" "$2")
+}
+add --train_glob "$TRAIN_GLOB"
+add --last_step "$STEPS"
+add --lr "$LR"
+add --lr_decay "$LR_DECAY"
+add --lr_schedule "$LR_SCHEDULE"
+add --batchsize "$BATCHSIZE"
+add --patchsize "$PATCHSIZE"
+add --total_weight_regularizer "$TOTAL_WEIGHT_REGULARIZER"
+add --lpips_weight "$LPIPS_WEIGHT"
+add --msssim_weight "$MSSSIM_WEIGHT"
+add --ssimulacra2_weight "$SSIMULACRA2_WEIGHT"
+add --rate_model "$RATE_MODEL"
+add --rounding "$ROUNDING"
+add --subsampling "$SUBSAMPLING"
+add --rate_lr "$RATE_LR"
+add --table_lr "$TABLE_LR"
+add --table_init "$TABLE_INIT"
+add --seed "$SEED"
+add --precision "$PRECISION"
+add --preprocess_threads "$PREPROCESS_THREADS"
 if [[ $(basename "$SCRIPT") == ljpeg_attention.py ]]; then
-  flags+=(--vgg "$VGG")
+  add --vgg "$VGG"
   [[ $FREEZE_VGG == 1 ]] && flags+=(--freeze_vgg)
-  [[ -n $FEATURE_CACHE ]] && flags+=(--feature_cache "$FEATURE_CACHE")
+  [[ $FREEZE_VGG == 0 ]] && flags+=(--no-freeze_vgg)
+  add --feature_cache "$FEATURE_CACHE"
 fi
-[[ -n $SUBSAMPLING ]] && flags+=(--subsampling "$SUBSAMPLING")
-[[ -n $RATE_LR ]] && flags+=(--rate_lr "$RATE_LR")
-[[ -n $TABLE_LR ]] && flags+=(--table_lr "$TABLE_LR")
-[[ -n $ROUNDING ]] && flags+=(--rounding "$ROUNDING")
-[[ -n $TABLE_INIT ]] && flags+=(--table_init "$TABLE_INIT")
-[[ -n $PRECISION ]] && flags+=(--precision "$PRECISION")
 
 # Numbers of the GPUs to share out; empty where all trainings see the same ones.
 gpus=()
@@ -152,21 +174,29 @@ find_slot() {
 
 for lambda in "${lambdas[@]}"; do
   folder=$dir/lambda_${lambda//./}/train
-  if grep -qs "^model_checkpoint_path: \"model.ckpt-$STEPS\"" "$folder/checkpoint"; then
+  steps=$STEPS
+  start=()
+  if [[ -f $folder/checkpoint && -f $folder/settings.json ]]; then
+    start=(--resume)
+    if [[ -z $steps ]]; then
+      steps=$(sed -n 's/^ *"last_step": \([0-9]*\),*$/\1/p' "$folder/settings.json")
+    fi
+  elif [[ -n $TABLES_RUN ]]; then
+    start=(--tables_from "$TABLES_RUN/lambda_${lambda//./}")
+  fi
+  if grep -qs "^model_checkpoint_path: \"model.ckpt-$steps\"" "$folder/checkpoint"; then
     echo "lambda $lambda: finished already, in $folder"
     continue
   fi
   find_slot
   ((status == 0)) || break
   echo "lambda $lambda: training in $folder"
-  start=()
-  [[ -n $TABLES_RUN ]] && start=(--tables_from "$TABLES_RUN/lambda_${lambda//./}")
   (
     if ((${#gpus[@]})); then
       export CUDA_VISIBLE_DEVICES=${gpus[slot % ${#gpus[@]}]}
     fi
     exec "$python" "$here/$SCRIPT" --checkpoint_dir "$folder" train --lambda "$lambda" \
-      "${flags[@]}" ${start[@]+"${start[@]}"}
+      ${flags[@]+"${flags[@]}"} ${start[@]+"${start[@]}"}
   ) &
   pids[slot]=$!
 done

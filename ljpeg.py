@@ -23,7 +23,7 @@ class LJPEG:
     NAME = "ljpeg"
     TRAITS = Traits(
         description="learned quantization tables for JPEG",
-        rate_models=("proxy", "entropy", "search"),
+        rate_models=("entropy", "search", "proxy"),
         searches_without_checkpoint=True,
     )
 

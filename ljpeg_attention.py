@@ -27,7 +27,7 @@ class LJPEGAttention:
     NAME = "ljpeg_attention"
     TRAITS = Traits(
         description="learned tables and VGG attention for JPEG",
-        rate_models=("proxy", "entropy"),
+        rate_models=("entropy", "proxy"),
         has_network=True,
         has_trunk=True,
         has_maps=True,

@@ -35,6 +35,7 @@ done
 export TRAIN_GLOB="$dir/_split/train/*.png"
 export PATCHSIZE=128 BATCHSIZE=8 FREEZE_VGG=1 TABLE_INIT=50 TABLE_LR=1e-5 LR=1e-3
 export FEATURE_CACHE="$dir/_features" STEPS=1000 TOTAL_WEIGHT_REGULARIZER=0
+export RATE_MODEL=proxy SUBSAMPLING=4:4:4 LR_SCHEDULE=steps SSIMULACRA2_WEIGHT=0
 
 # A training saves a checkpoint when it is stopped, so the signal is passed on to it.
 child=
@@ -121,7 +122,7 @@ train() {
     google_baseline_lr_1e-5) google "$1" ;;
     # The search leaves some entries unused: the regularizer takes those up.
     tables_rdoq_mse)
-      tables "$1" RATE_MODEL=search TOTAL_WEIGHT_REGULARIZER=1e-4 "$mse"
+      tables "$1" RATE_MODEL=search SUBSAMPLING=4:2:0 TOTAL_WEIGHT_REGULARIZER=1e-4 "$mse"
       ;;
     tables_entropy_*) entropy_tables "${1#tables_entropy_}" ;;
     attention_entropy_*) entropy_attention "${1#attention_entropy_}" ;;

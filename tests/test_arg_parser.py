@@ -2,6 +2,7 @@
 
 import argparse
 import functools
+import json
 import re
 
 import pytest
@@ -15,31 +16,56 @@ from learned_jpeg.search.targets import Target
 TRAIN = {
     "train_glob": "images/*.png",
     "batchsize": 8,
-    "patchsize": 256,
-    "lmbda": 0.01,
-    "subsampling": "4:4:4",
-    "last_step": 1000000,
+    "patchsize": 128,
+    "lmbda": 0.002,
+    "subsampling": "4:2:0",
+    "last_step": 400,
     "preprocess_threads": 16,
     "lr": 1e-4,
     "lr_decay": 1.0,
-    "lr_schedule": "steps",
+    "lr_schedule": "cosine",
     "seed": 0,
     "device": "auto",
     "precision": None,
 }
 LJPEG_TRAIN = {
-    "rate_model": "proxy",
-    "rounding": "straight_through",
+    "rate_model": "entropy",
+    "rounding": None,
     "lpips_weight": 0.0,
     "msssim_weight": 0.0,
-    "ssimulacra2_weight": 0.0,
+    "ssimulacra2_weight": 30.0,
     "total_weight_regularizer": 0.0,
-    "table_init": None,
+    "table_init": 50.0,
     "tables_from": None,
+    "table_lr": 1e-5,
+    "rate_lr": 0.1,
+}
+ATTENTION_TRAIN = {"vgg": "vgg16", "freeze_vgg": True, "feature_cache": None}
+GOOGLE_TRAIN = {
+    "batchsize": 4,
+    "patchsize": 96,
+    "lmbda": 0.005,
+    "subsampling": "4:4:4",
+    "last_step": 600,
+    "lr": 1e-5,
+    "rate_lr": 0.1,
+}
+# The publication's settings.
+PROXY_TRAIN = {
+    "rate_model": "proxy",
+    "rounding": "straight_through",
+    "patchsize": 256,
+    "lmbda": 0.01,
+    "subsampling": "4:4:4",
+    "last_step": 20000,
+    "lr": 1e-6,
+    "lr_schedule": "steps",
+    "ssimulacra2_weight": 0.0,
+    "total_weight_regularizer": 10.0,
+    "table_init": None,
     "table_lr": None,
     "rate_lr": None,
 }
-ATTENTION_TRAIN = {"vgg": "vgg16", "freeze_vgg": False, "feature_cache": None}
 COMPRESS = {
     "inputs": ["a.png"],
     "output": None,
@@ -136,12 +162,45 @@ def help_of(monkeypatch, capsys, script, command):
     [
         ("ljpeg", LJPEG_TRAIN),
         ("ljpeg_attention", {**LJPEG_TRAIN, **ATTENTION_TRAIN}),
-        ("google_baseline", {"rate_lr": None}),
+        ("google_baseline", GOOGLE_TRAIN),
     ],
 )
-def test_defaults_of_train_are_those_of_the_specification(script, own):
+def test_defaults_of_train_suit_each_other(script, own):
     wanted = {"checkpoint_dir": "train", "command": "train", **TRAIN, **own}
     assert vars(PARSERS[script](["train"])) == wanted
+    if "rate_model" in own:
+        wanted |= PROXY_TRAIN
+        wanted |= {"freeze_vgg": False} if "freeze_vgg" in own else {}
+        assert vars(PARSERS[script](["train", "--rate_model", "proxy"])) == wanted
+
+
+@pytest.mark.parametrize(
+    "flags, wanted",
+    [
+        ("--msssim_weight 5000", {"ssimulacra2_weight": 0, "patchsize": 176}),
+        ("--lpips_weight 500", {"ssimulacra2_weight": 0, "patchsize": 128}),
+        ("--lr_decay 0.5", {"lr_schedule": "steps"}),
+        ("--tables_from a", {"table_init": None, "table_lr": 2e-6}),
+        ("--rate_model search", {"last_step": 60, "rate_lr": None}),
+        ("--no-freeze_vgg", {"freeze_vgg": False}),
+    ],
+)
+def test_defaults_of_train_follow_other_flags(flags, wanted):
+    script = "ljpeg_attention" if "vgg" in flags else "ljpeg"
+    args = vars(PARSERS[script](["train", *flags.split()]))
+    assert {key: args[key] for key in wanted} == wanted
+
+
+def test_a_resume_reads_the_settings_of_the_training(tmp_path, capsys):
+    folder = ["--checkpoint_dir", str(tmp_path)]
+    flags = "--lambda 0.03 --rate_model proxy --last_step 7 --table_lr 3e-5 --seed 2"
+    begun = vars(PARSERS["ljpeg"]([*folder, "train", *flags.split()]))
+    (tmp_path / "settings.json").write_text(json.dumps({"script": "ljpeg", **begun}))
+    assert vars(PARSERS["ljpeg"]([*folder, "train", "--resume"])) == begun
+    longer = vars(PARSERS["ljpeg"]([*folder, "train", "--resume", "--last_step", "9"]))
+    assert longer == {**begun, "last_step": 9}
+    line = refusal(capsys, PARSERS["ljpeg"], ["train", "--resume"])
+    assert "settings.json is not there" in line
 
 
 @pytest.mark.parametrize(
@@ -347,9 +406,9 @@ def test_tables_may_start_at_either_end_of_their_range(value):
 @pytest.mark.parametrize(
     "script, flags, words",
     [
-        ("ljpeg", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
+        ("ljpeg", "--rate_model proxy --rate_lr 1", ("--rate_lr", "entropy")),
         ("ljpeg", "--rate_model search --rate_lr 1", ("--rate_lr", "--rate_model")),
-        ("ljpeg_attention", "--rate_lr 1", ("--rate_lr", "--rate_model entropy")),
+        ("ljpeg_attention", "--rate_model proxy --rate_lr 1", ("--rate_lr", "entropy")),
         (
             "ljpeg",
             "--rate_model entropy --rounding polynomial",
@@ -361,7 +420,11 @@ def test_tables_may_start_at_either_end_of_their_range(value):
             "--lr_schedule cosine --lr_decay 0.5",
             ("--lr_schedule cosine", "--lr_decay"),
         ),
-        ("ljpeg_attention", "--feature_cache a", ("--feature_cache", "--freeze_vgg")),
+        (
+            "ljpeg_attention",
+            "--feature_cache a --no-freeze_vgg",
+            ("--feature_cache", "--freeze_vgg"),
+        ),
         (
             "ljpeg_attention",
             "--feature_cache a --freeze_vgg --patchsize 100",
@@ -385,11 +448,11 @@ def test_flags_of_train_that_contradict_each_other_are_refused(
 @pytest.mark.parametrize(
     "flags, sampling",
     [
-        ("", "4:4:4"),
-        ("--rate_model entropy", "4:4:4"),
+        ("--rate_model proxy", "4:4:4"),
+        ("--rate_model entropy", "4:2:0"),
         ("--rate_model search", "4:2:0"),
         ("--rate_model search --subsampling 4:2:2", "4:2:2"),
-        ("--subsampling 4:2:0", "4:2:0"),
+        ("--rate_model proxy --subsampling 4:2:0", "4:2:0"),
     ],
 )
 def test_subsampling_of_a_training_is_that_of_its_rate_model(flags, sampling):
@@ -410,7 +473,7 @@ def test_the_old_word_for_the_search_is_understood():
         ("ljpeg_attention", "--rate_model entropy --rate_lr 1 --msssim_weight 1"),
         ("ljpeg_attention", "--ssimulacra2_weight 40"),
         ("google_baseline", "--rate_lr 1"),
-        ("ljpeg_attention", "--rounding polynomial --tables_from a"),
+        ("ljpeg_attention", "--rate_model proxy --rounding polynomial --tables_from a"),
         ("ljpeg", "--lr_schedule cosine --lr 1"),
     ],
 )

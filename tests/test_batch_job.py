@@ -208,21 +208,23 @@ def test_settings_reach_the_command_line(flags_of, script):
     parse = functools.partial(arg_parser.parse_model, model_class)
     script = f"{script}.py"
     defaults = parse(["train", *flags_of(SCRIPT=script)])
-    assert (defaults.rate_model, defaults.msssim_weight) == ("proxy", 0)
-    for name in ("rate_lr", "table_lr", "table_init"):
-        assert getattr(defaults, name) is None
+    assert (defaults.rate_model, defaults.msssim_weight) == ("entropy", 0)
     settings = {"RATE_MODEL": "entropy", "RATE_LR": "1e-2", "TABLE_LR": "2e-5"}
     settings |= {"TABLE_INIT": "50", "MSSSIM_WEIGHT": "5000", "LR_SCHEDULE": "cosine"}
     changed = vars(parse(["train", *flags_of(SCRIPT=script, **settings)]))
     wanted = {"rate_model": "entropy", "rate_lr": 0.01, "table_lr": 2e-5}
     wanted |= {"table_init": 50, "msssim_weight": 5000, "lr_schedule": "cosine"}
-    assert changed == {**vars(defaults), **wanted, "rounding": None}
-    settings = {"ROUNDING": "polynomial", "TABLES_RUN": "runs/tables"}
-    settings |= {"SSIMULACRA2_WEIGHT": "40"}
-    changed = vars(parse(["train", *flags_of(SCRIPT=script, **settings)]))
+    wanted |= {"ssimulacra2_weight": 0}
+    assert changed == {**vars(defaults), **wanted}
+    published = {"RATE_MODEL": "proxy", "ROUNDING": "polynomial"}
+    settings = {"TABLES_RUN": "runs/tables", "SSIMULACRA2_WEIGHT": "40"}
+    flags = flags_of(SCRIPT=script, **published, **settings)
+    changed = vars(parse(["train", *flags]))
     wanted = {"rounding": "polynomial", "tables_from": "runs/tables/lambda_001"}
     wanted |= {"ssimulacra2_weight": 40}
+    defaults = parse(["train", *flags_of(SCRIPT=script, **published)])
     assert changed == {**vars(defaults), **wanted}
+    assert defaults.total_weight_regularizer == 10
 
 
 def test_frozen_features_reach_the_command_line(flags_of):

@@ -40,6 +40,7 @@ from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from tests.evaluation.helpers import read_point
 from tests.paths import ROOT
+from tests.plain_training import with_plain_flags
 from tests.records import record_of
 from training import checkpoints, loop, variables
 
@@ -161,7 +162,7 @@ def complete(tmp_path_factory):
     argv = f"--checkpoint_dir {batch / 'attention' / 'lambda_001' / 'train'} train "
     argv += "--batchsize 2 --patchsize 64 --last_step 2 --lr 1e-6 "
     argv += f"--preprocess_threads 2 --train_glob {folder / 'images' / '[ab].png'}"
-    args = arg_parser.parse_model(LJPEGAttention, argv.split())
+    args = arg_parser.parse_model(LJPEGAttention, with_plain_flags(argv.split()))
     assert loop.train(LJPEGAttention, args) == 0
     shutil.copytree(
         batch / "attention" / "lambda_001", batch / "attention" / "lambda_01"

@@ -24,6 +24,7 @@ from learned_jpeg.search.squared_error import SquaredError
 from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 from tests.commands.helpers import compress_pil, photograph, save_png
 from tests.paths import EXAMPLE_IMAGES
+from tests.plain_training import with_plain_flags
 from tests.tables_models import asymmetric_tables, write_tables_model
 from training import loop, rate_models, strip
 
@@ -48,7 +49,9 @@ def trained(tmp_path_factory):
         "--patchsize 32 --batchsize 2 --rate_model entropy --lambda 0.01 "
         "--table_init 30 --table_lr 1e-6 --rate_lr 1e-2 --last_step 150"
     )
-    loop.train(ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, argv.split()))
+    loop.train(
+        ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, with_plain_flags(argv.split()))
+    )
     return str(folder / "model")
 
 

@@ -9,6 +9,7 @@ from learned_jpeg.commands import run as commands
 from learned_jpeg.models.settings import ModelSettings
 from ljpeg import LJPEG
 from ljpeg_PIL import StandardJPEG
+from tests.plain_training import with_plain_flags
 from tests.records import record_of
 from training import checkpoints, loop, variables
 
@@ -58,6 +59,8 @@ def train(model_class, folder):
     argv = f"--checkpoint_dir {folder / 'train'} train --batchsize 2 --patchsize 64 "
     argv += "--last_step 3 --lr 1e-6 --preprocess_threads 2 --train_glob"
     argv = [*argv.split(), str(folder / "images" / "*.png")]
+    if model_class.TRAITS.rate_models:
+        argv = with_plain_flags(argv)
     assert loop.train(model_class, arg_parser.parse_model(model_class, argv)) == 0
     return folder / "train"
 

@@ -13,6 +13,7 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import ENTROPY_CODINGS
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.models import folders
+from tests.plain_training import with_plain_flags
 from training import loop, rate_models
 
 
@@ -33,7 +34,9 @@ def batch(tmp_path_factory):
         f"{folder}/*.png --patchsize 32 --batchsize 2 --rate_model entropy "
         "--table_init 20 --table_lr 1e-6 --rate_lr 1e-2 --last_step 60"
     )
-    loop.train(ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, argv.split()))
+    loop.train(
+        ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, with_plain_flags(argv.split()))
+    )
     return folder / "runs", f"{folder}/*.png"
 
 
@@ -93,6 +96,8 @@ def test_a_model_without_entropy_model_has_no_bits(tmp_path, batch):
         f"--checkpoint_dir {tmp_path} train --train_glob {images} --patchsize 16 "
         "--batchsize 1 --last_step 1"
     )
-    loop.train(ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, argv.split()))
+    loop.train(
+        ljpeg.LJPEG, arg_parser.parse_model(ljpeg.LJPEG, with_plain_flags(argv.split()))
+    )
     with pytest.raises(UserError, match="does not hold"):
         rate_models.bits_of_checkpoint(folders.find_checkpoint(str(tmp_path)), 8)

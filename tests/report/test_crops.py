@@ -11,6 +11,7 @@ from learned_jpeg.codec.trained import Networks
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from report import crops
+from tests.plain_training import with_plain_flags
 from training.loop import train
 
 pytestmark = pytest.mark.slow  # the fixtures that all tests share
@@ -33,9 +34,10 @@ def run(tmp_path_factory, photo):
             f"--batchsize 2 --lambda 0.{name[8:]} --table_init {entry} --table_lr 1e-9 "
             "--last_step 1 --rate_model search --train_glob"
         )
+        argv = with_plain_flags([*argv.split(), str(photo)])
         train(
             ljpeg.LJPEG,
-            arg_parser.parse_model(ljpeg.LJPEG, [*argv.split(), str(photo)]),
+            arg_parser.parse_model(ljpeg.LJPEG, argv),
         )
     return folder
 

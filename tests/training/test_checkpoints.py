@@ -15,6 +15,7 @@ from learned_jpeg.models.settings import LossWeights, ModelSettings
 from ljpeg import LJPEG
 from ljpeg_attention import LJPEGAttention
 from tests.paths import ROOT
+from tests.plain_training import plain_words
 from tests.records import record_of
 from tests.training.helpers import (
     RECORD,
@@ -60,7 +61,14 @@ from training.options import TrainOptions
 def test_flags_become_settings_that_come_back_as_they_were_saved(
     tmp_path, model_class, words, settings
 ):
-    flags = vars(parse_model(model_class, ["train", *words.split()]))
+    plain = (
+        []
+        if model_class is GoogleBaseline
+        else plain_words("search" if "rdoq" in words else "proxy")
+    )
+    if not plain:
+        words += " --lambda 0.01"
+    flags = vars(parse_model(model_class, ["train", *plain, *words.split()]))
     options = TrainOptions.of_flags(model_class.NAME, flags)
     assert options.settings == settings
     assert options.record.keys() == {"script"} | flags.keys() - {

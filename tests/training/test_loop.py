@@ -26,6 +26,7 @@ from learned_jpeg.codec.trained import Networks, TrainedModel
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.models import folders
+from tests.plain_training import plain_flags
 from tests.records import record_of
 from tests.small_networks import use_small_networks
 from training import checkpoints, crops, devices, loop, strip, summaries, variables
@@ -87,8 +88,11 @@ def parse(images, tmp_path):
             "precision": "float32",
             **flags,
         }
-        if model is not google_baseline.GoogleBaseline:
+        if model is google_baseline.GoogleBaseline:
+            values = {"lambda": 0.01, "lr_schedule": "steps", **values}
+        else:
             values.setdefault("total_weight_regularizer", 10)
+            values = plain_flags(values.get("rate_model", "proxy")) | values
         argv = ["--checkpoint_dir", str(tmp_path / folder), "train"]
         for name, value in values.items():
             argv += [f"--{name}"] if value is True else [f"--{name}", str(value)]

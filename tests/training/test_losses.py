@@ -11,6 +11,7 @@ from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
 from learned_jpeg.metrics.ssimulacra2 import score
 from learned_jpeg.models.settings import WEIGHT_KEYS, LossWeights, ModelSettings
 from tests.metrics.helpers import shown, value_of
+from tests.plain_training import plain_words
 from training import differentiable, losses, rate_models
 from training.loop import Trainer
 from training.options import TrainOptions
@@ -148,9 +149,12 @@ def gray_blocks():
 
 
 def options_of_tables(flags):
-    common = "train --total_weight_regularizer 10 --table_lr 1e-5 --patchsize 64 "
+    words = ["train", *plain_words()]
+    common = "--total_weight_regularizer 10 --table_lr 1e-5 --patchsize 64 "
     common += "--batchsize 4 --precision float32 --lr_schedule cosine "
-    args = arg_parser.parse_model(ljpeg.LJPEG, [*common.split(), *flags.split()])
+    args = arg_parser.parse_model(
+        ljpeg.LJPEG, [*words, *common.split(), *flags.split()]
+    )
     return TrainOptions.of_flags("ljpeg", vars(args))
 
 
