@@ -22,6 +22,16 @@ from training import recipes
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 LR_SCHEDULES = ("steps", "cosine")
+DATASETS = (
+    "kodak",
+    "clic2020",
+    "clic2020-test",
+    "clic2022",
+    "clic2024",
+    "tecnick",
+    "div2k",
+    "jpeg-ai",
+)
 OTHER_ENCODERS = ("webp", "avif", "jpegli", "ours")
 _CHECKPOINT_DIR = "train"
 
@@ -263,6 +273,76 @@ def parse_encoders(argv=None):
         help="1..100, of each encoder (default: 10, for this package 5 of them)",
     )
     arguments.add_workers(parser)
+    return parser.parse_args(argv)
+
+
+def parse_dataset(argv=None):
+    """Parses the flags of dataset.py."""
+    parser = arguments.Parser(
+        prog="python3 -m evaluation.dataset",
+        description="Checks a folder against the list of a known test set.",
+    )
+    parser.add_argument(
+        "name", choices=DATASETS, metavar="NAME", help=", ".join(DATASETS)
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="folder of the images")
+    return parser.parse_args(argv)
+
+
+def parse_score(argv=None):
+    """Parses the flags of score.py."""
+    parser = arguments.Parser(
+        prog="python3 -m evaluation.score",
+        description="Scores files of any codec against their originals.",
+    )
+    parser.add_argument(
+        "files",
+        metavar="FILES",
+        help="a coded file (JPEG, WebP, AVIF, PNG), or a folder with them at any depth",
+    )
+    parser.add_argument(
+        "originals",
+        nargs="+",
+        metavar="ORIGINALS",
+        help="the originals: files, folders or quoted globs",
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        metavar="FILE",
+        help="numbers of each file (.csv), or the means of each folder (.json)",
+    )
+    parser.add_argument(
+        "--name", default="scored", help="name of the curve in a .json file"
+    )
+    arguments.add_workers(parser)
+    return parser.parse_args(argv)
+
+
+def parse_publish(argv=None):
+    """Parses the flags of publish.py."""
+    parser = arguments.Parser(
+        prog="python3 -m evaluation.publish",
+        description="Writes curves of evaluate.py as CompressAI does, and their files.",
+    )
+    parser.add_argument(
+        "folder", metavar="DIR", help="--output_dir of a call of evaluate.py"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=arguments.written_path,
+        default="curves.json",
+        metavar="FILE",
+        help="the curves",
+    )
+    parser.add_argument(
+        "--archive",
+        type=arguments.written_path,
+        metavar="FILE",
+        help="tar file to write the coded files and their manifest into",
+    )
     return parser.parse_args(argv)
 
 
