@@ -377,7 +377,7 @@ function buildBlind() {
   const proposed = [DATA.viewed[0], DATA.rival];
   for (const codec of DATA.viewed) {
     const box = element("input", { type: "checkbox", value: codec });
-    box.checked = proposed.includes(codec);
+    box.defaultChecked = proposed.includes(codec);
     byId("blind-codecs").append(element("label", {}, box, codec));
   }
   fillMenu(
@@ -390,6 +390,7 @@ function buildBlind() {
     drawBlind();
   });
   byId("blind-close").addEventListener("click", () => dialog.close());
+  dialog.addEventListener("close", () => byId("blind-stage").replaceChildren());
   byId("blind-setup").addEventListener("submit", submitSetup);
   byId("blind-mode").addEventListener("change", drawTrial);
   for (const button of document.querySelectorAll("[data-vote]"))

@@ -1,6 +1,8 @@
 """The page of a report in a real browser: what is drawn, keys, links, its state."""
 
+import collections
 import io
+import json
 import re
 import shutil
 import urllib.parse
@@ -10,9 +12,11 @@ import pytest
 from PIL import Image
 
 from evaluation import curves
-from report import report
+from learned_jpeg.metrics import registry
+from report import ballots, preference, report, votes
 from tests.report import report_data
-from tests.report.report_data import MOZJPEG, RUN
+from tests.report.report_data import JPEG, MOZJPEG, RUN
+from tests.report.test_votes import MANY
 
 WINDOW = {"width": 1000, "height": 900}
 
@@ -379,3 +383,288 @@ def test_a_self_contained_page_stands_alone(new_page, made, tmp_path):
     page = new_page(alone)
     assert page.evaluate("[...document.images].every((i) => i.naturalWidth > 0)")
     assert np.abs(pixels(page) - 0x77).max() > 50
+
+
+# --- The first view -------------------------------------------------------------------
+
+
+def test_first_view_is_ours_beside_mozjpeg_at_equal_bytes(at):
+    page = at("log=0")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.wait_for_function("innerWidth === 1280 && stage.view().width > 1000")
+    box = page.locator("#stage").bounding_box()
+    assert box["y"] >= 0 and box["y"] + box["height"] <= 800
+    chosen = [page.locator(f"#{i}").input_value() for i in ("left", "right", "match")]
+    assert chosen == [MOZJPEG, RUN, "bytes"]
+
+
+def test_every_image_can_be_chosen(page):
+    names = page.evaluate("[...byId('image').options].map((o) => o.value)")
+    assert sorted(names) == sorted(report_data.SIZES)
+
+
+def test_space_works_without_a_focus_where_the_stage_is_seen(page):
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press(" ")
+    assert page.evaluate("[stage.alone, scrollY]") == [0, 0]
+    page.evaluate("stage.show(null); byId('gains').scrollIntoView()")
+    before = page.evaluate("scrollY")
+    page.keyboard.press(" ")
+    page.wait_for_function(f"scrollY > {before}")
+    assert page.evaluate("stage.alone") is None
+
+
+def test_no_column_of_the_table_is_cut(page):
+    """As many metrics as there are, with the longest name of them."""
+    page.set_viewport_size({"width": 1280, "height": 800})
+    more = len(registry.compared()) - page.locator("#gains thead th").count() + 2
+    page.evaluate(
+        """(more) => {
+          for (const row of document.querySelectorAll("#gains tr"))
+            for (let i = 0; i < more; i++) {
+              const cell = row.lastElementChild.cloneNode(true);
+              if (cell.tagName === "TH") cell.firstChild.textContent = "PSNR-HVS-M";
+              row.append(cell);
+              cell.className = "added";
+            }
+        }""",
+        more,
+    )
+    assert page.locator("#gains thead th").count() == 2 + len(registry.compared())
+    sizes = page.evaluate(
+        "[byId('gains').querySelector('.scroll')].map((e) => "
+        "[e.scrollWidth, e.clientWidth])[0]"
+    )
+    page.evaluate("document.querySelectorAll('.added').forEach((e) => e.remove())")
+    assert more > 3 and sizes[0] <= sizes[1]
+
+
+def test_gains_are_green_and_losses_red(page):
+    cells = page.evaluate(
+        """[...document.querySelectorAll("#gains .gain, #gains .loss")].map((cell) =>
+          [cell.textContent, getComputedStyle(cell).color.match(/[0-9]+/g).map(Number)])
+        """
+    )
+    assert len(cells) > 6
+    for text, (red, green, _) in cells:
+        assert (red > green) == (not text.strip().startswith("\N{MINUS SIGN}"))
+
+
+def test_ticks_of_logarithmic_axes_are_written_in_full(page):
+    ticks = page.evaluate("logTicks(2.5, 45)")
+    assert ticks["ticktext"] == ["3", "5", "10", "20", "30"]
+    assert ticks["tickvals"] == [3, 5, 10, 20, 30]
+    assert page.evaluate("logTicks(0.8, 1200).ticktext") == [
+        *("1", "3", "10", "30", "100", "300", "1000")
+    ]
+    low, high = page.evaluate("byId('scatter').layout.xaxis.range")
+    texts = page.locator("#scatter .xtick text").all_text_contents()
+    assert texts and all(10**low <= float(text) <= 10**high for text in texts)
+
+
+def test_legend_has_dashes_and_axis_says_what_is_better(page):
+    dashes = page.evaluate(
+        "[...document.querySelectorAll('#codecs path[stroke-dasharray]')].map((p) => "
+        "p.getAttribute('stroke-dasharray'))"
+    )
+    assert len(dashes) == len(set(dashes)) == 3 and dashes.count("") == 1
+    title = page.locator("#plot .ytitle").text_content()
+    assert title == "SSIMULACRA2 (higher is better)"
+
+
+# --- The blind test -------------------------------------------------------------------
+
+
+@pytest.fixture
+def blind(at):
+    """The page without a session, its dialog closed."""
+    page = at("log=0")
+    page.evaluate("dialog.close(); session = null; storeSession(); drawBlind()")
+    page.evaluate("byId('blind-setup').reset(); byId('blind-mode').value = 'turns'")
+    return page
+
+
+def begin(page, count=12, against="codecs"):
+    """Starts a test of the first three codecs by the keyboard."""
+    page.locator("#blind-open").focus()
+    page.keyboard.press("Enter")
+    for box in page.locator("#blind-codecs input").all():
+        if not box.is_checked():
+            box.focus()
+            page.keyboard.press(" ")
+    page.locator(f"#blind-setup [value={against}]").check()
+    page.locator("#blind-count").select_option(str(count))
+    page.locator("#blind-setup [type=submit]").focus()
+    page.keyboard.press("Enter")
+    wait_for_pictures(page)
+
+
+def trial(page):
+    return page.evaluate("session.trials[session.votes.length]")
+
+
+def vote(page, trial):
+    """Votes for the original, ours, and no difference, as a careful person does."""
+    if trial["kind"] == "same":
+        page.keyboard.press("n")
+    else:
+        is_first = trial["codecs"][0] in ("original", RUN)
+        page.keyboard.press("a" if is_first else "b")
+
+
+def test_a_blind_test_needs_the_keyboard_alone_and_exports_votes(blind, tmp_path):
+    page = blind
+    begin(page)
+    assert page.evaluate("document.activeElement.id") == "blind-stage"
+    trials = page.evaluate("session.trials")
+    for shown in trials:
+        assert shown == trial(page)
+        vote(page, shown)
+    assert page.locator("#blind-result").is_visible()
+    page.locator("#blind-export").focus()
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    path = tmp_path / "votes.json"
+    download.value.save_as(path)
+    ballot = ballots.read_ballot(str(path))
+    assert ballot.failure == "" and len(ballot.votes) == len(trials)
+    assert ballot.recognised == ballot.called_equal == (3, 3)
+    preferred = {vote.preferred for vote in ballot.pairs if RUN in vote.codecs}
+    assert preferred == {RUN}
+    entries = json.loads(path.read_text())["votes"]
+    assert [entry["image"] for entry in entries] == [t["image"] for t in trials]
+    # The result says the same as the merge of one file.
+    rows = page.locator("#blind-tables tbody tr").all_text_contents()
+    for pair in votes.preferences(ballot.pairs):
+        text = " over ".join(pair.codecs) + f"{pair.preference.value:.0%}"
+        assert any(row.replace(" %", "%").startswith(text) for row in rows)
+
+
+def test_nothing_tells_whose_an_image_is(blind):
+    page = blind
+    begin(page)
+    for _ in range(6):
+        html = page.evaluate("byId('blind-trial').outerHTML")
+        stems = page.evaluate(
+            "[...byId('blind-stage').querySelectorAll('img')].map"
+            "((i) => i.getAttribute('src').split('/').pop())"
+        )
+        assert not any(name in html for name in (JPEG, MOZJPEG, RUN, "bytes", "bpp"))
+        name = trial(page)["image"]
+        stem = "".join(c if c.isalnum() and c.isascii() else "_" for c in name)
+        pattern = rf"{stem}-[0-9a-f]{{10}}\.(jpg|png)"
+        assert len(stems) == 3 and all(re.fullmatch(pattern, s) for s in stems)
+        page.keyboard.press("n")
+
+
+def test_pairs_are_of_equal_bytes_and_controls_are_spread_among_them(blind):
+    page = blind
+    begin(page, 24)
+    trials = page.evaluate("session.trials")
+    pairs = [t for t in trials if t["kind"] == "pair"]
+    # Three images at three rates: fewer where bytes differ by more than a tenth.
+    assert 12 <= len(pairs) <= 24
+    for t in pairs:
+        sizes = page.evaluate("(t) => t.codecs.map((c) => bytesOf(c, t))", t)
+        assert max(sizes) <= 1.1 * min(sizes)
+    counts = collections.Counter(frozenset(t["codecs"]) for t in pairs)
+    assert len(counts) == 3
+    sides = {tuple(t["codecs"]) for t in pairs}
+    assert len(sides) > 3  # both orders
+    for kind in ("same", "worse"):
+        places = [i for i, t in enumerate(trials) if t["kind"] == kind]
+        assert len(places) == 3
+        thirds = [3 * place // len(trials) for place in places]
+        assert thirds == [0, 1, 2]
+
+
+def test_votes_survive_a_reload_and_can_be_undone(new_page, written):
+    page = new_page(written)
+    begin(page)
+    for key in "abn":
+        page.keyboard.press(key)
+    stored = page.evaluate("session")
+    page.reload()
+    wait_for_pictures(page)
+    assert page.evaluate("session") == stored
+    assert [v["choice"] for v in stored["votes"]] == ["first", "second", "none"]
+    button = page.locator("#blind-open")
+    assert button.inner_text().startswith("Go on with the blind test (3 of")
+    button.click()
+    page.keyboard.press("u")
+    assert page.evaluate("session.votes.length") == 2
+    assert trial(page) == stored["trials"][2]
+    for _ in range(3):
+        page.keyboard.press("u")
+    assert page.evaluate("readSession().votes") == []
+    assert page.locator("#blind-undo").is_disabled()
+    page.keyboard.press("Escape")
+    assert not page.locator("#blind-test").is_visible()
+    assert page.evaluate("document.activeElement.id") == "blind-open"
+
+
+def test_sides_are_seen_by_turns_and_the_original_while_its_key_is_held(blind):
+    page = blind
+    begin(page)
+    while trial(page)["kind"] != "worse":
+        page.keyboard.press("n")
+    first = pixels(page, "#blind-stage .pane")
+    assert page.locator("#blind-stage .tag:visible").inner_text() == "A"
+    page.keyboard.press(" ")
+    second = pixels(page, "#blind-stage .pane")
+    assert page.locator("#blind-stage .tag:visible").inner_text() == "B"
+    assert np.abs(first[40:] - second[40:]).max() > 30  # below the letters
+    original = [first, second][trial(page)["codecs"].index("original")]
+    page.keyboard.down("o")
+    seen = pixels(page, "#blind-stage .pane")
+    page.keyboard.up("o")
+    np.testing.assert_array_equal(seen[40:], original[40:])
+    page.keyboard.press("+")
+    assert page.evaluate("Number(look.zoom)") > 0
+    page.locator("#blind-mode").select_option("side")
+    assert page.locator("#blind-stage .pane").count() == 2
+    sizes = page.evaluate(
+        "[...byId('blind-stage').querySelectorAll('img')].map((i) => i.style.clipPath)"
+    )
+    assert sizes == ["", "inset(100%)"] * 2
+
+
+def test_files_are_compared_with_the_original_which_is_then_hidden(blind):
+    page = blind
+    begin(page, against="original")
+    trials = page.evaluate("session.trials")
+    assert all("original" in t["codecs"] for t in trials if t["kind"] != "same")
+    assert page.locator("#blind-stage img").count() == 2
+    page.keyboard.down("o")
+    assert page.evaluate("blindStage.alone") == 0
+    page.keyboard.up("o")
+    assert page.locator("#blind-reference").is_hidden()
+
+
+def test_a_test_of_one_codec_is_refused_in_words(blind):
+    page = blind
+    page.locator("#blind-open").click()
+    for box in page.locator("#blind-codecs input").all()[1:]:
+        box.uncheck()
+    page.locator("#blind-setup [type=submit]").click()
+    assert page.locator("#blind-problem").inner_text() == "Choose at least two codecs."
+    assert page.evaluate("session") is None
+
+
+def test_statistics_of_the_page_are_those_of_the_merge(page):
+    found = page.evaluate("(votes) => pairsOf(votes)", MANY)
+    pairs = preference.pairs_of(MANY)
+    assert [tuple(pair["codecs"]) for pair in found] == [p.codecs for p in pairs]
+    assert [tuple(pair["votes"]) for pair in found] == [p.votes for p in pairs]
+    shares = [pair["preference"] for pair in found]
+    np.testing.assert_allclose(shares, [p.preference for p in pairs], rtol=1e-12)
+    strengths = page.evaluate("(votes) => strengthsOf(pairsOf(votes))", MANY)
+    wanted = preference.strengths_of(pairs)
+    assert [s["codec"] for s in strengths] == [s.codec for s in wanted]
+    np.testing.assert_allclose(
+        [[s["logOdds"], *s["preference"]] for s in strengths],
+        [[s.log_odds, *s.preference] for s in wanted],
+        rtol=1e-9,
+    )
+    apart = [vote for vote in MANY if "jpeg" not in vote and "webp" not in vote]
+    assert page.evaluate("(votes) => strengthsOf(pairsOf(votes))", apart) == []
