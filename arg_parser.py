@@ -182,7 +182,7 @@ def parse_evaluate(argv=None):
         help="folder of the figures, _output and _output_PIL (default: --batch_dir)",
     )
     _add_published(how)
-    _add_report(how, "report.html; in --output_dir")
+    _add_report(how, f"{_REPORT} in --output_dir")
     args = parser.parse_args(argv)
     arguments.fill_in_encoding(parser, args, has_model=True, entropy_coding="standard")
     arguments.check_encoding(parser, args)
@@ -192,7 +192,7 @@ def parse_evaluate(argv=None):
     _check_bpp_range(parser, args)
     args.output_dir = args.output_dir or args.batch_dir
     args.qualities = sorted(set(args.qualities or ()))
-    _check_report(parser, args)
+    _check_report(parser, args, os.path.join(args.output_dir, _REPORT))
     return args
 
 
@@ -380,7 +380,7 @@ def parse_compare(argv=None):
         metavar="DIR",
         help="folder to draw the figures into",
     )
-    _add_report(parser, "report.html")
+    _add_report(parser, _REPORT)
     parser.add_argument(
         "--test_image_glob",
         nargs="+",
@@ -390,7 +390,7 @@ def parse_compare(argv=None):
     )
     args = parser.parse_args(argv)
     _check_bpp_range(parser, args)
-    _check_report(parser, args)
+    _check_report(parser, args, _REPORT)
     if args.test_image_glob and not args.report:
         parser.error("--test_image_glob has no effect without --report")
     return args
@@ -892,11 +892,14 @@ def _add_published(group):
     )
 
 
+_REPORT = "report.html"
+
+
 def _add_report(group, default):
     group.add_argument(
         "--report",
         nargs="?",
-        const="report.html",
+        const=True,
         metavar="FILE",
         help="write a page with curves, gains and a viewer of the pictures (without a "
         f"name: {default})",
@@ -908,7 +911,10 @@ def _add_report(group, default):
     )
 
 
-def _check_report(parser, args):
+def _check_report(parser, args, default):
+    """Fills in the path of a report without a name, and refuses what is none."""
+    if args.report is True:  # without a name
+        args.report = default
     if args.self_contained and not args.report:
         parser.error("--self_contained has no effect without --report")
     if args.report and not args.report.endswith(".html"):

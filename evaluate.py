@@ -47,6 +47,7 @@ def main():
     if folder.is_begun():
         folder.check(call_of(args))
         measure = functools.partial(gathered, evaluator, folder, found)
+    _tell_new(points)
     measured, broken = _each(points, measure)
     published, missing = _read_published(args.published)
     written = _write_tables(measured, published, args)
@@ -56,6 +57,14 @@ def main():
     if folder.is_begun() and not broken:
         folder.remove()
     return _status(failed + broken + len(missing) + len(images.unreadable))
+
+
+def _tell_new(points):
+    """Says in one line how many operating points have no record yet."""
+    stems = [os.path.join(point.folder, point.name) for point in points]
+    new = sum(not os.path.exists(f"{stem}.json") for stem in stems)
+    if new:
+        logger.info("%d of %d operating points: not measured before", new, len(points))
 
 
 def _measure_shard(points, found, args):
@@ -221,8 +230,7 @@ def _write_report(measured, published, missing, images, args):
         command=report.command_line("evaluate.py"),
         missing=missing,
     )
-    path = os.path.join(args.output_dir, args.report)
-    written = report.write_report(path, content, args.self_contained)
+    written = report.write_report(args.report, content, args.self_contained)
     missing[:] = written.missing
     print(f"{written.headline}\n")
     return [written.path]

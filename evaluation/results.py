@@ -240,7 +240,7 @@ def load(folder, name, key):
             raise ValueError(f"{stem}.csv is of other images")
     except FileNotFoundError:
         _refuse_pickle_without_record(stem)
-        logger.info("%s: not measured before", stem)
+        logger.debug("%s: not measured before", stem)  # the caller counts them
         return None
     except ValueError as error:
         logger.warning("%s: measured again: %s", stem, error)

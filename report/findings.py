@@ -8,11 +8,8 @@ import tqdm
 from evaluation import judges
 from evaluation.bd_rate import rate_at
 from evaluation.gains import gain
-from evaluation.operating_points import STANDARD_TABLES
 from evaluation.tables import shown_metrics
 from learned_jpeg.metrics import registry
-from learned_jpeg.models.settings import SEARCH_SUBSAMPLING
-from learned_jpeg.search.tunes import DEFAULT_TUNE, TUNES
 
 MAX_VIEWED = 6  # codecs in the viewer: more would only be scrolled through
 MAX_IMAGES = 100  # in the viewer: each takes seconds and megabytes
@@ -224,28 +221,6 @@ class Findings:
         minimised = [metric in curve.minimised for metric in self.metrics]
         worst = gains[0].worst if gains else None
         return Row(curve.label, gains, minimised, worst)
-
-
-def page_label(curve):
-    """Returns what a curve is called on the page, where much has to fit.
-
-    The search without a model is "ours", by its default metric, subsampling and entropy
-    coding unless these are named.
-    """
-    settings = curve.records[0].get("settings", {}) if curve.records else {}
-    is_search = settings.get("quantization") == "search"
-    if settings.get("script") != STANDARD_TABLES or not is_search:
-        return curve.label
-    words = ["ours"]
-    tune = TUNES.get(settings["tune"])
-    if tune and tune.name != DEFAULT_TUNE:
-        alone = len(tune.minimises) == 1
-        words.append(registry.get(tune.minimises[0]).name if alone else tune.name)
-    if settings["subsampling"] != SEARCH_SUBSAMPLING:
-        words.append(settings["subsampling"])
-    if settings["entropy_coding"] != "optimized":
-        words.append(settings["entropy_coding"])
-    return ", ".join(words)
 
 
 def signed_percent(percent):

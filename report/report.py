@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import tqdm
 
-from evaluation import judges, results
+from evaluation import judges, palette, results
 from evaluation.bd_rate import range_text
 from evaluation.curves import notes_on_small, of_common_images, with_own_labels
 from learned_jpeg.common.atomic_files import write_atomically
@@ -29,7 +29,6 @@ from report.findings import (
     Findings,
     image_records,
     interval_text,
-    page_label,
     signed_percent,
 )
 
@@ -37,6 +36,19 @@ logger = logging.getLogger(__name__)
 
 _PAGE = os.path.join(os.path.dirname(__file__), "page")
 _SCRIPTS = ("elements.js", "stage.js", "report.js", "preference.js", "blind.js")
+
+# Plotly's names of matplotlib's markers.
+_SYMBOLS = {
+    ".": "circle",
+    "o": "circle",
+    "s": "square",
+    "^": "triangle-up",
+    "D": "diamond",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "x",
+    "*": "star",
+}
 
 
 class Report(NamedTuple):
@@ -91,11 +103,14 @@ def write_report(path, content, self_contained=False):
     folder = os.path.dirname(path) or "."
     os.makedirs(folder, exist_ok=True)
     pictures = viewer.Pictures(None if self_contained else f"{stem}_pictures")
-    named = (c._replace(label=page_label(c)) for c in (content.anchor, *content.curves))
-    whole = with_own_labels(named)
+    whole = with_own_labels([content.anchor, *content.curves])
+    labels = [curve.label for curve in whole]
+    looks = palette.looks(labels, [curve.kind == "jpeg" for curve in whole])
+    named = zip(whole, palette.short_names(labels), strict=True)
+    whole = [curve._replace(label=name) for curve, name in named]
     anchor, *curves = of_common_images(whole)
     found = Findings(anchor, curves, content.bpp_range)
-    page = _Page(content, found, pictures, notes_on_small(whole))
+    page = _Page(content, found, pictures, notes_on_small(whole), looks)
     data = page.data()
     measured = [curve for curve in (anchor, *curves) if curve.results]
     batches = codec_compare.write_batches(f"{stem}_codec_compare", measured)
@@ -166,7 +181,7 @@ def address(path, folder):
 class _Page:
     """The content of the template and the script in addition to the findings."""
 
-    def __init__(self, content, found, pictures, notes):
+    def __init__(self, content, found, pictures, notes, looks):
         self.content, self.found, self.notes = content, found, list(notes)
         count = len(found.anchor.results[0].images)
         if count > MAX_IMAGES:
@@ -181,6 +196,7 @@ class _Page:
         self.missing = list(content.missing)
         self.viewed_names = set()
         self._pictures = pictures
+        self._looks = looks
 
     def data(self):
         """Returns the data of the page's script, JSON-able."""
@@ -208,7 +224,12 @@ class _Page:
                 for metric in registry.captions()
             ],
             "bppRange": list(found.bpp_range),
-            "curves": [found.drawn(c) for c in (found.anchor, *found.curves)],
+            "curves": [
+                {**found.drawn(curve), "look": _look(look)}
+                for curve, look in zip(
+                    (found.anchor, *found.curves), self._looks, strict=True
+                )
+            ],
             "ours": found.ours.label,
             "scatter": {metric: found.scatter(metric) for metric in found.metrics},
             "images": images,
@@ -291,6 +312,12 @@ class _Page:
     def test_images(self):
         """Records of the test images: name, width, height, sha256."""
         return list(image_records(self.found.anchor).values())
+
+
+def _look(look):
+    """Returns a `palette.Look` as Plotly has it, dashes in units of a line's width."""
+    dashes = [] if isinstance(look.dash, str) else list(look.dash[1])
+    return {"colour": look.colour, "dashes": dashes, "symbol": _SYMBOLS[look.marker]}
 
 
 def _blind_test(images):

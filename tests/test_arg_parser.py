@@ -3,6 +3,7 @@
 import argparse
 import functools
 import json
+import os
 import re
 
 import pytest
@@ -260,8 +261,10 @@ def test_defaults_of_evaluate():
 def test_a_report_is_named_by_its_end():
     args = arg_parser.parse_compare(["a", "b", "--report"])
     assert (args.folders, args.report) == (["a", "b"], "report.html")
-    args = arg_parser.parse_evaluate(["--batch_dir", "b", "--report", "x.html"])
-    assert args.report == "x.html"
+    flags = ["--batch_dir", "b", "--output_dir", "o", "--report"]
+    assert arg_parser.parse_evaluate([*flags, "x.html"]).report == "x.html"
+    assert arg_parser.parse_evaluate([*flags, "report.html"]).report == "report.html"
+    assert arg_parser.parse_evaluate(flags).report == os.path.join("o", "report.html")
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,6 @@
 
 // The state of the page is in its address; every control changes that, then all is drawn.
 
-const RUN_COLOURS = [
-  "#0072B2",
-  "#D55E00",
-  "#009E73",
-  "#CC79A7",
-  "#E69F00",
-  "#56B4E9",
-  "#AA4499",
-  "#999933",
-]; // Okabe and Ito, and two of Paul Tol
-const GREYS = ["#777777", "#999999", "#B0B0B0"];
 const MARKERS = [
   "circle",
   "square",
@@ -22,7 +11,7 @@ const MARKERS = [
   "cross",
   "x",
 ];
-const DASHES = ["dash", "dot", "dashdot", "longdash"];
+const LINE = 2; // px, width of the curves
 
 // --- State ---------------------------------------------------------------------------
 
@@ -105,39 +94,38 @@ function colours() {
   };
 }
 
-const STYLES = new Map();
-for (const curve of DATA.curves) {
-  const isClassical = curve.kind === "jpeg";
-  const index = DATA.curves
-    .filter((c) => (c.kind === "jpeg") === isClassical)
-    .indexOf(curve);
-  STYLES.set(curve.label, {
-    colour: isClassical
-      ? GREYS[index % GREYS.length]
-      : RUN_COLOURS[index % RUN_COLOURS.length],
-    dash: isClassical ? DASHES[index % DASHES.length] : "solid",
-    symbol: isClassical ? "circle" : MARKERS[index % MARKERS.length],
-  });
+const LOOKS = new Map(DATA.curves.map(({ label, look }) => [label, look]));
+
+/** A colour of the figures, which are on white, where it can be seen on the page. */
+function seen(colour) {
+  if (!matchMedia("(prefers-color-scheme: dark)").matches) return colour;
+  const parts = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+  const [r, g, b] = parts;
+  const isGrey = r === g && g === b;
+  const isDark = 0.21 * r + 0.72 * g + 0.07 * b < 110;
+  if (!isDark) return colour;
+  const lighter = parts.map((part) => (isGrey ? 255 - part : (part + 255) >> 1));
+  return `rgb(${lighter.join()})`;
 }
 
 /** The line of a curve with its marker, as in the plot. */
 function swatch(label) {
-  const { colour, dash, symbol } = STYLES.get(label);
+  const { colour, dashes, symbol } = LOOKS.get(label);
   const shape = {
-    circle: '<circle cx="17" cy="6" r="4"/>',
-    square: '<rect x="13.5" y="2.5" width="7" height="7"/>',
-    "triangle-up": '<path d="M17 1l4.5 8h-9z"/>',
-    diamond: '<path d="M17 1l5 5-5 5-5-5z"/>',
-    "triangle-down": '<path d="M17 11l4.5-8h-9z"/>',
-    cross: '<path d="M15.5 2h3v2.5h2.5v3h-2.5v2.5h-3v-2.5h-2.5v-3h2.5z"/>',
-    x: '<path d="M13.5 4l2-2 1.5 1.5 1.5-1.5 2 2-1.5 2 1.5 2-2 2-1.5-1.5-1.5 1.5-2-2 1.5-2z"/>',
+    circle: '<circle cx="20" cy="6" r="4"/>',
+    square: '<path d="M16.5 2.5h7v7h-7z"/>',
+    "triangle-up": '<path d="M20 1l4.5 8h-9z"/>',
+    diamond: '<path d="M20 1l5 5-5 5-5-5z"/>',
+    "triangle-down": '<path d="M20 11l4.5-8h-9z"/>',
+    cross: '<path d="M18.5 1h3v3.5H25v3h-3.5V11h-3V7.5H15v-3h3.5z"/>',
+    x: '<path d="M16 3l1-1 3 3 3-3 1 1-3 3 3 3-1 1-3-3-3 3-1-1 3-3z"/>',
+    star: '<path d="M20 0l1.5 4.5H26l-3.6 2.8 1.4 4.4L20 9l-3.8 2.7 1.4-4.4L14 4.5h4.5z"/>',
   }[symbol];
-  const lengths = { solid: "", dash: "6 3", dot: "2 2", dashdot: "6 2 2 2" };
-  const array = lengths[dash] ?? "9 3";
   const made = element("span", { class: "swatch", "aria-hidden": "true" });
   made.innerHTML =
-    `<svg width="34" height="12" fill="${colour}"><path d="M0 6h34" ` +
-    `stroke="${colour}" stroke-width="2" stroke-dasharray="${array}"/>${shape}</svg>`;
+    `<svg width="40" height="12" fill="${seen(colour)}"><path d="M0 6h40" ` +
+    `stroke="${seen(colour)}" stroke-width="${LINE}" ` +
+    `stroke-dasharray="${dashes.map((part) => LINE * part).join(" ")}"/>${shape}</svg>`;
   return made;
 }
 
@@ -186,7 +174,8 @@ function drawCurves() {
   const metric = DATA.metrics.find((m) => m.key === state.metric);
   if (!metric) return;
   const traces = DATA.curves.map((curve) => {
-    const style = STYLES.get(curve.label);
+    const { colour, dashes, symbol } = LOOKS.get(curve.label);
+    const dash = dashes.map((part) => `${LINE * part}px`).join() || "solid";
     return {
       x: curve.rates[metric.key],
       y: curve.values[metric.key],
@@ -194,8 +183,8 @@ function drawCurves() {
       text: curve.rates[metric.key].map((_, i) => curve.settings[i] ?? ""),
       visible: !isOff(curve.label),
       mode: "lines+markers",
-      line: { color: style.colour, dash: style.dash, width: 2 },
-      marker: { color: style.colour, symbol: style.symbol, size: 7 },
+      line: { color: seen(colour), dash, width: LINE },
+      marker: { color: seen(colour), symbol, size: 7 },
       hovertemplate: `%{x:.3f} bpp, %{y:.3f}<br>%{text}<extra>${plain(curve.label)}</extra>`,
     };
   });
@@ -230,8 +219,10 @@ function drawCurves() {
 }
 
 function drawCodecs() {
-  for (const box of byId("codecs").querySelectorAll("input"))
+  for (const box of byId("codecs").querySelectorAll("input")) {
     box.checked = !isOff(box.value);
+    box.nextElementSibling.replaceWith(swatch(box.value));
+  }
   for (const button of byId("metrics").children) {
     button.setAttribute("aria-checked", String(button.value === state.metric));
   }
@@ -253,7 +244,7 @@ function buildCurves() {
   );
   for (const curve of DATA.curves) {
     const box = element("input", { type: "checkbox", value: curve.label });
-    byId("codecs").append(element("label", {}, box, swatch(curve.label), curve.label));
+    byId("codecs").append(element("label", {}, box, element("span"), curve.label));
     box.addEventListener("change", () => {
       const off = [...byId("codecs").querySelectorAll("input:not(:checked)")];
       change({ off: off.map((other) => other.value).join("|") });
@@ -289,7 +280,7 @@ function drawScatter() {
     name: plain(label),
     mode: "markers",
     marker: {
-      color: STYLES.get(label).colour,
+      color: seen(LOOKS.get(label).colour),
       symbol: MARKERS[index % MARKERS.length],
       size: 9,
     },

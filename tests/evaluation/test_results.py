@@ -337,7 +337,7 @@ def test_key_with_tuples_equals_what_json_gives_back(tmp_path):
 def test_a_point_without_a_record_is_not_measured_yet(tmp_path, caplog):
     save(tmp_path)
     results.discard(tmp_path, "Q20")
-    with caplog.at_level(logging.INFO, logger="evaluation.results"):
+    with caplog.at_level(logging.DEBUG, logger="evaluation.results"):
         assert results.load(tmp_path, "Q20", make_key()) is None
     assert "not measured before" in caplog.text
 

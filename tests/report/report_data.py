@@ -19,6 +19,9 @@ BPP_RANGE = (0.5, 4.0)
 RUN = "my-run, optimized, 4:2:0"
 JPEG = "JPEG, standard"
 MOZJPEG = "mozjpeg, 4:2:0"
+# As the page calls them.
+PAGE_JPEG = "JPEG"
+PAGE_MOZJPEG = "mozjpeg 4:2:0"
 
 
 def picture_of(name):

@@ -19,7 +19,14 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from report import compare, findings, report, viewer
 from tests.report import report_data
-from tests.report.report_data import BPP_RANGE, JPEG, MOZJPEG, RUN
+from tests.report.report_data import (
+    BPP_RANGE,
+    JPEG,
+    MOZJPEG,
+    PAGE_JPEG,
+    PAGE_MOZJPEG,
+    RUN,
+)
 
 pytestmark = pytest.mark.slow  # the fixtures that all tests share
 
@@ -145,13 +152,13 @@ def test_files_of_equal_bytes_are_the_smallest_that_are_no_smaller(page):
     count = 0
     for name, files in files_of(page, "bytes"):
         own = len(files[RUN][1])
-        for label in (JPEG, MOZJPEG):
+        for label in (PAGE_JPEG, PAGE_MOZJPEG):
             entry, data = files[label]
             assert entry["bytes"] == len(data) >= own
             quality = int(entry["setting"].removeprefix("quality "))
             encode = {
-                JPEG: jpeg_file.encode_rgb,
-                MOZJPEG: jpeg_file.encode_mozjpeg_quality,
+                PAGE_JPEG: jpeg_file.encode_rgb,
+                PAGE_MOZJPEG: jpeg_file.encode_mozjpeg_quality,
             }
             if quality > 1:
                 picture = report_data.picture_of(name)
@@ -258,7 +265,7 @@ def test_curves_of_one_label_are_kept_apart(made, tmp_path):
     report.write_report(str(tmp_path / "report.html"), content)
     data = data_of((tmp_path / "report.html").read_text())
     drawn = {curve["label"]: curve["rates"]["psnr"] for curve in data["curves"]}
-    assert list(drawn) == [JPEG, RUN, f"{RUN} (2)"]
+    assert list(drawn) == [PAGE_JPEG, RUN, f"{RUN} (2)"]
     assert drawn[f"{RUN} (2)"] == [mean["bpp"] for mean in mozjpeg.means]
 
 

@@ -15,7 +15,9 @@ from evaluation import curves
 from learned_jpeg.metrics import registry
 from report import ballots, preference, report, votes
 from tests.report import report_data
-from tests.report.report_data import JPEG, MOZJPEG, RUN
+from tests.report.report_data import PAGE_JPEG as JPEG
+from tests.report.report_data import PAGE_MOZJPEG as MOZJPEG
+from tests.report.report_data import RUN
 from tests.report.test_votes import MANY
 
 WINDOW = {"width": 1000, "height": 900}
