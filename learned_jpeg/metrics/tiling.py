@@ -7,6 +7,7 @@ that a strip needs few rows of its neighbours.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -285,8 +286,14 @@ def add_block_sums(sums, cell_width, row):
     for i in range(len(sums)):
         own = sums[i]
         for col in range(len(row)):
-            total = _ZERO
-            for x in range(col * cell_width, min((col + 1) * cell_width, own.size)):
-                total += own[x]
-            row[col, i] += total
+            first, last = col * cell_width, min((col + 1) * cell_width, own.size)
+            row[col, i] += _sum(own, first, last)
         own[:] = _ZERO
+
+
+@functools.partial(njit, fastmath={"reassoc", "nsz"})
+def _sum(row, first, last):
+    total = _ZERO
+    for x in range(first, last):
+        total += row[x]
+    return total

@@ -68,6 +68,7 @@ class Ssimulacra2Distortion:
 
         self._squared = SquaredError(mse_lmbda) if mse_lmbda else None
         self._mse_lmbda = mse_lmbda
+        self._image = image
         factor = lmbda * image.shape[0] * image.shape[1]
         # Bits that a unit of the metric's weighted sum is worth.
         self._scale, self._first_scale = POINTS * factor, _FIRST_POINTS * factor
@@ -142,10 +143,18 @@ class Ssimulacra2Distortion:
 
     def _terms(self, is_original: bool) -> list[tuple[Term, float]]:
         """Returns the metrics, with the bits that a unit of each is worth."""
-        from learned_jpeg.metrics.ssimulacra2.slopes import Term
+        from learned_jpeg.metrics import squared_error
+        from learned_jpeg.metrics.ssimulacra2 import slopes
 
         scale = self._first_scale if is_original else self._scale
-        return [(Term(self._original, is_original), scale)]
+        terms: list[tuple[Term, float]] = [
+            (slopes.Term(self._original, is_original), scale)
+        ]
+        if self._squared:
+            # Its curvature is added to the weights.
+            weight = self._mse_lmbda / self._scale
+            terms.append((squared_error.Term(self._image, weight), self._mse_lmbda))
+        return terms
 
     def _grams(self, coded: CodedImage, component: int) -> np.ndarray:
         """Returns the energies of a block whose weights the curvatures are.
@@ -189,9 +198,6 @@ class Ssimulacra2Distortion:
     ) -> np.ndarray:
         """Returns the minimum of the form, within reach of the original."""
         gradient = self._gradients.pop(component)
-        if self._squared:
-            factor = 2 * self._mse_lmbda / self._scale
-            coded.add_error_slope(gradient, component, factor)
         slope = gradient.coefficients()
         inverse = np.linalg.inv(correlations) * (self._scale / 2 / damping)
         inverse = inverse.astype(np.float32)

@@ -208,9 +208,9 @@ class Term:
                 zip(seen, references, strict=True)
             ):
                 rows = strip.inside(1 << number)
-                for i in range(len(planes.planes)):
+                for i, weights in enumerate(self._original.weights[number]):
                     self._sums[number][strip.number, i] = _sums_of(
-                        reference, planes, i, rows
+                        reference, planes, i, rows, weights
                     )
         if len(self._original.sizes) > _SCALES_OF_STRIPS:
             own, inside = strip.own(_COARSE), strip.inside(_COARSE)
@@ -284,7 +284,9 @@ class Term:
         def sums_of(task: tuple[int, int]) -> np.ndarray:
             number, i = task
             rows = slice(0, scales[number].planes.shape[1])
-            return _sums_of(self._original.coarse[number], scales[number], i, rows)
+            weights = self._original.weights[_SCALES_OF_STRIPS + number][i]
+            reference = self._original.coarse[number]
+            return _sums_of(reference, scales[number], i, rows, weights)
 
         for (number, i), sums in zip(tasks, threads.run(sums_of, tasks), strict=True):
             self._sums[_SCALES_OF_STRIPS + number][0, i] = sums
@@ -325,9 +327,13 @@ def _tasks(scales: list[Planes]) -> list[tuple[int, int]]:
     return [(n, i) for n, own in enumerate(scales) for i in range(len(own.planes))]
 
 
-def _sums_of(reference: Reference, scale: Planes, i: int, rows: slice) -> np.ndarray:
+def _sums_of(
+    reference: Reference, scale: Planes, i: int, rows: slice, weights: np.ndarray
+) -> np.ndarray:
+    """Returns `error_sums` of plane i, whose weights tell whether edges count."""
     own = reference.planes[i], reference.mean[i], reference.variance[i]
-    return error_sums(*own, scale.planes[i], rows)
+    has_edges = bool(weights[[1, 2, 4, 5]].any())
+    return error_sums(*own, scale.planes[i], rows, has_edges)
 
 
 class _ScaleSlopes:
@@ -379,6 +385,7 @@ class _ScaleSlopes:
             wants_gradient,
             self._by_plane[i],
             self._sums[i],
+            _new_space(len(self._directions), scale.planes.shape[2]),
         )
 
     def write(self, curvatures: Sequence[np.ndarray]) -> None:
@@ -448,6 +455,22 @@ def _factors(weights: np.ndarray, norms: np.ndarray, is_original: bool) -> np.nd
     return factors
 
 
+def _new_space(directions: int, width: int) -> tuple[np.ndarray, ...]:
+    """Allocates what `_plane_slopes` needs for planes of a width."""
+    return (
+        *new_blur(3, width),
+        np.empty((ROWS, 3, width), np.float32),
+        # Of gradients in the local means: of the error, its square, the decoded's
+        # square; of the weights of the first two energies.
+        *new_blur(5, width),
+        np.empty((ROWS, 5, width), np.float32),
+        # Of edges, which are not blurred: the gradient, and the weights, of two blocks.
+        np.zeros((2, ROWS, 2, width), np.float32),
+        np.empty(width, np.float32),
+        np.zeros((directions, MAPS, width), np.float32),
+    )
+
+
 @njit
 def _plane_slopes(
     original,
@@ -464,6 +487,7 @@ def _plane_slopes(
     wants_gradient,
     gradient,
     sums,
+    space,
 ):
     """Writes the gradient in rows of a plane, and adds the weights of the energies.
 
@@ -479,44 +503,44 @@ def _plane_slopes(
       wants_gradient: whether `gradient` is written.
       gradient: float32 `[h, w]`.
       sums: float32 `[directions, rows, cols, MAPS]`.
+      space: of `_new_space`.
     """
     original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
     decoded, slope, cones = borrowed(decoded), borrowed(slope), borrowed(cones)
     gradient, sums = borrowed(gradient), borrowed(sums)
-    height, width = original.shape
-    ring, wide = new_blur(3, width)
-    moments = np.empty((ROWS, 3, width), np.float32)
-    # Of gradients in the local means: of the error, its square, the decoded's square;
-    # of the weights of the first two energies.
-    back_ring, back_wide = new_blur(5, width)
-    backs = np.empty((ROWS, 5, width), np.float32)
-    # Of edges, which are not blurred: the gradient, and the weights, of two blocks.
-    edges = np.empty((2, ROWS, 2, width), np.float32)
-    along = np.empty(width, np.float32)
-    energies = np.zeros((len(mixed), MAPS, width), np.float32)
+    ring, wide, moments = borrowed(space[0]), borrowed(space[1]), borrowed(space[2])
+    back_ring, back_wide = borrowed(space[3]), borrowed(space[4])
+    backs, edges = borrowed(space[5]), borrowed(space[6])
+    along, energies = borrowed(space[7]), borrowed(space[8])
+    height = len(original)
+    has_edges = np.any(factors[:, 1:] != _ZERO)
+    # Weights without a gradient are the last two of the blurred rows.
+    lowest = 0 if wants_gradient else 3
     for block in range(first // ROWS - 2, (last - 1) // ROWS + 3):
         load_moments(original, decoded, block, ring, wide)
         middle = block - 1
         if middle < first // ROWS - 1:
             continue
-        blur_columns(ring, middle, moments)
+        blur_columns(ring, middle, 0, moments)
         for r in range(ROWS):
             y = ROWS * middle + r
             newest = back_ring[middle % 3, r]
             if 0 <= y < height:
                 own = edges[middle % 2, r]
                 _ssim_slopes(mean[y], variance[y], moments[r], factors, back_wide)
-                _edge_slopes(
-                    original[y], mean[y], decoded[y], moments[r, 0], factors, own
-                )
-                _subtract_row(own[0], back_wide)
-                blur_rows(back_wide, newest)
+                if has_edges:
+                    difference = moments[r, 0]
+                    _edge_slopes(
+                        original[y], mean[y], decoded[y], difference, factors, own
+                    )
+                    _subtract_row(own[0], back_wide)
+                blur_rows(back_wide, lowest, newest)
             else:
                 newest[:] = _ZERO
         done = middle - 1
         if done < first // ROWS:
             continue
-        blur_columns(back_ring, done, backs)
+        blur_columns(back_ring, done, lowest, backs)
         for y in range(ROWS * done, min(ROWS * middle, last)):
             r = y - ROWS * done
             own = edges[done % 2, r]
@@ -562,7 +586,13 @@ def _ssim_slopes(mean, variance, moments, factors, backs):
 def _edge_slopes(original, mean, decoded, difference, factors, edges):
     """Writes a row of the gradient in edges, and the weights of their energies."""
     gradient, weights = edges[0], edges[1]
-    ringing, blur = factors[:, 1], factors[:, 2]
+    # As numbers, without which the loop is not vectorised.
+    ringing, blur = factors[0, 1], factors[0, 2]
+    ringing_plain, ringing_cubic = ringing[0], ringing[1]
+    blur_plain, blur_cubic = blur[0], blur[1]
+    ringing, blur = factors[1, 1], factors[1, 2]
+    ringing_steep, ringing_flat, ringing_floor = ringing[0], ringing[1], ringing[2]
+    blur_steep, blur_flat, blur_floor = blur[0], blur[1], blur[2]
     for x in range(gradient.size):
         error, decoded_edge, inverse = edge_error(
             original[x], mean[x], decoded[x], difference[x]
@@ -570,15 +600,15 @@ def _edge_slopes(original, mean, decoded, difference, factors, edges):
         rings = error > _ZERO
         size = abs(error)
         square = size * size
-        plain = ringing[0, 0] if rings else blur[0, 0]
-        cubic = ringing[0, 1] if rings else blur[0, 1]
+        plain = ringing_plain if rings else blur_plain
+        cubic = ringing_cubic if rings else blur_cubic
         slope = (plain + cubic * (square * size)) * inverse
         # Blur grows towards 0.
         falls = (error < _ZERO) != (decoded_edge < _ZERO)
         gradient[x] = -slope if falls else slope
-        steep = ringing[1, 0] if rings else blur[1, 0]
-        flat = ringing[1, 1] if rings else blur[1, 1]
-        floor = ringing[1, 2] if rings else blur[1, 2]
+        steep = ringing_steep if rings else blur_steep
+        flat = ringing_flat if rings else blur_flat
+        floor = ringing_floor if rings else blur_floor
         weight = steep / (size + _LEAST_EDGE) + flat * (square + floor)
         weights[x] = _HALF * weight * inverse * inverse
 

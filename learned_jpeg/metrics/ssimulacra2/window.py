@@ -35,30 +35,32 @@ def window():
     return np.concatenate([_TAPS[:0:-1], _TAPS])
 
 
-@njit
-def new_blur(count, width):
+def new_blur(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """Allocates what the blur of `count` maps needs.
 
     Returns:
       The ring of three blocks `[3, ROWS, count, width]`; rows with `REACH` zeros more
       at both ends, whose middle `[:, REACH:-REACH]` is blurred, `[count, width + 8]`.
     """
-    ring = np.zeros((3, ROWS, count, width), np.float32)
+    ring = np.empty((3, ROWS, count, width), np.float32)
     return ring, np.zeros((count, width + 2 * REACH), np.float32)
 
 
 @njit
-def blur_rows(wide, blurred):
-    """Writes the blur of rows `[n, w + 8]` along them, `[n, w]`."""
-    for i in range(len(wide)):
+def blur_rows(wide, lowest, blurred):
+    """Writes the blur of rows `[n, w + 8]` along them, `[n, w]`, from map `lowest`."""
+    for i in range(lowest, len(wide)):
         _blur_row(wide[i], blurred[i])
 
 
 @njit
-def blur_columns(ring, block, blurred):
-    """Writes the blur of a block, `[ROWS, n, w]`; the ring ends with the next one."""
+def blur_columns(ring, block, lowest, blurred):
+    """Writes the blur of a block, `[ROWS, n, w]`, from map `lowest`.
+
+    The ring ends with the next block.
+    """
     first, last = (block + 2) % 3, (block + 1) % 3
-    for i in range(blurred.shape[1]):
+    for i in range(lowest, blurred.shape[1]):
         _blur_four_rows(ring[first], ring[block % 3], ring[last], i, blurred)
 
 
@@ -93,6 +95,10 @@ def _weighted(a, b, c, d, middle, e, f, g, h):
     return _T0 * middle + _T1 * (d + e) + _T2 * (c + f) + _T3 * (b + g) + _T4 * (a + h)
 
 
+def _new_moments(count: int, width: int) -> np.ndarray:
+    return np.empty((ROWS, count, width), np.float32)
+
+
 def statistics(plane: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     """Computes the local mean and variance of rows of a plane, float32 `[h, w]`.
 
@@ -101,29 +107,29 @@ def statistics(plane: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
       rows: a slice; other rows of the results have no values.
     """
     mean, variance = np.empty_like(plane), np.empty_like(plane)
-    _statistics(plane, rows.start, rows.stop, mean, variance)
+    space = *new_blur(2, plane.shape[1]), _new_moments(2, plane.shape[1])
+    _statistics(plane, rows.start, rows.stop, mean, variance, space)
     return mean, variance
 
 
 @njit
-def _statistics(plane, first, last, mean, variance):
+def _statistics(plane, first, last, mean, variance, space):
     plane, mean, variance = borrowed(plane), borrowed(mean), borrowed(variance)
-    height, width = plane.shape
-    ring, wide = new_blur(2, width)
-    moments = np.empty((ROWS, 2, width), np.float32)
+    ring, wide, moments = borrowed(space[0]), borrowed(space[1]), borrowed(space[2])
+    height = len(plane)
     for block in range(first // ROWS - 1, (last - 1) // ROWS + 2):
         newest = ring[block % 3]
         for r in range(ROWS):
             y = ROWS * block + r
             if 0 <= y < height:
                 _squares_row(plane[y], wide)
-                blur_rows(wide, newest[r])
+                blur_rows(wide, 0, newest[r])
             else:
                 newest[r] = _ZERO
         done = block - 1
         if done < first // ROWS:
             continue
-        blur_columns(ring, done, moments)
+        blur_columns(ring, done, 0, moments)
         for y in range(max(ROWS * done, first), min(ROWS * block, last)):
             own = moments[y - ROWS * done]
             _statistics_row(own[0], own[1], mean[y], variance[y])
@@ -155,7 +161,7 @@ def load_moments(original, decoded, block, ring, wide):
         y = ROWS * block + r
         if 0 <= y < len(decoded):
             _moments_row(original[y], decoded[y], wide)
-            blur_rows(wide, newest[r])
+            blur_rows(wide, 0, newest[r])
         else:
             newest[r] = _ZERO
 
@@ -176,6 +182,7 @@ def error_sums(
     variance: np.ndarray,
     decoded: np.ndarray,
     rows: slice,
+    has_edges: bool = True,
 ) -> np.ndarray:
     """Sums the maps of errors over some rows: the values, and their fourth powers.
 
@@ -183,32 +190,35 @@ def error_sums(
       original, mean, variance: float32 `[h, w]`, a plane of the original.
       decoded: float32 `[h, w]`, the same plane of the decoded image.
       rows: a slice of rows that count.
+      has_edges: whether ringing and blur count.
 
     Returns:
       float64 `[2, 3 (SSIM, ringing, blur)]`.
     """
     sums = np.zeros((2, 3))
-    _add_errors(original, mean, variance, decoded, rows.start, rows.stop, sums)
+    width = original.shape[1]
+    space = *new_blur(3, width), _new_moments(3, width)
+    planes = original, mean, variance, decoded
+    _add_errors(*planes, rows.start, rows.stop, has_edges, sums, space)
     return sums
 
 
 @njit
-def _add_errors(original, mean, variance, decoded, first, last, sums):
+def _add_errors(original, mean, variance, decoded, first, last, has_edges, sums, space):
     original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
     decoded = borrowed(decoded)
-    width = original.shape[1]
-    ring, wide = new_blur(3, width)
-    moments = np.empty((ROWS, 3, width), np.float32)
+    ring, wide, moments = borrowed(space[0]), borrowed(space[1]), borrowed(space[2])
     for block in range(first // ROWS - 1, (last - 1) // ROWS + 2):
         load_moments(original, decoded, block, ring, wide)
         done = block - 1
         if done < first // ROWS:
             continue
-        blur_columns(ring, done, moments)
+        blur_columns(ring, done, 0, moments)
         for y in range(max(ROWS * done, first), min(ROWS * block, last)):
             own = moments[y - ROWS * done]
             _add_ssim_row(mean[y], variance[y], own[0], own[1], own[2], sums)
-            _add_edges_row(original[y], mean[y], decoded[y], own[0], sums)
+            if has_edges:
+                _add_edges_row(original[y], mean[y], decoded[y], own[0], sums)
 
 
 @njit
