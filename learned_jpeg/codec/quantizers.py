@@ -21,6 +21,7 @@ from learned_jpeg.jpeg.sampling import groups, planes_of
 from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.pictures.strips import in_strips
 from learned_jpeg.search import calibration, tunes
+from learned_jpeg.search.distortion import EFFORTS
 from learned_jpeg.search.fixed_step_error import FixedStepError
 from learned_jpeg.search.subsampling import AUTO, choose_subsampling
 
@@ -243,7 +244,8 @@ class Search:
                 effort=self._effort,
             )
             quantized = _quantized(found.planes, found.qtables, sampling, edited)
-            return _file(quantized, self._entropy_coding)
+            is_fast = self._effort == min(EFFORTS)
+            return _file(quantized, self._entropy_coding, tries_mozjpeg=not is_fast)
 
         return encode
 
@@ -286,6 +288,10 @@ def _quantized(planes, qtables, sampling, image):
     )
 
 
-def _file(quantized: QuantizedImage, entropy_coding: str) -> bytes:
+def _file(
+    quantized: QuantizedImage, entropy_coding: str, tries_mozjpeg: bool = True
+) -> bytes:
     """Writes the file, with luma only where there is no colour."""
-    return jpeg_file.encode(quantized.without_zero_chroma(), entropy_coding)
+    return jpeg_file.encode(
+        quantized.without_zero_chroma(), entropy_coding, tries_mozjpeg
+    )

@@ -42,23 +42,33 @@ MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
 # Writing
 
 
-def encode(quantized: QuantizedImage, entropy_coding: str = "standard") -> bytes:
+def encode(
+    quantized: QuantizedImage,
+    entropy_coding: str = "standard",
+    tries_mozjpeg: bool = True,
+) -> bytes:
     """Writes quantized coefficients as the bytes of a JPEG file.
 
     Args:
       quantized: the integers and tables.
       entropy_coding: one of `ENTROPY_CODINGS`.
+      tries_mozjpeg: False for our own progressive file, whether or not that of mozjpeg
+        is smaller: it saves most of the time.
 
     Raises:
       ValueError: unknown coding or sampling, wrong shapes, tables outside 1..255, or
         coefficients beyond what 8-bit JPEG can code.
       UserError: a side above 65500 px.
     """
-    from learned_jpeg.jpeg.sequential import encode_sequential  # compiled code
+    # Compiled code.
+    from learned_jpeg.jpeg.progressive import encode_progressive
+    from learned_jpeg.jpeg.sequential import encode_sequential
 
     _check_coding(entropy_coding)
     check_size(quantized.height, quantized.width)
     quantized = checked(quantized)
+    if entropy_coding == "optimized" and not tries_mozjpeg:
+        return encode_progressive(quantized)
     data = encode_sequential(quantized)
     return _optimized(data, quantized) if entropy_coding == "optimized" else data
 

@@ -54,6 +54,15 @@ class FirstSteps(NamedTuple):
     slope: float
     chroma: float
 
+    def at_rate(self, lmbda: float) -> FirstSteps:
+        """Returns the rule at the rate that "psnr" has with a lambda."""
+        factor = max(lmbda / _RATE_LAMBDA, 1) ** _RATE_EXPONENT
+        return self._replace(ac=self.ac * factor)
+
+
+# First steps of AC by lambda, in units of 1 / sqrt(weight): at high rates most integers
+# are not 0, and finer steps pay.
+_RATE_LAMBDA, _RATE_EXPONENT = 0.002, -0.08
 
 EFFORTS = (1, 2, 3)  # from the fastest to the smallest files
 DEFAULT_EFFORT = 2

@@ -22,10 +22,14 @@ from learned_jpeg.search.squared_error import SquaredError
 if TYPE_CHECKING:
     from learned_jpeg.search.coded_image import CodedImage, Gradient
 
-NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 # Weight of 1 - MS-SSIM against an MSE of 1 where one lambda serves for both.
 _SCALE = 5000.0
+# Factors on the lambda of "psnr" that give files of about the same size.
+_RATE, _MIXED_RATE = 1 / 2.4, 1 / 4
+
+_FIRST_STEPS = FirstSteps(dc=3.0, ac=4.2, slope=0.0, chroma=1.0)
 
 
 class MsSsimDistortion:
@@ -36,9 +40,8 @@ class MsSsimDistortion:
     chroma and for luma. Later passes move the coefficients less far, by damping.
     """
 
-    first_steps = FirstSteps(dc=3.0, ac=4.2, slope=0.0, chroma=1.0)
     schedules: ClassVar = {
-        1: Schedule(warm_up_rounds=0, damping=(1.0, 3.0)),
+        1: Schedule(warm_up_rounds=0, damping=(1.0,), first_rounds=2),
         2: Schedule(warm_up_rounds=0, damping=(1.0, 1.0, 2.0, 3.0, 4.0)),
         3: Schedule(warm_up_rounds=0, damping=(1.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)),
     }
@@ -52,6 +55,8 @@ class MsSsimDistortion:
           lmbda: bits per pixel that a loss of 1 in MS-SSIM is worth.
           mse_lmbda: bits per pixel that a mean squared error of 1 is worth.
         """
+        rate = _MIXED_RATE if mse_lmbda else _RATE
+        self.first_steps = _FIRST_STEPS.at_rate(lmbda / _SCALE / rate)
         self._factor = np.float32(lmbda * image.shape[0] * image.shape[1])
         self._image = image
         self._squared = SquaredError(mse_lmbda) if mse_lmbda else None
@@ -130,15 +135,13 @@ def _responses(own_factors: tuple[int, int]) -> np.ndarray:
     return np.einsum("saa->sa", energies).astype(np.float32)
 
 
-_MIXED_RATE = 1 / 4
-
 TUNES = (
     Tune(
         name="ms-ssim",
         help="MS-SSIM",
         metric_name=ms_ssim.METRIC.name,
         min_side=ms_ssim.METRIC.min_side,
-        equal_rate=1 / 2.4,
+        equal_rate=_RATE,
         distortion=lambda image, lmbda: MsSsimDistortion(image, _SCALE * lmbda),
         lambdas=(8e-5, 1.5),
         minimises=("ms-ssim",),

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 # Mean squared error in RGB of an error of 1 in Y, Cb, Cr.
 _ENERGIES = (YCBCR_TO_RGB**2).mean(0)
 
+_FIRST_STEPS = FirstSteps(dc=2.8, ac=3.6, slope=0.4, chroma=1.15)
+
 
 class SquaredError:
     """`lmbda * MSE_255 * pixels`, of the decoded RGB, clipped as a decoder clips it.
@@ -24,7 +26,6 @@ class SquaredError:
     and values outside 0..255 cost nothing.
     """
 
-    first_steps = FirstSteps(dc=2.8, ac=3.6, slope=0.4, chroma=1.15)
     schedules: ClassVar = {
         1: Schedule(warm_up_rounds=0, damping=(1.0,) * 2),
         2: Schedule(warm_up_rounds=0, damping=(1.0,) * 6),
@@ -34,6 +35,7 @@ class SquaredError:
 
     def __init__(self, lmbda: float):
         """Stores the bits per pixel that a mean squared error of 1 is worth."""
+        self.first_steps = _FIRST_STEPS.at_rate(lmbda)
         self._lmbda = lmbda
 
     def weights(self, coded: CodedImage, component: int) -> np.ndarray:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from learned_jpeg.metrics.tiling import Term
     from learned_jpeg.search.coded_image import CodedImage
 
-NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 _POINTS_OF_JOD = 30.0  # points of SSIMULACRA2 that a JOD of CVVDP's loss counts
 _POINTS_OF_MSE = 0.03  # and a mean squared error of 1

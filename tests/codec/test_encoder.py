@@ -12,6 +12,7 @@ from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.trained import Networks, TrainedModel, standard_tables
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg import progressive
 from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.search.targets import Target
 from tests.commands.helpers import photograph
@@ -86,6 +87,20 @@ def test_a_higher_quality_takes_more_bytes():
     qualities = (1, 30, 60, 90, 100)
     sizes = [len(encoded(image, quality=q, tune="psnr").data) for q in qualities]
     assert sizes == sorted(set(sizes))
+
+
+def test_effort_is_told_and_changes_the_file():
+    image = photograph(64, 72)
+    files = {}
+    for effort, label in ((1, ", effort 1"), (2, ""), (3, ", effort 3")):
+        data, setting = encoded(image, lmbda=0.01, tune="psnr", effort=effort)
+        assert setting == f"lambda 0.01{label}"
+        files[effort] = data
+    assert len(set(files.values())) == 3
+    assert (
+        progressive.encode_progressive(jpeg_file.read_coefficients(files[1]))
+        == (files[1])
+    )
 
 
 @pytest.mark.slow

@@ -224,11 +224,36 @@ def test_integers_of_fixed_steps_are_at_most_two_steps_from_rounding():
 
 def test_first_steps_follow_from_the_weights():
     coded = CodedImage(image_of(16, 16), "4:2:0")
-    steps = first_steps(coded, SquaredError(0.004))
+    steps = first_steps(coded, SquaredError(0.0015))
     energy = (1 + 0.71414**2 + 1.402**2) / 3  # not of Y
-    luma = 1 / np.sqrt(0.004 * 1.0)
+    luma = 1 / np.sqrt(0.0015 * 1.0)
     assert energy > 1
     assert steps[0, 0] == np.rint(2.8 * luma)
     assert steps[0, 1] == np.rint(3.6 * (1 + 0.4 / 14) * luma)
     assert steps[0, 63] == np.rint(3.6 * 1.4 * luma)
     assert steps[1, 0] < steps[0, 0]
+    scaled = first_steps(coded, SquaredError(0.0015), scale=0.5)
+    assert scaled[0, 0] == np.rint(0.5 * 2.8 * luma)
+
+
+def test_first_steps_of_ac_are_finer_at_high_rates():
+    coded = CodedImage(image_of(16, 16), "4:2:0")
+    steps = first_steps(coded, SquaredError(0.2))
+    luma = 1 / np.sqrt(0.2)
+    assert steps[0, 0] == np.rint(2.8 * luma)
+    assert steps[0, 63] == np.rint(3.6 * 100**-0.08 * 1.4 * luma)
+
+
+def test_more_effort_costs_less_by_what_is_minimised():
+    image, costs = image_of(96, 96), []
+    for effort in (1, 2, 3):
+        found, tables = search(
+            image,
+            SquaredError(LMBDA),
+            sampling="4:2:0",
+            entropy_coding="optimized",
+            effort=effort,
+        )
+        costs.append(cost_of(image, "4:2:0", "optimized", found, tables))
+    assert costs[0] > 1.002 * costs[1]
+    assert costs[2] < 1.001 * costs[1]

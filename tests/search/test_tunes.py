@@ -11,10 +11,22 @@ from learned_jpeg.common.errors import UserError
 from learned_jpeg.metrics import ms_ssim
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.search import tunes
+from learned_jpeg.search.distortion import EFFORTS
 from learned_jpeg.search.ms_ssim_distortion import MsSsimDistortion
 from learned_jpeg.search.squared_error import SquaredError
 from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 from tests.paths import ROOT
+
+
+@pytest.mark.parametrize("name", tunes.TUNE_NAMES)
+def test_more_effort_takes_more_rounds(name):
+    image = np.zeros((200, 200, 3), np.uint8)
+    schedules = tunes.distortion(name, image, 0.01).schedules
+    assert tuple(schedules) == EFFORTS
+    rounds = [
+        s.warm_up_rounds + s.first_rounds + len(s.damping) for s in schedules.values()
+    ]
+    assert rounds == sorted(set(rounds))
 
 
 def test_tunes_are_found_in_the_order_of_help():
