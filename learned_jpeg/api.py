@@ -24,6 +24,7 @@ from learned_jpeg.metrics.metric import Metric
 from learned_jpeg.pictures import pillow_images
 from learned_jpeg.pictures.image_files import decode_jpeg, read_image
 from learned_jpeg.pictures.metadata import Metadata, embed
+from learned_jpeg.pictures.read_options import DEFAULT, KEEP, ReadOptions
 from learned_jpeg.search.distortion import DEFAULT_EFFORT
 from learned_jpeg.search.targets import Target
 
@@ -74,6 +75,8 @@ def encode(
     metadata: bool | str = True,
     gain_map: str = "keep",
     video: str = "keep",
+    colour: str = KEEP,
+    raw: bool = False,
 ) -> bytes:
     """Encodes an image as a small .jpg file, with the bytes that the command writes.
 
@@ -105,6 +108,9 @@ def encode(
       gain_map: of an HDR image in a file: "keep" to recompress it, "copy" to leave its
         bytes as they are, "drop" to leave it out. Pillow images have none.
       video: of a motion photo in a file: "keep" to copy it, "drop" to leave it out.
+      colour: "keep" keeps the values of RGB pixels with their ICC profile, "srgb"
+        converts them to sRGB.
+      raw: whether a raw file of a camera is developed; else it is refused.
 
     Returns:
       The bytes of a .jpg file.
@@ -136,10 +142,12 @@ def encode(
         effort=effort,
     )
     keeping = Keeping(metadata, gain_map, video)
+    reading = ReadOptions(colour=colour, raw=raw)
     encoder = Encoder(options, [model or standard_tables()])
     if isinstance(image, str | os.PathLike):
-        return encode_file(encoder, os.fspath(image), keeping=keeping).data
-    pixels, found = _pixels_and_metadata(image)
+        path = os.fspath(image)
+        return encode_file(encoder, path, keeping=keeping, reading=reading).data
+    pixels, found = _pixels_and_metadata(image, reading)
     height, width = pixels.shape[:2]
     check_size(height, width, _NAME)
     found = keeping.of(found)
@@ -272,10 +280,12 @@ def _pixels(image: ImageLike | bytes | bytearray) -> np.ndarray:
     return _pixels_and_metadata(image)[0]
 
 
-def _pixels_and_metadata(image: ImageLike) -> tuple[np.ndarray, Metadata]:
+def _pixels_and_metadata(
+    image: ImageLike, reading: ReadOptions = DEFAULT
+) -> tuple[np.ndarray, Metadata]:
     """Returns uint8 RGB `[h, w, 3]` and the `Metadata` of an image in memory."""
     if isinstance(image, Image.Image):
-        return _of_pillow_image(image)
+        return _of_pillow_image(image, reading)
     if not isinstance(image, np.ndarray):
         raise UserError(
             f"an image of type {type(image).__name__}: pass a path, a Pillow image or "
@@ -294,11 +304,13 @@ def _pixels_and_metadata(image: ImageLike) -> tuple[np.ndarray, Metadata]:
     return np.ascontiguousarray(image), Metadata()
 
 
-def _of_pillow_image(image: Image.Image) -> tuple[np.ndarray, Metadata]:
+def _of_pillow_image(
+    image: Image.Image, reading: ReadOptions
+) -> tuple[np.ndarray, Metadata]:
     if 0 in image.size:
         raise UserError(f"an image of {image.width}x{image.height} px holds no pixels")
     try:
-        return pillow_images.pixels_and_metadata(image)
+        return pillow_images.pixels_and_metadata(image, reading)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # Pillow may raise nearly anything on damaged data

@@ -90,6 +90,8 @@ COMPRESS = {
     "video": "keep",
     "lenient": False,
     "max_megapixels": 200,
+    "raw": False,
+    "colour": "keep",
     "entropy_coding": "optimized",
     "quantization": "round",
     "tune": "model",

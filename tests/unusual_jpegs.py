@@ -25,6 +25,7 @@ from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg.lossless import optimized
 from learned_jpeg.jpeg.segments import EOI, SOI, SOS, segment, segments
 from learned_jpeg.pictures.image_files import image_size, read_image_and_metadata
+from learned_jpeg.pictures.read_options import ReadOptions
 from tests.jpeg.helpers import smooth_picture
 
 FRAMES = (0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE)
@@ -258,7 +259,7 @@ def read_everywhere(data, folder):
     ways = [
         lambda: image_size(path),
         lambda: read_image_and_metadata(path),
-        lambda: read_image_and_metadata(path, lenient=True),
+        lambda: read_image_and_metadata(path, ReadOptions(lenient=True)),
         lambda: lj.decode(data),
         lambda: jpeg_file.decode(data),
         lambda: jpeg_file.read_coefficients(data),

@@ -18,6 +18,7 @@ from learned_jpeg.commands.parser import Parser, not_empty
 from learned_jpeg.jpeg import ENTROPY_CODINGS, SUBSAMPLINGS
 from learned_jpeg.metrics import registry
 from learned_jpeg.pictures import MAX_MEGAPIXELS
+from learned_jpeg.pictures.read_options import COLOURS, KEEP, ReadOptions
 from learned_jpeg.search.distortion import DEFAULT_EFFORT, EFFORTS
 from learned_jpeg.search.subsampling import AUTO
 from learned_jpeg.search.targets import KINDS, Target, number_between
@@ -163,6 +164,19 @@ def _add_files(parser):
         metavar="N",
         default=MAX_MEGAPIXELS,
         help="refuse larger inputs; a megapixel takes tens of megabytes of memory",
+    )
+    files.add_argument(
+        "--raw",
+        action="store_true",
+        help="develop raw files of cameras (DNG, NEF, CR3, ...) instead of refusing "
+        "them; takes the package rawpy",
+    )
+    files.add_argument(
+        "--colour",
+        choices=COLOURS,
+        default=KEEP,
+        help="keep: keep the pixel values with their ICC profile; srgb: convert them "
+        "to sRGB, so that no profile is needed",
     )
 
 
@@ -474,6 +488,17 @@ def options_of(args: argparse.Namespace) -> EncodeOptions:
         entropy_coding=args.entropy_coding,
         refine_steps=args.refine_steps,
         effort=args.effort,
+    )
+
+
+def read_options_of(args: argparse.Namespace) -> ReadOptions:
+    """Returns the `ReadOptions` of the flags of `compress`."""
+    return ReadOptions(
+        lenient=args.lenient,
+        max_megapixels=args.max_megapixels,
+        raw=args.raw,
+        colour=args.colour,
+        background=args.background,
     )
 
 

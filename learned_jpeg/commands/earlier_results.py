@@ -11,7 +11,13 @@ from PIL import Image
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg.segments import SOF2, SOS, segments
-from learned_jpeg.pictures.image_files import image_size, read_image, read_metadata
+from learned_jpeg.pictures.image_files import (
+    image_size,
+    read_image,
+    read_image_file,
+    read_metadata,
+)
+from learned_jpeg.pictures.read_options import DEFAULT, ReadOptions
 
 _NUMBERED = re.compile(r"(.+)-\d+")  # a result's stem where other names are taken
 _THUMBNAIL = (8, 8)
@@ -22,7 +28,7 @@ _LEAST_CONTRAST, _LARGEST_DIFFERENCE = 4.0, 16.0  # of 255
 
 
 def earlier_results(
-    inputs: Sequence[str], folder_of_result: Callable[[str], str], max_megapixels: float
+    inputs: Sequence[str], folder_of_result: Callable[[str], str], reading: ReadOptions
 ) -> set[str]:
     """Finds the inputs that are results of other inputs, made by an earlier call.
 
@@ -33,7 +39,7 @@ def earlier_results(
     Args:
       inputs: paths of images.
       folder_of_result: function from the path of an input to the folder of its result.
-      max_megapixels: size of the largest image that is read.
+      reading: how images are read.
 
     Returns:
       Those of `inputs`.
@@ -43,7 +49,7 @@ def earlier_results(
         path
         for path in inputs
         for source in _possible_sources(path, by_place)
-        if source != path and _is_result(path, source, max_megapixels)
+        if source != path and _is_result(path, source, reading)
     }
 
 
@@ -72,28 +78,28 @@ def _possible_sources(path, by_place):
     return possible
 
 
-def _is_result(path, source, max_megapixels):
+def _is_result(path, source, reading):
     try:
-        size = image_size(path, max_megapixels)
-        if size != image_size(source, max_megapixels):
+        size = image_size(path, reading)
+        if size != image_size(source, reading):
             return False
-        return _has_our_scans(path) or is_same_image(path, source)
+        return _has_our_scans(path) or is_same_image(path, source, reading=reading)
     except UserError:  # it cannot be read: an input that fails, by its name
         return False
 
 
-def is_ours(path: str, source: str, max_megapixels: float) -> bool:
+def is_ours(path: str, source: str, reading: ReadOptions) -> bool:
     """Returns whether a file is a result of ours of an image, by size and scans.
 
     Args:
       path: of the file; it is no older than the image.
       source: path of the image.
-      max_megapixels: size of the largest image that is read.
+      reading: how images are read.
     """
     try:
         if os.stat(path).st_mtime_ns < os.stat(source).st_mtime_ns:
             return False
-        sizes = [image_size(name, max_megapixels) for name in (path, source)]
+        sizes = [image_size(name, reading) for name in (path, source)]
     except (OSError, UserError):
         return False
     return sizes[0] == sizes[1] and _has_our_scans(path)
@@ -117,21 +123,29 @@ def _has_our_scans(path):
     return scans[0][0] == 1 and not any(scan[-1] for scan in scans)
 
 
-def is_same_image(path: str, source: str, pixels: np.ndarray | None = None) -> bool:
+def is_same_image(
+    path: str,
+    source: str,
+    pixels: np.ndarray | None = None,
+    reading: ReadOptions = DEFAULT,
+) -> bool:
     """Returns whether a file may be a result of an image, by what it shows.
 
     Args:
       path: of the file.
       source: path of the image.
       pixels: of the image, uint8 RGB `[h, w, 3]`; None to read them.
+      reading: how the image is read.
 
     Raises:
       UserError: one of them cannot be read.
     """
-    own, given = read_metadata(path), read_metadata(source)
+    own, given = read_metadata(path), read_metadata(source, reading)
     if (own.exif and not given.exif) or (own.xmp and not given.xmp):
         return False
-    images = [read_image(path), read_image(source) if pixels is None else pixels]
+    if pixels is None:
+        pixels = read_image_file(source, reading).pixels
+    images = [read_image(path), pixels]
     if images[0].shape != images[1].shape:
         return False
     return _look_alike(*map(_thumbnail, images))

@@ -16,9 +16,9 @@ from learned_jpeg.commands.originals import Original, read_original
 from learned_jpeg.commands.records import COMPRESSED, ORIGINAL
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.pictures import MAX_MEGAPIXELS, WHITE
 from learned_jpeg.pictures.image_files import Metadata, log_notes, read_image_file
 from learned_jpeg.pictures.metadata import embed
+from learned_jpeg.pictures.read_options import DEFAULT, SRGB, ReadOptions
 from learned_jpeg.search.targets import Target
 
 logger = logging.getLogger(__name__)
@@ -46,9 +46,7 @@ def encode_file(
     *,
     keeping: Keeping = KEEP_ALL,
     keeps_smaller: bool = True,
-    lenient: bool = False,
-    max_megapixels: float = MAX_MEGAPIXELS,
-    background: tuple[int, int, int] = WHITE,
+    reading: ReadOptions = DEFAULT,
 ) -> EncodedFile:
     """Reads an image file and encodes it.
 
@@ -58,20 +56,19 @@ def encode_file(
       keeping: what of the metadata of the input is part of the result.
       keeps_smaller: whether a JPEG input is kept, after the lossless pass, where the
         result would be larger or gain too little, see `originals.Original`.
-      lenient: whether a JPEG file with damaged pixels is decoded as far as possible.
-      max_megapixels: size up to which an image is decoded.
-      background: RGB that transparent pixels are blended over.
+      reading: how the file is read.
 
     Raises:
       UserError: the image cannot be read or encoded, or the target cannot be reached.
     """
-    file = read_image_file(path, lenient, max_megapixels, background)
+    file = read_image_file(path, reading)
     image = file.pixels
     height, width = image.shape[:2]
     jpeg_file.check_size(height, width, path)
     largest = _largest_size(encoder.options.target, height * width)
     original = None
-    if keeps_smaller:
+    # The integers of the original may have the colours that are not wanted.
+    if keeps_smaller and not (file.is_converted and reading.colour == SRGB):
         is_optimized = encoder.options.entropy_coding == "optimized"
         original = read_original(path, keeping=keeping, is_optimized=is_optimized)
     for note in keeping.notes(file.metadata):

@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from learned_jpeg.codec.encoder import Encoder
+from learned_jpeg.commands.arguments import read_options_of
 from learned_jpeg.commands.batch import Budget, Done, size_of
 from learned_jpeg.commands.files import EncodedFile, encode_file
 from learned_jpeg.commands.keeping import keeping_of
@@ -46,6 +47,7 @@ class Job:
         self._encoder = encoder
         self._args = args
         self._placing = placing
+        self._reading = read_options_of(args)
         self.workers = args.workers or machine.usable_cores()
         self._budget = Budget(machine.available_memory(), self.workers)
 
@@ -56,7 +58,7 @@ class Job:
         result, measured = None, {}
         existing = self._placing.existing(path, output)
         if not existing:
-            height, width = image_size(path, self._args.max_megapixels)
+            height, width = image_size(path, self._reading)
             with self._budget.taken(_BYTES_PER_PIXEL * height * width):
                 result = self._compress(path, output)
                 if result:
@@ -80,9 +82,7 @@ class Job:
             path,
             keeping=keeping_of(args),
             keeps_smaller=args.keep_smaller,
-            lenient=args.lenient,
-            max_megapixels=args.max_megapixels,
-            background=args.background,
+            reading=self._reading,
         )
         result = self._placing.chosen(path, result)
         if not args.dry_run and not self._placing.put(path, output, result):

@@ -7,6 +7,7 @@ import os
 from typing import NamedTuple, Protocol
 
 from learned_jpeg.commands import marks
+from learned_jpeg.commands.arguments import read_options_of
 from learned_jpeg.commands.batch_jobs import is_batch_job
 from learned_jpeg.commands.call import setting_of
 from learned_jpeg.commands.earlier_results import is_ours, is_same_image
@@ -85,7 +86,7 @@ class NewFiles:
             return Existing(note)
         if is_batch_job(args):  # made by a call that did not come to record it?
             return None
-        if not mark and is_ours(output, path, args.max_megapixels):
+        if not mark and is_ours(output, path, read_options_of(args)):
             return Existing()
         raise _exists(output, note)
 
@@ -121,7 +122,7 @@ class NewFiles:
         """
         if not self._args.force or is_free(output):
             return
-        if not is_same_image(output, path, result.image):
+        if not is_same_image(output, path, result.image, read_options_of(self._args)):
             raise UserError(
                 f"{output}: is not replaced, as it may be an image of its own; name a "
                 "folder for the results by -o, or remove it"

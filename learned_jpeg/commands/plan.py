@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from learned_jpeg.commands.arguments import read_options_of
 from learned_jpeg.commands.earlier_results import earlier_results
 from learned_jpeg.commands.inputs import (
     find_inputs,
@@ -65,7 +66,7 @@ def plan_call(args) -> Plan:
         folder = functools.partial(
             folder_of_result, output=args.output, roots=roots_of(args)
         )
-        earlier |= earlier_results(inputs, folder, args.max_megapixels)
+        earlier |= earlier_results(inputs, folder, read_options_of(args))
     if earlier:
         say_what_is_left_out(
             [path for path in inputs if path in earlier],

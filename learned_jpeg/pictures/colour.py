@@ -1,7 +1,7 @@
-"""Colours of PNG files that name them by numbers: the chunks cICP and gAMA.
+"""Colours of files that name them by numbers: cICP and gAMA of PNG, nclx of HEIF.
 
-The numbers of cICP are those of ITU-T H.273 (tables 2 and 3). A JPEG file names its
-colours by an ICC profile only, so one is written for them.
+The numbers of cICP and nclx are those of ITU-T H.273 (tables 2 and 3). A JPEG file
+names its colours by an ICC profile only, so one is written for them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _GAMMAS = (0.1, 5.0)  # others are no gamma
 
 
 class Cicp(NamedTuple):
-    """The content of a cICP chunk.
+    """The content of a cICP chunk or of an nclx box.
 
     Attributes:
       primaries, transfer, matrix: numbers of H.273.
@@ -79,6 +79,13 @@ class Cicp(NamedTuple):
         """Returns whether it says what is taken without it; gray has no primaries."""
         is_of_srgb = is_gray or self.primaries == _SRGB_PRIMARIES
         return is_of_srgb and self.transfer == _SRGB_TRANSFER
+
+
+def profile_of_cicp(cicp: Cicp, is_gray: bool) -> bytes | None:
+    """Returns an ICC profile of the same colours; None for sRGB and unknown ones."""
+    if not cicp.is_known or cicp.is_srgb(is_gray):
+        return None
+    return icc_profile(cicp)
 
 
 def icc_profile(cicp: Cicp) -> bytes:

@@ -1,8 +1,8 @@
 """Finds and reads image files.
 
-Every file is converted to uint8 RGB, or refused with one line that names it. Pixel
-values are not colour-managed: the ICC profile of an RGB image is kept with them. Only
-gray with a gray profile is converted to sRGB, since its profile would not fit the three
+Every file is converted to uint8 RGB, or refused with one line that names it. The values
+of RGB pixels are kept with their ICC profile, unless sRGB is asked for. CMYK and gray
+with a gray profile are converted to sRGB, since their profiles would not fit the three
 components of the result.
 """
 
@@ -26,10 +26,11 @@ from PIL import Image, UnidentifiedImageError
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
 from learned_jpeg.jpeg.frame import UnsupportedError
-from learned_jpeg.pictures import MAX_MEGAPIXELS, WHITE, metadata, sources
+from learned_jpeg.pictures import metadata, sources
 from learned_jpeg.pictures.exif import UPRIGHT
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.pixels import rgb_pixels
+from learned_jpeg.pictures.read_options import DEFAULT, ReadOptions
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
 
@@ -42,6 +43,11 @@ SUFFIXES = (
     ".webp",
     ".tif",
     ".tiff",
+    ".avif",
+    ".heic",
+    ".heif",
+    ".hif",
+    ".jxl",
     ".bmp",
     ".gif",
     ".ppm",
@@ -59,11 +65,13 @@ class ImageFile(NamedTuple):
     Attributes:
       pixels: uint8 RGB `[h, w, 3]`, turned upright.
       metadata: `Metadata`.
+      is_converted: whether the colours of the file were converted to sRGB.
       notes: to the user, on what is lost of the file or damaged.
     """
 
     pixels: np.ndarray
     metadata: Metadata
+    is_converted: bool
     notes: list[str]
 
 
@@ -77,8 +85,8 @@ _TWO_STARS = re.compile(rf"(?:^|(?<=[{_SEPARATORS}]))\*\*(?:[{_SEPARATORS}]+|$)"
 def read_image(path: PathLike) -> np.ndarray:
     """Reads an image file as RGB, turned upright by its EXIF orientation.
 
-    Gray of more than 8 bits is scaled to 8 bits, transparency is blended over white,
-    and CMYK is converted without its profile. Only the first page or frame is read.
+    More than 8 bits are scaled to 8, transparency is blended over white, and CMYK is
+    converted to sRGB. Only the first page or frame is read.
 
     Returns:
       uint8 `[h, w, 3]`.
@@ -90,16 +98,15 @@ def read_image(path: PathLike) -> np.ndarray:
 
 
 def read_image_and_metadata(
-    path: PathLike, lenient: bool = False, max_megapixels: float = MAX_MEGAPIXELS
+    path: PathLike, options: ReadOptions = DEFAULT
 ) -> tuple[np.ndarray, Metadata]:
-    """Reads an image as `read_image` does, and its metadata.
+    """Reads an image, and its metadata.
 
     A warning is logged for what is lost of the file, or damaged outside of its pixels.
 
     Args:
       path: path of the file.
-      lenient: whether to read what is left of a JPEG file with damaged pixels.
-      max_megapixels: largest size of an image that is decoded.
+      options: `ReadOptions`.
 
     Returns:
       (uint8 `[h, w, 3]`, metadata).
@@ -107,25 +114,15 @@ def read_image_and_metadata(
     Raises:
       UserError: as `read_image`.
     """
-    image = read_image_file(path, lenient, max_megapixels)
+    image = read_image_file(path, options)
     log_notes(path, image)
     return image.pixels, image.metadata
 
 
-def read_image_file(
-    path: PathLike,
-    lenient: bool = False,
-    max_megapixels: float = MAX_MEGAPIXELS,
-    background: tuple[int, int, int] = WHITE,
-) -> ImageFile:
-    """Reads an image as `read_image_and_metadata` does, without logging its notes.
-
-    Args:
-      path, lenient, max_megapixels: as for that function.
-      background: RGB that transparent pixels are blended over.
-    """
-    with _opened(_regular_file(path), path, max_megapixels, lenient=lenient) as source:
-        return _image_file(source, path, background)
+def read_image_file(path: PathLike, options: ReadOptions = DEFAULT) -> ImageFile:
+    """Reads an image as `read_image_and_metadata` does, without logging its notes."""
+    with _opened(_regular_file(path), path, options) as source:
+        return _image_file(source, path, options)
 
 
 def log_notes(path: PathLike, image: ImageFile) -> None:
@@ -147,81 +144,76 @@ def decode_jpeg(data: bytes | bytearray, name: str) -> np.ndarray:
     if not data.startswith(b"\xff\xd8\xff"):
         raise UserError(f"{name}: not a .jpg file")
     stream = contextlib.nullcontext(io.BytesIO(data))
-    with _opened(stream, name, MAX_MEGAPIXELS) as source:
-        return _image_file(source, name).pixels
+    with _opened(stream, name, DEFAULT) as source:
+        return _image_file(source, name, DEFAULT).pixels
 
 
-def image_size(
-    path: PathLike, max_megapixels: float = MAX_MEGAPIXELS
-) -> tuple[int, int]:
+def image_size(path: PathLike, options: ReadOptions = DEFAULT) -> tuple[int, int]:
     """Returns (height, width) in px of the image that `read_image` would return.
 
     Only the header is read.
 
     Args:
       path: path of the file.
-      max_megapixels: as for `read_image_and_metadata`.
+      options: `ReadOptions`.
 
     Raises:
       UserError: as for `read_image`, as far as the header shows it.
     """
-    file = _regular_file(path)
-    with _opened(file, path, max_megapixels, headers_only=True) as source:
-        orientation, _ = metadata.upright(source.metadata())
-        width, height = source.image.size
-        if orientation in metadata.TURNED_BY_90 and not source.has_upright_size:
-            width, height = height, width
+    with _opened(_regular_file(path), path, options, headers_only=True) as source:
+        width, height = source.size
+        if not source.has_upright_size:
+            orientation, _ = metadata.upright(source.metadata())
+            if orientation in metadata.TURNED_BY_90:
+                width, height = height, width
         return height, width
 
 
-def read_metadata(path: PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Metadata:
+def read_metadata(path: PathLike, options: ReadOptions = DEFAULT) -> Metadata:
     """Returns the metadata of an image, without reading its pixels.
 
     Args, raises: as for `image_size`.
     """
-    file = _regular_file(path)
-    with _opened(file, path, max_megapixels, headers_only=True) as source:
+    with _opened(_regular_file(path), path, options, headers_only=True) as source:
         return metadata.upright(source.metadata())[1]
 
 
 def _image_file(
-    source: sources.Source,
-    path: PathLike,
-    background: tuple[int, int, int] = WHITE,
+    source: sources.Source, path: PathLike, options: ReadOptions
 ) -> ImageFile:
     """Decodes an opened file."""
-    image = source.image
-    image.load()
+    image = source.decode()
     orientation, found = metadata.upright(source.metadata())
     if orientation in UPRIGHT and not source.turns_itself:
+        kind = image.format
         image = image.transpose(UPRIGHT[orientation])
-        image.format = source.image.format
-    pixels, profile, converted = rgb_pixels(
-        image, path, found.icc_profile, source.gray_scale, source.to_srgb, background
+        image.format = kind
+    pixels = rgb_pixels(
+        image,
+        path,
+        found.icc_profile,
+        source.gray_scale,
+        source.to_srgb,
+        options,
     )
-    found, left_out = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
-    return ImageFile(pixels, found, [*source.notes, *converted, *left_out])
+    found = dataclasses.replace(found, icc_profile=pixels.icc_profile)
+    found, left_out = metadata.fitting(found)
+    notes = [*source.notes, *pixels.notes, *left_out]
+    return ImageFile(pixels.rgb, found, pixels.is_converted, notes)
 
 
 @contextlib.contextmanager
 def _opened(
     file_context: contextlib.AbstractContextManager[BinaryIO],
     path: PathLike,
-    max_megapixels: float,
+    options: ReadOptions,
     headers_only: bool = False,
-    lenient: bool = False,
 ) -> Iterator[sources.Source]:
     """Yields a `sources.Source`; any failure inside comes out as a UserError."""
     try:
         with (
             file_context as file,
-            sources.opened(
-                file,
-                path,
-                max_megapixels,
-                headers_only=headers_only,
-                lenient=lenient,
-            ) as source,
+            sources.opened(file, path, options, headers_only) as source,
         ):
             yield source
     except UserError:
@@ -229,7 +221,7 @@ def _opened(
     except UnidentifiedImageError:
         raise UserError(
             f"{path}: not an image in a format that can be read: give a PNG, JPEG, "
-            "TIFF, WebP, BMP, GIF or PPM file"
+            "TIFF, WebP, AVIF, HEIC, JPEG XL, BMP, GIF or PPM file"
         ) from None
     except UnsupportedError as error:
         raise UserError(f"{path}: {error}") from None

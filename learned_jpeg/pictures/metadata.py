@@ -32,7 +32,7 @@ from learned_jpeg.jpeg.segments import (
     segments,
 )
 from learned_jpeg.pictures import apple, containers, exif, gain_map, png, tiff, xmp
-from learned_jpeg.pictures.colour import icc_profile
+from learned_jpeg.pictures.colour import profile_of_cicp
 from learned_jpeg.pictures.containers import NOTHING, Behind
 from learned_jpeg.pictures.exif import TURNED_BY_90
 from learned_jpeg.pictures.gain_map import GainMap
@@ -155,7 +155,7 @@ def of_png(chunks: png.Chunks) -> Metadata:
     iptc = png.raw_profile(texts.get(b"Raw profile type iptc", b""))
     return Metadata(
         _profile_of_png(chunks),
-        _labelled(block),
+        labelled(block),
         packet or None,
         _photoshop_segments(iptc),
         _checked_density(chunks.density()),
@@ -166,7 +166,7 @@ def _profile_of_png(chunks: png.Chunks) -> bytes | None:
     cicp = chunks.cicp()
     if cicp is None or not cicp.is_known:
         return chunks.icc_profile()
-    return None if cicp.is_srgb(chunks.is_gray()) else icc_profile(cicp)
+    return profile_of_cicp(cicp, chunks.is_gray())
 
 
 def of_tiff(image: TiffImageFile) -> Metadata:
@@ -191,12 +191,13 @@ def of_other(image: Image.Image) -> Metadata:
     info = image.info
     return Metadata(
         info.get("icc_profile"),
-        _labelled(_bytes_or_none(info.get("exif"))),
+        labelled(_bytes_or_none(info.get("exif"))),
         _bytes_or_none(info.get("xmp")),
     )
 
 
-def _labelled(block: bytes | None) -> bytes | None:
+def labelled(block: bytes | None) -> bytes | None:
+    """Returns an EXIF block with its label, which it may have already."""
     return EXIF_LABEL + block.removeprefix(EXIF_LABEL) if block else None
 
 

@@ -11,15 +11,19 @@ from learned_jpeg.pictures import metadata
 from learned_jpeg.pictures.exif import UPRIGHT
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.pixels import rgb_pixels
+from learned_jpeg.pictures.read_options import DEFAULT, ReadOptions
 
 _NAME = "the image"  # in messages
 
 
-def pixels_and_metadata(image: Image.Image) -> tuple[np.ndarray, Metadata]:
+def pixels_and_metadata(
+    image: Image.Image, options: ReadOptions = DEFAULT
+) -> tuple[np.ndarray, Metadata]:
     """Converts an image as `image_files.read_image_and_metadata` does a file.
 
     Args:
       image: of any mode; it is not changed.
+      options: `ReadOptions`.
 
     Returns:
       (uint8 RGB `[h, w, 3]`, turned upright, and the `Metadata` that belong to it).
@@ -34,9 +38,9 @@ def pixels_and_metadata(image: Image.Image) -> tuple[np.ndarray, Metadata]:
         kind = image.format
         image = image.transpose(UPRIGHT[orientation])
         image.format = kind
-    pixels, profile, _ = rgb_pixels(image, _NAME, found.icc_profile)
-    found, _ = metadata.fitting(dataclasses.replace(found, icc_profile=profile))
-    return pixels, found
+    pixels = rgb_pixels(image, _NAME, found.icc_profile, options=options)
+    found = dataclasses.replace(found, icc_profile=pixels.icc_profile)
+    return pixels.rgb, metadata.fitting(found)[0]
 
 
 def _metadata_of(image):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,8 @@ from PIL import Image
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
-from learned_jpeg.pictures import WHITE
+from learned_jpeg.pictures import profiles
+from learned_jpeg.pictures.read_options import DEFAULT, SRGB, Colour, ReadOptions
 
 _GRAY_MODES = ("1", "L", "LA", "I", "I;16", "I;16L", "I;16B", "I;16N")
 _RGB_MODES = ("RGB", "RGBA", "RGBa", "P", "PA", "RGBX")
@@ -31,15 +31,34 @@ class GrayScale(NamedTuple):
 FULL_GRAY = GrayScale()
 
 
+class Pixels(NamedTuple):
+    """The converted pixels of an image.
+
+    Attributes:
+      rgb: uint8 `[h, w, 3]`.
+      icc_profile: their ICC profile; None for sRGB.
+      is_converted: whether the colours of the file were converted to sRGB.
+      notes: to the user, on what is lost.
+    """
+
+    rgb: np.ndarray
+    icc_profile: bytes | None
+    is_converted: bool
+    notes: list[str]
+
+
 def rgb_pixels(
     image: Image.Image,
     path: PathLike,
     profile: bytes | None = None,
     gray_scale: GrayScale = FULL_GRAY,
     to_srgb: np.ndarray | None = None,
-    background: tuple[int, int, int] = WHITE,
-) -> tuple[np.ndarray, bytes | None, list[str]]:
+    options: ReadOptions = DEFAULT,
+) -> Pixels:
     """Converts a loaded image.
+
+    CMYK, and gray with a gray profile, are converted to sRGB. Other pixels keep their
+    values and their profile, unless the options ask for sRGB.
 
     Args:
       image: Pillow image, upright.
@@ -47,30 +66,87 @@ def rgb_pixels(
       profile: bytes of the ICC profile of the file, or None.
       gray_scale: what gray values of more than 8 bits mean.
       to_srgb: uint8 `[256, 3]`, sRGB for the values of each channel; None to keep them.
-      background: RGB that transparent pixels are blended over.
-
-    Returns:
-      (uint8 `[h, w, 3]`, their ICC profile or None, notes to the user).
+      options: `ReadOptions`, of which the colour and the background count.
 
     Raises:
       UserError: the pixels are of a kind that has no place in 8 bits.
     """
     image, notes = _opaque_if_blank(image)
-    is_gray = image.mode in _GRAY_MODES
-    space = (profile or b"")[16:20]
-    if profile and is_gray and space == b"GRAY":
-        to_srgb = _srgb_of_gray(profile)
-        if to_srgb is None:
-            notes.append("its gray ICC profile is damaged: left out")
-        pixels = _converted(image, path, gray_scale, to_srgb, background)
-        return pixels, None, notes
-    pixels = _converted(image, path, gray_scale, to_srgb, background)
-    if not profile:
-        return pixels, None, notes
-    # Gray with an RGB profile is the same as equal components with that profile.
-    if space == b"RGB " and (is_gray or image.mode in _RGB_MODES):
-        return pixels, profile, notes
-    return pixels, None, [*notes, "its ICC profile does not fit RGB pixels: left out"]
+    space, is_converted = profiles.space_of(profile), False
+    if image.mode == "CMYK":
+        image, note = _rgb_of_cmyk(image, profile)
+        notes, profile, is_converted = [*notes, *note], None, True
+    elif profile and not _fits(space, image.mode):
+        notes.append("its ICC profile does not fit RGB pixels: left out")
+        profile = None
+    elif profile and (space == b"GRAY" or options.colour == SRGB):
+        image, to_srgb, note = _converted_to_srgb(image, profile)
+        notes, profile, is_converted = [*notes, *note], None, not note
+    background = options.background
+    if profile and len(set(background)) > 1:
+        background = profiles.from_srgb(background, profile)
+    rgb = _converted(image, path, gray_scale, to_srgb, background)
+    return Pixels(rgb, profile, is_converted, notes)
+
+
+def _fits(space: bytes, mode: str) -> bool:
+    """Returns whether a profile of a colour space fits pixels of a mode.
+
+    Gray with an RGB profile is the same as equal components with that profile.
+    """
+    if mode in _GRAY_MODES:
+        return space in (b"GRAY", b"RGB ")
+    return space == b"RGB " and mode in _RGB_MODES
+
+
+def _rgb_of_cmyk(
+    image: Image.Image, profile: bytes | None
+) -> tuple[Image.Image, list[str]]:
+    """Returns a CMYK image as RGB, and notes to the user."""
+    without = "converted from CMYK without a profile: its colours are approximate"
+    if profile is None:
+        return image, [without]
+    converted = None
+    if profiles.space_of(profile) == b"CMYK":
+        converted = profiles.to_srgb(image, profile)
+    if converted is None:
+        return image, ["its ICC profile does not fit CMYK: left out", without]
+    return converted, []
+
+
+def _converted_to_srgb(
+    image: Image.Image, profile: bytes
+) -> tuple[Image.Image, np.ndarray | None, list[str]]:
+    """Converts a gray or RGB image with a profile that fits.
+
+    Returns:
+      (RGB image, or gray image; the sRGB of each gray value `[256, 3]` or None; notes).
+    """
+    damaged = ["its ICC profile is damaged: left out"]
+    gray = image if image.mode in _GRAY_MODES else _gray_of_equal_channels(image)
+    if gray is not None:
+        table = profiles.srgb_of_gray(profile)
+        return gray, table, damaged if table is None else []
+    if profiles.is_srgb(profile):
+        return image, None, []
+    has_alpha = image.has_transparency_data
+    rgba = image.convert("RGBA") if has_alpha else image
+    rgb = profiles.to_srgb(rgba.convert("RGB"), profile)
+    if rgb is None:
+        return image, None, damaged
+    if has_alpha:
+        rgb.putalpha(rgba.getchannel("A"))
+    return rgb, None, []
+
+
+def _gray_of_equal_channels(image: Image.Image) -> Image.Image | None:
+    """Returns an opaque RGB image as gray if its channels are equal, else None."""
+    if image.mode != "RGB" or image.has_transparency_data:
+        return None
+    pixels = np.asarray(image)
+    is_gray = np.array_equal(pixels[..., 0], pixels[..., 1])
+    is_gray = is_gray and np.array_equal(pixels[..., 0], pixels[..., 2])
+    return image.getchannel(0) if is_gray else None
 
 
 def _opaque_if_blank(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -85,35 +161,12 @@ def _opaque_if_blank(image: Image.Image) -> tuple[Image.Image, list[str]]:
     return opaque, ["is transparent everywhere: taken as opaque, as viewers show it"]
 
 
-def _srgb_of_gray(profile: bytes) -> np.ndarray | None:
-    """Returns the sRGB of 8-bit gray with an ICC profile, uint8 `[256, 3]`.
-
-    None if the profile is damaged.
-    """
-    from PIL import ImageCms  # loads Little CMS, which few images need
-
-    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[np.newaxis])
-    try:
-        converted = ImageCms.profileToProfile(
-            ramp,
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-            ImageCms.createProfile("sRGB"),
-            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            # Without a coarse table, which is off by 3 in the shadows.
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE,
-        )
-    except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return None
-    return np.asarray(converted)[0]
-
-
 def _converted(
     image: Image.Image,
     path: PathLike,
     gray_scale: GrayScale,
     to_srgb: np.ndarray | None,
-    background: tuple[int, int, int],
+    background: Colour,
 ) -> np.ndarray:
     """Returns uint8 `[h, w, 3]`."""
     if image.mode.startswith("I"):
@@ -126,7 +179,7 @@ def _converted(
     if image.has_transparency_data:
         rgba = np.array(image.convert("RGBA"))
         _look_up(rgba[..., :3], to_srgb)
-        return _blended(rgba, background)
+        return _over(background, rgba)
     rgb = np.array(image.convert("RGB"))
     _look_up(rgb, to_srgb)
     return rgb
@@ -144,7 +197,7 @@ def _rgb_of_wide_gray(
     path: PathLike,
     gray_scale: GrayScale,
     table: np.ndarray | None,
-    background: tuple[int, int, int],
+    background: Colour,
 ) -> np.ndarray:
     """Converts gray of more than 8 bits to 8-bit RGB; Pillow would clip at 255."""
     gray = np.asarray(image)
@@ -172,8 +225,8 @@ def _wide_table(gray_scale: GrayScale, table: np.ndarray | None) -> np.ndarray:
     return np.rint(np.stack(channels, -1)).astype(np.uint8)
 
 
-def _blended(rgba: np.ndarray, background: tuple[int, int, int]) -> np.ndarray:
-    """Blends uint8 `[h, w, 4]` over a colour: (c a + b (255 - a)) / 255, rounded."""
+def _over(background: Colour, rgba: np.ndarray) -> np.ndarray:
+    """Blends uint8 `[h, w, 4]`: (c a + background (255 - a)) / 255, rounded."""
     colour = rgba[..., :3].astype(np.uint32)
     alpha = rgba[..., 3:].astype(np.uint32)
     blended = colour * alpha + np.array(background, np.uint32) * (255 - alpha)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from learned_jpeg.commands import earlier_results
+from learned_jpeg.pictures.read_options import ReadOptions
 from tests.commands.helpers import compress_pil, photograph, save_png
 
 
@@ -75,7 +76,7 @@ def test_more_calls_after_a_chain_of_calls_make_no_more_files(folder):
 
 def found(folder):
     paths = sorted(str(path) for path in folder.iterdir())
-    results = earlier_results.earlier_results(paths, os.path.dirname, 200)
+    results = earlier_results.earlier_results(paths, os.path.dirname, ReadOptions())
     return sorted(os.path.basename(path) for path in results)
 
 

@@ -45,9 +45,9 @@ def packed(samples, bits, order="<"):
 def tiff_file(order, *directories):
     """Returns a TIFF of directories, dicts from tags to values, in `order` "<" or ">".
 
-    A value is an integer or a tuple of them (type LONG), bytes (UNDEFINED), a str
-    (ASCII), or a list of dicts: directories of their own (SUB_IFDS). Bytes at tag 273
-    are the pixels, a list of them strips.
+    A value is an integer or a tuple of them (type LONG), a tuple of pairs (SRATIONAL),
+    bytes (UNDEFINED), a str (ASCII), or a list of dicts: directories of their own
+    (SUB_IFDS). Bytes at tag 273 are the pixels, a list of them strips.
     """
     data = bytearray({"<": b"II*\0", ">": b"MM\0*"}[order] + bytes(4))
     link = 4
@@ -76,6 +76,9 @@ def _write_directory(data, order, tags):
             count = len(content)
         elif isinstance(value, bytes):
             kind, content, count = 7, value, len(value)
+        elif isinstance(value, tuple) and isinstance(value[0], tuple):
+            kind, count = 10, len(value)
+            content = b"".join(struct.pack(f"{order}ii", *pair) for pair in value)
         else:
             value = value if isinstance(value, tuple) else (value,)
             kind, count = 4, len(value)

@@ -170,7 +170,7 @@ def test_unknown_numbers_are_named_and_left_out(tmp_path, caplog, numbers):
     np.testing.assert_array_equal(pixels, RGB)
     assert found.icc_profile == ImageCms.ImageCmsProfile(SRGB).tobytes()
     (message,) = caplog.messages
-    assert f"(cICP {'/'.join(map(str, numbers))}) are not known" in message
+    assert f"(CICP {'/'.join(map(str, numbers))}) are not known" in message
 
 
 # gAMA

@@ -13,6 +13,7 @@ from learned_jpeg.pictures.image_files import (
     read_image,
     read_image_and_metadata,
 )
+from learned_jpeg.pictures.read_options import ReadOptions
 from tests.pictures.picture_files import scene
 
 HEIGHT, WIDTH = 93, 121
@@ -32,6 +33,10 @@ def jpeg_file(mode="RGB", **options):
     buffer = io.BytesIO()
     Image.fromarray(rgb).convert(mode).save(buffer, "JPEG", quality=92, **options)
     return buffer.getvalue()
+
+
+def messages_on_damage(caplog):
+    return [text for text in caplog.messages if "converted from CMYK" not in text]
 
 
 def written(path, data):
@@ -58,7 +63,7 @@ def test_whole_files_have_no_problem(tmp_path, caplog, kind):
     path = written(tmp_path / "x.jpg", data + bytes(512))
     expected = np.array(Image.open(path).convert("RGB"))
     np.testing.assert_array_equal(read_image_and_metadata(path)[0], expected)
-    assert not caplog.records
+    assert not messages_on_damage(caplog)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -71,10 +76,10 @@ def test_broken_codes_are_refused_in_one_line_unless_lenient(tmp_path, caplog, k
     assert text.startswith(f"{path}: damaged JPEG data (Corrupt JPEG data")
     assert "--lenient" in text and "\n" not in text
     assert image_size(path) == (HEIGHT, WIDTH)
-    pixels, _ = read_image_and_metadata(path, lenient=True)
+    pixels, _ = read_image_and_metadata(path, ReadOptions(lenient=True))
     assert pixels.shape == (HEIGHT, WIDTH, 3)
-    (record,) = caplog.records
-    assert record.getMessage().startswith(f"{path}: damaged pixels (Corrupt JPEG data")
+    (message,) = messages_on_damage(caplog)
+    assert message.startswith(f"{path}: damaged pixels (Corrupt JPEG data")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -87,8 +92,8 @@ def test_lone_missing_end_marker_is_read_with_a_warning(
     expected = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
     pixels, _ = read_image_and_metadata(path)
     np.testing.assert_array_equal(pixels, expected)
-    (record,) = caplog.records
-    assert record.getMessage().startswith(f"{path}: has no end marker")
+    (message,) = messages_on_damage(caplog)
+    assert message.startswith(f"{path}: has no end marker")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -101,7 +106,7 @@ def test_cut_off_pixels_are_refused_unless_lenient(tmp_path, kind, part):
     with pytest.raises(UserError, match=r"x\.jpg: damaged"):
         read_image(path)
     whole = np.array(Image.open(io.BytesIO(data)).convert("RGB"))
-    pixels, _ = read_image_and_metadata(path, lenient=True)
+    pixels, _ = read_image_and_metadata(path, ReadOptions(lenient=True))
     assert pixels.shape == whole.shape
     if kind == "sequential":  # the upper part is there
         np.testing.assert_array_equal(pixels[:8], whole[:8])

@@ -24,6 +24,7 @@ from learned_jpeg.pictures.image_files import (
     read_image,
     read_image_and_metadata,
 )
+from learned_jpeg.pictures.read_options import ReadOptions
 from tests.paths import ROOT
 
 ORIENTATION = 0x0112
@@ -559,12 +560,14 @@ def test_declared_size_is_refused_in_every_format(tmp_path, kind, monkeypatch):
 
 def test_the_limit_can_be_raised_or_lowered(tmp_path):
     path = saved(tmp_path / "x.png", random_rgb(50, 50))
-    assert read_image_and_metadata(path, max_megapixels=0.0025)[0].shape == (50, 50, 3)
+    assert read_image_and_metadata(path, ReadOptions(max_megapixels=0.0025))[
+        0
+    ].shape == (50, 50, 3)
     with pytest.raises(UserError, match="more than 0.0024"):
-        read_image_and_metadata(path, max_megapixels=0.0024)
+        read_image_and_metadata(path, ReadOptions(max_megapixels=0.0024))
     path = written(tmp_path / "y.png", huge_png(14_143))
     with pytest.raises(UserError, match="damaged or incomplete"):
-        read_image_and_metadata(path, max_megapixels=201)
+        read_image_and_metadata(path, ReadOptions(max_megapixels=201))
 
 
 @pytest.mark.parametrize("kind", ["VP8 ", "VP8L", "VP8X"])
