@@ -61,8 +61,8 @@ class Metadata:
       icc_profile: bytes of the ICC profile of an RGB image, else None: gray and CMYK
         images are converted, so that their own profile would no longer fit.
       exif: the EXIF block of the file with orientation 1, or None. It begins with
-        `EXIF_LABEL`, as in the APP1 segment of a JPEG file. The tags of a TIFF file are
-        not copied: most of them describe the layout of that file.
+        `EXIF_LABEL`, as in the APP1 segment of a JPEG file. That of a TIFF file is
+        made of its tags.
       xmp: the XMP packet with tiff:Orientation 1, or None.
       segments: (marker, payload) of further segments of a JPEG file: extended XMP,
         IPTC (in APP13), comments, the version of ISO 21496-1.
@@ -169,8 +169,13 @@ def _profile_of_png(chunks: png.Chunks) -> bytes | None:
     return profile_of_cicp(cicp, chunks.is_gray())
 
 
-def of_tiff(image: TiffImageFile) -> Metadata:
-    """Returns the metadata of a TIFF file, without the tags themselves."""
+def of_tiff(image: TiffImageFile, block: bytes | None = None) -> Metadata:
+    """Returns the metadata of a TIFF file.
+
+    Args:
+      image: the opened file.
+      block: EXIF block that was made of its tags, see `exif_tags`.
+    """
     tags = image.tag_v2
     density = None
     if tiff.X_RESOLUTION in tags and tiff.Y_RESOLUTION in tags:
@@ -179,7 +184,7 @@ def of_tiff(image: TiffImageFile) -> Metadata:
         density = (unit, _whole(x), _whole(y))
     return Metadata(
         image.info.get("icc_profile"),
-        None,
+        block,
         _bytes_or_none(tags.get(tiff.XMP)),
         _photoshop_segments(_bytes_or_none(tags.get(tiff.PHOTOSHOP))),
         _checked_density(density),

@@ -12,23 +12,19 @@ import io
 from collections.abc import Iterator
 from typing import cast
 
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.common.paths import PathLike
 from learned_jpeg.pictures import metadata, tiff
+from learned_jpeg.pictures.exif_tags import exif_of_tags, tag_content
 from learned_jpeg.pictures.extras import needs_extra
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.opening import open_image
 
 _SRGB_CURVE = (2.4, 12.92)  # exponent and slope near black
 _TURNED_BY_90 = 4  # bit of LibRaw's flip
-# What is true of the developed image as well: texts, camera and time.
-_KEPT_TAGS = (270, 271, 272, 306, 315, 33432)
-# Maker notes have offsets from the start of the raw file; sizes are those of the raw
-# image; the interoperability block describes a file of its own.
-_DROPPED_TAGS = (37500, 40962, 40963, 40965)
 
 
 class RawPhoto:
@@ -96,28 +92,11 @@ class RawPhoto:
         JPEG file that is their preview.
         """
         if tiff.has_tiff_header(self._data[:16]):
-            with contextlib.suppress(Exception):  # Pillow may raise nearly anything
-                return _of_tags(self._data)
+            xmp = tag_content(self._data, tiff.XMP)
+            return Metadata(exif=exif_of_tags(self._data), xmp=xmp)
         with contextlib.suppress(Exception):  # LibRaw too, if there is no preview
             preview = bytes(self._raw.extract_thumb().data)
             with open_image(io.BytesIO(preview), ["JPEG"]) as image:
                 found = metadata.of_jpeg(cast(JpegImageFile, image))
                 return Metadata(exif=found.exif, xmp=found.xmp)
         return Metadata()
-
-
-def _of_tags(data: bytes) -> Metadata:
-    """Returns the metadata in the tags of a file that is built as TIFF."""
-    tags, kept = Image.Exif(), Image.Exif()
-    tags.load_from_fp(io.BytesIO(data))
-    kept.update({tag: tags[tag] for tag in _KEPT_TAGS if tag in tags})
-    for directory in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
-        inner = tags.get_ifd(directory)
-        of_the_photo = {t: v for t, v in inner.items() if t not in _DROPPED_TAGS}
-        if of_the_photo:
-            kept[directory] = of_the_photo
-    xmp = tags.get(tiff.XMP)
-    return Metadata(
-        exif=metadata.labelled(kept.tobytes()) if len(kept) else None,
-        xmp=xmp if isinstance(xmp, bytes) else None,
-    )

@@ -34,6 +34,7 @@ from learned_jpeg.pictures import (
     tiff,
 )
 from learned_jpeg.pictures.colour import Cicp, profile_of_cicp, srgb_of_gamma
+from learned_jpeg.pictures.exif_tags import exif_of_tags
 from learned_jpeg.pictures.metadata import Metadata
 from learned_jpeg.pictures.opening import open_image
 from learned_jpeg.pictures.pixels import FULL_GRAY, GrayScale
@@ -205,7 +206,7 @@ class _Opening:
         return Source(
             image.size,
             functools.partial(_loaded, image),
-            lambda: metadata.of_tiff(image),
+            lambda: metadata.of_tiff(image, exif_of_tags(block)),
             has_upright_size=tiff.ORIENTATION in image.tag_v2,
             turns_itself=True,
             gray_scale=tiff.gray_scale(image.tag_v2),

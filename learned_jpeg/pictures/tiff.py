@@ -29,8 +29,8 @@ RESOLUTION_UNIT, SUB_IFDS, SAMPLE_FORMAT, XMP = 296, 330, 339, 700
 CFA_REPEAT_DIM, CFA_PATTERN, PHOTOSHOP, DNG_VERSION = 33421, 33422, 34377, 50706
 
 INTEGERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
-_SIZES |= {13: 4, 16: 8, 17: 8, 18: 8}
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+SIZES |= {13: 4, 16: 8, 17: 8, 18: 8}
 _THUMBNAIL = 513, 514  # offset and bytes of a JPEG thumbnail
 _MAX_ENTRIES = 4096  # a directory with more is damaged
 _MAX_NUMBERS = 256  # of an entry, for more are not used; many entries may share them
@@ -54,12 +54,14 @@ class Entry(NamedTuple):
       numbers: its values if they are whole numbers and lie in the file, else ().
       position: place of the first value in the file.
       kind: the TIFF type.
+      count: number of values of this type.
     """
 
     tag: int
     numbers: tuple[int, ...]
     position: int
     kind: int
+    count: int
 
 
 class Layout(NamedTuple):
@@ -123,14 +125,14 @@ def _entry(block: Block, layout: Layout, position: int) -> Entry:
     word, width = ("Q", 8) if layout.is_big else ("I", 4)
     tag, kind, count = struct.unpack_from(f"{layout.order}HH{word}", block, position)
     value_at = position + 4 + width
-    if count * _SIZES.get(kind, 1) > width:
+    if count * SIZES.get(kind, 1) > width:
         (value_at,) = struct.unpack_from(layout.order + word, block, value_at)
     numbers = ()
     if kind in INTEGERS and 0 < count <= _MAX_NUMBERS:
         code = f"{layout.order}{count}{INTEGERS[kind]}"
         if value_at + struct.calcsize(code) <= len(block):
             numbers = struct.unpack_from(code, block, value_at)
-    return Entry(tag, numbers, value_at, kind)
+    return Entry(tag, numbers, value_at, kind, count)
 
 
 def numbers_of(block: Block, layout: Layout, offset: int, tag: int) -> tuple[int, ...]:

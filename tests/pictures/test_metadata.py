@@ -17,7 +17,7 @@ from learned_jpeg.pictures.image_files import (
 )
 from learned_jpeg.pictures.metadata import Metadata, embed
 from tests.pictures.hdr_files import index
-from tests.pictures.picture_files import png_chunk, png_file, scene, tiff_file
+from tests.pictures.picture_files import page, png_chunk, png_file, scene, tiff_file
 
 HEIGHT, WIDTH = 24, 40
 RGB = np.rint(scene(HEIGHT, WIDTH) * 255).astype(np.uint8)
@@ -589,3 +589,39 @@ def test_gray_with_an_rgb_profile_keeps_it(tmp_path, suffix):
     pixels, found = read_image_and_metadata(path)
     assert found.icc_profile == profile
     assert np.array_equal(pixels[..., 0], np.asarray(Image.open(path)))
+
+
+ME = "\u00a9 me"  # programs write UTF-8
+DATE = "2024:05:06 07:08:09"
+
+
+def kept_tags(path):
+    """Returns the tags of the EXIF block that is made of a TIFF file."""
+    kept = Image.Exif()
+    kept.load(read_image_and_metadata(path)[1].exif)
+    return kept
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_tags_of_tiff_that_describe_the_photograph_are_kept(tmp_path, order):
+    tags = page(6, 8, 8, 1, np.zeros((6, 8), int))
+    tags |= {271: "Maker", 306: DATE, 33432: ME}
+    tags |= {34665: [{36867: DATE, 37500: b"maker note", 40962: 9}], 34853: [{1: "N"}]}
+    (tmp_path / "x.tif").write_bytes(tiff_file(order, tags))
+    kept = kept_tags(tmp_path / "x.tif")
+    expected = {271: "Maker", 306: DATE, 33432: ME.encode().decode("latin1")}
+    assert {t: kept[t] for t in kept if t not in (34665, 34853)} == expected
+    assert dict(kept.get_ifd(34665)) == {36867: DATE}
+    assert dict(kept.get_ifd(34853)) == {1: "N"}
+
+
+def test_tags_of_bigtiff_are_kept(tmp_path):
+    exif = Image.Exif()
+    exif[271], exif[306] = "Maker", DATE
+    Image.new("L", (8, 6)).save(tmp_path / "x.tif", exif=exif, big_tiff=True)
+    assert dict(kept_tags(tmp_path / "x.tif")) == {271: "Maker", 306: DATE}
+
+
+def test_tags_of_the_layout_alone_make_no_exif(tmp_path):
+    Image.new("RGB", (8, 6)).save(tmp_path / "x.tif", dpi=(72, 72))
+    assert read_image_and_metadata(tmp_path / "x.tif")[1].exif is None
