@@ -88,7 +88,7 @@ def test_huge_counts_and_circles_take_no_time_and_no_memory():
     count = 4000
     entries = b"".join(struct.pack("<HHII", 34665, 3, 4096, 10) for _ in range(count))
     block = b"II*\0\x08\0\0\0" + struct.pack("<H", count) + entries + b"\x08\0\0\0"
-    start = time.perf_counter()
+    start = time.process_time()
     for change in (
         lambda: exif.with_size(exif.LABEL + block, 20, 30),
         lambda: exif.without_thumbnail(exif.LABEL + block),
@@ -96,7 +96,7 @@ def test_huge_counts_and_circles_take_no_time_and_no_memory():
         lambda: exif.is_readable(exif.LABEL + block),
     ):
         assert change()
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     assert not any(
         e.numbers for e in tiff.directory(block, tiff.Layout("<", False), 8)[0]
     )

@@ -86,10 +86,10 @@ def test_words_in_texts_and_comments_are_no_properties():
     ],
 )
 def test_damaged_and_odd_packets_stay_as_they_are(text):
-    start = time.perf_counter()
+    start = time.process_time()
     assert xmp.with_values(text, {"tiff:Orientation": 1, "tiff:ImageWidth": 5}) == text
     assert list(xmp.Packet(text).items) == []
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_the_orientation_of_a_damaged_packet_counts():
