@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Sequence
 
+import learned_jpeg
 from learned_jpeg.codec import QUANTIZATIONS
 from learned_jpeg.codec.options import DEFAULT_QUALITY, OWN_LOSS, EncodeOptions
 from learned_jpeg.commands.keeping import GAIN_MAPS, VIDEOS
@@ -46,6 +47,9 @@ def parse_compress(argv=None) -> argparse.Namespace:
         dest="checkpoint_dir",
         metavar="DIR",
         help="checkpoint folder of a trained model whose tables are used",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {learned_jpeg.__version__}"
     )
     args = parser.parse_args(argv)
     finish_compress(parser, args, has_model=args.checkpoint_dir is not None)

@@ -63,6 +63,10 @@ def compress(args, script: str | None = None) -> int:
             f"--output {STREAM}: standard output is a terminal; redirect it, or name a "
             "file"
         )
+    if STREAM in plan.inputs and sys.stdin.isatty():
+        raise UserError(
+            f"{STREAM}: standard input is a terminal; pipe an image into it"
+        )
     with contextlib.ExitStack() as stack:
         encoder = _opened_encoder(args, script, stack)
         records = stack.enter_context(RecordFile(args.json)) if args.json else None

@@ -49,6 +49,7 @@ _USUAL = {
     "0": "files_from0",
     "from0": "files_from0",
     "log": "json",
+    "V": "version",
 }
 _LIKENESS = 0.75  # of difflib, from 0 to 1
 _MOST = 3  # flags that are suggested

@@ -108,7 +108,7 @@ class NewFiles:
         try:
             write_atomically(output, result.data, self._args.force, guard, attributes)
         except FileExistsError:  # made by another call meanwhile
-            if self._args.skip_existing:
+            if self.existing(path, output):
                 return False
             if not (is_batch_job(self._args) and _holds(output, result.data)):
                 raise _exists(output) from None

@@ -184,32 +184,50 @@ def _set_attributes(
             with contextlib.suppress(PermissionError):
                 os.chmod(temporary, older)
         return
-    status = os.stat(temporary)
-    mode = attributes.mode
-    if attributes.group not in (None, status.st_gid):
-        mode = _mode_for_group(temporary, attributes.group, mode)
-    mode = mode & _READ_AND_WRITE if older is None else older & (mode | ~0o777)
-    for name, value in attributes.extended.items():
+    with _opened_itself(temporary) as file:
+        status = os.stat(file)
+        mode = attributes.mode
+        if attributes.group not in (None, status.st_gid):
+            mode = _mode_for_group(file, attributes.group, mode)
+        mode = mode & _READ_AND_WRITE if older is None else older & (mode | ~0o777)
+        for name, value in attributes.extended.items():
+            with contextlib.suppress(OSError):
+                os.setxattr(file, name, value)
         with contextlib.suppress(OSError):
-            os.setxattr(temporary, name, value)
-    with contextlib.suppress(OSError):
-        os.chmod(temporary, mode)
-    if attributes.times:
-        with contextlib.suppress(OSError):
-            os.utime(temporary, ns=attributes.times)
-    if attributes.owner not in (None, status.st_uid):
-        with contextlib.suppress(OSError):  # only root may
-            os.chown(temporary, attributes.owner, -1)
+            os.chmod(file, mode)
+        if attributes.times:
+            with contextlib.suppress(OSError):
+                os.utime(file, ns=attributes.times)
+        if attributes.owner not in (None, status.st_uid):
+            with contextlib.suppress(OSError):  # only root may
+                os.chown(file, attributes.owner, -1)
 
 
-def _mode_for_group(path: str, group: int, mode: int) -> int:
+@contextlib.contextmanager
+def _opened_itself(path: str) -> Iterator[int | str]:
+    """Yields the descriptor of a file, where the system takes one in place of a path.
+
+    Others may write to the folder: a link that they put there is not followed, so that
+    root gives no other file away.
+    """
+    if os.chmod not in os.supports_fd:  # on Windows
+        yield path
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _mode_for_group(file: int | str, group: int, mode: int) -> int:
     """Gives a file to a group; returns the mode that then grants no more than `mode`.
 
     A group that is not the one wanted may do what both the group and everybody may, as
     with xz.
     """
     try:
-        os.chown(path, -1, group)
+        os.chown(file, -1, group)
     except OSError:
         both = (mode >> 3) & mode & 0o7
         mode = mode & 0o700 | both << 3 | both

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from learned_jpeg.commands import arguments, job, reports
+from learned_jpeg.commands import arguments, job, marks, reports
 from learned_jpeg.commands.marks import NAME
 from tests.commands.helpers import compress_pil, photograph, save_png
 
@@ -55,6 +55,21 @@ def test_the_same_call_does_nothing_the_second_time(
     assert [s.st_mtime_ns for s in after.values()] == [
         s.st_mtime_ns for s in before.values()
     ]
+
+
+def test_a_result_that_the_same_call_makes_meanwhile_is_left_out(
+    png, monkeypatch, capsys
+):
+    assert compress_pil("a.png", "-o", "b.jpg") == 0
+    new_mark = marks.new_mark
+
+    def appear(*args):
+        os.link("b.jpg", "a.jpg")
+        return new_mark(*args)
+
+    monkeypatch.setattr(marks, "new_mark", appear)
+    assert compress_pil("a.png") == 0
+    assert "1 of 1 images skipped" in capsys.readouterr().out
 
 
 def test_a_result_of_another_setting_is_named_and_kept(png, capsys, caplog):

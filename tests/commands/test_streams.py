@@ -87,6 +87,12 @@ def test_streams_that_do_not_fit_are_refused(png, argv, words):
     assert sorted(os.listdir()) == ["a.png", "b.png"]
 
 
+def test_no_image_is_typed(png, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    with pytest.raises(UserError, match="-: standard input is a terminal; pipe an im"):
+        compress_pil("-", "-o", "b.jpg")
+
+
 def test_a_reader_that_has_gone_ends_the_call(png, monkeypatch):
     def fail(data):
         raise BrokenPipeError

@@ -135,6 +135,30 @@ def test_a_group_that_cannot_be_given_gets_no_more_than_everybody(
     assert given == ([(-1, os.getgid() + 1), (os.getuid() + 1, -1)] if allowed else [])
 
 
+def test_attributes_are_given_to_no_file_behind_a_link(tmp_path):
+    """Others may put one in the place of a temporary file in their folder."""
+    other = tmp_path / "other"
+    other.touch(0o600)
+
+    def write():
+        with atomic_path(tmp_path / "x", attributes=Attributes(0o666)) as temporary:
+            os.remove(temporary)
+            os.symlink(other, temporary)
+
+    with pytest.raises(OSError, match="x"):
+        write()
+    assert permissions(other) == 0o600
+    assert os.listdir(tmp_path) == ["other"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_root_gives_a_file_to_the_owner_of_the_other_one(tmp_path):
+    write_atomically(tmp_path / "x", b"x", attributes=Attributes(0o640, 1234, 1235))
+    status = (tmp_path / "x").stat()
+    assert (status.st_uid, status.st_gid) == (1234, 1235)
+    assert permissions(tmp_path / "x") == 0o640
+
+
 @pytest.mark.parametrize("has_links", [True, False])
 def test_a_backup_is_the_older_file(tmp_path, monkeypatch, has_links):
     if not has_links:
