@@ -3,6 +3,7 @@
 # all that requirements.txt needs: bash make_venv.sh DIR [VERSION]
 # The Python is that of the environment's PYTHON or else python3 where it is 3.10 to
 # 3.13 (or VERSION, such as 3.13), else another one that is found, else uv brings one.
+# With a GPU of NVIDIA's it is 3.12 or 3.13, and a last line says what to install for it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 if [[ $# -lt 1 || $# -gt 2 || $1 == -* ]]; then
@@ -11,7 +12,14 @@ if [[ $# -lt 1 || $# -gt 2 || $1 == -* ]]; then
 fi
 venv=$1
 versions=(3.13 3.12 3.11 3.10)
+has_gpu=
+if nvidia-smi --list-gpus >/dev/null 2>&1; then
+  has_gpu=1
+  # TensorFlow 2.14, that of 3.10 and 3.11, has no complete set of CUDA libraries on PyPI.
+  versions=(3.13 3.12)
+fi
 if [[ $# -eq 2 ]]; then
+  versions=(3.13 3.12 3.11 3.10)
   if [[ " ${versions[*]} " != *" $2 "* ]]; then
     echo "make_venv.sh: error: VERSION $2 is none of ${versions[*]}" >&2
     exit 2
@@ -66,3 +74,9 @@ pip+=(--require-hashes --requirement)
 "${pip[@]}" <(awk '/^[^ ]/ { is_uv = /^uv==/ } is_uv' constraints.txt)
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" \
   --require-hashes --requirement constraints.txt || "${pip[@]}" constraints.txt
+if [[ $has_gpu ]]; then
+  version=$("$venv/bin/python" -c 'from importlib.metadata import version as v
+print(v("tensorflow"))')
+  echo "A GPU is here. Its libraries: $venv/bin/pip install \"tensorflow[and-cuda]==$version\"" \
+    "and then: $venv/bin/python -m training.check_gpu"
+fi
