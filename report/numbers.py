@@ -15,6 +15,8 @@ import statistics
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
+import numpy as np
+
 import arg_parser
 from evaluation import encoders, results, tables
 from evaluation.bd_rate import bd_rate, rate_at
@@ -44,6 +46,7 @@ _MARKED = re.compile(r"(<!-- numbers: ([\w-]+) -->)(.*?)(<!-- /numbers -->)", re
 # Columns of the tables, in their order; those without values are left out.
 _COLUMNS = ("psnr", "ms-ssim", "lpips", "ssimulacra2", "butteraugli", "cvvdp")
 _PUBLISHED = "learned_q_w10_scale1e-5"
+_RATES = (0.4, 0.6)  # of the publication's models, bits per pixel
 _SCORES = (40, 50, 60, 70, 80)
 
 
@@ -122,7 +125,7 @@ class Source:
         label = encoders.ENCODERS[name].label
         means = [point.means() for point in points.values()]
         return Compared(
-            label, label, "jpeg", list(points), means, list(points.values())
+            label, label, "jpeg", list(map(str, points)), means, list(points.values())
         )
 
 
@@ -370,11 +373,22 @@ def formats_table(source: Source) -> str:
     return tables.markdown_table(header, rows)
 
 
+_SHOWN = ("5", "20", "50", "90")
+
+
+def _at_quality(curve: Compared, quality: int) -> dict[str, float]:
+    """Returns the means of the operating point of a quality."""
+    for record, means in zip(curve.records, curve.means, strict=True):
+        if record["settings"].get("quality") == quality:
+            return means
+    raise MissingResultsError(f"{curve.label}: quality {quality}")
+
+
 def jpeg_table(source: Source) -> str:
     """Returns the means of JPEG at some qualities."""
     keys = [key for key in _COLUMNS if key != "butteraugli"]
     curve = source.jpeg()
-    points = dict(zip(curve.settings, curve.means, strict=True))
+    points = {quality: _at_quality(curve, int(quality)) for quality in _SHOWN}
     metrics = [registry.get(key) for key in keys]
     shown = [m for m in metrics if results.is_shown(m.key, curve.means)]
     rows = [
@@ -386,7 +400,7 @@ def jpeg_table(source: Source) -> str:
                 for metric in shown
             ),
         ]
-        for quality in ("5", "20", "50", "90")
+        for quality in _SHOWN
     ]
     return tables.markdown_table(["quality", "bpp", *(m.name for m in shown)], rows)
 
@@ -398,7 +412,7 @@ def qualities_table(source: Source) -> str:
     for quality in (30, 50, 75, 90):
         sampling = "4:2:0" if quality < 90 else "4:4:4"
         jpeg = source.jpeg(sampling, "optimized")
-        theirs = jpeg.means[jpeg.settings.index(str(quality))]
+        theirs = _at_quality(jpeg, quality)
         own = ours[quality].means()
         kilobytes = [1000 / 8 * mean["bpp"] for mean in (theirs, own)]
         rows.append(
@@ -441,6 +455,29 @@ def publication_table(source: Source) -> str:
     return _bd_table(source, "run", rows, ("psnr", "ms-ssim", "lpips", "ssimulacra2"))
 
 
+def rates_table(source: Source) -> str:
+    """Returns what JPEG and the publication's models reach at equal rates."""
+    rows = [
+        Row("JPEG", Source.jpeg),
+        _run_row(f"tables_{_PUBLISHED}"),
+        _run_row(f"attention_{_PUBLISHED}"),
+    ]
+    metrics = [registry.get(key) for key in ("psnr", "ms-ssim", "lpips")]
+    cells = []
+    for label, curve in _rows(source, rows):
+        own = [label]
+        for metric in metrics:
+            rates, values = np.transpose(curve.points(metric.key))
+            values = [metric.to_scale(value) for value in values]
+            digits = 4 if metric.key == "lpips" else 2
+            for rate in _RATES:
+                value = np.interp(np.log(rate), np.log(rates), values)
+                own.append(f"{value:.{digits}f}")
+        cells.append(own)
+    heads = [f"{m.heading} at {rate:g}" for m in metrics for rate in _RATES]
+    return tables.markdown_table(["bpp", *heads], cells)
+
+
 def attention_table(source: Source) -> str:
     """Returns the BD-rates of tables and attention with an estimated rate."""
     rows = [
@@ -481,6 +518,25 @@ def savings_text(source: Source) -> str:
     )
 
 
+def published_gain_text(source: Source) -> str:
+    """Returns the BD-rate of the publication's attention by PSNR."""
+    curve = source.curve("", f"attention_{_PUBLISHED}")
+    return _percent(_rates(source, curve, ["psnr"])[0])
+
+
+def attention_gain_text(source: Source) -> str:
+    """Returns how far attention is ahead of its tables, beside a rate in bits."""
+    leads = []
+    for loss in ("mse", "ms-ssim", "lpips"):
+        curves = [
+            source.curve("", f"{kind}_entropy_{loss}")
+            for kind in ("tables", "attention")
+        ]
+        without, with_it = (_rates(source, curve, ["psnr"])[0] for curve in curves)
+        leads.append(without - with_it)
+    return f"by {min(leads):.1f} to {max(leads):.1f} points of BD-rate for PSNR"
+
+
 def demo_text(source: Source) -> str:
     """Returns what `make demo` finds, in words."""
     demo = Source(os.path.join(source.folder, "_demo"))
@@ -509,7 +565,7 @@ def measured_text(source: Source) -> str:
 def jpeg_75_text(source: Source) -> str:
     """Returns the SSIMULACRA2 of JPEG of quality 75, 4:2:0."""
     curve = source.jpeg("4:2:0", "optimized")
-    mean = curve.means[curve.settings.index("75")]
+    mean = _at_quality(curve, 75)
     return f"{mean['ssimulacra2']:.0f}"
 
 
@@ -526,12 +582,15 @@ TEXTS: dict[str, Callable[[Source], str]] = {
     "jpeg": jpeg_table,
     "qualities": qualities_table,
     "publication": publication_table,
+    "rates": rates_table,
     "attention": attention_table,
     "summary": summary_table,
     "demo": demo_text,
     "measured": measured_text,
     "savings": savings_text,
     "jpeg-75": jpeg_75_text,
+    "published-gain": published_gain_text,
+    "attention-gain": attention_gain_text,
 }
 
 
