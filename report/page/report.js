@@ -262,7 +262,7 @@ function drawScatter() {
   byId("level").textContent =
     `Kilobytes of every image at ${metric.label} ` +
     `${found.level.toFixed(found.level < 1 ? 3 : 1)}, interpolated between its files. Below the line ` +
-    `ours, ${DATA.ours}, is smaller. A click shows the image, where it is in the viewer.`;
+    `the file of ${DATA.ours} is the smaller one. A click shows the image in the viewer.`;
   const ours = found.kilobytes[DATA.ours];
   const others = Object.keys(found.kilobytes).filter(
     (label) => label !== DATA.ours && !isOff(label),
@@ -302,7 +302,7 @@ function drawScatter() {
       showlegend: true,
       legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
       xaxis: { title: { text: "the others [kB]" }, ...axis },
-      yaxis: { title: { text: "ours [kB]" }, ...axis },
+      yaxis: { title: { text: `${plain(DATA.ours)} [kB]` }, ...axis },
     }),
     CONFIG,
   );
