@@ -450,7 +450,7 @@ def test_the_page_shows_each_image_with_its_own_files(reported):
         np.testing.assert_array_equal(original, np.asarray(Image.open(images / name)))
         for rate in image["rates"]:
             entry = rate["bytes"][data["ours"]]
-            quality = entry["setting"]
+            quality = entry["setting"].removeprefix("quality ")
             point = batch / "_output" / f"search_ssimulacra2_Q{quality}"
             file = batch / data["files"][entry["file"]]
             assert file.read_bytes() == (point / REPORTED[name]).read_bytes()
@@ -476,7 +476,7 @@ def test_an_image_that_is_too_small_for_the_search_is_named_and_left_out(reporte
     text = outcome.out.getvalue()
     note = "tiny.png: too small for search for ssimulacra2, no model, left out of all"
     assert text.count(note) == 1 and note in (batch / "results.md").read_text()
-    assert "tiny.png: too small for search, no model, optimized" in page
+    assert "tiny.png: too small for ours, SSIMULACRA2, left out" in page
     row = row_of("Q50", text)
     point = read_point(points_of(batch)["Q50"])
     assert row[2] == f"{np.mean(point.values['bpp'][:3]):.4f}"
