@@ -7,6 +7,7 @@ to something, and writing makes all of them true.
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ _VERSION = "hdrgm:Version"  # in the XMP of an image whose map is that of Ultra 
 _OF_GAIN_MAPS = ("hdrgm:", "HDRGainMap:")
 _PRIMARY, _GAIN_MAP, _VIDEO = "Primary", "GainMap", "MotionPhoto"
 _POINTERS = (b"hdrgm:", b"Container:Directory", b"MotionPhoto", b"MicroVideo")
-_MAX_PIXELS = 100_000_000  # of a gain map, usually a quarter of a side of the image
+_USUAL_PIXELS = 4_000_000  # of a gain map, be its image smaller or not
 _MAX_SEGMENTS = 4096  # of an image, with its scans
 _MAX_IMAGES = 16  # that are looked at
 
@@ -93,15 +94,22 @@ def read(data: bytes) -> Behind:
         for place in images
         if _is_whole_map(data[place.start : place.end], place.start in named)
     ]
-    own_map = None
-    if maps:
-        flags = index[0].attributes if index else 0, maps[0].attributes or 0
-        own_map = GainMap(data[maps[0].start : maps[0].end], attributes=flags)
+    own_map = _map_at(data, maps[0], index) if maps else None
     claims = list(_claims_of_videos(packet, items, len(data)))
     video, rest = _video_and_rest(data, end, images, claims)
     others = [place for place in images if place not in maps[:1]]
     lost = _lost(has_claim and not own_map, others, rest)
     return Behind(end, own_map, video, lost)
+
+
+def _map_at(data, place, index):
+    """Returns the `GainMap` at a place."""
+    own = data[place.start : place.end]
+    return GainMap(
+        own,
+        attributes=(index[0].attributes if index else 0, place.attributes or 0),
+        is_large=_pixels_of(own) > max(_pixels_of(data), _USUAL_PIXELS),
+    )
 
 
 def _missing(index, has_claim):
@@ -131,17 +139,22 @@ def _lost(has_lost_map, others, rest):
 
 
 def _is_whole_map(data, is_named):
-    """Returns whether an image is a gain map, whole and of a size that is decoded."""
+    """Returns whether an image is a gain map, and whole."""
     if not (is_named or gain_map.is_gain_map(data)):
         return False
     try:
-        header = frame.check(data)
-        whole = list(segments(data))
+        return frame.check(data) is not None and bool(list(segments(data)))
     except ValueError:
         return False
-    return bool(
-        whole and header is not None and header.height * header.width <= _MAX_PIXELS
-    )
+
+
+def _pixels_of(data):
+    """Returns the number of pixels that a JPEG file names."""
+    try:
+        header = frame.read_frame(io.BytesIO(data))
+    except ValueError:
+        return 0
+    return 0 if header is None else header.height * header.width
 
 
 def _packet(data, head):

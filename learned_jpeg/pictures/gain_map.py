@@ -45,11 +45,13 @@ class GainMap:
       orientation: 1..8 as in EXIF, by which it is still to be turned.
       attributes: flags of the image and of the map in the index of a file, see
         `multi_picture.Image`.
+      is_large: whether it has far more pixels than its image; they are not decoded.
     """
 
     data: bytes
     orientation: int = 1
     attributes: tuple[int, int] = (0, 0)
+    is_large: bool = False
 
     @property
     def is_apples(self) -> bool:
@@ -67,12 +69,12 @@ class GainMap:
     def upright(self) -> GainMap | None:
         """Returns the map turned upright, with its own quantization tables.
 
-        None where its pixels are damaged or of a kind that is not read. A map that is
-        upright comes back as it is, whatever it holds.
+        None where its pixels cannot be decoded. A map that is upright comes back as it
+        is, whatever it holds.
         """
         if self.orientation == 1:
             return self
-        if entropy.problem(self.data) is not None:
+        if not self._is_readable():
             return None
         try:
             data = _turned(self.data, self.orientation)
@@ -80,18 +82,22 @@ class GainMap:
             return None
         return dataclasses.replace(self, data=data, orientation=1)
 
+    def _is_readable(self) -> bool:
+        return not self.is_large and entropy.problem(self.data) is None
+
     def smaller_without_loss(self) -> GainMap:
         """Returns the map after the lossless pass."""
-        if entropy.problem(self.data) is not None:
+        if not self._is_readable():
             return self
         return dataclasses.replace(self, data=optimized(self.data))
 
     def pixels(self) -> np.ndarray | None:
         """Returns the pixels turned upright, uint8 RGB `[h, w, 3]`.
 
-        None where they are damaged, or neither gray nor of three components.
+        None where they cannot be decoded: they are damaged, too many, or neither gray
+        nor of three components.
         """
-        if entropy.problem(self.data) is not None:
+        if not self._is_readable():
             return None
         try:
             with open_jpeg(self.data) as image:

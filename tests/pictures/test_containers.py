@@ -172,6 +172,20 @@ def test_a_map_that_only_the_directory_names_is_kept(tmp_path):
     assert follow(through(tmp_path / "x.jpg", data)).images[1] == own_map
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_map_of_far_more_pixels_than_its_image_is_not_decoded(tmp_path, orientation):
+    exif = b"Exif\0\0" + tiff_file(">", {274: orientation})
+    own_map = bytearray(map_file((0xE1, ULTRA_HDR_XMP)))
+    at = own_map.index(b"\xff\xc0") + 5
+    own_map[at : at + 4] = (60_000).to_bytes(2, "big") * 2
+    data, own_map = gain_map_file("both", [(0xE1, exif)], bytes(own_map))
+    result = through(tmp_path / "x.jpg", data)
+    assert follow(result).images[1:] == ([own_map] if orientation == 1 else [])
+    found = containers.read(data).gain_map
+    assert found.is_large and found.pixels() is None
+    assert found.smaller_without_loss() == found
+
+
 def test_a_map_that_is_cut_off_is_named_as_lost(tmp_path, caplog):
     data, own_map = gain_map_file("both")
     result = through(tmp_path / "x.jpg", data[: -len(own_map) // 2])
