@@ -96,7 +96,7 @@ def test_batch_trains_skips_and_goes_on(train_glob, tmp_path):
     assert step_of(train) == 2
     settings_of_it = folders.load_record(train)
     assert settings_of_it["script"] == "ljpeg_attention"
-    wanted = {"lmbda": 0.0025, "lr": 1e-5, "total_weight_regularizer": 10.0}
+    wanted = {"lmbda": 0.0025, "lr": 1e-5, "ssimulacra2_weight": 30.0}
     wanted |= {"batchsize": 2, "patchsize": 64, "lpips_weight": 0.0, "vgg": "vgg16"}
     assert wanted.items() <= settings_of_it.items()
 

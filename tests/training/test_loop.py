@@ -453,7 +453,7 @@ def first_movements(args):
 @pytest.mark.parametrize(
     "flags, rates",
     [
-        ({"lr": 1e-4}, {"network": 1e-4, "tables": 1e-4, "rate_model": 1e-3}),
+        ({"lr": 1e-4}, {"network": 1e-4, "tables": 1e-5, "rate_model": 0.1}),
         (
             {"lr": 1e-4, "table_lr": 1e-5, "rate_lr": 2e-2, "lr_decay": 0.5},
             {"network": 5e-5, "tables": 5e-6, "rate_model": 1e-2},
