@@ -18,7 +18,7 @@ import numpy as np
 import tqdm
 from PIL import Image
 
-from evaluation import curves, encoders, fingerprint, results
+from evaluation import curves, fingerprint, other_encoders, results
 from evaluation.image_names import names_of, plan_files
 from evaluation.operating_points import (
     OperatingPoint,
@@ -234,7 +234,7 @@ class Evaluator:
     def _encoder(self, point, paths):
         """Yields a function from an image of `paths` to the bytes of its .jpg file."""
         if "encoder" in point.settings:
-            encoder = encoders.ENCODERS[point.settings["encoder"]]
+            encoder = other_encoders.ENCODERS[point.settings["encoder"]]
             yield functools.partial(encoder.encode, quality=point.quality)
             return
         if "script" not in point.settings:
@@ -292,7 +292,7 @@ class Evaluator:
         names = self._images.names
         files = plan_files(list(names.values()))
         if "encoder" in point.settings:
-            suffix = encoders.ENCODERS[point.settings["encoder"]].suffix
+            suffix = other_encoders.ENCODERS[point.settings["encoder"]].suffix
             files = [os.path.splitext(file)[0] + suffix for file in files]
         return dict(zip(names, files, strict=True))
 
@@ -354,7 +354,7 @@ class Evaluator:
                 f"{output}: changed while it was measured; another evaluation with "
                 "other settings writes there, give one of them another --output_dir"
             )
-        values = reference.compare(encoders.decode(data))
+        values = reference.compare(other_encoders.decode(data))
         height, width = reference.original.shape[:2]
         return {"bpp": bits_per_pixel(len(data), height, width), **values}
 

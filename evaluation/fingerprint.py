@@ -7,7 +7,7 @@ version (tests/evaluation/test_fingerprint.py).
 """
 
 import conv_blocks
-from evaluation import encoders, results
+from evaluation import other_encoders, results
 from learned_jpeg.codec import distortion_gradient, quantizers, refinement
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.jpeg import progressive, sampling, transform
@@ -64,8 +64,8 @@ def of(settings: dict) -> dict:
 
 
 def _of_encoder(name: str) -> dict:
-    """Returns the versions that the numbers of one of `encoders.ENCODERS` depend on."""
-    encoder = encoders.ENCODERS[name]
+    """Returns what the numbers of one of `other_encoders.ENCODERS` depend on."""
+    encoder = other_encoders.ENCODERS[name]
     if encoder.coding:
         return of(encoder.coding)
     modules = {"reading": image_files, "metrics": image_metrics}

@@ -15,7 +15,7 @@ import os
 import tarfile
 
 import arg_parser
-from evaluation import dataset, encoders
+from evaluation import dataset, other_encoders
 from evaluation.curves import Compared, read_curves
 from evaluation.image_names import files_of
 from learned_jpeg.common.atomic_files import write_atomically
@@ -45,7 +45,7 @@ def as_json(curves: list[Compared]) -> list[dict]:
         description = curve.records[0].get("description", "")
         title = dataset.title_of(images)
         written.append(
-            encoders.compressai_json(curve.label, description, curve.means, title)
+            other_encoders.compressai_json(curve.label, description, curve.means, title)
         )
     return written
 

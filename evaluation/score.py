@@ -16,7 +16,7 @@ import json
 import os
 
 import arg_parser
-from evaluation import encoders, results, tables
+from evaluation import other_encoders, results, tables
 from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.errors import UserError
@@ -110,7 +110,7 @@ def _score(original: str, files: list[str]) -> dict[str, dict[str, float]]:
         with open(path, "rb") as file:
             data = file.read()
         try:
-            decoded = encoders.decode(data)
+            decoded = other_encoders.decode(data)
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
         if decoded.shape != metrics.original.shape:
@@ -127,7 +127,7 @@ def _write(output, rows, means, name):
         ordered = sorted(means.values(), key=lambda mean: mean["bpp"])
         count = len(rows) // len(means)
         text = f"{count} images decoded by Pillow, means of per-image values"
-        curve = encoders.compressai_json(name, text, ordered)
+        curve = other_encoders.compressai_json(name, text, ordered)
         write_atomically(output, (json.dumps(curve, indent=1) + "\n").encode())
         return
     keys = list(next(iter(rows.values())))

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 import arg_parser
-from evaluation import encoders, results, tables
+from evaluation import other_encoders, results, tables
 from evaluation.bd_rate import bd_rate, rate_at
 from evaluation.curves import Compared, read_curves
 from evaluation.gains import gains_of_images
@@ -113,8 +113,10 @@ class Source:
             return "ssimulacra2", self.searched("ssimulacra2")
 
     def encoder(self, name: str) -> dict[int, results.PointResults]:
-        """Returns the operating points of one of `encoders.ENCODERS`, by quality."""
-        points = encoders.read_points(os.path.join(self.folder, "_encoders"), name)
+        """Returns the operating points of another encoder, by quality."""
+        points = other_encoders.read_points(
+            os.path.join(self.folder, "_encoders"), name
+        )
         if not points:
             raise MissingResultsError(f"_encoders: {name}")
         return points
@@ -122,7 +124,7 @@ class Source:
     def encoder_curve(self, name: str) -> Compared:
         """Returns an encoder as a curve that can be compared with others."""
         points = self.encoder(name)
-        label = encoders.ENCODERS[name].label
+        label = other_encoders.ENCODERS[name].label
         means = [point.means() for point in points.values()]
         return Compared(
             label, label, "jpeg", list(map(str, points)), means, list(points.values())

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import arg_parser
-from evaluation import dataset, encoders, publish, results, score
+from evaluation import dataset, other_encoders, publish, results, score
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
@@ -96,7 +96,7 @@ def coded(tmp_path):
             (tmp_path / "files" / folder).mkdir(parents=True, exist_ok=True)
         data = jpeg_file.encode_rgb(image, 30, "standard", "4:4:4")
         (tmp_path / "files" / "q30" / f"{name}.jpg").write_bytes(data)
-        data = encoders.ENCODERS["webp"].encode(image, 80)
+        data = other_encoders.ENCODERS["webp"].encode(image, 80)
         (tmp_path / "files" / "q80" / f"{name}.webp").write_bytes(data)
     return tmp_path
 

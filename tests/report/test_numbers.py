@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluation import encoders, results
+from evaluation import other_encoders, results
 from evaluation.curves import read_published
 from learned_jpeg.common.errors import UserError
 from report import numbers
@@ -108,10 +108,10 @@ def test_formats_compare_bytes_at_equal_scores(tmp_path):
 
 def test_curves_of_encoders_are_in_the_form_of_compressai(tmp_path):
     settings = {"encoder": "avif", "quality": 40}
-    folder = tmp_path / encoders.POINTS_FOLDER
+    folder = tmp_path / other_encoders.POINTS_FOLDER
     _save(folder, "avif_Q40", settings, [0.5, 0.7], [60.0, 70.0])
-    encoders.write_curves(str(tmp_path))
-    (curve,) = read_published(str(tmp_path / encoders.CURVES_FILE))
+    other_encoders.write_curves(str(tmp_path))
+    (curve,) = read_published(str(tmp_path / other_encoders.CURVES_FILE))
     assert curve.name == "AVIF, speed 6"
     assert curve.points("ssimulacra2") == [(0.6, 65.0)]
 
@@ -119,14 +119,14 @@ def test_curves_of_encoders_are_in_the_form_of_compressai(tmp_path):
 @pytest.mark.parametrize("name", ["webp", "avif"])
 def test_other_formats_are_decoded_to_the_image(name):
     image = synthetic.smooth_image(3, 40, 56)
-    encoder = encoders.ENCODERS[name]
+    encoder = other_encoders.ENCODERS[name]
     if encoder.missing():
         pytest.skip(encoder.missing())
-    decoded = encoders.decode(encoder.encode(image, 90))
+    decoded = other_encoders.decode(encoder.encode(image, 90))
     assert decoded.shape == image.shape
     assert ((decoded.astype(float) - image) ** 2).mean() < 500
 
 
 def test_what_is_no_image_is_not_decoded():
     with pytest.raises(ValueError, match="not a readable image"):
-        encoders.decode(b"RIFF")
+        other_encoders.decode(b"RIFF")
