@@ -22,7 +22,7 @@ from training.options import TrainOptions
 
 # The settings of the publication, see batch_job_attention.sh.
 _FLAGS = ("--lr", "1e-6")
-_PUBLISHED_LOSS = ("--total_weight_regularizer", "10")
+_PUBLISHED_LOSS = ("--rate_model", "proxy")
 BATCH_SIZES = (1, 2, 4, 8, 16, 32)
 BATCH_MEMORY_GB = 16.0
 
@@ -65,7 +65,11 @@ CASES = {
         (*_PUBLISHED_LOSS, "--freeze_vgg"),
         network="VGG trunk, forward",
     ),
-    "google_baseline": Case(GoogleBaseline, network="ResConvLayer"),
+    "google_baseline": Case(
+        GoogleBaseline,
+        ("--patchsize", "256", "--batchsize", "8"),
+        network="ResConvLayer",
+    ),
 }
 
 
