@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.sampling import factors, nearest_weight, plane_sizes
 from learned_jpeg.jpeg.standard import RGB_TO_YCBCR, YCBCR_TO_RGB
@@ -12,6 +13,7 @@ from learned_jpeg.search.chunks import chunks
 
 _CHUNK = 4096  # blocks
 _ROWS = 64  # rows of pixels that an error is measured in at a time
+_AT_ONCE = 8  # such parts of which errors are kept
 _NEARLY = 4  # levels from white or black at which what is clipped is no error
 # Decoded values minus 128 that are clipped, past rounding errors.
 _LOW, _HIGH = np.float32(-128.01), np.float32(127.01)
@@ -36,17 +38,22 @@ class CodedImage:
         self.sampling = sampling
         height, width = image.shape[:2]
         self.sizes = plane_sizes(height, width, sampling)
-        self.originals: list[np.ndarray] = []
         # (integers, steps) of each component, once they are chosen.
         self._coded: list[tuple[np.ndarray, np.ndarray] | None] = [None] * 3
-        self._samples: list[np.ndarray] = []  # decoded; chroma at its own size
+        # Decoded; chroma at its own size.
+        self._samples = [np.empty(0, np.float32)] * 3
+        self._excess: dict[int, np.ndarray | None] = {}  # found, not yet asked for
         self._levels = np.ascontiguousarray(np.moveaxis(image, 2, 0))  # [3, h, w]
-        for component in range(3):
+
+        def code(component: int) -> np.ndarray:
             samples = planes.ycbcr_plane(image, component)
             if component:
                 samples = planes.subsample(samples, sampling)
-            self.originals.append(planes.to_coefficients(samples))
-            self._samples.append(samples)
+            self._samples[component] = samples
+            return planes.to_coefficients(samples)
+
+        cb, cr, luma = threads.run(code, (1, 2, 0))
+        self.originals = [luma, cb, cr]
 
     @property
     def is_original(self) -> bool:
@@ -77,6 +84,7 @@ class CodedImage:
           steps: quantization steps, float32 `[64]`, zigzag, or a number for all.
         """
         self._coded[component] = integers, np.copy(steps)
+        self._excess.clear()
         self._samples[component] = planes.samples_of(
             lambda blocks: self.coefficients(component, blocks), *self.sizes[component]
         )
@@ -161,10 +169,17 @@ class CodedImage:
     ) -> None:
         """Adds `error_slope`, times a factor, to a gradient of the component."""
         height, width = self.image.shape[:2]
-        for rows in chunks(height, _ROWS):
+
+        def slope_of(rows: slice) -> np.ndarray:
             slope = self.error_slope(component, rows)
             slope *= np.float32(factor)
-            gradient.add(rows, slice(0, width), slope)
+            return slope
+
+        parts = chunks(height, _ROWS)
+        for some in chunks(len(parts), _AT_ONCE):
+            slopes = threads.run(slope_of, parts[some])
+            for rows, slope in zip(parts[some], slopes, strict=True):
+                gradient.add(rows, slice(0, width), slope)
 
     def clipped_excess(self, component: int) -> np.ndarray | None:
         """Returns what decoders clip of the coded image where that is no error.
@@ -179,19 +194,29 @@ class CodedImage:
         Returns:
           Coefficients of the excess, float32 `[blocks, 64]`; None if there is none.
         """
-        height = self.image.shape[0]
-        excess = np.zeros(self.sizes[component], np.float32)
+        if component not in self._excess:
+            # Those of chroma are asked for together.
+            self._excess = self._find_excess((1, 2) if component else (0,))
+        return self._excess.pop(component)
+
+    def _find_excess(self, components: tuple[int, ...]) -> dict[int, np.ndarray | None]:
+        """Returns `clipped_excess` of components of one size."""
+        height, width = self.sizes[components[0]]
+        excess = np.zeros((len(components), height, width), np.float32)
         to_rgb = YCBCR_TO_RGB.astype(np.float32)
-        own = RGB_TO_YCBCR[component].astype(np.float32)
-        v, h = self.factors(component)
-        total = 0.0
-        for rows in chunks(height, _ROWS):
-            part = excess[rows.start // v : -(-rows.stop // v)]
+        own = RGB_TO_YCBCR[list(components)].astype(np.float32)
+        v, h = self.factors(components[0])
+
+        def find(rows: slice) -> bool:
             decoded = self.decoded(rows)
-            total += _add_excess(
-                *(self._levels, rows.start, *decoded, to_rgb, own, v, h, part)
+            return _add_excess(
+                *(self._levels, rows.start, *decoded, to_rgb, own, v, h, excess)
             )
-        return planes.to_coefficients(excess) if total else None
+
+        if not any(threads.run(find, chunks(self.image.shape[0], _ROWS))):
+            return dict.fromkeys(components)
+        found = [planes.to_coefficients(samples) for samples in excess]
+        return dict(zip(components, found, strict=True))
 
     def new_gradient(self, component: int) -> Gradient:
         """Returns a `Gradient` of a component, zero so far."""
@@ -286,40 +311,58 @@ def _divide_row(row, divisor):
 
 @njit
 def _add_excess(levels, top, luma, cb, cr, to_rgb, own, v, h, excess):
-    """Adds means over `v` times `h` px to `excess`; returns the sum of its sizes."""
+    """Adds what is clipped of some rows, as means over `v` times `h` px, to `excess`.
+
+    Args:
+      levels: uint8 `[3, height, width]`, the original.
+      top: number of the first row.
+      luma, cb, cr: the decoded rows.
+      to_rgb: `YCBCR_TO_RGB`.
+      own: rows of `RGB_TO_YCBCR`, one for each component of `excess`.
+      v, h: px for a sample of the components.
+      excess: float32 `[components, rows, cols]`.
+
+    Returns:
+      Whether anything is clipped.
+    """
     height, width = luma.shape
     share = np.float32(1) / np.float32(v * h)
-    found = np.empty(width, np.float32)
-    total = 0.0
+    beyond = np.empty((3, width), np.float32)
+    is_found = False
     for y in range(height):
-        found[:] = 0
         count = 0
         for channel in range(3):
             row = to_rgb[channel]
-            count += _add_excess_row(
+            count += _write_beyond(
                 *(levels[channel, top + y], luma[y], cb[y], cr[y]),
-                *(row[0], row[1], row[2], own[channel], found),
+                *(row[0], row[1], row[2], beyond[channel]),
             )
         if count == 0:
             continue
-        out = excess[y // v]
-        for x in range(width):
-            if found[x] != 0:
-                out[x // h] += share * found[x]
-                total += abs(found[x])
-    return total
+        is_found = True
+        for component in range(own.shape[0]):
+            out = excess[component, (top + y) // v]
+            _add_cells(beyond, own[component], share, h, out)
+    return is_found
 
 
 @njit
-def _add_excess_row(levels, luma, cb, cr, a, b, c, own, out):
-    """Adds to `out`; returns how many values are beyond the range."""
+def _write_beyond(levels, luma, cb, cr, a, b, c, out):
+    """Writes by how much a channel is clipped; returns how often."""
     count = 0
     for x in range(out.size):
         value = a * luma[x] + b * cb[x] + c * cr[x]
         is_high = (value > _HIGH) & (levels[x] >= 255 - _NEARLY)
         is_low = (value < _LOW) & (levels[x] <= _NEARLY)
         beyond = value - np.float32(127) if is_high else np.float32(0)
-        beyond = value + np.float32(128) if is_low else beyond
-        out[x] += own * beyond
+        out[x] = value + np.float32(128) if is_low else beyond
         count += is_high | is_low
     return count
+
+
+@njit
+def _add_cells(beyond, own, share, h, out):
+    for x in range(beyond.shape[1]):
+        found = own[0] * beyond[0, x] + own[1] * beyond[1, x] + own[2] * beyond[2, x]
+        if found != 0:
+            out[x // h] += share * found

@@ -91,6 +91,11 @@ class Schedule(NamedTuple):
     step_scale: float = 1.0
 
 
+def rising(last: float, passes: int) -> tuple[float, ...]:
+    """Returns a damping that rises from 1 in equal ratios."""
+    return tuple(float(d) for d in np.geomspace(1, last, passes))
+
+
 class Distortion(Protocol):
     """A distortion of one image, which the search minimises in addition to the bits.
 

@@ -16,6 +16,7 @@ from learned_jpeg.search.distortion import (
     QuadraticModel,
     Schedule,
     Tune,
+    rising,
 )
 from learned_jpeg.search.squared_error import SquaredError
 
@@ -43,7 +44,7 @@ class MsSsimDistortion:
     schedules: ClassVar = {
         1: Schedule(warm_up_rounds=0, damping=(1.0,), first_rounds=2),
         2: Schedule(warm_up_rounds=0, damping=(1.0, 1.0, 2.0, 3.0, 4.0)),
-        3: Schedule(warm_up_rounds=0, damping=(1.0, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)),
+        3: Schedule(warm_up_rounds=0, damping=rising(6.0, passes=12), first_rounds=2),
     }
     moves_tables = True
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.jpeg.standard import BLOCK, ZIGZAG
 from learned_jpeg.search import trellis
 from learned_jpeg.search.bit_costs import (
@@ -202,11 +203,12 @@ class PassState:
         table = _TABLE_OF[min(models)]
         own = [self._integers[component] for component in _COMPONENTS[table]]
         dc_lengths = self._costs.dc_lengths(table, own)
-        sums = np.zeros((3, 64))
-        for component, model in models.items():
-            model.rescale(self._steps[table])
-            sums += self._choose(component, model, dc_lengths, is_new)
-        return sums
+
+        def choose(component: int) -> np.ndarray:
+            models[component].rescale(self._steps[table])
+            return self._choose(component, models[component], dc_lengths, is_new)
+
+        return np.sum(threads.run(choose, models), axis=0)
 
     def _choose(
         self, component: int, model: _StepModel, dc_lengths: np.ndarray, is_new: bool

@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.sampling import blocks_of, factors, nearest_weight
 from learned_jpeg.jpeg.standard import (
@@ -31,7 +32,7 @@ NUMBERS_VERSION = 1  # see evaluation/fingerprint.py; also of coded_image.py
 # Coefficients of a block in zigzag order are this matrix times its 64 samples.
 _DCT = np.kron(dct_matrix(), dct_matrix())[ZIGZAG].astype(np.float32)
 
-_CHUNK = 4096  # blocks
+_CHUNK = 1024  # blocks
 
 # Least squares of chroma: Landweber steps, scaled by the row sums of the normal matrix.
 _STEPS = 10
@@ -234,8 +235,11 @@ def samples_of(
       height, width: of the component, in samples.
     """
     samples = np.empty((height, width), np.float32)
-    for blocks in chunks(math.prod(blocks_of(height, width)), _CHUNK):
+
+    def decode(blocks: slice) -> None:
         _join_blocks(coefficients_of(blocks) @ _DCT, blocks.start, samples)
+
+    threads.run(decode, chunks(math.prod(blocks_of(height, width)), _CHUNK))
     return samples
 
 
@@ -243,10 +247,13 @@ def _coefficients(samples: np.ndarray, repeats_edge: bool) -> np.ndarray:
     """Returns `to_coefficients`; beyond the samples is their edge again, or zeros."""
     count = math.prod(blocks_of(*samples.shape))
     coefficients = np.empty((count, BLOCK * BLOCK), np.float32)
-    for chunk in chunks(count, _CHUNK):
+
+    def transform(chunk: slice) -> None:
         blocks = np.zeros((chunk.stop - chunk.start, BLOCK * BLOCK), np.float32)
         _cut_blocks(samples, repeats_edge, chunk.start, blocks)
         np.matmul(blocks, _DCT.T, out=coefficients[chunk])
+
+    threads.run(transform, chunks(count, _CHUNK))
     return coefficients
 
 

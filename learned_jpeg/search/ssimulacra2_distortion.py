@@ -18,6 +18,7 @@ from learned_jpeg.search.distortion import (
     QuadraticModel,
     Schedule,
     Tune,
+    rising,
 )
 from learned_jpeg.search.squared_error import SquaredError
 
@@ -52,7 +53,7 @@ class Ssimulacra2Distortion:
     schedules: Mapping[int, Schedule] = {
         1: Schedule(warm_up_rounds=1, damping=(1.5,), first_rounds=2, step_scale=0.95),
         2: Schedule(warm_up_rounds=2, damping=(1.0, 2.0, 4.0, 6.0)),
-        3: Schedule(warm_up_rounds=3, damping=(1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)),
+        3: Schedule(warm_up_rounds=3, damping=rising(6.0, passes=16), first_rounds=2),
     }
 
     def __init__(self, image: np.ndarray, lmbda: float, mse_lmbda: float = 0.0):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
 from learned_jpeg.jpeg.transform import MAX_INTEGER
@@ -24,6 +25,7 @@ LEAST = np.float32(0.5)  # steps: smaller AC coefficients become zero
 _MAX_SIZE = 10  # bits of the largest AC integers
 _DC_CANDIDATES = 5
 _SIZES = np.frexp(np.arange(2048))[1]  # `size_of` each difference of DC
+_PART = 2048  # blocks of a task
 _CHUNK = 512  # blocks whose errors are coupled at a time: they fit into a cache
 _INFINITE = np.float32(1e30)
 
@@ -177,7 +179,14 @@ def search_ac(
     paths = _Paths(
         np.zeros(blocks, np.float32), np.zeros(blocks, np.int8), np.ones(blocks, bool)
     )
-    _search_paths(z, weights, band, _symbol_bits(band.lengths), integers, paths)
+    bits = _symbol_bits(band.lengths)
+
+    def search_part(part: slice) -> None:
+        own_weights = weights if len(weights) == 1 else weights[part]
+        own_paths = _Paths(*(values[part] for values in paths))
+        _search_paths(z[part], own_weights, band, bits, integers[part], own_paths)
+
+    threads.run(search_part, chunks(blocks, _PART))
     if band.run_lengths.size:
         _choose_empty(*paths, band.run_lengths)
     else:
@@ -396,9 +405,12 @@ def coupled_targets(z, weights, coupling, integers, count=64):
     """
     moved = np.empty((len(z), count), np.float32)
     strict = (coupling - np.eye(64, dtype=np.float32))[:count].T
-    for chunk in chunks(len(z), _CHUNK):
-        errors = _errors(z[chunk], weights[chunk], integers[chunk])
-        _move(z[chunk], weights[chunk], errors @ strict, moved[chunk])
+
+    def move_part(part: slice) -> None:
+        errors = _errors(z[part], weights[part], integers[part])
+        _move(z[part], weights[part], errors @ strict, moved[part])
+
+    threads.run(move_part, chunks(len(z), _CHUNK))
     return moved
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search import ssimulacra2_distortion
 from learned_jpeg.search.band_energies import band_grams
-from learned_jpeg.search.distortion import Schedule, Tune
+from learned_jpeg.search.distortion import Schedule, Tune, rising
 from learned_jpeg.search.ssimulacra2_distortion import (
     Ssimulacra2Distortion,
 )
@@ -38,7 +38,7 @@ class VisualDistortion(Ssimulacra2Distortion):
     schedules: Mapping[int, Schedule] = {
         1: Schedule(warm_up_rounds=1, damping=(1.5,), first_rounds=2, step_scale=0.95),
         2: Schedule(warm_up_rounds=2, damping=(1.0, 1.5, 2.0, 3.0, 4.0, 6.0)),
-        3: Schedule(warm_up_rounds=3, damping=(1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)),
+        3: Schedule(warm_up_rounds=3, damping=rising(6.0, passes=24), first_rounds=2),
     }
 
     def __init__(self, image: np.ndarray, lmbda: float):
