@@ -64,6 +64,48 @@ def _by_place_of_result(inputs, folder_of_result):
     return by_place
 
 
+def results_in_subfolders(inputs: Sequence[str]) -> set[str]:
+    """Finds the inputs that are results of others, made with an output folder.
+
+    An output folder inside the folder of the inputs keeps their tree: `a/out/b/c.jpg`
+    is a result of `a/b/c.png` if it has the scans of our files and shows that image.
+
+    Args:
+      inputs: paths of images.
+
+    Returns:
+      Those of `inputs`.
+    """
+    by_place = _by_place_of_result(inputs, os.path.dirname)
+    found = set()
+    for path in inputs:
+        folder, name = os.path.split(path)
+        stem, suffix = os.path.splitext(name)
+        if suffix != ".jpg":
+            continue
+        for place in _folders_without_one_part(os.path.realpath(folder)):
+            sources = by_place.get((place, stem), ())
+            if any(_is_ours_of(path, source) for source in sources):
+                found.add(path)
+                break
+    return found
+
+
+def _folders_without_one_part(folder):
+    """Yields the paths that are left where folders in a row are cut out of one."""
+    parts = folder.split(os.sep)
+    for start in range(1, len(parts)):
+        for end in range(start + 1, len(parts) + 1):
+            yield os.sep.join(parts[:start] + parts[end:]) or os.sep
+
+
+def _is_ours_of(path, source):
+    try:
+        return _has_our_scans(path) and is_same_image(path, source)
+    except (OSError, UserError):
+        return False
+
+
 def _possible_sources(path, by_place):
     """Returns the inputs whose results may have the name of a path."""
     folder, name = os.path.split(path)

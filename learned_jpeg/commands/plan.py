@@ -8,7 +8,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from learned_jpeg.commands.arguments import read_options_of
-from learned_jpeg.commands.earlier_results import earlier_results
+from learned_jpeg.commands.earlier_results import (
+    earlier_results,
+    results_in_subfolders,
+)
 from learned_jpeg.commands.inputs import (
     find_inputs,
     marked_results,
@@ -61,7 +64,7 @@ def plan_call(args) -> Plan:
                 f"--output {STREAM}: one result for {len(inputs)} inputs; name a folder"
             )
         return Plan(inputs, [STREAM])
-    earlier = marked_results(inputs)
+    earlier = marked_results(inputs) | results_in_subfolders(inputs)
     if not args.in_place:
         folder = functools.partial(
             folder_of_result, output=args.output, roots=roots_of(args)

@@ -1,6 +1,7 @@
 """A folder that is compressed again: results beside the inputs are no inputs."""
 
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -132,3 +133,19 @@ def test_a_bad_file_still_looks_like_its_image(tmp_path, kind):
     assert earlier_results.is_same_image(*paths)
     assert earlier_results.is_same_image(*paths, image)
     assert not earlier_results.is_same_image(*paths, other)
+
+
+def test_results_in_an_output_folder_inside_are_known_by_what_they_show(tmp_path):
+    for seed, name in enumerate(("x/a.png", "x/y/b.png", "c.png")):
+        save_png(tmp_path / name, 24, 32, seed)
+    assert compress_pil(tmp_path, "-r", "-o", tmp_path / "out" / "1") == 0
+    other = tmp_path / "x" / "2"
+    other.mkdir()
+    # Our file of another image, ours of the same name elsewhere, another program's.
+    shutil.copyfile(tmp_path / "out" / "1" / "c.jpg", other / "a.jpg")
+    shutil.copyfile(tmp_path / "out" / "1" / "c.jpg", tmp_path / "x" / "y" / "c.jpg")
+    save_jpeg(other / "b.jpg", 1)
+    paths = sorted(str(p) for p in tmp_path.rglob("*.*"))
+    found = earlier_results.results_in_subfolders(paths)
+    names = sorted(os.path.relpath(path, tmp_path) for path in found)
+    assert names == ["out/1/c.jpg", "out/1/x/a.jpg", "out/1/x/y/b.jpg", "x/y/c.jpg"]
