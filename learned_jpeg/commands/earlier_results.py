@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -77,26 +78,28 @@ def results_in_subfolders(inputs: Sequence[str]) -> set[str]:
       Those of `inputs`.
     """
     by_place = _by_place_of_result(inputs, os.path.dirname)
+    folders = {folder for folder, _ in by_place}
+    sources_of = {folder: _folders_of_sources(folder, folders) for folder in folders}
     found = set()
     for path in inputs:
         folder, name = os.path.split(path)
         stem, suffix = os.path.splitext(name)
-        if suffix != ".jpg":
-            continue
-        for place in _folders_without_one_part(os.path.realpath(folder)):
-            sources = by_place.get((place, stem), ())
-            if any(_is_ours_of(path, source) for source in sources):
-                found.add(path)
-                break
+        places = sources_of[os.path.realpath(folder)] if suffix == ".jpg" else ()
+        sources = [p for place in places for p in by_place.get((place, stem), ())]
+        if any(_is_ours_of(path, source) for source in sources):
+            found.add(path)
     return found
 
 
-def _folders_without_one_part(folder):
-    """Yields the paths that are left where folders in a row are cut out of one."""
+def _folders_of_sources(folder, folders):
+    """Returns those of some folders of which one may keep the results, in their tree.
+
+    They are what is left where a row of parts is cut out of the path of the one.
+    """
     parts = folder.split(os.sep)
-    for start in range(1, len(parts)):
-        for end in range(start + 1, len(parts) + 1):
-            yield os.sep.join(parts[:start] + parts[end:]) or os.sep
+    rows = itertools.combinations(range(1, len(parts) + 1), 2)
+    left = {os.sep.join(parts[:start] + parts[end:]) or os.sep for start, end in rows}
+    return sorted(left & folders)
 
 
 def _is_ours_of(path, source):
