@@ -65,7 +65,7 @@ def _by_place_of_result(inputs, folder_of_result):
     return by_place
 
 
-def results_in_subfolders(inputs: Sequence[str]) -> set[str]:
+def results_in_subfolders(inputs: Sequence[str], reading: ReadOptions) -> set[str]:
     """Finds the inputs that are results of others, made with an output folder.
 
     An output folder inside the folder of the inputs keeps their tree: `a/out/b/c.jpg`
@@ -73,6 +73,7 @@ def results_in_subfolders(inputs: Sequence[str]) -> set[str]:
 
     Args:
       inputs: paths of images.
+      reading: how images are read.
 
     Returns:
       Those of `inputs`.
@@ -86,7 +87,7 @@ def results_in_subfolders(inputs: Sequence[str]) -> set[str]:
         stem, suffix = os.path.splitext(name)
         places = sources_of[os.path.realpath(folder)] if suffix == ".jpg" else ()
         sources = [p for place in places for p in by_place.get((place, stem), ())]
-        if any(_is_ours_of(path, source) for source in sources):
+        if any(_is_ours_of(path, source, reading) for source in sources):
             found.add(path)
     return found
 
@@ -102,9 +103,9 @@ def _folders_of_sources(folder, folders):
     return sorted(left & folders)
 
 
-def _is_ours_of(path, source):
+def _is_ours_of(path, source, reading):
     try:
-        return _has_our_scans(path) and is_same_image(path, source)
+        return _has_our_scans(path) and is_same_image(path, source, reading=reading)
     except (OSError, UserError):
         return False
 

@@ -64,12 +64,13 @@ def plan_call(args) -> Plan:
                 f"--output {STREAM}: one result for {len(inputs)} inputs; name a folder"
             )
         return Plan(inputs, [STREAM])
-    earlier = marked_results(inputs) | results_in_subfolders(inputs)
+    reading = read_options_of(args)
+    earlier = marked_results(inputs) | results_in_subfolders(inputs, reading)
     if not args.in_place:
         folder = functools.partial(
             folder_of_result, output=args.output, roots=roots_of(args)
         )
-        earlier |= earlier_results(inputs, folder, read_options_of(args))
+        earlier |= earlier_results(inputs, folder, reading)
     if earlier:
         say_what_is_left_out(
             [path for path in inputs if path in earlier],

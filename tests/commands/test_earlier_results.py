@@ -146,6 +146,6 @@ def test_results_in_an_output_folder_inside_are_known_by_what_they_show(tmp_path
     shutil.copyfile(tmp_path / "out" / "1" / "c.jpg", tmp_path / "x" / "y" / "c.jpg")
     save_jpeg(other / "b.jpg", 1)
     paths = sorted(str(p) for p in tmp_path.rglob("*.*"))
-    found = earlier_results.results_in_subfolders(paths)
+    found = earlier_results.results_in_subfolders(paths, ReadOptions())
     names = sorted(os.path.relpath(path, tmp_path) for path in found)
     assert names == ["out/1/c.jpg", "out/1/x/a.jpg", "out/1/x/y/b.jpg", "x/y/c.jpg"]
