@@ -19,8 +19,7 @@ _RAW_SUFFIXES = (
     *(".sr2", ".srf", ".srw", ".x3f"),
 )
 _OTHER_SUFFIXES = (
-    *(".avif", ".exr", ".heic", ".heif", ".hif", ".j2k", ".jp2", ".jpf", ".jpx"),
-    *(".jxl", ".jxr", ".psb", ".psd", ".tga"),
+    *(".exr", ".j2k", ".jp2", ".jpf", ".jpx", ".jxr", ".psb", ".psd", ".tga"),
 )
 _ALL_SUFFIXES = tuple(dict.fromkeys((*SUFFIXES, *_RAW_SUFFIXES, *_OTHER_SUFFIXES)))
 

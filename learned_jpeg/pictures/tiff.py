@@ -41,9 +41,11 @@ _RAW_PHOTOMETRICS = (32803, 34892)  # color filter array, linear raw
 _RAW_SUFFIXES = (".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".fff", ".iiq")
 _RAW_SUFFIXES += (".kdc", ".mef", ".mos", ".nef", ".nrw", ".orf", ".pef", ".raf")
 _RAW_SUFFIXES += (".raw", ".rw2", ".rwl", ".sr2", ".srf", ".srw")
-# Raw files with their own header: Olympus, Panasonic, Fujifilm, Sigma, Minolta.
+# Raw files with their own header: Olympus, Panasonic, Fujifilm, Sigma, Minolta; and
+# Canon's older ones, behind the byte order and an offset.
 _RAW_HEADERS = (b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FUJIFILMCCD-RAW", b"FOVb")
 _RAW_HEADERS += (b"\0MRM",)
+_CANON_HEADER = b"HEAPCCDR"
 
 
 class Entry(NamedTuple):
@@ -188,7 +190,10 @@ def is_raw(block: Block, path: PathLike) -> bool:
       block: the bytes of the file.
       path: path of the file; a TIFF file with the suffix of a raw file is one.
     """
-    if bytes(block[:16]).startswith(_RAW_HEADERS) or block[4:12] == b"ftypcrx ":
+    head = bytes(block[:16])
+    if head.startswith(_RAW_HEADERS) or head[4:12] == b"ftypcrx ":
+        return True
+    if head[6:14] == _CANON_HEADER:
         return True
     first = first_directory(block)
     if first is None:

@@ -162,6 +162,7 @@ RAW_FILES = {
     "x.rw2": b"IIU\0\x18\0\0\0" + bytes(200),
     "x.orf": b"IIRO\x08\0\0\0" + bytes(200),
     "x.raf": b"FUJIFILMCCD-RAW 0201" + bytes(200),
+    "x.crw": b"II\x1a\0\0\0HEAPCCDR" + bytes(200),
     "x.cr3": b"\0\0\0\x18ftypcrx \0\0\0\1crx isom" + bytes(200),
 }
 
