@@ -8,6 +8,7 @@ import pytest
 from PIL import Image, ImageCms
 
 import learned_jpeg as lj
+from learned_jpeg.commands.arguments import parse_compress, read_options_of
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.pictures import image_files, profiles
 from learned_jpeg.pictures.colour import Cicp, icc_profile
@@ -214,6 +215,21 @@ def test_damaged_profile_is_left_out(tmp_path):
 def test_unknown_colour_is_refused():
     with pytest.raises(UserError, match="colour 'p3': choose one of keep, srgb"):
         lj.encode(RGB, colour="p3")
+
+
+def test_flags_tell_how_files_are_read():
+    flags = "--raw --lenient --colour srgb --background #ff8000 --max_megapixels 3"
+    args = parse_compress(["a.png", "-o", "out", *flags.split()])
+    expected = ReadOptions(
+        lenient=True,
+        max_megapixels=3,
+        raw=True,
+        colour="srgb",
+        background=(255, 128, 0),
+    )
+    assert read_options_of(args) == expected
+    default = parse_compress(["a.png", "-o", "out"])
+    assert read_options_of(default) == ReadOptions()
 
 
 def test_jpeg_input_of_other_colours_is_not_kept(tmp_path):
