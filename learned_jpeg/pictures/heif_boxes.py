@@ -326,4 +326,4 @@ def _name_of_auxiliary(name: bytes) -> str | None:
         return None
     if name.endswith(_DEPTH):
         return "depth map"
-    return "gain map (HDR)" if name == _APPLE_GAIN_MAP else "auxiliary images"
+    return "gain map (HDR)" if name == _APPLE_GAIN_MAP else "auxiliary image"

@@ -35,6 +35,7 @@ from learned_jpeg.pictures import apple, containers, exif, gain_map, png, tiff, 
 from learned_jpeg.pictures.colour import profile_of_cicp
 from learned_jpeg.pictures.containers import NOTHING, Behind
 from learned_jpeg.pictures.exif import TURNED_BY_90
+from learned_jpeg.pictures.exif_tags import exif_of_tags
 from learned_jpeg.pictures.gain_map import GainMap
 from learned_jpeg.pictures.motion_photo import Video
 
@@ -280,6 +281,12 @@ def fitting(metadata: Metadata) -> tuple[Metadata, list[str]]:
     changes: dict[str, Any] = {}
     names: list[str] = []
     notes: list[str] = []
+    if smaller := _smaller_exif(metadata.exif):
+        notes.append(
+            f"EXIF of {len(metadata.exif or b'')} bytes is too large for JPEG: its "
+            "maker note and preview are left out"
+        )
+        metadata = dataclasses.replace(metadata, exif=smaller)
     for name, label in (("exif", b""), ("xmp", XMP_LABEL)):
         value = getattr(metadata, name)
         if value and len(label) + len(value) > MAX_PAYLOAD:
@@ -300,6 +307,14 @@ def fitting(metadata: Metadata) -> tuple[Metadata, list[str]]:
         names.append("IPTC")
     notes += [f"{name} is too large for JPEG: left out" for name in names]
     return dataclasses.replace(metadata, **changes), notes
+
+
+def _smaller_exif(block: bytes | None) -> bytes | None:
+    """Returns what fits of an EXIF block that is too large; None for others."""
+    if block is None or len(block) <= MAX_PAYLOAD:
+        return None
+    smaller = exif_of_tags(block[len(EXIF_LABEL) :])
+    return smaller if smaller and len(smaller) <= MAX_PAYLOAD else None
 
 
 def embed(data: bytes, metadata: Metadata) -> bytes:

@@ -312,7 +312,7 @@ def test_metadata_too_large_for_jpeg_is_left_out():
     with_largest = embed(plain, Metadata(exif=largest))
     assert len(with_largest) == len(plain) + 4 + 65533
     assert (0xE1, largest) in segments_of(with_largest)
-    too_large = Metadata(bytes(255 * 65519 + 1), largest + b"x")
+    too_large = Metadata(bytes(255 * 65519 + 1), exif_of("M" * 70_000))
     assert embed(plain, too_large) == plain
 
 
@@ -625,3 +625,13 @@ def test_tags_of_bigtiff_are_kept(tmp_path):
 def test_tags_of_the_layout_alone_make_no_exif(tmp_path):
     Image.new("RGB", (8, 6)).save(tmp_path / "x.tif", dpi=(72, 72))
     assert read_image_and_metadata(tmp_path / "x.tif")[1].exif is None
+
+
+def test_exif_that_is_too_large_loses_its_maker_note_first(tmp_path, caplog):
+    tags = {271: "Maker", 34665: [{36867: DATE, 37500: bytes(70_000)}]}
+    block = tiff_file(">", tags)
+    Image.new("RGB", (8, 6)).save(tmp_path / "x.png", exif=b"Exif\0\0" + block)
+    kept = kept_tags(tmp_path / "x.png")
+    assert kept[271] == "Maker" and dict(kept.get_ifd(34665)) == {36867: DATE}
+    (message,) = caplog.messages
+    assert "too large for JPEG: its maker note and preview are left out" in message
