@@ -111,6 +111,10 @@ function begin(codecs, against, count, voter) {
   return true;
 }
 
+function focusStage() {
+  if (!byId("blind-trial").hidden) byId("blind-stage").focus({ preventScroll: true });
+}
+
 function vote(choice) {
   const trial = session.trials[session.votes.length];
   const seconds = Math.round((performance.now() - since) / 100) / 10;
@@ -119,6 +123,7 @@ function vote(choice) {
   session.votes.push({ ...trial, bytes, choice, seconds, mode });
   storeSession();
   drawBlind();
+  focusStage();
 }
 
 function undo() {
@@ -126,6 +131,7 @@ function undo() {
   session.votes.pop();
   storeSession();
   drawBlind();
+  focusStage();
 }
 
 /** What the controls say: how many were seen, and how many were answered right. */
@@ -236,14 +242,15 @@ function drawTrial() {
     byId("blind-stage").replaceChildren(pane);
     blindStage.show(mode === "turns" ? 0 : null);
   }
-  blindStage.place();
+  // At first the pixels are those of the screen, or whole multiples.
+  const { whole } = blindStage.view();
+  blindStage.look("", "", Math.max(1, Math.floor(whole)));
   byId("blind-place").textContent =
     `Pair ${number + 1} of ${total}: which image is better?`;
   Object.assign(byId("blind-progress"), { max: total, value: number });
   byId("blind-undo").disabled = number === 0;
   byId("blind-swap").disabled = mode === "side";
   byId("blind-reference").hidden = !hasReference();
-  byId("blind-stage").focus({ preventScroll: true });
   since = performance.now();
   const next = session.trials[number + 1];
   if (next) for (const { source } of picturesOf(next)) new Image().src = source;
@@ -304,6 +311,7 @@ function drawResult() {
   }
   byId("blind-tables").replaceChildren(...tables);
   byId("blind-resume").hidden = votes.length >= trials.length;
+  byId("blind-back").disabled = votes.length === 0;
   byId("blind-result").focus();
 }
 
@@ -355,7 +363,9 @@ function submitSetup(event) {
   else if (!begin(codecs, against, Number(byId("blind-count").value), voter))
     problem = "No image has files of equal bytes of these codecs: choose others.";
   byId("blind-problem").textContent = problem;
-  if (!problem) drawBlind();
+  if (problem) return;
+  drawBlind();
+  focusStage();
 }
 
 function pressBlindKey(event) {
@@ -388,6 +398,7 @@ function buildBlind() {
   byId("blind-open").addEventListener("click", () => {
     dialog.showModal();
     drawBlind();
+    focusStage();
   });
   byId("blind-close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("close", () => byId("blind-stage").replaceChildren());
@@ -398,7 +409,11 @@ function buildBlind() {
   byId("blind-swap").addEventListener("click", changeSides);
   byId("blind-undo").addEventListener("click", undo);
   byId("blind-end").addEventListener("click", () => drawBlind(true));
-  byId("blind-resume").addEventListener("click", () => drawBlind());
+  byId("blind-resume").addEventListener("click", () => {
+    drawBlind();
+    focusStage();
+  });
+  byId("blind-back").addEventListener("click", undo);
   byId("blind-export").addEventListener("click", exportVotes);
   byId("blind-again").addEventListener("click", () => {
     if (!confirm(`Forget ${session.votes.length} votes?`)) return;

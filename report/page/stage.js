@@ -85,6 +85,7 @@ class Stage {
       x: number(x, width / 2),
       y: number(y, height / 2),
       zoom: within(number(zoom, whole), ...ZOOMS),
+      whole,
       width: pane.width,
       height: pane.height,
     };
@@ -97,8 +98,10 @@ class Stage {
     const [left, top] = [width / 2 - x * zoom, height / 2 - y * zoom].map(Math.round);
     const split = within(Number(this.host.state().split) || 0, 0, 1);
     for (const pane of this.panes) {
-      pane.querySelector(".picture").style.transform =
-        `translate(${left}px, ${top}px) scale(${zoom})`;
+      const picture = pane.querySelector(".picture");
+      picture.style.transform = `translate(${left}px, ${top}px) scale(${zoom})`;
+      // Below a scale of 2 whole pixels would be of unequal widths, or missing.
+      picture.classList.toggle("smooth", zoom < 2 && zoom !== 1);
       const divider = pane.querySelector(".divider");
       if (!divider) continue;
       divider.style.left = `${100 * split}%`;

@@ -236,6 +236,18 @@ def test_pictures_are_the_files_pixel_by_pixel(at):
     np.testing.assert_array_equal(pixels(page)[np.ix_(rows, columns)], wanted)
 
 
+def test_pixels_of_unequal_widths_are_smooth(at):
+    at_scale = "getComputedStyle(document.querySelector('.pane img')).imageRendering"
+    for zoom, wanted in (
+        ("0.7", "auto"),
+        ("1", "pixelated"),
+        ("1.3", "auto"),
+        ("2", "pixelated"),
+    ):
+        page = at(f"zoom={zoom}")
+        assert page.evaluate(at_scale) == wanted
+
+
 def test_errors_are_black_where_there_are_none(at):
     page = at("mode=error&left=original&x=45&y=36&zoom=12")
     assert page.locator(".pane.error").count() == 2
@@ -535,6 +547,9 @@ def test_a_blind_test_needs_the_keyboard_alone_and_exports_votes(blind, tmp_path
     assert preferred == {RUN}
     entries = json.loads(path.read_text())["votes"]
     assert [entry["image"] for entry in entries] == [t["image"] for t in trials]
+    page.locator("#blind-back").click()
+    assert trial(page) == trials[-1]
+    vote(page, trials[-1])
     # The result says the same as the merge of one file.
     rows = page.locator("#blind-tables tbody tr").all_text_contents()
     for pair in votes.preferences(ballot.pairs):
@@ -621,8 +636,10 @@ def test_sides_are_seen_by_turns_and_the_original_while_its_key_is_held(blind):
     seen = pixels(page, "#blind-stage .pane")
     page.keyboard.up("o")
     np.testing.assert_array_equal(seen[40:], original[40:])
+    zoom = page.evaluate("Number(look.zoom)")
+    assert zoom >= 1 and zoom == round(zoom)  # of whole pixels
     page.keyboard.press("+")
-    assert page.evaluate("Number(look.zoom)") > 0
+    assert page.evaluate("Number(look.zoom)") == 1.25 * zoom
     page.locator("#blind-mode").select_option("side")
     assert page.locator("#blind-stage .pane").count() == 2
     sizes = page.evaluate(
