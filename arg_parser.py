@@ -412,7 +412,7 @@ def parse_votes(argv=None):
         type=arguments.written_path,
         default="votes",
         metavar="STEM",
-        help="write the table to STEM.md and the plot to STEM.png (default: votes)",
+        help="write the table to STEM.md and the plot to STEM.png",
     )
     return parser.parse_args(argv)
 
