@@ -3,14 +3,17 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from evaluation.results import listed
+from evaluation.palette import short_name
 from learned_jpeg.codec.options import OWN_LOSS
+from learned_jpeg.common.terminal import one_line
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.metric import Metric
 from learned_jpeg.models.settings import WEIGHT_KEYS
 from learned_jpeg.search import tunes
 
 OUTSIDE_MARK = "\N{DAGGER}"
+
+_NAMED = 3  # codecs that a note names
 
 # The metric of each weight of a training's loss.
 _METRIC_OF_WEIGHT = {
@@ -71,5 +74,9 @@ def note_on_judges(
     for metric in metrics:
         labels = [label for label, keys in minimised.items() if metric.key in keys]
         if labels:
-            sentences.append(f"{metric.name} is minimised by {listed(labels)}.")
+            names = "; ".join(map(short_name, labels[:_NAMED]))
+            others = f" and {len(labels) - _NAMED} more" if labels[_NAMED:] else ""
+            sentences.append(
+                f"{metric.name} is minimised by {one_line(names)}{others}."
+            )
     return " ".join(sentences)

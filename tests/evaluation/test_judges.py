@@ -51,5 +51,8 @@ def test_note_names_few_codecs_and_nothing_without_an_outside_judge():
     metrics = [registry.get("psnr"), registry.get("lpips")]
     minimised = {name: frozenset({"lpips"}) for name in "abcde"}
     note = judges.note_on_judges(metrics, minimised)
-    assert note.endswith("LPIPS is minimised by a, b, c and 2 more.")
+    assert note.endswith("LPIPS is minimised by a; b; c and 2 more.")
+    search = "search, no model, optimized, 4:2:0, search, tuned for psnr"
+    note = judges.note_on_judges(metrics, {search: frozenset({"psnr"})})
+    assert note.endswith("PSNR is minimised by ours, PSNR.")
     assert judges.note_on_judges(metrics[:1], minimised) == ""
