@@ -10,6 +10,7 @@ import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from learned_jpeg.jpeg.segments import MAX_PAYLOAD
 from learned_jpeg.pictures import tiff
 from learned_jpeg.pictures.exif import LABEL
 
@@ -44,14 +45,27 @@ def exif_of_tags(block: tiff.Block) -> bytes | None:
     if first is None:
         return None
     layout, offset = first
-    main = list(_tags(block, layout, offset, lambda tag: tag in _KEPT))
+    main = _small(_tags(block, layout, offset, lambda tag: tag in _KEPT))
     others: dict[int, list[_Tag]] = {}
     for pointer in (tiff.EXIF_IFD, _GPS_IFD):
         for inner in tiff.numbers_of(block, layout, offset, pointer)[:1]:
-            found = list(_tags(block, layout, inner, lambda tag: tag not in _DROPPED))
+            found = _small(_tags(block, layout, inner, lambda tag: tag not in _DROPPED))
             if found:
                 others[pointer] = found
     return LABEL + _written(layout.order, main, others) if main or others else None
+
+
+def _small(tags: Iterator[_Tag]) -> list[_Tag]:
+    """Returns the tags without those that have no room in a JPEG file.
+
+    A damaged directory may name the whole file again and again.
+    """
+    kept, size = [], 0
+    for tag in tags:
+        if size + len(tag.content) <= MAX_PAYLOAD:
+            kept.append(tag)
+            size += len(tag.content)
+    return kept
 
 
 def tag_content(block: tiff.Block, tag: int) -> bytes | None:

@@ -622,6 +622,13 @@ def test_tags_of_bigtiff_are_kept(tmp_path):
     assert dict(kept_tags(tmp_path / "x.tif")) == {271: "Maker", 306: DATE}
 
 
+def test_tag_that_has_no_room_is_left_out_of_the_others(tmp_path):
+    tags = page(6, 8, 8, 1, np.zeros((6, 8), int))
+    tags |= {270: "x" * 70_000, 271: "Maker"}
+    (tmp_path / "x.tif").write_bytes(tiff_file("<", tags))
+    assert dict(kept_tags(tmp_path / "x.tif")) == {271: "Maker"}
+
+
 def test_tags_of_the_layout_alone_make_no_exif(tmp_path):
     Image.new("RGB", (8, 6)).save(tmp_path / "x.tif", dpi=(72, 72))
     assert read_image_and_metadata(tmp_path / "x.tif")[1].exif is None
