@@ -47,7 +47,9 @@ def njit(function: Callable, **options) -> Callable:
       function: the function to compile.
       options: numba's options.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
+    # Nothing calls these functions from C, which would take a wrapper each.
+    flags: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
+    compiled = numba.njit(error_model="numpy", **flags, **options)(function)
     cache = _cache_of(function)
     if cache is not None:
         # As its enable_caching() does.

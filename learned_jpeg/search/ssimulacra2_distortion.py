@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.jpeg.standard import BLOCK, YCBCR_TO_RGB
 from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search.basis_energies import grams
@@ -91,6 +92,7 @@ class Ssimulacra2Distortion:
         self._linearise_for(component, coded)
         weights = self._averaged_weights(coded, component)
         correlations = self._correlations(coded, component, weights)
+        del self._curvatures[component]  # which take memory
         target = self._target(coded, component, weights, correlations, damping)
         triangle = np.linalg.cholesky(correlations)
         diagonal = np.diag(triangle)
@@ -123,15 +125,15 @@ class Ssimulacra2Distortion:
         from learned_jpeg.metrics.tiling import slopes
 
         terms = self._terms(coded.is_original)
-        size = coded.image.shape[:2]
+        height, width = coded.image.shape[:2]
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
 
         def take(number: int, rows: slice, gradient: np.ndarray) -> None:
-            sums[number].add(rows, slice(0, size[1]), gradient)
+            sums[number].add(rows, slice(0, width), gradient)
 
         found = slopes(
             [term for term, _ in terms],
-            size,
+            (height, width),
             coded.decoded_rgb,
             directions_of(coded, components),
             take if wants_gradients else None,
@@ -198,24 +200,25 @@ class Ssimulacra2Distortion:
         damping: float,
     ) -> np.ndarray:
         """Returns the minimum of the form, within reach of the original."""
-        gradient = self._gradients.pop(component)
-        slope = gradient.coefficients()
+        from learned_jpeg.search.block_targets import write_targets
+
+        target = self._gradients.pop(component).coefficients()
         inverse = np.linalg.inv(correlations) * (self._scale / 2 / damping)
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
+        part = np.float32(_CHROMA_REACH if component else 1)
         excess = None if coded.is_original else coded.clipped_excess(component)
-        target = slope
-        for chunk in chunks(len(slope), _CHUNK):
-            roots = np.sqrt(weights[chunk])
-            way = (slope[chunk] / roots) @ inverse
-            way /= roots
-            original = coded.originals[component][chunk]
+
+        def write(own: slice) -> None:
+            roots = np.sqrt(weights[own])
+            way = (target[own] / roots) @ inverse
+            originals = coded.originals[component][own]
             if excess is not None:
-                original = original + excess[chunk]
-            way = coded.coefficients(component, chunk) - way - original
-            if component:
-                way *= np.float32(_CHROMA_REACH)
-            target[chunk] = original + way.clip(-reach, reach)
+                originals = originals + excess[own]
+            coefficients = coded.coefficients(component, own)
+            write_targets(way, roots, coefficients, originals, reach, part, target[own])
+
+        threads.run(write, chunks(len(target), _CHUNK))
         return target
 
 

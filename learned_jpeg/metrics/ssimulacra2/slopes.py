@@ -88,7 +88,6 @@ class Original:
       size: (height, width) in px.
       sizes: those of the scales.
       weights: of the sum, for each scale `[n, 6]`.
-      coarse: the `Reference`s of the scales that are processed as a whole.
     """
 
     def __init__(self, image: np.ndarray, weights: Sequence[np.ndarray]):
@@ -116,12 +115,17 @@ class Original:
             return self._compared(strip, linear) if keeps else None
 
         self._kept = threads.run(prepare, strips(height, width))
-        self.coarse = self._whole(coarse)
+        self._coarse_light = coarse
+        self._coarse = self._whole(coarse) if keeps else None
 
     def fine(self, strip: Strip) -> list[Reference]:
         """Returns the `Reference`s of the scales of a strip."""
         kept = self._kept[strip.number]
         return kept or self._compared(strip, self._scales_of(strip))
+
+    def coarse(self) -> list[Reference]:
+        """Returns the `Reference`s of the scales that are processed as a whole."""
+        return self._coarse or self._whole(self._coarse_light)
 
     def _scales_of(self, strip: Strip) -> list[np.ndarray]:
         linear, _ = linear_light(levels(self._image[strip.seen()]))
@@ -221,9 +225,9 @@ class Term:
         self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
     ) -> float:
         """Returns the value; processes the coarse scales."""
-        scales = self._coarse_scales()
+        scales, references = self._coarse_scales(), self._original.coarse()
         if not self._is_original:
-            self._compare_whole(scales)
+            self._compare_whole(scales, references)
         value = 0.0
         for weights, (height, width), sums in zip(
             self._original.weights, self._original.sizes, self._sums, strict=True
@@ -236,7 +240,7 @@ class Term:
                 [_factors(row, norm, self._is_original) for row, norm in triples]
             )
         if directions:
-            self._add_whole(scales, directions, curvatures)
+            self._add_whole(scales, references, directions, curvatures)
         return value
 
     def add_slopes(
@@ -271,6 +275,7 @@ class Term:
     def _coarse_scales(self) -> list[Planes]:
         found = []
         linear, slope = self._linear, self._slope
+        del self._linear, self._slope
         for number, weights in enumerate(self._original.weights[_SCALES_OF_STRIPS:]):
             if number:
                 linear, slope = halve(linear), halve(slope)
@@ -278,15 +283,14 @@ class Term:
             found.append(Planes(linear, *to_xyb(linear, len(weights), rows), slope))
         return found
 
-    def _compare_whole(self, scales: list[Planes]) -> None:
+    def _compare_whole(self, scales: list[Planes], references: list[Reference]) -> None:
         tasks = _tasks(scales)
 
         def sums_of(task: tuple[int, int]) -> np.ndarray:
             number, i = task
             rows = slice(0, scales[number].planes.shape[1])
             weights = self._original.weights[_SCALES_OF_STRIPS + number][i]
-            reference = self._original.coarse[number]
-            return _sums_of(reference, scales[number], i, rows, weights)
+            return _sums_of(references[number], scales[number], i, rows, weights)
 
         for (number, i), sums in zip(tasks, threads.run(sums_of, tasks), strict=True):
             self._sums[_SCALES_OF_STRIPS + number][0, i] = sums
@@ -294,6 +298,7 @@ class Term:
     def _add_whole(
         self,
         scales: list[Planes],
+        references: list[Reference],
         directions: Sequence[Direction],
         curvatures: Sequence[np.ndarray],
     ) -> None:
@@ -311,8 +316,8 @@ class Term:
         def add_plane(task: tuple[int, int]) -> None:
             number, i = task
             factors = self._factors[_SCALES_OF_STRIPS + number][i]
-            reference = self._original.coarse[number]
-            found[number].add_plane(reference, i, factors, not self._is_original)
+            wants_gradient = not self._is_original
+            found[number].add_plane(references[number], i, factors, wants_gradient)
 
         threads.run(add_plane, _tasks(scales))
         gradient = None
@@ -402,7 +407,8 @@ class _ScaleSlopes:
             means = own[: counts[0], : counts[1]] / np.outer(*areas)[..., np.newaxis]
             for axis, side in enumerate((direction.height, direction.width)):
                 # A pixel of a coarse scale may be of several blocks.
-                means = np.repeat(means, max((1 << self._number) // side, 1), axis)
+                if 1 << self._number > side:
+                    means = np.repeat(means, (1 << self._number) // side, axis)
             rows, cols, kinds = found.shape
             scales = kinds // MAPS
             found[..., self._number :: scales] = means[:rows, :cols]
