@@ -338,7 +338,12 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
     starts = np.zeros(blocks + 1, np.int64)
     owners = np.full(blocks + 1, -1, np.int64)
     origins = np.zeros(blocks + 1, np.int64)
-    queues = np.zeros((RUN_CLASSES, blocks + 1), np.int32)
+    # Least total of each candidate and those before, and least length of longer runs.
+    floors = np.zeros(blocks + 1, np.float64)
+    longer = np.full(RUN_CLASSES, np.inf, np.float32)
+    for size in range(RUN_CLASSES - 1, 0, -1):
+        longer[size - 1] = min(longer[size], run_lengths[size])
+    queues = np.empty((RUN_CLASSES, blocks + 1), np.int32)
     heads = np.zeros(RUN_CLASSES, np.int64)
     tails = np.zeros(RUN_CLASSES, np.int64)
     entering = np.zeros(RUN_CLASSES, np.int64)
@@ -375,10 +380,15 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
                 i = queues[size, heads[size]]
                 if totals[i] + run_lengths[size] < best:
                     best, origin = totals[i] + run_lengths[size], i
+            # Longer runs start after candidates that are here by now.
+            here = entering[size] - 1
+            if here < 0 or floors[here] + longer[size] >= best:
+                break
         if block == blocks:
             final = origin
             break
         totals[count] = best + gains[block]
+        floors[count] = min(floors[count - 1], totals[count])
         starts[count] = block + 1 - is_open[block]
         owners[count] = block
         origins[count] = origin
