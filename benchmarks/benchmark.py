@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import (
     coding_speed,
+    encoder_speed,
     encoder_steps,
     measuring,
     start_up,
@@ -39,6 +40,8 @@ MEASUREMENTS = {
     "batch_size": training_speed.batch_size,
     "evaluation": coding_speed.evaluation,
     "encoding": coding_speed.encoding,
+    "encoder_speed": encoder_speed.encoder_speed,
+    "scoring": encoder_speed.scoring,
     "encoder_steps": encoder_steps.encoder_steps,
     "compress": coding_speed.compress,
     "picture_size": coding_speed.picture_size,
