@@ -1,11 +1,17 @@
 """Fixtures of all tests: a session of TensorFlow, small images for training."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from learned_jpeg.common import first_call
 from learned_jpeg.metrics import butteraugli
 from tests import synthetic
+
+# Messages are the same whatever is compiled already.
+os.environ.setdefault(first_call.QUIET, "1")
 
 BUTTERAUGLI = butteraugli.find_tool()
 

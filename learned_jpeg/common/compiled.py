@@ -29,6 +29,8 @@ from numba.core.serialize import dumps
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
 
+from learned_jpeg.common import first_call
+
 _DIGEST_SIZE = hashlib.sha256().digest_size
 
 
@@ -47,9 +49,9 @@ def njit(function: Callable, **options) -> Callable:
       function: the function to compile.
       options: numba's options.
     """
-    # Nothing calls these functions from C, which would take a wrapper each.
-    flags: dict[str, Any] = {"nogil": True, "no_cfunc_wrapper": True}
-    compiled = numba.njit(error_model="numpy", **flags, **options)(function)
+    # A wrapper for callers in C would take a tenth of the time to compile.
+    fixed: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    compiled = numba.njit(**fixed, **options)(function)
     cache = _cache_of(function)
     if cache is not None:
         # As its enable_caching() does.
@@ -177,9 +179,12 @@ class _Cache(FunctionCache):
         )
 
     def load_overload(self, sig, target_context):
-        """Loads numba's array functions, then the compiled code."""
+        """Loads numba's array functions, then the compiled code; None if it is new."""
         _load_array_functions()
-        return super().load_overload(sig, target_context)
+        found = super().load_overload(sig, target_context)
+        if found is None:
+            first_call.begin()
+        return found
 
     def save_overload(self, sig, data):
         """Saves compiled code; on a full disk the code is used without a cache."""
