@@ -227,6 +227,28 @@ def test_settings_reach_the_command_line(flags_of, script):
     assert defaults.total_weight_regularizer == 10
 
 
+def test_a_batch_goes_on_with_the_settings_that_it_began_with(tmp_path):
+    stand_in = write_program(tmp_path / "python", 'printf "%s " "$@"')
+    for name, step in (("lambda_001", 7), ("lambda_00025", 40)):
+        train = tmp_path / "runs" / name / "train"
+        train.mkdir(parents=True)
+        checkpoint = f'model_checkpoint_path: "model.ckpt-{step}"\n'
+        (train / "checkpoint").write_text(checkpoint)
+        (train / "settings.json").write_text('{\n "last_step": 40,\n "lr": 1\n}\n')
+    done = subprocess.run(
+        ["bash", ROOT / "batch_job_attention.sh", "runs"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHON": str(stand_in), "LAMBDAS": "0.01 0.0025"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lambda 0.0025: finished already" in done.stdout
+    assert done.stdout.count("finished already") == 1
+    _, flags = done.stdout.split("train --lambda 0.01 ")
+    assert flags.split("lambda")[0].split() == ["--resume"]
+
+
 def test_frozen_features_reach_the_command_line(flags_of):
     settings = {"FREEZE_VGG": "1", "FEATURE_CACHE": "runs/features"}
     flags = flags_of(SCRIPT="ljpeg_attention.py", **settings)
