@@ -17,6 +17,7 @@ from learned_jpeg.models.settings import (
     SEARCH_SUBSAMPLING,
     TRUNKS,
 )
+from learned_jpeg.search.distortion import DEFAULT_EFFORT, EFFORTS
 from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
 from training import recipes
 
@@ -555,6 +556,14 @@ def parse_calibrate(argv=None):
         choices=TUNE_NAMES,
         default=list(TUNE_NAMES),
         help="what the search minimises",
+    )
+    parser.add_argument(
+        "--efforts",
+        nargs="+",
+        type=int,
+        choices=EFFORTS,
+        default=[DEFAULT_EFFORT],
+        help="of the search",
     )
     parser.add_argument(
         "-o",

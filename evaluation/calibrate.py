@@ -1,9 +1,10 @@
-"""Measures what each lambda of the search gives on average, as `calibration.json`.
+"""Measures what each lambda of the search gives, as `calibration.json`.
 
     python3 -m evaluation.calibrate "photographs/*.png" --tunes mixed
 
 goes through a grid of lambdas, and writes the means over the photographs in addition to
-those of other tunes that were measured before.
+those of other tunes that were measured before. It also fits how the final file of a
+photograph follows from its first quantization, by which a search corrects its lambda.
 """
 
 import concurrent.futures
@@ -16,16 +17,19 @@ import tqdm
 
 import arg_parser
 from learned_jpeg.codec.options import DEFAULT_QUALITY, EncodeOptions
+from learned_jpeg.codec.quantizers import SearchSetting
 from learned_jpeg.codec.trained import standard_tables
 from learned_jpeg.common import machine
 from learned_jpeg.common.atomic_files import write_atomically
 from learned_jpeg.common.process import run_main
-from learned_jpeg.common.terminal import log_to_stderr
+from learned_jpeg.common.threads import Cores, limit
 from learned_jpeg.jpeg import file as jpeg_file
 from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.basic import bits_per_pixel
 from learned_jpeg.metrics.image_metrics import ImageMetrics
 from learned_jpeg.pictures.image_files import find_images, read_image
+from learned_jpeg.search.calibration import features, key_of
+from learned_jpeg.search.targets import KINDS
 from learned_jpeg.search.tunes import TUNES
 
 SAMPLING = "4:2:0"
@@ -36,18 +40,20 @@ logger = logging.getLogger("calibrate")
 
 def main():
     """Measures what the command line names; returns the exit status."""
-    log_to_stderr()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     args = arg_parser.parse_calibrate()
     paths = find_images(args.photographs)[:: args.every]
     table = _table_of(args.output)
     with concurrent.futures.ThreadPoolExecutor(machine.usable_cores()) as executor:
-        means = Means(paths, args.crop, executor)
+        curves = Curves(paths, args.crop, executor)
         for tune in args.tunes:
-            about = (
-                f"means over {len(paths)} photographs, every {args.every} of those "
-                f"named, {args.crop} px of each, {SAMPLING}, optimized"
-            )
-            table[tune] = {"about": about, **means.of_tune(tune)}
+            for effort in args.efforts:
+                about = (
+                    f"{len(paths)} photographs, every {args.every} of those named, "
+                    f"{args.crop} px of each, {SAMPLING}, optimized"
+                )
+                curve = {"about": about, **curves.of_tune(tune, effort)}
+                table[key_of(tune, effort)] = curve
     write_atomically(args.output, json.dumps(table, indent=1).encode() + b"\n")
     logger.info("written: %s", args.output)
     return 0
@@ -60,44 +66,74 @@ def _table_of(path):
         return json.load(file)
 
 
-class Means:
-    """Means over photographs of rates and metrics of their files."""
+class Curves:
+    """Rates and metrics of photographs' files by lambda."""
 
     def __init__(self, paths, side, executor):
         """Stores the photographs' paths, px of their sides, and what runs the work."""
         self._paths = paths
         self._side = side
         self._executor = executor
+        self._cores = Cores(machine.usable_cores())
 
-    def of_tune(self, tune):
-        """Returns the means of the search without a model, by lambda: dict of lists."""
+    def of_tune(self, tune, effort):
+        """Returns the means of the search without a model, by lambda, and the changes.
+
+        Returns:
+          dict: "lambda", and the mean of each quantity in lists; "changes", the weights
+          of `calibration.features` for each quantity.
+        """
         lambdas = np.geomspace(*TUNES[tune].lambdas, COUNT).tolist()
-        options = EncodeOptions(subsampling=SAMPLING, tune=tune)
+        options = EncodeOptions(subsampling=SAMPLING, tune=tune, effort=effort)
         with standard_tables() as model:
             codec = model.codec(options)
 
             def encode(image, lmbda):
-                return codec.encode(image, DEFAULT_QUALITY, lmbda)
+                """Returns the files of the first quantization and of the search."""
+                first = []
+                setting = SearchSetting(lmbda, steer=first.append)
+                last = codec.for_image(image, DEFAULT_QUALITY)(setting)
+                return *first, last
 
-            return {"lambda": lambdas, **self._of(encode, lambdas, tune)}
+            firsts, lasts = self._measured(encode, lambdas, f"{tune}, effort {effort}")
+        means = {name: values.mean(0).tolist() for name, values in lasts.items()}
+        changes = {
+            name: _fitted(KINDS[name].scale, firsts[name], lasts[name], lambdas)
+            for name in lasts
+        }
+        return {"lambda": lambdas, **means, "changes": changes}
 
-    def _of(self, encode, settings, name):
-        """Returns the means of every metric by setting, a dict of lists."""
+    def _measured(self, encode, lambdas, name):
+        """Returns the quantities of first and of last files, as dicts of arrays.
+
+        They are `[photographs, lambdas]`.
+        """
 
         def measured(path):
-            image = middle_of(read_image(path), self._side)
-            compare = comparison(image)
-            return [compare(encode(image, setting)) for setting in settings]
+            with limit(self._cores):
+                image = middle_of(read_image(path), self._side)
+                compare = comparison(image)
+                return [[compare(f) for f in encode(image, x)] for x in lambdas]
 
         rows = self._executor.map(measured, self._paths)
         rows = list(tqdm.tqdm(rows, desc=name, total=len(self._paths), disable=None))
-        return {
-            metric: [
-                float(np.mean([row[place][metric] for row in rows]))
-                for place in range(len(settings))
-            ]
-            for metric in rows[0][0]
-        }
+        return tuple(
+            {
+                quantity: np.array([[own[i][quantity] for own in row] for row in rows])
+                for quantity in rows[0][0][i]
+            }
+            for i in range(2)
+        )
+
+
+def _fitted(scale, first, last, lambdas):
+    """Returns the weights of `features` whose sum is last minus first, a list."""
+    first, last = np.vectorize(scale)(first), np.vectorize(scale)(last)
+    found = features(first, np.broadcast_to(np.log(lambdas), first.shape))
+    is_finite = np.isfinite(first) & np.isfinite(last)
+    change = (last - first)[is_finite]
+    weights = np.linalg.lstsq(found[is_finite], change, rcond=None)[0]
+    return weights.tolist()
 
 
 def middle_of(image, side):

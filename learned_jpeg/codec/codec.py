@@ -26,6 +26,17 @@ class Codec:
         """The quantizer if it is a `Search`, else None."""
         return self._quantizer if isinstance(self._quantizer, Search) else None
 
+    @property
+    def needed_search(self) -> Search:
+        """The quantizer, where it has to be a `Search`.
+
+        Raises:
+          TypeError: it is none.
+        """
+        if not isinstance(self._quantizer, Search):
+            raise TypeError(f"{type(self._quantizer).__name__} searches for nothing")
+        return self._quantizer
+
     def encode(
         self, image: np.ndarray, quality: int = 0, lmbda: float | None = None
     ) -> bytes:

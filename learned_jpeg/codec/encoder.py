@@ -12,13 +12,13 @@ import numpy as np
 from learned_jpeg.codec.codec import Codec
 from learned_jpeg.codec.options import EncodeOptions
 from learned_jpeg.codec.quality import encode_like_jpeg
-from learned_jpeg.codec.quantizers import Search, SearchSetting
+from learned_jpeg.codec.quantizers import SearchSetting
 from learned_jpeg.codec.trained import TrainedModel
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.models.settings import FULL_CHROMA
-from learned_jpeg.search import calibration
+from learned_jpeg.search.calibration import Calibration, closest_file
 from learned_jpeg.search.distortion import DEFAULT_EFFORT
-from learned_jpeg.search.targets import closest_lambda, closest_setting
+from learned_jpeg.search.targets import closest_setting
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +44,9 @@ class Candidate(NamedTuple):
     quality: int = 0
 
     @property
-    def search(self) -> Search:
-        """The search of the codec, which is known to be one."""
-        assert self.codec.search is not None
-        return self.codec.search
-
-    @property
     def lmbda(self) -> float:
         """The lambda that the search takes unless it is told another one."""
-        return self.search.usual_lambda(self.codec.qtables(self.quality))
+        return self.codec.needed_search.usual_lambda(self.codec.qtables(self.quality))
 
 
 class Encoder:
@@ -139,31 +133,41 @@ class Encoder:
         """Whether the candidates differ only in the lambda of a search."""
         if any(candidate.codec.search is None for candidate in self._candidates):
             return False
-        by_steps = any(c.search.weighs_by_steps for c in self._candidates)
+        by_steps = any(c.codec.needed_search.weighs_by_steps for c in self._candidates)
         return len(self._candidates) == 1 or not by_steps
 
     def _closest(self, goal, image, embed):
         """Returns the `Tried` of the lambda that comes closest to a goal."""
         encoders = {}  # of each candidate, so that a network runs once an image
 
-        def encode(lmbda, sampling):
+        def encode(lmbda, sampling, steer):
             candidate = self._nearest(lmbda)
             if candidate not in encoders:
                 codec = candidate.codec
                 encoders[candidate] = codec.for_image(image, candidate.quality)
-            return embed(encoders[candidate](SearchSetting(lmbda, sampling)))
+            setting = SearchSetting(lmbda, sampling, steer=steer)
+            return embed(encoders[candidate](setting))
+
+        def closest(sampling):
+            return closest_file(
+                lambda lmbda, steer: encode(lmbda, sampling, steer),
+                goal,
+                known,
+                middle.lmbda,
+            )
 
         middle = self._candidates[len(self._candidates) // 2]
-        tune = middle.search.tune_for(image)
-        start, slope = calibration.start(tune, goal, image.shape[:2])
-        start = start or middle.lmbda
-        sampling = middle.search.sampling_for(image, start)
+        search = middle.codec.needed_search
+        tune = search.tune_for(image)
+        known = Calibration(tune, search.effort, goal, image.shape[:2])
+        start = known.start() if known.is_known else middle.lmbda
+        sampling = search.sampling_for(image, start)
         try:
-            return closest_lambda(lambda x: encode(x, sampling), goal, start, slope)
+            return closest(sampling)
         except UserError:
-            if middle.search.fixed_sampling or sampling == FULL_CHROMA:
+            if search.fixed_sampling or sampling == FULL_CHROMA:
                 raise
-        return closest_lambda(lambda x: encode(x, FULL_CHROMA), goal, start, slope)
+        return closest(FULL_CHROMA)
 
     def _nearest(self, lmbda):
         """Returns the candidate that is made for a lambda as near as possible."""

@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from learned_jpeg.codec.codec import Codec
-from learned_jpeg.codec.quantizers import Search, SearchSetting
+from learned_jpeg.codec.quantizers import SearchSetting
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.models.settings import FULL_CHROMA
 from learned_jpeg.pictures.tiles import sample_of
-from learned_jpeg.search import calibration
+from learned_jpeg.search.calibration import Calibration, closest_file
 from learned_jpeg.search.promise import (
     WHOLE_TOLERANCE,
     PlainJpeg,
@@ -27,7 +27,7 @@ from learned_jpeg.search.targets import (
     Goal,
     MatchScore,
     Target,
-    closest_lambda,
+    Tried,
 )
 
 _CORRECTIONS = 4  # of a file, at most
@@ -66,28 +66,26 @@ def encode_like_jpeg(codec: Codec, image: np.ndarray, quality: int) -> bytes:
       The bytes of a .jpg file without metadata: those of plain JPEG after the lossless
       pass where the search finds nothing smaller that looks as good.
     """
-    search = _search_of(codec)
-    sampling = search.fixed_sampling or reference_sampling(quality)
+    sampling = codec.needed_search.fixed_sampling or reference_sampling(quality)
     plain = PlainJpeg(image, quality, sampling)
     encode = codec.for_image(image, quality)
     if min(image.shape[:2]) < MIN_SIDE:
         data = encode(SearchSetting())
-        return plain.smallest() if plain.is_smaller_than(data) else data
+        return plain.smallest if plain.is_smaller_than(data) else data
     sample = sample_of(image)
+    of_sample = Scores(sample)
     if sample is image:
-        aim = _aim(codec, image, quality, plain, encode)
+        scores = of_sample
+        aim = _aim(codec, image, quality, plain, encode, scores)
         data = aim.data
     else:
+        # A search of a large image needs the memory.
+        scores = Scores(image, keeps_prepared=False)
         plain_sample = PlainJpeg(sample, quality, sampling)
-        of_sample = codec.for_image(sample, quality)
-        aim = _aim(codec, sample, quality, plain_sample, of_sample)
+        encode_sample = codec.for_image(sample, quality)
+        aim = _aim(codec, image, quality, plain_sample, encode_sample, of_sample)
         data = encode(SearchSetting(aim.lmbda, aim.sampling))
-    return _kept(encode, aim, data, Promise(image, quality, plain))
-
-
-def _search_of(codec: Codec) -> Search:
-    assert codec.search is not None, "only a search has a quality to promise"
-    return codec.search
+    return _kept(encode, aim, data, Promise(scores, quality, plain))
 
 
 def _aim(
@@ -96,38 +94,47 @@ def _aim(
     quality: int,
     plain: PlainJpeg,
     encode: Callable[[SearchSetting], bytes],
+    scores: Scores,
 ) -> _Aim:
     """Returns the setting that gives an image about the score of plain JPEG.
 
     An image that needs finer chroma than plain JPEG has is given the score of a plain
     JPEG with that chroma, as far as the bytes of the one it is compared with go.
+
+    Args:
+      codec, quality: as for `encode_like_jpeg`.
+      image: all of it.
+      plain: JPEG of its sample.
+      encode: function from a setting to the bytes of the sample's file.
+      scores: of the sample.
     """
-    search = _search_of(codec)
-    scores = Scores(image)
-    wanted = scores.whole(plain.decoded)
-    sampling = search.fixed_sampling or choose_subsampling(image, wanted)
+    search = codec.needed_search
+    wanted = scores.of_file(plain.data)
+    sampling = search.fixed_sampling or choose_subsampling(image, wanted, scores)
     is_finer = sampling != plain.sampling and plain.sampling != FULL_CHROMA
     if is_finer:
-        finer = PlainJpeg(image, quality, sampling)
-        wanted = max(scores.whole(finer.decoded), wanted)
+        finer = PlainJpeg(scores.image, quality, sampling)
+        wanted = max(scores.of_file(finer.data), wanted)
+    height, width = scores.image.shape[:2]
+    tune = search.tune_for(image)
+    usual_lambda = search.usual_lambda(codec.qtables(quality))
 
-    def closest(goal: Goal):
-        height, width = image.shape[:2]
-        tune = search.tune_for(image)
-        start, slope = calibration.start(tune, goal, (height, width))
-        tried = closest_lambda(
-            lambda lmbda: encode(SearchSetting(lmbda, sampling)),
+    def closest(goal: Goal) -> Tried:
+        return closest_file(
+            lambda lmbda, steer: encode(SearchSetting(lmbda, sampling, steer=steer)),
             goal,
-            start or search.usual_lambda(codec.qtables(quality)),
-            slope,
+            Calibration(tune, search.effort, goal, (height, width)),
+            usual_lambda,
         )
-        return tried, slope or _SLOPE
 
-    tried, slope = closest(MatchScore(wanted, scores.of_file))
+    goal = MatchScore(wanted, scores.of_file)
+    tried = closest(goal)
+    known = Calibration(tune, search.effort, goal, (height, width))
+    slope = known.slope(tried.setting) if known.is_known else _SLOPE
     if is_finer and plain.is_smaller_than(tried.data):
-        limit = int(_BYTES_RESERVE * len(plain.smallest()))
+        limit = int(_BYTES_RESERVE * len(plain.smallest))
         with contextlib.suppress(UserError):  # no lambda is so small: it stays larger
-            tried, _ = closest(Target("bytes", limit).goal(image, ""))
+            tried = closest(Target("bytes", limit).goal(scores.image, ""))
     return _Aim(tried.setting, sampling, slope, tried.data, is_matched=not is_finer)
 
 
@@ -136,10 +143,13 @@ def _kept(
 ) -> bytes:
     """Returns a file that keeps the promise: the given one, or a corrected one."""
     lmbda, gains, worst = aim.lmbda, None, -math.inf
+    kept = []  # files that keep the promise: a correction may make them worse
     for number in range(_CORRECTIONS + 1):
         if promise.plain.is_smaller_than(data):
             break
         measured = promise.measured(data)
+        if promise.is_kept(measured):
+            kept.append(data)
         more = promise.gains(measured, aim.slope)
         off = measured.whole
         # Better than promised is no fault: it is worth one more encoding, not two.
@@ -148,11 +158,13 @@ def _kept(
         if gains is not None and measured.worst_tile < worst + _PROGRESS:
             more = None  # Gains do not help, for example against steps of DC.
         worst = measured.worst_tile
+        if is_near and more is None and promise.is_kept(measured):
+            return data
         if (is_near and more is None) or number == _CORRECTIONS:
-            return data if promise.is_kept(measured) else promise.plain.smallest()
+            break
         if not is_near:
             lmbda *= math.exp(min(max(-off / aim.slope, -_STEP), _STEP))
         if more is not None:
             gains = more if gains is None else gains * more
         data = encode(SearchSetting(lmbda, aim.sampling, gains))
-    return promise.plain.smallest()
+    return min([*kept, promise.plain.smallest], key=len)

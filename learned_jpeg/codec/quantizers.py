@@ -62,11 +62,15 @@ class SearchSetting:
       sampling: one of `jpeg.SUBSAMPLINGS`; None for that of the options, where
         `subsampling.AUTO` chooses by the image and lambda.
       block_gains: factors on the weights of blocks, see `passes.search`.
+      steer: function from the bytes of a file of the first quantization, in standard
+        coding, to a factor on lambda by which it is made again, or None to go on; see
+        `calibration.Steering`.
     """
 
     lmbda: float | None = None
     sampling: str | None = None
     block_gains: np.ndarray | None = None
+    steer: Callable[[bytes], float | None] | None = None
 
 
 class Rounding:
@@ -164,6 +168,11 @@ class Search:
         self._effort = effort
 
     @property
+    def effort(self) -> int:
+        """The effort of the options."""
+        return self._effort
+
+    @property
     def weighs_by_steps(self) -> bool:
         """Whether lambda is the bits of a squared step of the model's tables."""
         is_own = self._tune == OWN_LOSS
@@ -234,6 +243,11 @@ class Search:
             distortion = self._distortion(edited, qtables, lmbda)
             # Tables that were not made for a rate are no good start.
             is_start = self._settings.weighs_bits or not distortion.moves_tables
+
+            def steer(first):
+                coded = _quantized(first.planes, first.qtables, sampling, edited)
+                return setting.steer(_file(coded, "standard"))
+
             found = search(
                 edited,
                 distortion,
@@ -242,6 +256,7 @@ class Search:
                 qtables=qtables if is_start else None,
                 block_gains=setting.block_gains,
                 effort=self._effort,
+                steer=steer if setting.steer else None,
             )
             quantized = _quantized(found.planes, found.qtables, sampling, edited)
             is_fast = self._effort == min(EFFORTS)

@@ -9,7 +9,7 @@ quantization steps to what suits the integers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +37,7 @@ DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
 # Fitted steps change too little, because the integers were chosen for the old step. So
 # they are over-relaxed, except in the last pass: then the integers stay.
 _OVER_RELAXATION = 2
+_FAR = 0.2  # change of log(lambda) by which a first quantization moves the weights
 _LEAST_COUNT = 8  # integers other than 0 that over-relaxation needs
 
 
@@ -62,6 +63,7 @@ def search(
     moves_tables: bool = True,
     block_gains: np.ndarray | None = None,
     effort: int = DEFAULT_EFFORT,
+    steer: Callable[[SearchResult], float | None] | None = None,
 ) -> SearchResult:
     """Searches for the integers and tables of least `distortion + bits`.
 
@@ -79,6 +81,9 @@ def search(
       block_gains: factors on the weights of each block, float32 `[rows, cols]` for
         blocks of luma; None for 1.
       effort: one of `EFFORTS`.
+      steer: is shown the first quantization, and returns the factor on the weights of
+        all coefficients by which it is made again and shown again, or None to go on;
+        only where its tables follow from the distortion, and without gains.
     """
     schedule = distortion.schedules[effort]
     moves_tables = moves_tables and distortion.moves_tables
@@ -91,6 +96,13 @@ def search(
         if number:
             state.round_original(qtables)
         state.update_coded_image(0, 1, 2)
+    while steer and qtables is None and (factor := steer(state.result())) is not None:
+        state.weigh(factor)
+        if schedule.warm_up_rounds:
+            state.update_coded_image(0, 1, 2)
+            if abs(np.log(factor)) > _FAR:  # near other integers weights are other ones
+                state.round_original(None)
+                state.update_coded_image(0, 1, 2)
     groups = ((1, 2), (0,)) if moves_tables else ((1,), (2,), (0,))
     for number, damping in enumerate(schedule.damping):
         is_first, is_last = number == 0, number == len(schedule.damping) - 1
@@ -118,7 +130,7 @@ def first_steps(
       scale: factor on the rule.
 
     Returns:
-      float32, whole numbers in 1..255, zigzag.
+      float64, zigzag, before they are rounded to whole numbers in 1..255.
 
     Raises:
       ValueError: the distortion has no rule for them.
@@ -131,8 +143,7 @@ def first_steps(
     factors = np.tile(rule.ac * (1 + rule.slope * frequencies), (2, 1))
     factors[CHROMA] *= rule.chroma
     factors[:, 0] = rule.dc
-    steps = scale * factors / np.exp(np.stack([logs[0], (logs[1] + logs[2]) / 2]) / 2)
-    return np.rint(steps).clip(1, 255).astype(np.float32)
+    return scale * factors / np.exp(np.stack([logs[0], (logs[1] + logs[2]) / 2]) / 2)
 
 
 class PassState:
@@ -156,6 +167,8 @@ class PassState:
             self._gains = [
                 _gains_of_component(block_gains, coded.factors(c)) for c in range(3)
             ]
+        self._weight: np.float32 | None = None  # factor on all weights
+        self._exact_steps = np.ones((2, 64))  # zigzag, those of the first quantization
         self._steps = np.ones((2, 64), np.float32)  # zigzag
         self._integers: list[np.ndarray] = []  # int16 [blocks, 64], zigzag
 
@@ -166,9 +179,20 @@ class PassState:
           qtables: `[2, 8, 8]`; None for `first_steps`.
         """
         if qtables is None:
-            self._steps = first_steps(self._coded, self._distortion, self._step_scale)
+            steps = first_steps(self._coded, self._distortion, self._step_scale)
+            self._exact_steps = steps / np.sqrt(self._weight or 1)
+            self._round_by(np.rint(self._exact_steps).clip(1, 255))
         else:
-            self._steps = np.asarray(qtables, np.float32).reshape(2, 64)[:, ZIGZAG]
+            self._round_by(np.asarray(qtables).reshape(2, 64)[:, ZIGZAG])
+
+    def weigh(self, factor: float) -> None:
+        """Multiplies all weights, and rounds the original by the steps of these."""
+        self._weight = np.float32(factor * (self._weight or 1))
+        self._exact_steps = self._exact_steps / np.sqrt(factor)
+        self._round_by(np.rint(self._exact_steps).clip(1, 255))
+
+    def _round_by(self, steps: np.ndarray) -> None:
+        self._steps = steps.astype(np.float32)
         self._integers = []
         for component, coefficients in enumerate(self._coded.originals):
             z = np.abs(coefficients) / self._steps[_TABLE_OF[component]]
@@ -185,7 +209,7 @@ class PassState:
           damping: of the pass, see `Schedule`.
         """
         model = self._distortion.quadratic_model(self._coded, component, damping)
-        gains = None if self._gains is None else self._gains[component]
+        gains = self._weight if self._gains is None else self._gains[component]
         return _StepModel(model, gains)
 
     def choose_integers(
@@ -275,7 +299,7 @@ class _StepModel:
       coupling: see `QuadraticModel`.
     """
 
-    def __init__(self, model: QuadraticModel, gains: np.ndarray | None):
+    def __init__(self, model: QuadraticModel, gains: np.ndarray | np.float32 | None):
         """Takes the arrays of a model; gains are factors on its weights, `[n, 1]`."""
         self.z, self.weights, self.coupling = model
         if gains is not None:

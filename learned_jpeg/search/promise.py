@@ -9,11 +9,13 @@ fall behind.
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.jpeg.sampling import blocks_of
 from learned_jpeg.jpeg.standard import BLOCK
 from learned_jpeg.pictures.tiles import PLAIN, covering_tiles, detail
@@ -27,6 +29,12 @@ FULL_CHROMA_QUALITY = 90  # from which plain JPEG is the one without subsampling
 # Points inside the limit from which a tile falls behind, and to which it is brought.
 _TILE_RESERVE, _TILE_AIM = 0.5, 1.5
 _LARGEST_GAIN = 32.0
+# Points above the limit from which the errors of the whole image are enough to tell
+# that a tile by itself is above it: where tiles fall behind, they are at most 0.5 too
+# high.
+_DOUBT = 3.0
+# Of the bytes by mozjpeg's lossless pass: our own scans take off at most a few percent.
+_SURELY_SMALLER = 0.9
 # A gain moves bits to a few blocks, and does less for them than lambda for all.
 _GAIN_EFFECT = 0.3
 
@@ -41,7 +49,7 @@ class PlainJpeg:
 
     Attributes:
       sampling: one of `jpeg.SUBSAMPLINGS`.
-      decoded: the decoded image, uint8 RGB `[h, w, 3]`.
+      data: the bytes of the file.
     """
 
     def __init__(self, image: np.ndarray, quality: int, sampling: str):
@@ -57,23 +65,29 @@ class PlainJpeg:
         self.sampling = sampling
         self._image = image
         self._quality = quality
-        data = jpeg_file.encode_rgb(image, quality, sampling=sampling)
-        self.decoded = jpeg_file.decode(data)
-        self._smallest: bytes | None = None
+        self.data = jpeg_file.encode_rgb(image, quality, sampling=sampling)
 
+    @functools.cached_property
     def smallest(self) -> bytes:
-        """Returns the file after the lossless pass."""
+        """The file after the lossless pass."""
         from learned_jpeg.jpeg import file as jpeg_file
 
-        if self._smallest is None:
-            self._smallest = jpeg_file.encode_rgb(
-                self._image, self._quality, "optimized", self.sampling
-            )
-        return self._smallest
+        return jpeg_file.encode_rgb(
+            self._image, self._quality, "optimized", self.sampling
+        )
 
     def is_smaller_than(self, data: bytes) -> bool:
         """Returns whether this file takes fewer bytes than another one."""
-        return len(self.smallest()) < len(data)
+        if len(data) <= _SURELY_SMALLER * self._size_by_mozjpeg:
+            return False
+        return len(self.smallest) < len(data)
+
+    @functools.cached_property
+    def _size_by_mozjpeg(self) -> int:
+        """The bytes after one of the two lossless passes, the faster one."""
+        import mozjpeg_lossless_optimization
+
+        return len(mozjpeg_lossless_optimization.optimize(self.data))
 
 
 class Measured(NamedTuple):
@@ -100,39 +114,50 @@ class Promise:
       plain: the `PlainJpeg` that the quality stands for.
     """
 
-    def __init__(self, image: np.ndarray, quality: int, plain: PlainJpeg):
+    def __init__(self, scores: Scores, quality: int, plain: PlainJpeg):
         """Prepares what does not depend on a file.
 
         Args:
-          image: uint8 RGB `[h, w, 3]`, sides of at least `MIN_SIDE` px.
+          scores: of the image's files; sides of at least `MIN_SIDE` px.
           quality: 1..100.
           plain: JPEG of this quality.
         """
         self.plain = plain
-        self._image = image
+        self._scores = scores
         self._limit = _TILE_LIMITS[quality >= _FINE_QUALITY]
-        height, width = image.shape[:2]
-        tiles = covering_tiles(height, width, TILE_SIDE)
-        self._tiles = [tile for tile in tiles if detail(image[tile]) >= PLAIN]
-        self._whole = Scores(image).whole(plain.decoded)
-        self._of_tiles = self._tile_scores(plain.decoded)
-
-    def _tile_scores(self, decoded: np.ndarray) -> np.ndarray:
-        """Returns the scores of the tiles, each as an image of its own."""
-        found = []
-        for tile in self._tiles:
-            own, other = (np.ascontiguousarray(i[tile]) for i in (self._image, decoded))
-            found.append(Scores(own).whole(other))
-        return np.array(found)
+        height, width = scores.image.shape[:2]
+        self._tiles = [
+            tile
+            for tile in covering_tiles(height, width, TILE_SIDE)
+            if detail(scores.image[tile]) >= PLAIN
+        ]
 
     def measured(self, data: bytes) -> Measured:
-        """Measures a file."""
+        """Measures a file.
+
+        A tile is measured as an image of its own where the errors of the whole image
+        there say that it may be far below the plain JPEG; else they are what counts.
+        """
+        own, plain = self._scores.of_files(data, self.plain.data)
+        near = own.tiles - plain.tiles
+        points = [self._scores.near_tile(tile, near).min() for tile in self._tiles]
+        tiles = np.array(points, float)
+        doubtful = np.flatnonzero(tiles < -self._limit + _DOUBT)
+        if len(doubtful):
+            tiles[doubtful] = self._alone(doubtful, data)
+        return Measured(own.whole - plain.whole, tiles)
+
+    def _alone(self, numbers: np.ndarray, data: bytes) -> list[float]:
+        """Returns the points of tiles that are taken as images of their own."""
         from learned_jpeg.jpeg import file as jpeg_file
 
-        decoded = jpeg_file.decode(data)
-        # Prepared anew, because a search of a large image needs the memory.
-        whole = Scores(self._image).whole(decoded) - self._whole
-        return Measured(whole, self._tile_scores(decoded) - self._of_tiles)
+        decoded = [jpeg_file.decode(file) for file in (data, self.plain.data)]
+
+        def points(number: int) -> float:
+            own, plain = self._scores.tile_alone(self._tiles[number], *decoded)
+            return own - plain
+
+        return threads.run(points, numbers.tolist())
 
     def is_kept(self, measured: Measured) -> bool:
         """Returns whether a file looks as promised; its bytes are another matter."""
@@ -153,7 +178,7 @@ class Promise:
         if measured.worst_tile >= -self._limit + _TILE_RESERVE:
             return None
         wanted = -self._limit + _TILE_AIM
-        height, width = self._image.shape[:2]
+        height, width = self._scores.image.shape[:2]
         gains = np.ones(blocks_of(height, width), np.float32)
         for (rows, cols), points in zip(self._tiles, measured.tiles, strict=True):
             if points < wanted:

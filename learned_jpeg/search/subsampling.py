@@ -6,7 +6,7 @@ import numpy as np
 
 from learned_jpeg.pictures.tiles import covering_tiles, joined, sample_of
 from learned_jpeg.search import planes
-from learned_jpeg.search.scores import MIN_SIDE, TILE_SIDE, Scores
+from learned_jpeg.search.scores import MIN_SIDE, TILE_SIDE, Scored, Scores
 
 AUTO = "auto"  # the subsampling that is chosen by the image
 _FULL = "4:4:4"
@@ -41,30 +41,37 @@ def subsampled(image: np.ndarray, sampling: str) -> np.ndarray:
     return np.rint(rgb + np.float32(128)).astype(np.uint8)
 
 
-def choose_subsampling(image: np.ndarray, aim: float | None = None) -> str:
+def choose_subsampling(
+    image: np.ndarray, aim: float | None = None, of_sample: Scores | None = None
+) -> str:
     """Chooses the fewest samples of chroma that an image can do with.
 
     Args:
       image: uint8 RGB `[h, w, 3]`.
       aim: score of SSIMULACRA2 that the file will have about; None if it is unknown.
+      of_sample: `Scores` of `tiles.sample_of(image)` where there are some already.
 
     Returns:
       One of `jpeg.SUBSAMPLINGS`.
     """
     if min(image.shape[:2]) < MIN_SIDE:
         return _FULL
-    sample = sample_of(image)
-    parts = [sample] if sample is image else [sample, _colourful_tiles(image)]
-    scores = [Scores(part) for part in parts]
+    of_sample = of_sample or Scores(sample_of(image))
+    is_all = of_sample.image is image
+    of_colours = of_sample if is_all else Scores(_colourful_tiles(image))
     for sampling in _TRIED:
-        found = [
-            own.by_tile(subsampled(part, sampling))
-            for own, part in zip(scores, parts, strict=True)
-        ]
-        whole, tiles = found[0][0], found[-1][1]
-        if tiles.min() >= _LEAST_SCORE and (aim is None or aim + _MARGIN <= whole):
+        found = _score_of_subsampling(of_sample, sampling)
+        if aim is not None and aim + _MARGIN > found.whole:
+            continue
+        if not is_all:
+            found = _score_of_subsampling(of_colours, sampling)
+        if found.tiles.min() >= _LEAST_SCORE:
             return sampling
     return _FULL
+
+
+def _score_of_subsampling(scores: Scores, sampling: str) -> Scored:
+    return scores.by_tile(subsampled(scores.image, sampling))[0]
 
 
 def _colourful_tiles(image: np.ndarray) -> np.ndarray:

@@ -165,6 +165,9 @@ class Goal:
 
     Attributes:
       last_encodes: number of files after which even a search that is not near ends.
+      name, wanted: of the target.
+      kind: its `Kind`.
+      measure: function from the bytes of a file to the quantity.
     """
 
     last_encodes = _LAST_ENCODES
@@ -172,14 +175,21 @@ class Goal:
     def __init__(self, target: Target, image_name: str, measure: Callable):
         """Stores a `Target`, the image's name, and the function to measure a file."""
         self.name = target.name
-        self.wanted = self.middle = target.value
+        self.wanted = target.value
         self.kind = KINDS[target.name]
+        self.measure = measure
         self._image_name = image_name
-        self._measure = measure
+
+    @property
+    def aim(self) -> float:
+        """The value on the scale of the kind that a search had best come to."""
+        inside = _AIM * self.kind.tolerance
+        wanted = self.kind.scale(self.wanted)
+        return wanted - inside if self.kind.is_limit else wanted + inside
 
     def tried(self, setting: Any, data: bytes) -> Tried:
         """Measures a file that a setting made; returns a `Tried`."""
-        value = self._measure(data)
+        value = self.measure(data)
         slack = self.kind.scale(value) - self.kind.scale(self.wanted)
         return Tried(setting, data, value, -slack if self.kind.is_limit else slack)
 
@@ -224,8 +234,12 @@ class MatchScore(Goal):
     def __init__(self, score: float, measure: Callable[[bytes], float]):
         """Stores the score of the other file, and the function to measure one."""
         super().__init__(Target("ssimulacra2", score - _MATCH_TOLERANCE), "", measure)
-        self.middle = score
         self.kind = self.kind._replace(tolerance=2 * _MATCH_TOLERANCE)
+
+    @property
+    def aim(self) -> float:
+        """The score of the other file."""
+        return self.wanted + _MATCH_TOLERANCE
 
     def best(self, all_tried: Sequence[Tried]) -> Tried:
         """Returns the file that comes closest, from either side."""
@@ -270,6 +284,7 @@ def closest_lambda(
     goal: Goal,
     lmbda: float,
     slope: float | None = None,
+    made: Sequence[Tried] = (),
 ) -> Tried:
     """Finds the lambda whose file comes closest to a goal, from the right side.
 
@@ -279,6 +294,7 @@ def closest_lambda(
       lmbda: the first one to try.
       slope: of the goal's quantity by log(lambda), on its scale; None where it is
         unknown.
+      made: files of other lambdas that were made before; `lmbda` is not tried then.
 
     Returns:
       `Tried`, with lambda as its setting.
@@ -286,16 +302,15 @@ def closest_lambda(
     Raises:
       UserError: no lambda is on the right side.
     """
-    found, x = [], math.log(lmbda)
-    slope = slope or goal.kind.slope
-    while x is not None:
-        found.append(goal.tried(math.exp(x), encode(math.exp(x))))
-        if goal.is_met(found[-1]):
-            break
+    found, slope = list(made), slope or goal.kind.slope
+    while not found or not goal.is_met(found[-1]):
         is_near = any(0 <= t.slack <= _NEAR * goal.kind.tolerance for t in found)
         if len(found) >= (MAX_ENCODES if is_near else goal.last_encodes):
             break
-        x = _next(found, goal, slope)
+        x = _next(found, goal, slope) if found else math.log(lmbda)
+        if x is None:
+            break
+        found.append(goal.tried(math.exp(x), encode(math.exp(x))))
     return goal.best(found)
 
 

@@ -1,12 +1,15 @@
 """Tests of what `quality` promises: one small image for each kind that went wrong."""
 
 import functools
+from types import SimpleNamespace
 
 import mozjpeg_lossless_optimization
 import numpy as np
 import pytest
 
 import learned_jpeg as lj
+from learned_jpeg.codec import quality
+from learned_jpeg.search.promise import Measured
 from tests.plain_jpeg import pillow_jpeg, score_of
 from tests.search import graphics
 
@@ -40,3 +43,28 @@ def test_a_file_is_no_larger_and_no_worse_than_plain_jpeg(name, quality):
     assert len(data) <= len(plain)
     if min(image.shape[:2]) >= 8:
         assert score_of(image, data) - score_of(image, plain) >= WHOLE
+
+
+def test_a_correction_that_fails_leaves_the_file_before_it(monkeypatch):
+    """The score of a checkerboard jumps by 30 points between two lambdas."""
+    files = [bytes(50), bytes(40), bytes(30)]
+    measured = {50: (5.0, 3.0), 40: (-9.0, -9.0), 30: (-20.0, -9.0)}
+
+    class Promised:
+        plain = SimpleNamespace(smallest=bytes(80), is_smaller_than=lambda data: False)
+
+        def measured(self, data):
+            whole, tile = measured[len(data)]
+            return Measured(whole, np.array([tile]))
+
+        def is_kept(self, found):
+            return found.whole >= -1
+
+        def gains(self, found, slope):
+            return None
+
+    made = iter(files[1:])
+    aim = quality._Aim(0.1, "4:2:0", 8.0, files[0], is_matched=True)
+    monkeypatch.setattr(quality, "_CORRECTIONS", 2)
+    found = quality._kept(lambda setting: next(made), aim, files[0], Promised())
+    assert found == files[0]

@@ -228,20 +228,20 @@ def test_first_steps_follow_from_the_weights():
     energy = (1 + 0.71414**2 + 1.402**2) / 3  # not of Y
     luma = 1 / np.sqrt(0.0015 * 1.0)
     assert energy > 1
-    assert steps[0, 0] == np.rint(2.8 * luma)
-    assert steps[0, 1] == np.rint(3.6 * (1 + 0.4 / 14) * luma)
-    assert steps[0, 63] == np.rint(3.6 * 1.4 * luma)
+    assert steps[0, 0] == pytest.approx(2.8 * luma)
+    assert steps[0, 1] == pytest.approx(3.6 * (1 + 0.4 / 14) * luma)
+    assert steps[0, 63] == pytest.approx(3.6 * 1.4 * luma)
     assert steps[1, 0] < steps[0, 0]
     scaled = first_steps(coded, SquaredError(0.0015), scale=0.5)
-    assert scaled[0, 0] == np.rint(0.5 * 2.8 * luma)
+    assert scaled[0, 0] == pytest.approx(0.5 * 2.8 * luma)
 
 
 def test_first_steps_of_ac_are_finer_at_high_rates():
     coded = CodedImage(image_of(16, 16), "4:2:0")
     steps = first_steps(coded, SquaredError(0.2))
     luma = 1 / np.sqrt(0.2)
-    assert steps[0, 0] == np.rint(2.8 * luma)
-    assert steps[0, 63] == np.rint(3.6 * 100**-0.08 * 1.4 * luma)
+    assert steps[0, 0] == pytest.approx(2.8 * luma)
+    assert steps[0, 63] == pytest.approx(3.6 * 100**-0.08 * 1.4 * luma)
 
 
 def test_more_effort_costs_less_by_what_is_minimised():
@@ -257,3 +257,41 @@ def test_more_effort_costs_less_by_what_is_minimised():
         costs.append(cost_of(image, "4:2:0", "optimized", found, tables))
     assert costs[0] > 1.002 * costs[1]
     assert costs[2] < 1.001 * costs[1]
+
+
+def test_a_search_that_is_steered_goes_on_with_another_lambda():
+    """Of the squared error, whose weights do not depend on what is coded."""
+    image = image_of(64, 72)
+    shown = []
+
+    def steer(first):
+        shown.append(first)
+        return 4.0 if len(shown) == 1 else None
+
+    def searched(lmbda, **options):
+        return search(
+            image,
+            SquaredError(lmbda),
+            sampling="4:2:0",
+            entropy_coding="optimized",
+            **options,
+        )
+
+    found, wanted = searched(0.0004, steer=steer), searched(0.0016)
+    np.testing.assert_array_equal(found.qtables, wanted.qtables)
+    for own, other in zip(found.planes, wanted.planes, strict=True):
+        np.testing.assert_array_equal(own, other)
+    steps = [first.qtables[0, 0, 0] for first in shown]
+    assert steps[0] == pytest.approx(2 * steps[1], abs=1)
+
+
+def test_given_tables_are_not_steered():
+    image = image_of(16, 24)
+    search(
+        image,
+        SquaredError(0.004),
+        sampling="4:4:4",
+        entropy_coding="standard",
+        qtables=np.full((2, 8, 8), 9),
+        steer=lambda first: pytest.fail("it was asked"),
+    )

@@ -15,6 +15,7 @@ from learned_jpeg.search.promise import (
     Promise,
     reference_sampling,
 )
+from learned_jpeg.search.scores import Scores
 from tests.plain_jpeg import pillow_jpeg, score_of
 from tests.search.graphics import soft_photograph
 
@@ -25,21 +26,36 @@ def test_plain_jpeg_is_pillows_of_the_same_number():
         assert reference_sampling(quality) == sampling
         plain = PlainJpeg(image, quality, sampling)
         pillows = pillow_jpeg(image, quality, sampling)
-        np.testing.assert_array_equal(plain.decoded, jpeg_file.decode(pillows))
-        np.testing.assert_array_equal(plain.decoded, jpeg_file.decode(plain.smallest()))
+        assert plain.data == pillows
+        decoded = jpeg_file.decode(plain.smallest)
+        np.testing.assert_array_equal(decoded, jpeg_file.decode(pillows))
         optimized = mozjpeg_lossless_optimization.optimize(pillows)
-        assert len(plain.smallest()) <= len(optimized)
-        size = len(plain.smallest())
+        size = len(plain.smallest)
+        assert size <= len(optimized)
         assert plain.is_smaller_than(bytes(size + 1))
         assert not plain.is_smaller_than(bytes(size))
 
 
-def test_the_whole_and_every_tile_that_is_not_plain_are_measured():
+@pytest.fixture(scope="module")
+def two_kinds():
+    """An image with a plain tile and two others, and JPEG of it at 75 and at 40."""
     image = soft_photograph(192, 480)
-    image[:, :192] = 128  # one of the three tiles
-    plain = pillow_jpeg(image, 75)
-    promise = Promise(image, 75, PlainJpeg(image, 75, "4:2:0"))
-    worse = pillow_jpeg(image, 40)
+    image[:, :192] = 128
+    return image, pillow_jpeg(image, 75), pillow_jpeg(image, 40)
+
+
+def promise_of(image, quality, **options):
+    plain = PlainJpeg(image, quality, "4:2:0")
+    return Promise(Scores(image, **options), quality, plain)
+
+
+@pytest.mark.parametrize("keeps_prepared", [True, False])
+def test_the_whole_and_every_tile_that_is_not_plain_are_measured(
+    two_kinds, keeps_prepared
+):
+    """Tiles that are far behind are measured as images of their own."""
+    image, plain, worse = two_kinds
+    promise = promise_of(image, 75, keeps_prepared=keeps_prepared)
     found = promise.measured(worse)
     wanted = score_of(image, worse) - score_of(image, plain)
     assert found.whole == pytest.approx(wanted, abs=1e-6)
@@ -52,14 +68,43 @@ def test_the_whole_and_every_tile_that_is_not_plain_are_measured():
             for data in (worse, plain)
         ]
         wanted.append(values[0] - values[1])
+    assert max(wanted) < -4
     np.testing.assert_allclose(found.tiles, wanted, atol=1e-6)
     assert found.worst_tile == min(found.tiles)
+
+
+def test_tiles_that_are_not_behind_are_not_measured_again(two_kinds, monkeypatch):
+    image, plain, worse = two_kinds
+    promise = promise_of(image, 40)
+    monkeypatch.setattr(Scores, "tile_alone", None)
+    found = promise.measured(plain)  # which is better than that of quality 40
+    assert promise.is_kept(found) and found.worst_tile > 2
+    same = promise.measured(worse)
+    np.testing.assert_allclose([same.whole, *same.tiles], 0, atol=1e-9)
+
+
+def test_an_original_is_prepared_once_for_all_files(two_kinds, monkeypatch):
+    """For two files of a large image only if they are measured together."""
+    image, plain, worse = two_kinds
+    calls = []
+    prepare = score.reference_scales
+    monkeypatch.setattr(
+        score, "reference_scales", lambda i: calls.append(i) or prepare(i)
+    )
+    scores = Scores(image)
+    for data in (plain, worse, plain):
+        assert scores.of_file(data) == pytest.approx(score_of(image, data), abs=1e-6)
+    own = [call for call in calls if call is scores.image]
+    assert len(own) - 3 == 1  # `score_of` prepares it as well
+    calls.clear()
+    Scores(image, keeps_prepared=False).of_files(plain, worse)
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("quality, limit", [(49, 8), (50, 6), (90, 6)])
 def test_a_file_may_fall_behind_by_so_much(quality, limit):
     image = soft_photograph(64, 64)
-    promise = Promise(image, quality, PlainJpeg(image, quality, "4:2:0"))
+    promise = promise_of(image, quality)
     for whole, tile, is_kept in (
         (-1.0, -limit, True),
         (-1.01, 5, False),
@@ -73,7 +118,7 @@ def test_a_file_may_fall_behind_by_so_much(quality, limit):
 def test_gains_raise_the_blocks_of_tiles_that_fall_behind(monkeypatch):
     monkeypatch.setattr(promise_module, "TILE_SIDE", 32)
     image = soft_photograph(65, 72)  # and 9 rows of blocks
-    promise = Promise(image, 75, PlainJpeg(image, 75, "4:2:0"))
+    promise = promise_of(image, 75)
     tiles = np.zeros(9)  # from 0, 32 and 33 px down, from 0, 32 and 40 px across
     assert promise.gains(Measured(0, tiles - 5), slope=6) is None
     tiles[[1, 8]] = -7, -9

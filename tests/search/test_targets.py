@@ -14,6 +14,7 @@ import arg_parser
 from learned_jpeg.common.errors import UserError
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.search import calibration, targets
+from learned_jpeg.search.calibration import Calibration, Steering
 from learned_jpeg.search.targets import MAX_ENCODES, Target, closest_lambda
 from ljpeg import LJPEG
 from ljpeg_PIL import StandardJPEG
@@ -259,17 +260,75 @@ def test_wrong_targets_are_usage_errors(capsys, flags, words):
 # The calibration
 
 
-def test_start_of_a_target_is_the_lambda_of_the_mean(monkeypatch):
+@pytest.fixture
+def curve(monkeypatch):
     curve = {"lambda": [0.001, 0.01, 0.1], "bpp": [0.1, 0.4, 1.6], "psnr": [20, 30, 40]}
     monkeypatch.setattr(calibration, "_table", lambda: {"psnr": curve})
-    image = np.zeros((10, 20, 3), np.uint8)
-    for name, value in (("bpp", 0.8), ("bytes", 20), ("psnr", 35)):
-        goal = Target(name, value).goal(image, "")
-        lmbda, slope = calibration.start("psnr", goal, (10, 20))
-        assert lmbda == pytest.approx(math.sqrt(0.001))
+    return curve
+
+
+def calibration_of(name, value, tune="psnr", effort=2):
+    goal = Target(name, value).goal(np.zeros((10, 20, 3), np.uint8), "")
+    return Calibration(tune, effort, goal, (10, 20))
+
+
+@pytest.mark.parametrize("name, value", [("bpp", 0.8), ("bytes", 20), ("psnr", 35)])
+def test_start_of_a_target_is_the_lambda_of_the_mean(curve, name, value):
+    for effort in (2, 3):  # of which nothing else is known
+        known = calibration_of(name, value, effort=effort)
+        assert known.start() == pytest.approx(math.sqrt(0.001), rel=0.006)
         wanted = 10 if name == "psnr" else math.log(4)
+        slope = known.slope(math.sqrt(0.001))
         assert slope == pytest.approx(wanted / math.log(10))
-    assert calibration.start("model", goal, (10, 20)) == (None, None)
+    assert not calibration_of(name, value, "model").is_known
+    curve["bpp"], curve["psnr"] = [0.4, 1.6, 6.4], [30, 40, 50]
+    assert calibration_of(name, value, effort=1).start() == pytest.approx(
+        math.sqrt(1e-5), rel=0.006
+    )
+
+
+def test_the_first_quantization_tells_where_the_search_comes_to(curve):
+    """The last file has 0.3 dB more here, and 0.1 dB more a unit of log(lambda)."""
+    curve["changes"] = {"psnr": [0.3, 0, 0.1, 0, 0, 0]}
+    steering = Steering(calibration_of("psnr", 35), 0.01)
+    steering._calibration._goal.measure = lambda data: 30 + 2 * len(data)
+    aim = 35 + 0.4 * 0.05
+    last = 32 + 0.3 + 0.1 * math.log(0.01)
+    factor = steering(b"1")
+    assert math.log(factor) == pytest.approx((aim - last) / (10 / math.log(10)))
+    assert steering.lmbda == pytest.approx(0.01 * factor)
+    assert steering(b"12") is not None
+    assert steering(b"123") is None  # a third one would not be better
+
+
+def test_without_a_known_change_a_search_is_not_steered(curve):
+    steering = Steering(calibration_of("bytes", 20), 0.01)
+    assert steering(b"1") is None and steering.lmbda == 0.01
+
+
+@pytest.mark.parametrize("value", [24, 35, 37])
+def test_a_file_that_meets_its_goal_by_steering_is_the_only_one(curve, value):
+    curve["changes"] = {"psnr": [1, 0, 0, 0, 0, 0]}
+    goal = Target("psnr", value).goal(np.zeros((10, 20, 3), np.uint8), "")
+    goal.measure = float  # the files hold their PSNR
+    known = Calibration("psnr", 2, goal, (10, 20))
+    seen = []
+
+    def encode(lmbda, steer):
+        """Has a PSNR 2 dB above the mean, and a first quantization of 1 dB less."""
+        seen.append(lmbda)
+
+        def psnr(lmbda):
+            return 32 + 10 * math.log10(lmbda / 0.01)
+
+        while steer and (factor := steer(repr(psnr(lmbda) - 1).encode())):
+            lmbda *= factor
+        return repr(psnr(lmbda)).encode()
+
+    found = calibration.closest_file(encode, goal, known, 1.0)
+    assert len(seen) == 1
+    assert found.value == pytest.approx(value + 0.4 * 0.05, abs=1e-6)
+    assert found.setting == pytest.approx(0.01 * 10 ** ((found.value - 32) / 10))
 
 
 def test_kinds_are_those_of_the_flags():
