@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -28,7 +29,7 @@ class FixedStepError:
     """
 
     first_steps = None
-    schedules: ClassVar = {1: _schedule(2), 2: _schedule(5), 3: _schedule(8)}
+    schedules: Mapping[int, Schedule] = {1: _schedule(2), 2: _schedule(5), 3: _schedule(8)}
     moves_tables = False
 
     def __init__(self, qtables: np.ndarray, bits: float):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class MsSsimDistortion:
     chroma and for luma. Later passes move the coefficients less far, by damping.
     """
 
-    schedules: ClassVar = {
+    schedules: Mapping[int, Schedule] = {
         1: Schedule(warm_up_rounds=0, damping=(1.0,), first_rounds=2),
         2: Schedule(warm_up_rounds=0, damping=(1.0, 1.0, 2.0, 3.0, 4.0)),
         3: Schedule(warm_up_rounds=0, damping=rising(6.0, passes=12), first_rounds=2),

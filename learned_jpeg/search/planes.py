@@ -115,24 +115,43 @@ def add_adjoint(
 
 @njit
 def _upsample(samples, v, h, weight, top, left, region):
-    rows, cols = samples.shape
     width = region.shape[1]
     first = max(left // h - 1, 0)
-    last = min((left + width - 1) // h + 2, cols)
+    last = min((left + width - 1) // h + 2, samples.shape[1])
     start = left - h * first
-    # With a sample more on each side, which repeats the last one at the edges.
-    line = np.empty(last - first + 2, np.float32)
-    wide = np.empty(h * (last - first), np.float32)
-    inner = line[1:-1]
+    line, wide = _work_rows(last - first)
     for y in range(top, top + region.shape[0]):
-        near, far = _rows_of(y, v, rows)
-        _mix(samples[near, first:last], samples[far, first:last], weight, inner)
-        if h == 1:
-            region[y - top] = inner[start : start + width]
-            continue
-        line[0], line[-1] = inner[0], inner[-1]
-        _widen(line, weight, wide)
-        region[y - top] = wide[start : start + width]
+        near, far = _rows_of(y, v, samples.shape[0])
+        row = _filtered_row(
+            *(samples[near, first:last], samples[far, first:last]),
+            *(h, weight, line, wide),
+        )
+        region[y - top] = row[start : start + width]
+
+
+@njit
+def _work_rows(cols):
+    """Returns rows of samples and of px, with room for one more sample on each side."""
+    return np.zeros(cols + 2, np.float32), np.zeros(2 * cols + 2, np.float32)
+
+
+@njit
+def _filtered_row(near, far, h, weight, line, wide):
+    """Returns a row of px from the nearest row of samples and the second one.
+
+    Args:
+      near, far: float32 `[cols]`.
+      h: px for a sample, across.
+      weight: of the nearest sample.
+      line, wide: as from `_work_rows`; the result is a part of one of them.
+    """
+    inner = line[1:-1]
+    _mix(near, far, weight, inner)
+    if h == 1:
+        return inner
+    line[0], line[-1] = inner[0], inner[-1]  # as the edges repeat
+    _widen(line, weight, wide[:-2])
+    return wide[:-2]
 
 
 @njit
@@ -163,26 +182,55 @@ def _widen(line, weight, out):
 
 @njit
 def _add_adjoint(full, v, h, weight, samples):
+    line, wide = _work_rows(samples.shape[1])
+    for y in range(full.shape[0]):
+        _add_adjoint_row(full[y], y, v, h, weight, line, wide, samples)
+
+
+@njit
+def _add_adjoint_row(row, y, v, h, weight, line, wide, samples):
+    """Adds the adjoint of the filter of row y of px; see `_work_rows`."""
     rows, cols = samples.shape
-    height, width = full.shape
     other = np.float32(1) - weight
-    line = np.empty(cols, np.float32)
-    wide = np.zeros(2 * cols + 2, np.float32)
+    inner = line[1:-1]
+    if h == 1:
+        inner[:] = row
+    else:
+        wide[1 : row.size + 1] = row
+        wide[row.size + 1 :] = 0
+        wide[0] = 0
+        _narrow(wide, weight, inner)
+        # What the filter takes from the samples that the edges repeat.
+        inner[0] += other * wide[1]
+        inner[-1] += other * wide[2 * cols]
+    near, far = _rows_of(y, v, rows)
+    if near == far:
+        _add_row(inner, np.float32(1), samples[near])
+    else:
+        _add_row(inner, weight, samples[near])
+        _add_row(inner, other, samples[far])
+
+
+@njit
+def _error_adjoint(plane, samples, v, h, weight):
+    """Returns the adjoint of `plane` less the filtered samples, row by row."""
+    rows, cols = samples.shape
+    height, width = plane.shape
+    line, wide = _work_rows(cols)
+    error = np.empty(width, np.float32)
+    found = np.zeros((rows, cols), np.float32)
     for y in range(height):
-        if h == 1:
-            line[:] = full[y]
-        else:
-            wide[1 : width + 1] = full[y]
-            _narrow(wide, weight, line)
-            # What the filter takes from the samples that the edges repeat.
-            line[0] += other * wide[1]
-            line[-1] += other * wide[2 * cols]
         near, far = _rows_of(y, v, rows)
-        if near == far:
-            _add_row(line, np.float32(1), samples[near])
-        else:
-            _add_row(line, weight, samples[near])
-            _add_row(line, other, samples[far])
+        row = _filtered_row(samples[near], samples[far], h, weight, line, wide)
+        _subtract(plane[y], row, error)
+        _add_adjoint_row(error, y, v, h, weight, line, wide, found)
+    return found
+
+
+@njit
+def _subtract(one, other, out):
+    for x in range(out.size):
+        out[x] = one[x] - other[x]
 
 
 @njit
@@ -353,10 +401,9 @@ def subsample(plane: np.ndarray, sampling: str, steps: int = _STEPS) -> np.ndarr
     ones = np.ones((height, width), np.float32)  # the filter keeps what is even
     scale = np.float32(_STEP) / upsample_adjoint(ones, sampling, shape)
     del ones, padded
+    weight = nearest_weight(shape[1])
     for _ in range(steps):
-        error = upsample(samples, sampling, height, width)
-        np.subtract(plane, error, out=error)
-        samples = samples + scale * upsample_adjoint(error, sampling, shape)
+        samples = samples + scale * _error_adjoint(plane, samples, v, h, weight)
     return samples
 
 

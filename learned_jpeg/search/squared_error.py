@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -26,7 +27,7 @@ class SquaredError:
     and values outside 0..255 cost nothing.
     """
 
-    schedules: ClassVar = {
+    schedules: Mapping[int, Schedule] = {
         1: Schedule(warm_up_rounds=0, damping=(1.0,) * 2),
         2: Schedule(warm_up_rounds=0, damping=(1.0,) * 6),
         3: Schedule(warm_up_rounds=0, damping=(1.0,) * 10),
