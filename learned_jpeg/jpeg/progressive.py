@@ -279,7 +279,7 @@ def _coded(
 ) -> Iterator[bytes]:
     """Yields a segment with a Huffman table for each group, and the groups' scans."""
     tables = {
-        (table_class, number): huffman.table(sum(scan.counts for scan in group))
+        (table_class, number): huffman.table(np.sum([scan.counts for scan in group], 0))
         for table_class, groups in ((DC, dc_groups), (AC, ac_groups))
         for number, group in enumerate(groups)
     }

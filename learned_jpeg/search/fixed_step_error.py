@@ -29,7 +29,11 @@ class FixedStepError:
     """
 
     first_steps = None
-    schedules: Mapping[int, Schedule] = {1: _schedule(2), 2: _schedule(5), 3: _schedule(8)}
+    schedules: Mapping[int, Schedule] = {
+        1: _schedule(2),
+        2: _schedule(5),
+        3: _schedule(8),
+    }
     moves_tables = False
 
     def __init__(self, qtables: np.ndarray, bits: float):
