@@ -50,7 +50,11 @@ def njit(function: Callable, **options) -> Callable:
       options: numba's options.
     """
     # A wrapper for callers in C would take a tenth of the time to compile.
-    fixed: dict[str, Any] = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+    fixed: dict[str, Any] = {
+        "nogil": True,
+        "error_model": "numpy",
+        "no_cfunc_wrapper": True,
+    }
     compiled = numba.njit(**fixed, **options)(function)
     cache = _cache_of(function)
     if cache is not None:
