@@ -10,7 +10,7 @@ import os
 import learned_jpeg.common.process  # noqa: F401, before numpy is loaded
 from learned_jpeg.commands import arguments
 from learned_jpeg.jpeg import SUBSAMPLINGS
-from learned_jpeg.models import folders
+from learned_jpeg.models import folders, recipes
 from learned_jpeg.models.settings import (
     MAX_WEIGHT,
     ROUNDINGS,
@@ -19,7 +19,6 @@ from learned_jpeg.models.settings import (
 )
 from learned_jpeg.search.distortion import DEFAULT_EFFORT, EFFORTS
 from learned_jpeg.search.tunes import LAMBDAS, TUNE_NAMES
-from training import recipes
 
 JPEG_TYPES = ("ljpeg", "ljpeg_attention")
 LR_SCHEDULES = ("steps", "cosine")

@@ -17,8 +17,8 @@ from PIL import Image
 import tensorflow_v1 as tf
 from learned_jpeg.common.leftovers import temporary_folder
 from learned_jpeg.common.process import run_main
-from learned_jpeg.models import contract
-from training import devices, recipes
+from learned_jpeg.models import contract, recipes
+from training import devices
 from training.crops import BATCHES_AHEAD, CROPS_PER_VISIT, CropDataset
 from training.feature_cache import FeatureCache
 from training.loop import Trainer
