@@ -24,7 +24,7 @@ from learned_jpeg.search.distortion import (
 from learned_jpeg.search.squared_error import SquaredError
 
 if TYPE_CHECKING:
-    from learned_jpeg.metrics.tiling import Direction, Term
+    from learned_jpeg.metrics.slopes.tiling import Direction, Term
     from learned_jpeg.search.coded_image import CodedImage, Gradient
 
 NUMBERS_VERSION = 4  # see evaluation/fingerprint.py
@@ -122,7 +122,7 @@ class Ssimulacra2Distortion:
         wants_gradients: bool = True,
     ) -> None:
         """Finds gradients and curvatures of components near the coded image."""
-        from learned_jpeg.metrics.tiling import slopes
+        from learned_jpeg.metrics.slopes.tiling import slopes
 
         terms = self._terms(coded.is_original)
         height, width = coded.image.shape[:2]
@@ -146,7 +146,7 @@ class Ssimulacra2Distortion:
 
     def _terms(self, is_original: bool) -> list[tuple[Term, float]]:
         """Returns the metrics, with the bits that a unit of each is worth."""
-        from learned_jpeg.metrics import squared_error
+        from learned_jpeg.metrics.slopes import squared_error
         from learned_jpeg.metrics.ssimulacra2 import slopes
 
         scale = self._first_scale if is_original else self._scale
@@ -224,7 +224,7 @@ class Ssimulacra2Distortion:
 
 def directions_of(coded: CodedImage, components: tuple[int, ...]) -> list[Direction]:
     """Returns the `Direction`s of components of a coded image."""
-    from learned_jpeg.metrics.tiling import Direction
+    from learned_jpeg.metrics.slopes.tiling import Direction
 
     directions = []
     for component in components:

@@ -16,7 +16,7 @@ from learned_jpeg.search.ssimulacra2_distortion import (
 )
 
 if TYPE_CHECKING:
-    from learned_jpeg.metrics.tiling import Term
+    from learned_jpeg.metrics.slopes.tiling import Term
     from learned_jpeg.search.coded_image import CodedImage
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py

@@ -5,9 +5,9 @@ import io
 import numpy as np
 from PIL import Image
 
-from learned_jpeg.metrics import tiling
+from learned_jpeg.metrics.slopes import tiling
+from learned_jpeg.metrics.slopes.tiling import Direction
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
-from learned_jpeg.metrics.tiling import Direction
 from tests.paths import EXAMPLE_IMAGES
 
 # Of all norms of all maps, so that none of them can be wrong unseen.

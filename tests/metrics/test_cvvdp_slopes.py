@@ -5,9 +5,9 @@ import pytest
 from scipy import ndimage
 
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
-from learned_jpeg.metrics import tiling
 from learned_jpeg.metrics.cvvdp import pyramid, slopes
-from learned_jpeg.metrics.tiling import Direction
+from learned_jpeg.metrics.slopes import tiling
+from learned_jpeg.metrics.slopes.tiling import Direction
 from tests.metrics import cvvdp_reference as reference
 from tests.metrics.helpers import slopes_of_term
 from tests.synthetic import noisy_pair, wave_image

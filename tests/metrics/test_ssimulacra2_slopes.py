@@ -6,11 +6,11 @@ from scipy import ndimage
 
 from learned_jpeg.common import threads
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
-from learned_jpeg.metrics import tiling
+from learned_jpeg.metrics.slopes import tiling
+from learned_jpeg.metrics.slopes.tiling import Direction
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2 import window as ssimulacra2_window
-from learned_jpeg.metrics.tiling import Direction
 from tests.metrics import ssimulacra2_references as references
 from tests.metrics.helpers import (
     ALL_WEIGHTS,

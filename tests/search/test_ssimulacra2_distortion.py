@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import tiling
+from learned_jpeg.metrics.slopes import tiling
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2.loss import WEIGHTS

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.metrics import registry, tiling
+from learned_jpeg.metrics import registry
 from learned_jpeg.metrics.cvvdp import slopes as cvvdp_slopes
+from learned_jpeg.metrics.slopes import tiling
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2.loss import POINTS, WEIGHTS
 from learned_jpeg.search import passes

@@ -43,8 +43,8 @@ from learned_jpeg.metrics.cvvdp.score import (
     mask_row,
     new_masks,
 )
-from learned_jpeg.metrics.light import levels, linear_light
-from learned_jpeg.metrics.tiling import Direction, Light, Strip, strips
+from learned_jpeg.metrics.slopes.light import levels, linear_light
+from learned_jpeg.metrics.slopes.tiling import Direction, Light, Strip, strips
 
 MIN_SIDE = 8  # px, the least with a band of the loss
 BANDS = (1, 2)  # scales of the pyramid; images below 16 px have the first one only

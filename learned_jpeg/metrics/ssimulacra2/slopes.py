@@ -23,7 +23,19 @@ import numpy as np
 
 from learned_jpeg.common import threads
 from learned_jpeg.common.compiled import borrowed, njit
-from learned_jpeg.metrics.light import add_halve_adjoint, halve, levels, linear_light
+from learned_jpeg.metrics.slopes.light import (
+    add_halve_adjoint,
+    halve,
+    levels,
+    linear_light,
+)
+from learned_jpeg.metrics.slopes.tiling import (
+    Direction,
+    Light,
+    Strip,
+    add_block_sums,
+    strips,
+)
 from learned_jpeg.metrics.ssimulacra2 import MIN_SIDE
 from learned_jpeg.metrics.ssimulacra2.score import CONES
 from learned_jpeg.metrics.ssimulacra2.window import (
@@ -39,7 +51,6 @@ from learned_jpeg.metrics.ssimulacra2.window import (
     statistics,
 )
 from learned_jpeg.metrics.ssimulacra2.xyb import add_light_gradient, to_xyb
-from learned_jpeg.metrics.tiling import Direction, Light, Strip, add_block_sums, strips
 
 MAPS = 3  # kinds of energy of an error, see above
 

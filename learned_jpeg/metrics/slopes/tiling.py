@@ -16,7 +16,7 @@ import numpy as np
 
 from learned_jpeg.common import threads
 from learned_jpeg.common.compiled import borrowed, njit
-from learned_jpeg.metrics.light import linear_light
+from learned_jpeg.metrics.slopes.light import linear_light
 
 _HALO = 16  # px that a strip reads of its neighbours
 _UNIT = 64  # px: strips begin at multiples of it

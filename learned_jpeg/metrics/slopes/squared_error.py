@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from learned_jpeg.common.compiled import borrowed, njit
-from learned_jpeg.metrics.tiling import Direction, Light, Strip, strips
+from learned_jpeg.metrics.slopes.tiling import Direction, Light, Strip, strips
 
 _MIDDLE = np.float32(128)
 

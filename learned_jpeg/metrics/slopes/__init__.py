@@ -1,0 +1,1 @@
+"""What the slopes of metrics have in common: strips, light and the squared error."""
