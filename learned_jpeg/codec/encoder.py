@@ -24,10 +24,17 @@ logger = logging.getLogger(__name__)
 
 
 class Encoded(NamedTuple):
-    """The bytes of a .jpg file, and in words how they were made."""
+    """An encoded image.
+
+    Attributes:
+      data: bytes of the .jpg file.
+      setting: in words how they were made.
+      score: SSIMULACRA2 of the file; None where the search did not measure it.
+    """
 
     data: bytes
     setting: str
+    score: float | None = None
 
 
 class Candidate(NamedTuple):
@@ -101,10 +108,9 @@ class Encoder:
             return self._close_to(goal, image, embed)
         (candidate,) = self._candidates
         if self._is_promise(candidate):
-            data = encode_like_jpeg(candidate.codec, image, candidate.quality)
-        else:
-            lmbda = self.options.lmbda
-            data = candidate.codec.encode(image, candidate.quality, lmbda)
+            found = encode_like_jpeg(candidate.codec, image, candidate.quality)
+            return Encoded(embed(found.data), candidate.label, found.score)
+        data = candidate.codec.encode(image, candidate.quality, self.options.lmbda)
         return Encoded(embed(data), candidate.label)
 
     def _is_promise(self, candidate):

@@ -37,6 +37,18 @@ _BYTES_RESERVE = 0.99  # of plain JPEG's bytes, where these limit a file
 _SLOPE = 8.0  # points by log(lambda), where nothing better is known
 
 
+class FileOfQuality(NamedTuple):
+    """A file that keeps the promise of a quality.
+
+    Attributes:
+      data: bytes of the .jpg file.
+      score: its SSIMULACRA2; None where it was not measured.
+    """
+
+    data: bytes
+    score: float | None
+
+
 class _Aim(NamedTuple):
     """The setting of a search for a score, and the file that it makes.
 
@@ -54,7 +66,7 @@ class _Aim(NamedTuple):
     is_matched: bool
 
 
-def encode_like_jpeg(codec: Codec, image: np.ndarray, quality: int) -> bytes:
+def encode_like_jpeg(codec: Codec, image: np.ndarray, quality: int) -> FileOfQuality:
     """Encodes an image as small as the promise of a quality allows, see promise.py.
 
     Args:
@@ -63,15 +75,16 @@ def encode_like_jpeg(codec: Codec, image: np.ndarray, quality: int) -> bytes:
       quality: 1..100.
 
     Returns:
-      The bytes of a .jpg file without metadata: those of plain JPEG after the lossless
-      pass where the search finds nothing smaller that looks as good.
+      A file without metadata: plain JPEG after the lossless pass where the search finds
+      nothing smaller that looks as good.
     """
     sampling = codec.needed_search.fixed_sampling or reference_sampling(quality)
     plain = PlainJpeg(image, quality, sampling)
     encode = codec.for_image(image, quality)
     if min(image.shape[:2]) < MIN_SIDE:
         data = encode(SearchSetting())
-        return plain.smallest if plain.is_smaller_than(data) else data
+        is_kept = plain.is_smaller_than(data)
+        return FileOfQuality(plain.smallest if is_kept else data, score=None)
     sample = sample_of(image)
     of_sample = Scores(sample)
     if sample is image:
@@ -85,7 +98,10 @@ def encode_like_jpeg(codec: Codec, image: np.ndarray, quality: int) -> bytes:
         encode_sample = codec.for_image(sample, quality)
         aim = _aim(codec, image, quality, plain_sample, encode_sample, of_sample)
         data = encode(SearchSetting(aim.lmbda, aim.sampling))
-    return _kept(encode, aim, data, Promise(scores, quality, plain))
+    data = _kept(encode, aim, data, Promise(scores, quality, plain))
+    # The lossless pass leaves the score of plain JPEG as it is.
+    is_plain = data == plain.smallest
+    return FileOfQuality(data, scores.known(plain.data if is_plain else data))
 
 
 def _aim(

@@ -32,12 +32,14 @@ class EncodedFile(NamedTuple):
       data: bytes of the result.
       status: `COMPRESSED`, or `ORIGINAL` where the integers of a JPEG input are kept.
       setting: in words how the result was made.
+      score: SSIMULACRA2 of the result, where the search measured it.
     """
 
     image: np.ndarray
     data: bytes
     status: str
     setting: str
+    score: float | None = None
 
 
 def encode_file(
@@ -78,13 +80,13 @@ def encode_file(
         if reason:
             return _kept(path, image, original, reason)
     metadata = _with_finished_map(keeping.of(file.metadata), encoder, keeping, path)
-    data, setting = _encoded(encoder, image, metadata, path)
+    data, setting, score = _encoded(encoder, image, metadata, path)
     if original:
         reason = original.reason_not_to_write(data, largest, metadata.bytes_behind)
         if reason:
             return _kept(path, image, original, reason)
     log_notes(path, file)  # of what the original would have kept
-    return EncodedFile(image, data, COMPRESSED, setting)
+    return EncodedFile(image, data, COMPRESSED, setting, score)
 
 
 def _encoded(

@@ -99,7 +99,7 @@ class Job:
             "bpp": bits_per_pixel(len(result.data), *result.image.shape[:2]),
             "setting": result.setting,
             "subsampling": frame and frame.subsampling,
-            "score": measured.get(SCORE),
+            "score": measured.get(SCORE, result.score),
             "metrics": measured if self._args.verbose else None,
         }
 

@@ -79,6 +79,11 @@ class Scores:
         """Returns the score of a .jpg file."""
         return self.of_files(data)[0].whole
 
+    def known(self, data: bytes) -> float | None:
+        """Returns the score of a .jpg file; None if it was not measured yet."""
+        scored = self._of_files.get(data)
+        return scored and scored.whole
+
     def tile_alone(self, tile: Tile, *decoded: np.ndarray) -> list[float]:
         """Measures one tile of decoded images, as images of their own."""
         own = Scores(np.ascontiguousarray(self.image[tile]))

@@ -45,8 +45,9 @@ class Identity:
 )
 def test_a_file_of_a_search_looks_like_jpeg_of_its_quality(quality, tune, label):
     image = photograph(96, 120)
-    data, setting = encoded(image, quality=quality, tune=tune)
+    data, setting, score = encoded(image, quality=quality, tune=tune)
     assert setting == label
+    assert score == pytest.approx(score_of(image, data), abs=1e-4)
     assert jpeg_file.read_coefficients(data).sampling == "4:2:0"
     wanted = score_of(image, pillow_jpeg(image, quality or 75))
     assert score_of(image, data) == pytest.approx(wanted, abs=1.01)
@@ -67,7 +68,7 @@ def test_quality_means_the_same_behind_a_filter(monkeypatch):
 def test_quality_is_that_of_the_tables_without_a_search():
     image = photograph(40, 56)
     for quality in (5, 80):
-        data, setting = encoded(image, quantization="round", quality=quality)
+        data, setting, _ = encoded(image, quantization="round", quality=quality)
         found = jpeg_file.read_coefficients(data)
         plain = jpeg_file.read_coefficients(pillow_jpeg(image, quality))
         np.testing.assert_array_equal(found.qtables, plain.qtables)
@@ -93,7 +94,7 @@ def test_effort_is_told_and_changes_the_file():
     image = photograph(64, 72)
     files = {}
     for effort, label in ((1, ", effort 1"), (2, ""), (3, ", effort 3")):
-        data, setting = encoded(image, lmbda=0.01, tune="psnr", effort=effort)
+        data, setting, _ = encoded(image, lmbda=0.01, tune="psnr", effort=effort)
         assert setting == f"lambda 0.01{label}"
         files[effort] = data
     assert len(set(files.values())) == 3
@@ -123,7 +124,7 @@ def test_lambda_weighs_bits_and_is_told():
     image = photograph(64, 72)
     sizes = []
     for lmbda in (0.001, 0.01, 0.1):
-        data, setting = encoded(image, lmbda=lmbda, tune="psnr")
+        data, setting, _ = encoded(image, lmbda=lmbda, tune="psnr")
         codec = standard_tables().codec(EncodeOptions(tune="psnr"))
         assert data == codec.encode(image, 75, lmbda)
         assert setting == f"lambda {lmbda}"
@@ -161,7 +162,7 @@ def test_a_target_chooses_among_models(tmp_path):
     sizes = [len(data) for data in files]
     assert sizes == sorted(sizes)
     target = Target("bytes", sizes[1] + 1)
-    data, setting = encoded(image, models, quantization="round", target=target)
+    data, setting, _ = encoded(image, models, quantization="round", target=target)
     assert (data, setting) == (files[1], "lambda_1")
     target = Target("bytes", sizes[0] - 1)
     with pytest.raises(UserError, match="cannot be reached"):
@@ -172,7 +173,7 @@ def test_a_search_takes_the_model_of_the_nearest_lambda(tmp_path):
     image = photograph(64, 72)
     models = run_of_models(tmp_path, (0.003, 0.01, 0.03))
     target = Target("psnr", 25)
-    data, setting = encoded(image, models, tune="model", target=target)
+    data, setting, _ = encoded(image, models, tune="model", target=target)
     label, lmbda = setting.replace("lambda ", "").split(", ")
     distances = [abs(np.log(float(lmbda) / n)) for n in (0.003, 0.01, 0.03)]
     assert label == f"lambda_{np.argmin(distances)}"
