@@ -36,7 +36,7 @@ def test_value_and_gradient_are_those_of_the_search(height, width):
     for first, second, value, gradient in zip(*pairs, sums, gradients, strict=True):
         first = np.ascontiguousarray(first)
         wanted, slopes = slopes_of(first, shown(second), directions=CHANNELS)
-        assert value == pytest.approx(wanted.value, rel=1e-3)
+        assert value == pytest.approx(wanted.values[0], rel=1e-3)
         slopes = np.moveaxis(slopes, 0, -1)
         # By interpolation there.
         tolerance = 0.01 * np.sqrt(np.square(slopes).mean())
