@@ -22,6 +22,7 @@ from learned_jpeg.search.bit_costs import (
     SequentialCosts,
     bit_costs,
 )
+from learned_jpeg.search.chunks import chunks
 from learned_jpeg.search.coded_image import CodedImage
 from learned_jpeg.search.distortion import DEFAULT_EFFORT, Distortion, QuadraticModel
 from learned_jpeg.search.planes import to_natural
@@ -39,6 +40,7 @@ DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
 _OVER_RELAXATION = 2
 _FAR = 0.2  # change of log(lambda) by which a first quantization moves the weights
 _LEAST_COUNT = 8  # integers other than 0 that over-relaxation needs
+_CHUNK = 1 << 13  # blocks that are rounded at a time
 
 
 class SearchResult(NamedTuple):
@@ -115,6 +117,7 @@ def search(
                 if moves_tables:
                     is_fixed = is_last and turn == rounds - 1
                     state.move_steps(components, sums, is_fixed)
+            del models  # before the next ones are made: they take memory
             state.update_coded_image(*components)
     return state.result()
 
@@ -195,11 +198,11 @@ class PassState:
         self._steps = steps.astype(np.float32)
         self._integers = []
         for component, coefficients in enumerate(self._coded.originals):
-            z = np.abs(coefficients) / self._steps[_TABLE_OF[component]]
-            rounded = np.floor(z + np.float32(DEAD_ZONE))
-            rounded[:, 0] = np.rint(z[:, 0])
-            signed = np.copysign(rounded.clip(max=trellis.MAX_DC), coefficients)
-            self._integers.append(signed.astype(np.int16))
+            integers = np.empty(coefficients.shape, np.int16)
+            own_steps = self._steps[_TABLE_OF[component]]
+            for chunk in chunks(len(integers), _CHUNK):
+                _round(coefficients[chunk], own_steps, integers[chunk])
+            self._integers.append(integers)
 
     def model(self, component: int, damping: float) -> _StepModel:
         """Returns the model of a component near the coded image.
@@ -313,6 +316,14 @@ class _StepModel:
         self.z /= factors
         self.weights *= factors**2
         self._steps = steps.copy()
+
+
+def _round(coefficients: np.ndarray, steps: np.ndarray, integers: np.ndarray) -> None:
+    """Writes coefficients `[n, 64]` as integers by steps, with a dead zone of AC."""
+    z = np.abs(coefficients) / steps
+    rounded = np.floor(z + np.float32(DEAD_ZONE))
+    rounded[:, 0] = np.rint(z[:, 0])
+    integers[:] = np.copysign(rounded.clip(max=trellis.MAX_DC), coefficients)
 
 
 def _gains_of_component(gains: np.ndarray, own_factors: tuple[int, int]) -> np.ndarray:
