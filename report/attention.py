@@ -1,4 +1,4 @@
-"""What attention does to an image: its map, and what changes in the file.
+"""The effect of attention on an image: its map, and the changes in the file.
 
 `python3 -m report.attention runs/my_run/lambda_001 photo.png -o attention.png` draws
 the image, the part of the detail that the network keeps of each block, and how many
@@ -30,7 +30,7 @@ CHANGES_SHOWN = 16  # integers of a block: the end of the scale
 
 
 class Effect(NamedTuple):
-    """What attention does to an image.
+    """The effect of attention on an image.
 
     Attributes:
       kept: float `[rows, cols]`, part of the detail of each block that is kept.

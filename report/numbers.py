@@ -624,7 +624,7 @@ def filled(page: str, text_of: Callable[[str], str]) -> str:
 
 
 class Filled(NamedTuple):
-    """What `fill_pages` found.
+    """The findings of `fill_pages`.
 
     Attributes:
       changed: the pages that differ from the results.

@@ -1,4 +1,4 @@
-"""What trainings would run on here: `python3 -m training.check_gpu`.
+"""Shows the device that trainings would run on: `python3 -m training.check_gpu`.
 
 Prints the devices, the time of a matrix product on each, where a training step of the
 attention model runs and how long it takes, and how many batches a second the input

@@ -1,4 +1,4 @@
-"""What a result keeps of the metadata of its input."""
+"""The metadata of its input that a result keeps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _check(name, value, words):
 
 @dataclasses.dataclass(frozen=True)
 class Keeping:
-    """What of the metadata is kept.
+    """The choice of the metadata that is kept.
 
     Attributes:
       metadata: True for all, False for nothing, "look" for what changes how the image

@@ -21,7 +21,7 @@ NAME = "user.learned_jpeg"
 
 
 class Source(NamedTuple):
-    """What tells an input from others.
+    """The identity of an input, which tells it from others.
 
     Attributes:
       size: in bytes.

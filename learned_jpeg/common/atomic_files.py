@@ -27,7 +27,7 @@ _unfinished: set[str] = set()  # temporary files of this process
 
 
 class Attributes(NamedTuple):
-    """What a file takes over of the one that it is made of.
+    """The attributes that a file takes over from the one it is made of.
 
     Attributes:
       mode: permissions.

@@ -47,7 +47,7 @@ class Cores:
         self._lock = threading.Lock()
 
     def take(self, count: int) -> int:
-        """Takes up to `count` idle cores; returns how many."""
+        """Reserves up to `count` idle cores; returns how many."""
         with self._lock:
             taken = min(max(self._idle, 0), count)
             self._idle -= taken

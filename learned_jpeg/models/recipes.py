@@ -1,4 +1,4 @@
-"""What `train` does where no flag says it: settings that suit each other.
+"""Default settings of `train`, which suit each other.
 
 With an estimated or searched rate a training takes minutes, and `--quantization search`
 of its tables beats JPEG and mozjpeg by SSIMULACRA2. `--rate_model proxy` has the

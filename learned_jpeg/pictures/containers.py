@@ -1,4 +1,4 @@
-"""What stands behind the image of a JPEG file: a gain map, a video, further images.
+"""Data behind the image of a JPEG file: a gain map, a video, further images.
 
 Three indices point there: MPF, the directory of the container in XMP (`GContainer`),
 and offsets from the end of the file. Reading follows each of them as far as it leads
@@ -41,7 +41,7 @@ _MAX_IMAGES = 16  # that are looked at
 
 
 class Behind(NamedTuple):
-    """What stands behind the image of a JPEG file.
+    """The data behind the image of a JPEG file.
 
     Attributes:
       end: where the image itself ends; 0 where it has no end.

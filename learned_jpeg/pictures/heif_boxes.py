@@ -92,7 +92,7 @@ def boxes(data: bytes, start: int, end: int) -> Iterator[Box]:
 
 
 class HeifBoxes:
-    """What the boxes of a HEIF or AVIF file say of its primary image.
+    """The properties of the primary image by the boxes of a HEIF or AVIF file.
 
     Attributes:
       data: bytes of the file.

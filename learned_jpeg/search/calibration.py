@@ -55,7 +55,7 @@ def features(first: np.ndarray, log_lambda: np.ndarray) -> np.ndarray:
 
 
 class Calibration:
-    """What is known of a quantity's files at each lambda, on the scale of its kind.
+    """The values of a quantity at each lambda, on the scale of its kind.
 
     Attributes:
       is_known: whether the quantity was measured for the tune.

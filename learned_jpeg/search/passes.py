@@ -303,7 +303,7 @@ class _StepModel:
     """
 
     def __init__(self, model: QuadraticModel, gains: np.ndarray | np.float32 | None):
-        """Takes the arrays of a model; gains are factors on its weights, `[n, 1]`."""
+        """Stores the arrays of a model; gains are factors on its weights, `[n, 1]`."""
         self.z, self.weights, self.coupling = model
         if gains is not None:
             self.weights = self.weights * gains

@@ -1,1 +1,1 @@
-"""What the slopes of metrics have in common: strips, light and the squared error."""
+"""Parts that the slopes of metrics share: strips, light and the squared error."""
