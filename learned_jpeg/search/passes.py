@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.jpeg.standard import BLOCK, ZIGZAG
 from learned_jpeg.search import trellis
 from learned_jpeg.search.bit_costs import (
@@ -55,6 +55,7 @@ class SearchResult(NamedTuple):
     qtables: np.ndarray
 
 
+@kept_memory.kept()
 def search(
     image: np.ndarray,
     distortion: Distortion,

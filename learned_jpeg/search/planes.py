@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg.sampling import blocks_of, factors, nearest_weight
 from learned_jpeg.jpeg.standard import (
@@ -80,7 +80,7 @@ def upsample_region(
 ) -> np.ndarray:
     """Returns the region of `upsample` in slices of the image, `start` and `stop`."""
     v, h = factors(sampling)
-    region = np.empty((rows.stop - rows.start, cols.stop - cols.start), np.float32)
+    region = kept_memory.empty((rows.stop - rows.start, cols.stop - cols.start))
     weight = nearest_weight(samples.shape[1])
     _upsample(samples, v, h, weight, rows.start, cols.start, region)
     return region
@@ -357,18 +357,17 @@ def to_rgb(luma: np.ndarray, cb: np.ndarray, cr: np.ndarray) -> np.ndarray:
     Returns:
       RGB minus 128, clipped to -128..127, float32 `[3, h, w]`.
     """
-    return _to_rgb(luma, cb, cr, YCBCR_TO_RGB.astype(np.float32))
+    rgb = kept_memory.empty((3, *luma.shape))
+    _to_rgb(luma, cb, cr, YCBCR_TO_RGB.astype(np.float32), rgb)
+    return rgb
 
 
 @njit
-def _to_rgb(luma, cb, cr, matrix):
-    height, width = luma.shape
-    out = np.empty((3, height, width), np.float32)
-    for y in range(height):
+def _to_rgb(luma, cb, cr, matrix, out):
+    for y in range(len(luma)):
         for channel in range(3):
             a, b, c = matrix[channel]
             _channel_row(luma[y], cb[y], cr[y], a, b, c, out[channel, y])
-    return out
 
 
 @njit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -75,6 +76,8 @@ class Ssimulacra2Distortion:
         # Bits that a unit of the metric's weighted sum is worth.
         self._scale, self._first_scale = POINTS * factor, _FIRST_POINTS * factor
         self._original = Original(image, WEIGHTS)
+        self._norms: list[np.ndarray] | None = None  # of the last linearisation
+        self._passes: Counter[tuple[int, ...]] = Counter()  # by components
         self._gradients: dict[int, Gradient] = {}
         self._curvatures: dict[int, np.ndarray] = {}
         self._log_weights: dict[int, np.ndarray] = {}  # of the last pass
@@ -123,8 +126,16 @@ class Ssimulacra2Distortion:
     ) -> None:
         """Finds gradients and curvatures of components near the coded image."""
         from learned_jpeg.metrics.slopes.tiling import slopes
+        from learned_jpeg.metrics.ssimulacra2.slopes import Term
 
-        terms = self._terms(coded.is_original)
+        # An image changes little from one linearisation to the next, but for the first
+        # integers that are searched in place of rounded ones.
+        if self._passes[components] == 1:
+            self._norms = None
+        self._passes[components] += wants_gradients
+        loss = Term(self._original, coded.is_original, self._norms)
+        scale = self._first_scale if coded.is_original else self._scale
+        terms = [(loss, scale), *self._other_terms(coded.is_original)]
         height, width = coded.image.shape[:2]
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
 
@@ -138,26 +149,24 @@ class Ssimulacra2Distortion:
             directions_of(coded, components),
             take if wants_gradients else None,
         )
+        if not coded.is_original:
+            self._norms = loss.norms()
         scales = np.repeat([scale for _, scale in terms], [t.kinds for t, _ in terms])
         for curvature in found.curvatures:
             curvature *= scales.astype(np.float32)
         self._gradients = dict(zip(components, sums, strict=False))
         self._curvatures = dict(zip(components, found.curvatures, strict=True))
 
-    def _terms(self, is_original: bool) -> list[tuple[Term, float]]:
-        """Returns the metrics, with the bits that a unit of each is worth."""
+    def _other_terms(self, is_original: bool) -> list[tuple[Term, float]]:
+        """Returns metrics beside SSIMULACRA2, with the bits that a unit is worth."""
         from learned_jpeg.metrics.slopes import squared_error
-        from learned_jpeg.metrics.ssimulacra2 import slopes
 
-        scale = self._first_scale if is_original else self._scale
-        terms: list[tuple[Term, float]] = [
-            (slopes.Term(self._original, is_original), scale)
-        ]
-        if self._squared:
-            # Its curvature is added to the weights.
-            weight = self._mse_lmbda / self._scale
-            terms.append((squared_error.Term(self._image, weight), self._mse_lmbda))
-        return terms
+        del is_original
+        if not self._squared:
+            return []
+        # Its curvature is added to the weights.
+        weight = self._mse_lmbda / self._scale
+        return [(squared_error.Term(self._image, weight), self._mse_lmbda)]
 
     def _grams(self, coded: CodedImage, component: int) -> np.ndarray:
         """Returns the energies of a block whose weights the curvatures are.

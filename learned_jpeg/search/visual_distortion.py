@@ -59,10 +59,10 @@ class VisualDistortion(Ssimulacra2Distortion):
         if component == 1:  # the first one of a pass
             self._linearise(coded, (1, 2, 0))
 
-    def _terms(self, is_original: bool) -> list[tuple[Term, float]]:
+    def _other_terms(self, is_original: bool) -> list[tuple[Term, float]]:
         from learned_jpeg.metrics.cvvdp.slopes import Term
 
-        terms = super()._terms(is_original)
+        terms = super()._other_terms(is_original)
         if not is_original:  # without errors there is no curvature
             weight = self._contrast_scale / self._scale
             terms.append((Term(self._contrast, weight), self._contrast_scale))

@@ -7,6 +7,7 @@ second pixel.
 
 import numpy as np
 
+from learned_jpeg.common import kept_memory
 from learned_jpeg.common.compiled import njit
 
 _MIDDLE, _NEXT, _END = map(np.float32, (0.4, 0.25, 0.05))
@@ -36,7 +37,7 @@ def reduce_as_package(planes):
 
 def _reduced(planes, is_taken_as_odd):
     count, height, width = planes.shape
-    reduced = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
+    reduced = kept_memory.empty((count, (height + 1) // 2, (width + 1) // 2))
     _reduce(planes, is_taken_as_odd, reduced)
     return reduced
 

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.metrics.cvvdp import score
 from learned_jpeg.metrics.cvvdp.pyramid import (
@@ -93,7 +93,7 @@ def _halved_shape(size: Sequence[int]) -> tuple[int, int, int]:
 
 def _reduce_strip(strip: Strip, linear: np.ndarray, halved: np.ndarray) -> None:
     """Writes the reduced luminance of a strip of linear light."""
-    luminance = np.empty((1, *linear.shape[1:]), np.float32)
+    luminance = kept_memory.empty((1, *linear.shape[1:]))
     _write_luminance(linear, luminance[0])
     halved[:, strip.own(2)] = reduce(luminance)[:, strip.inside(2)]
 
@@ -115,55 +115,47 @@ class Term:
         self._original = original
         self._weight = weight
         self.kinds = len(original.weights)
-        self._halved = np.empty_like(original.halved)
+        self._halved = kept_memory.empty(original.halved.shape)
         self._maps: list[np.ndarray] = []
+        self._value = math.nan
 
-    def see(self, strip: Strip, light: Light) -> None:
-        """Returns nothing: the light is enough."""
-
-    def compare(self, strip: Strip, light: Light, seen: None) -> None:
+    def look(self, strip: Strip, light: Light) -> None:
         """Reduces the luminance of a strip; it is compared as a whole."""
-        del seen
         _reduce_strip(strip, light.linear, self._halved)
 
-    def settle(
-        self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
-    ) -> float:
-        """Returns the value; finds the gradient in the reduced luminance."""
-        del directions, curvatures
+    def settle(self, directions: Sequence[Direction]) -> None:
+        """Finds the value, and the gradient in the reduced luminance."""
+        del directions
         errors = self._errors()
         weights = self._original.weights
         squares = np.array(
             [_mean_square(*pair) for pair in zip(errors, weights, strict=True)]
         )
         squares += _LEAST_SQUARE
-        value, factors = _loss(squares)
+        self._value, factors = _loss(squares)
         for band, own, factor, square in zip(
             errors, weights, factors, squares, strict=True
         ):
-            self._maps.append(np.empty_like(own))
+            self._maps.append(kept_memory.empty(own.shape))
             by_pixel, floor = factor / own.size, _FLOOR**2 * square
             _write_slopes(
                 band[0], own, np.float32(by_pixel), np.float32(floor), self._maps[-1]
             )
         self._halved = _gradient(errors)
-        return value
 
     def add_slopes(
         self,
         strip: Strip,
         light: Light,
-        seen: None,
         directions: Sequence[Direction],
         curvatures: Sequence[np.ndarray],
         gradient: np.ndarray | None,
     ) -> None:
         """Adds the gradient of a strip, and writes its curvatures."""
-        del seen
         inside = strip.inside()
         if gradient is not None:
             rows = strip.seen(2)
-            luminance = np.zeros((1, *light.linear.shape[1:]), np.float32)
+            luminance = kept_memory.zeros((1, *light.linear.shape[1:]))
             add_reduce_adjoint(np.ascontiguousarray(self._halved[:, rows]), luminance)
             by_light = np.float32(self._weight) * _FACTORS
             _add_light(luminance[0], inside.start, by_light, gradient)
@@ -175,6 +167,13 @@ class Term:
                 direction,
                 curvature[strip.own(direction.height)],
             )
+
+    def finish(
+        self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
+    ) -> float:
+        """Returns the value."""
+        del directions, curvatures
+        return self._value
 
     def _write_curvatures(
         self,
@@ -223,7 +222,7 @@ def _gradient(errors: list[np.ndarray]) -> np.ndarray:
     coarse = None
     for finer in reversed(errors):
         if coarse is None:
-            coarse = np.zeros(_halved_shape(finer.shape[1:]), np.float32)
+            coarse = kept_memory.zeros(_halved_shape(finer.shape[1:]))
         subtract_expand_adjoint(finer, coarse)
         add_reduce_adjoint(coarse, finer)
         coarse = finer
@@ -369,7 +368,7 @@ def _mean_squares(slope: np.ndarray, rows: slice, mixed: np.ndarray) -> np.ndarr
       mixed: float32 `[3]`, what the direction of linear RGB adds to luminance.
     """
     height, width = rows.stop - rows.start, slope.shape[2]
-    squares = np.empty(_halved_shape((height, width))[1:], np.float32)
+    squares = kept_memory.empty(_halved_shape((height, width))[1:])
     _write_mean_squares(slope, rows.start, rows.stop, mixed, squares)
     return squares
 
@@ -399,7 +398,7 @@ def _mean_squares_row(slope, upper, lower, mixed, means):
 def _halved(plane):
     """Returns means of 2x2 pixels; an odd side has means of fewer at its end."""
     height, width = plane.shape
-    halved = np.empty(((height + 1) // 2, (width + 1) // 2), np.float32)
+    halved = kept_memory.empty(((height + 1) // 2, (width + 1) // 2))
     _write_halved(plane, halved)
     return halved
 

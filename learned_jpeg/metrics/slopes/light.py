@@ -6,6 +6,7 @@ its slope, too.
 
 import numpy as np
 
+from learned_jpeg.common import kept_memory
 from learned_jpeg.common.compiled import borrowed, njit
 
 # sRGB (IEC 61966-2-1) as a quotient of polynomials, within 5e-7; that of libjxl.
@@ -27,8 +28,9 @@ _HALF, _QUARTER = np.float32(0.5), np.float32(0.25)
 
 def levels(image: np.ndarray) -> np.ndarray:
     """Returns a uint8 image `[h, w, 3]` as float32 `[3, h, w]`, minus 128."""
-    planes = np.ascontiguousarray(np.moveaxis(image, -1, 0), np.float32)
-    planes -= _MIDDLE
+    height, width, _ = image.shape
+    planes = kept_memory.empty((3, height, width))
+    _write_levels(np.ascontiguousarray(image).reshape(height, -1), planes)
     return planes
 
 
@@ -38,7 +40,7 @@ def linear_light(decoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Args:
       decoded: float32 `[3, h, w]`, sRGB minus 128, within -128..127.
     """
-    light, slope = np.empty_like(decoded), np.empty_like(decoded)
+    light, slope = (kept_memory.empty(decoded.shape) for _ in range(2))
     _write_light(decoded, light, slope)
     return light, slope
 
@@ -46,7 +48,7 @@ def linear_light(decoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def halve(planes: np.ndarray) -> np.ndarray:
     """Averages 2x2 pixels, float32 `[n, h, w]`; an odd side repeats its last pixel."""
     count, height, width = planes.shape
-    halved = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
+    halved = kept_memory.empty((count, (height + 1) // 2, (width + 1) // 2))
     _halve(planes, halved)
     return halved
 
@@ -54,6 +56,21 @@ def halve(planes: np.ndarray) -> np.ndarray:
 def add_halve_adjoint(halved: np.ndarray, planes: np.ndarray) -> None:
     """Adds the adjoint of `halve`, of `[n, rows, cols]`, to planes `[n, h, w]`."""
     _add_halve_adjoint(halved, planes)
+
+
+@njit
+def _write_levels(image, planes):
+    image, planes = borrowed(image), borrowed(planes)
+    for y in range(len(image)):
+        _levels_row(image[y], planes[0, y], planes[1, y], planes[2, y])
+
+
+@njit
+def _levels_row(levels, red, green, blue):
+    for x in range(red.size):
+        red[x] = np.float32(levels[3 * x]) - _MIDDLE
+        green[x] = np.float32(levels[3 * x + 1]) - _MIDDLE
+        blue[x] = np.float32(levels[3 * x + 2]) - _MIDDLE
 
 
 @njit

@@ -10,11 +10,11 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.metrics.slopes.light import linear_light
 
@@ -22,9 +22,6 @@ _HALO = 16  # px that a strip reads of its neighbours
 _UNIT = 64  # px: strips begin at multiples of it
 _ROWS = (128, 256)  # of a strip, at least and at most, but for the last one
 _PIXELS = 1 << 19  # of a strip, where its rows allow
-# Images up to this size keep what their strips consist of from the values to the
-# gradients, about 50 bytes a pixel. Larger ones compute it twice.
-_KEPT_PIXELS = 1 << 22
 
 _ZERO = np.float32(0)
 
@@ -126,8 +123,8 @@ class Light(NamedTuple):
 class Term(Protocol):
     """A metric near one decoded image, whose gradient is taken times a weight.
 
-    It compares every strip with the original, settles the value, and adds the slopes of
-    every strip. All but `settle` is called for several strips at a time.
+    It looks at every strip, settles what coarse scales know, adds the slopes of every
+    strip, and finishes. Several strips are looked at, or added, at a time.
     """
 
     @property
@@ -135,23 +132,15 @@ class Term(Protocol):
         """The number of kinds of energy that the curvature has weights for."""
         ...
 
-    def see(self, strip: Strip, light: Light) -> Any:
-        """Returns what the term needs of a strip; it may be kept."""
+    def look(self, strip: Strip, light: Light) -> None:
+        """Takes what the coarse scales need of a strip."""
         ...
 
-    def compare(self, strip: Strip, light: Light, seen: Any) -> None:
-        """Compares a strip with the original."""
-        ...
-
-    def settle(
-        self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
-    ) -> float:
-        """Returns the value, without the weight, once all strips are compared.
+    def settle(self, directions: Sequence[Direction]) -> None:
+        """Prepares the slopes, once all strips are looked at.
 
         Args:
           directions: those of the curvatures.
-          curvatures: float32 `[rows, cols, kinds]`, of all blocks of the image, for
-            each direction; what coarse scales know of them is written.
         """
         ...
 
@@ -159,18 +148,25 @@ class Term(Protocol):
         self,
         strip: Strip,
         light: Light,
-        seen: Any,
         directions: Sequence[Direction],
         curvatures: Sequence[np.ndarray],
         gradient: np.ndarray | None,
     ) -> None:
-        """Adds the gradient of a strip, times the weight; completes its curvatures.
+        """Adds the gradient of a strip, times the weight.
 
         Args:
-          strip, light, seen: as in `compare`.
-          directions, curvatures: as in `settle`.
+          strip, light: as in `look`.
+          directions: as in `settle`.
+          curvatures: float32 `[rows, cols, kinds]`, of all blocks of the image, for
+            each direction. They are complete after `finish`.
           gradient: in linear light, float32 `[3, n, w]`; None if it is not wanted.
         """
+        ...
+
+    def finish(
+        self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
+    ) -> float:
+        """Completes the curvatures; returns the value, without the weight."""
         ...
 
 
@@ -194,20 +190,14 @@ def slopes(
         at a multiple of 16, float32 `[n, w]`.
     """
     parts = strips(*size)
-    keeps = size[0] * size[1] <= _KEPT_PIXELS
     lock = threading.Lock()
 
-    def look(strip: Strip) -> Any:
+    def look(strip: Strip) -> None:
         light = _light(decoded, strip)
-        return light, [term.see(strip, light) for term in terms]
+        for term in terms:
+            term.look(strip, light)
 
-    def compare(strip: Strip) -> Any:
-        light, seen = look(strip)
-        for term, own in zip(terms, seen, strict=True):
-            term.compare(strip, light, own)
-        return (light, seen) if keeps else None
-
-    kept = threads.run(compare, parts)
+    threads.run(look, parts)
     joined = [
         np.empty((*direction.blocks(size), sum(term.kinds for term in terms)), "f4")
         for direction in directions
@@ -215,31 +205,31 @@ def slopes(
     splits = np.cumsum([term.kinds for term in terms])[:-1]
     own_curvatures = [np.split(curvature, splits, axis=-1) for curvature in joined]
     by_term = list(zip(*own_curvatures, strict=True)) or [()] * len(terms)
-    values = [
-        term.settle(directions, curvatures)
-        for term, curvatures in zip(terms, by_term, strict=True)
-    ]
+    for term in terms:
+        term.settle(directions)
 
     def add_slopes(strip: Strip) -> None:
-        light, seen = kept[strip.number] or look(strip)
-        kept[strip.number] = None
+        light = _light(decoded, strip)
         gradient = None
         if take is not None:
             rows = strip.stop - strip.start
-            gradient = np.zeros((3, rows, size[1]), np.float32)
-        for term, own, curvatures in zip(terms, seen, by_term, strict=True):
-            term.add_slopes(strip, light, own, directions, curvatures, gradient)
+            gradient = kept_memory.zeros((3, rows, size[1]))
+        for term, curvatures in zip(terms, by_term, strict=True):
+            term.add_slopes(strip, light, directions, curvatures, gradient)
         if take is None or gradient is None:
             return
         for number, direction in enumerate(directions):
-            projected = np.empty(gradient.shape[1:], np.float32)
+            projected = kept_memory.empty(gradient.shape[1:])
             rgb = np.asarray(direction.rgb, np.float32)
             _project(gradient, light.slope, strip.inside().start, rgb, projected)
             with lock:
                 take(number, strip.own(), projected)
 
-    if directions:
-        threads.run(add_slopes, parts)
+    threads.run(add_slopes, parts)
+    values = [
+        term.finish(directions, curvatures)
+        for term, curvatures in zip(terms, by_term, strict=True)
+    ]
     return Slopes(values, [c.reshape(-1, c.shape[-1]) for c in joined])
 
 

@@ -13,6 +13,7 @@ import functools
 
 import numpy as np
 
+from learned_jpeg.common import kept_memory
 from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.metrics.ssimulacra2.score import C2
 
@@ -25,6 +26,9 @@ _TAPS = np.array(
 _T0, _T1, _T2, _T3, _T4 = _TAPS
 REACH = len(_TAPS) - 1
 ROWS = 4  # of a block; at least `REACH`
+
+# Compiles functions with sums in any order, which the compiler vectorises.
+njit_of_sums = functools.partial(njit, fastmath={"reassoc", "nsz"})
 
 # Numbers of the kernels below in single precision: Python's would make it double.
 _ZERO, _ONE = map(np.float32, (0, 1))
@@ -42,25 +46,25 @@ def new_blur(count: int, width: int) -> tuple[np.ndarray, np.ndarray]:
       The ring of three blocks `[3, ROWS, count, width]`; rows with `REACH` zeros more
       at both ends, whose middle `[:, REACH:-REACH]` is blurred, `[count, width + 8]`.
     """
-    ring = np.empty((3, ROWS, count, width), np.float32)
+    ring = kept_memory.empty((3, ROWS, count, width))
     return ring, np.zeros((count, width + 2 * REACH), np.float32)
 
 
 @njit
-def blur_rows(wide, lowest, blurred):
-    """Writes the blur of rows `[n, w + 8]` along them, `[n, w]`, from map `lowest`."""
-    for i in range(lowest, len(wide)):
+def blur_rows(wide, lowest, highest, blurred):
+    """Writes the blur of rows `[n, w + 8]` along them, `[n, w]`, of some maps."""
+    for i in range(lowest, highest):
         _blur_row(wide[i], blurred[i])
 
 
 @njit
-def blur_columns(ring, block, lowest, blurred):
-    """Writes the blur of a block, `[ROWS, n, w]`, from map `lowest`.
+def blur_columns(ring, block, lowest, highest, blurred):
+    """Writes the blur of a block, `[ROWS, n, w]`, of the maps from `lowest` on.
 
     The ring ends with the next block.
     """
     first, last = (block + 2) % 3, (block + 1) % 3
-    for i in range(lowest, blurred.shape[1]):
+    for i in range(lowest, highest):
         _blur_four_rows(ring[first], ring[block % 3], ring[last], i, blurred)
 
 
@@ -95,10 +99,6 @@ def _weighted(a, b, c, d, middle, e, f, g, h):
     return _T0 * middle + _T1 * (d + e) + _T2 * (c + f) + _T3 * (b + g) + _T4 * (a + h)
 
 
-def _new_moments(count: int, width: int) -> np.ndarray:
-    return np.empty((ROWS, count, width), np.float32)
-
-
 def statistics(plane: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
     """Computes the local mean and variance of rows of a plane, float32 `[h, w]`.
 
@@ -106,8 +106,8 @@ def statistics(plane: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
       plane: float32 `[h, w]`.
       rows: a slice; other rows of the results have no values.
     """
-    mean, variance = np.empty_like(plane), np.empty_like(plane)
-    space = *new_blur(2, plane.shape[1]), _new_moments(2, plane.shape[1])
+    mean, variance = (kept_memory.empty(plane.shape) for _ in range(2))
+    space = *new_blur(2, plane.shape[1]), kept_memory.empty((ROWS, 2, plane.shape[1]))
     _statistics(plane, rows.start, rows.stop, mean, variance, space)
     return mean, variance
 
@@ -123,13 +123,13 @@ def _statistics(plane, first, last, mean, variance, space):
             y = ROWS * block + r
             if 0 <= y < height:
                 _squares_row(plane[y], wide)
-                blur_rows(wide, 0, newest[r])
+                blur_rows(wide, 0, 2, newest[r])
             else:
                 newest[r] = _ZERO
         done = block - 1
         if done < first // ROWS:
             continue
-        blur_columns(ring, done, 0, moments)
+        blur_columns(ring, done, 0, 2, moments)
         for y in range(max(ROWS * done, first), min(ROWS * block, last)):
             own = moments[y - ROWS * done]
             _statistics_row(own[0], own[1], mean[y], variance[y])
@@ -161,7 +161,7 @@ def load_moments(original, decoded, block, ring, wide):
         y = ROWS * block + r
         if 0 <= y < len(decoded):
             _moments_row(original[y], decoded[y], wide)
-            blur_rows(wide, 0, newest[r])
+            blur_rows(wide, 0, 3, newest[r])
         else:
             newest[r] = _ZERO
 
@@ -174,51 +174,6 @@ def _moments_row(original, decoded, wide):
         difference[x] = decoded[x] - original[x]
         square[x] = difference[x] * difference[x]
         decoded_square[x] = decoded[x] * decoded[x]
-
-
-def error_sums(
-    original: np.ndarray,
-    mean: np.ndarray,
-    variance: np.ndarray,
-    decoded: np.ndarray,
-    rows: slice,
-    has_edges: bool = True,
-) -> np.ndarray:
-    """Sums the maps of errors over some rows: the values, and their fourth powers.
-
-    Args:
-      original, mean, variance: float32 `[h, w]`, a plane of the original.
-      decoded: float32 `[h, w]`, the same plane of the decoded image.
-      rows: a slice of rows that count.
-      has_edges: whether ringing and blur count.
-
-    Returns:
-      float64 `[2, 3 (SSIM, ringing, blur)]`.
-    """
-    sums = np.zeros((2, 3))
-    width = original.shape[1]
-    space = *new_blur(3, width), _new_moments(3, width)
-    planes = original, mean, variance, decoded
-    _add_errors(*planes, rows.start, rows.stop, has_edges, sums, space)
-    return sums
-
-
-@njit
-def _add_errors(original, mean, variance, decoded, first, last, has_edges, sums, space):
-    original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
-    decoded = borrowed(decoded)
-    ring, wide, moments = borrowed(space[0]), borrowed(space[1]), borrowed(space[2])
-    for block in range(first // ROWS - 1, (last - 1) // ROWS + 2):
-        load_moments(original, decoded, block, ring, wide)
-        done = block - 1
-        if done < first // ROWS:
-            continue
-        blur_columns(ring, done, 0, moments)
-        for y in range(max(ROWS * done, first), min(ROWS * block, last)):
-            own = moments[y - ROWS * done]
-            _add_ssim_row(mean[y], variance[y], own[0], own[1], own[2], sums)
-            if has_edges:
-                _add_edges_row(original[y], mean[y], decoded[y], own[0], sums)
 
 
 @njit
@@ -260,38 +215,3 @@ def edge_error(original, mean, decoded, difference):
     decoded_edge = edge + ((decoded - original) - difference)
     inverse = _ONE / (_ONE + abs(edge))
     return (abs(decoded_edge) - abs(edge)) * inverse, decoded_edge, inverse
-
-
-# For sums in any order, which the compiler vectorises.
-_njit_of_sums = functools.partial(njit, fastmath={"reassoc", "nsz"})
-
-
-@_njit_of_sums
-def _add_ssim_row(mean, variance, difference, square, decoded_square, sums):
-    total = total_fourth = _ZERO
-    for x in range(mean.size):
-        moments = difference[x], square[x], decoded_square[x]
-        error = ssim_error(mean[x], variance[x], *moments)[0]
-        total += error
-        error *= error
-        total_fourth += error * error
-    sums[0, 0] += total
-    sums[1, 0] += total_fourth
-
-
-@_njit_of_sums
-def _add_edges_row(original, mean, decoded, difference, sums):
-    ringing = blur = ringing_fourth = blur_fourth = _ZERO
-    for x in range(mean.size):
-        error = edge_error(original[x], mean[x], decoded[x], difference[x])[0]
-        more, less = max(error, _ZERO), max(-error, _ZERO)
-        ringing += more
-        blur += less
-        more *= more
-        less *= less
-        ringing_fourth += more * more
-        blur_fourth += less * less
-    sums[0, 1] += ringing
-    sums[0, 2] += blur
-    sums[1, 1] += ringing_fourth
-    sums[1, 2] += blur_fourth

@@ -6,6 +6,7 @@ converted by the same functions, so that equal pixels have no error.
 
 import numpy as np
 
+from learned_jpeg.common import kept_memory
 from learned_jpeg.common.compiled import borrowed, from_bits, njit, to_bits
 from learned_jpeg.metrics.ssimulacra2.score import BIAS, BIAS_ROOT, CONES
 
@@ -28,8 +29,8 @@ def to_xyb(light: np.ndarray, count: int, rows: slice) -> tuple[np.ndarray, np.n
       The planes, float32 `[count, h, w]`, as those of `score.to_xyb`; the slopes of the
       cones' responses that these need, `[2 or 3, h, w]`.
     """
-    planes = np.empty((count, *light.shape[1:]), np.float32)
-    slopes = np.empty((3 if count == 3 else 2, *light.shape[1:]), np.float32)
+    planes = kept_memory.empty((count, *light.shape[1:]))
+    slopes = kept_memory.empty((3 if count == 3 else 2, *light.shape[1:]))
     _to_xyb(light, rows.start, rows.stop, planes, slopes)
     return planes, slopes
 
