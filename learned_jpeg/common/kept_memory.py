@@ -23,9 +23,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-_SMALL = 1 << 14  # bytes, up to which the allocator itself keeps memory
-_LARGE = 1 << 25  # bytes, above which memory is worth more than time
-_WASTE = 1.25  # times the memory that an array needs
+_SMALL = 1 << 16  # bytes, up to which the allocator itself keeps memory
+_LARGE = 1 << 24  # bytes, above which memory is worth more than time
+_WASTE = 4  # times an array's size, the most that its memory may have
 
 _lock = threading.Lock()
 _users = 0
@@ -66,12 +66,16 @@ def zeros(shape: Sequence[int]) -> np.ndarray:
 
 
 def _idle_buffer(size: int) -> np.ndarray:
+    """Returns the smallest buffer that is large enough, or a new one."""
+    best, best_size = -1, _WASTE * size
     for number in range(len(_buffers)):
-        fits = size <= _buffers[number].size <= _WASTE * size
-        if fits and sys.getrefcount(_buffers[number]) == _IDLE:
-            return _buffers[number]
-    _buffers.append(np.empty(size, np.uint8))
-    return _buffers[-1]
+        own = _buffers[number].size
+        if size <= own < best_size and sys.getrefcount(_buffers[number]) == _IDLE:
+            best, best_size = number, own
+    if best < 0:
+        # Strips of an image differ a little in size.
+        _buffers.append(np.empty(size + size // 8, np.uint8))
+    return _buffers[best]
 
 
 def _count_of_idle() -> int:

@@ -37,7 +37,7 @@ class VisualDistortion(Ssimulacra2Distortion):
 
     schedules: Mapping[int, Schedule] = {
         1: Schedule(warm_up_rounds=1, damping=(1.5,), first_rounds=2, step_scale=0.95),
-        2: Schedule(warm_up_rounds=2, damping=(1.0, 1.5, 2.0, 3.0, 4.0, 6.0)),
+        2: Schedule(warm_up_rounds=2, damping=(1.0, 1.5, 2.5, 4.0, 6.0)),
         3: Schedule(warm_up_rounds=3, damping=rising(6.0, passes=24), first_rounds=2),
     }
 

@@ -14,7 +14,7 @@ POINTS = 5.0
 
 # Weights of the mean of the SSIM map in addition to the metric's own. Rows for scales,
 # columns for Y, X, B.
-FINE = ((25.0, 4.0), (25.0, 8.0, 4.0), (25.0, 0.0, 8.0))
+FINE = ((25.0,), (25.0, 8.0, 4.0), (25.0, 0.0, 8.0))
 
 
 def _weights():

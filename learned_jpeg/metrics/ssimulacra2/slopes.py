@@ -51,8 +51,8 @@ from learned_jpeg.metrics.ssimulacra2.xyb import add_light_gradient, to_xyb
 # The first scales are processed strip by strip, coarser ones as a whole.
 _SCALES_OF_STRIPS = 2
 _COARSE = 1 << _SCALES_OF_STRIPS  # px of the image for one of the first whole scale
-# Images up to this size keep the original at the scales of strips, 40 bytes a pixel.
-_KEPT_PIXELS = 1 << 22
+# Images up to this size keep the original at the scales of strips, 21 bytes a pixel.
+_KEPT_PIXELS = 3 << 22
 
 
 class Planes(NamedTuple):
@@ -129,7 +129,7 @@ class Original:
                 light, len(weights), strip.around(2 * REACH, 1 << number)
             )
             rows = strip.around(REACH, 1 << number)
-            found.append(_reference(planes, rows))
+            found.append(Reference(planes, *statistics(planes, rows)))
         return found
 
     def _whole(self, linear: np.ndarray) -> list[Reference]:
@@ -138,19 +138,14 @@ class Original:
             if number:
                 linear = halve(linear)
             rows = slice(0, linear.shape[1])
-            found.append(_reference(to_xyb(linear, len(weights), rows)[0], rows))
+            planes, _ = to_xyb(linear, len(weights), rows)
+            found.append(Reference(planes, *statistics(planes, rows)))
         return found
 
 
 def _coarse_size(size: Sequence[int]) -> tuple[int, int]:
     height, width = size
     return -(-height // _COARSE), -(-width // _COARSE)
-
-
-def _reference(planes: np.ndarray, rows: slice) -> Reference:
-    found = [statistics(plane, rows) for plane in planes]
-    mean, variance = (np.stack(own) for own in zip(*found, strict=True))
-    return Reference(planes, mean, variance)
 
 
 class Term:

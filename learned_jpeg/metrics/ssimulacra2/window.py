@@ -99,21 +99,23 @@ def _weighted(a, b, c, d, middle, e, f, g, h):
     return _T0 * middle + _T1 * (d + e) + _T2 * (c + f) + _T3 * (b + g) + _T4 * (a + h)
 
 
-def statistics(plane: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
-    """Computes the local mean and variance of rows of a plane, float32 `[h, w]`.
+def statistics(planes: np.ndarray, rows: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Computes the local mean and variance of rows of planes, float32 `[n, h, w]`.
 
     Args:
-      plane: float32 `[h, w]`.
+      planes: float32 `[n, h, w]`.
       rows: a slice; other rows of the results have no values.
     """
-    mean, variance = (kept_memory.empty(plane.shape) for _ in range(2))
-    space = *new_blur(2, plane.shape[1]), kept_memory.empty((ROWS, 2, plane.shape[1]))
-    _statistics(plane, rows.start, rows.stop, mean, variance, space)
+    mean, variance = (kept_memory.empty(planes.shape) for _ in range(2))
+    width = planes.shape[2]
+    space = *new_blur(2, width), kept_memory.empty((ROWS, 2, width))
+    for own in zip(planes, mean, variance, strict=True):
+        _statistics(*own, rows.start, rows.stop, space)
     return mean, variance
 
 
 @njit
-def _statistics(plane, first, last, mean, variance, space):
+def _statistics(plane, mean, variance, first, last, space):
     plane, mean, variance = borrowed(plane), borrowed(mean), borrowed(variance)
     ring, wide, moments = borrowed(space[0]), borrowed(space[1]), borrowed(space[2])
     height = len(plane)
