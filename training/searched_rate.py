@@ -8,7 +8,7 @@ import numpy as np
 
 import tensorflow_v1 as tf
 from learned_jpeg.common import machine
-from learned_jpeg.jpeg.progressive import band_histogram
+from learned_jpeg.jpeg.bands import band_histogram
 from learned_jpeg.jpeg.sampling import groups, planes_of
 from learned_jpeg.jpeg.scans import coded_bits, zigzag_blocks
 from learned_jpeg.models.contract import Tensor

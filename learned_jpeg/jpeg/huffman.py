@@ -46,7 +46,7 @@ def code_lengths(counts: np.ndarray) -> np.ndarray:
     Returns:
       int64 `[n]`, bits; 0 for symbols that do not occur.
     """
-    return _code_lengths(np.asarray(counts, np.int64))
+    return code_lengths_of(np.asarray(counts, np.int64))
 
 
 def table(counts: np.ndarray) -> Table:
@@ -82,34 +82,76 @@ def _in_code_order(lengths: np.ndarray) -> np.ndarray:
 
 
 @njit
-def _tree_depths(counts):
-    """Returns the depth of each symbol in Huffman's tree.
+def _tree(counts):
+    """Returns the depth of each symbol in Huffman's tree, and the symbols in order.
 
     Of equal counts the later one is joined first, as T.81 asks. Then no symbol is
     deeper than the last one, if its count is 1.
 
     Args:
       counts: int64 `[n]`, how often each symbol occurs; all above 0.
+
+    Returns:
+      (int64 `[2 n]`, the depths of the symbols and then those of inner nodes; int64
+      `[n]`, the symbols, the rarest first and the later of equal ones first).
     """
-    weights = counts.copy()
-    tree = np.arange(counts.size)  # each symbol's tree, named by one of its symbols
-    depths = np.zeros(counts.size, np.int64)
-    for _ in range(counts.size - 1):
-        least = second = -1
-        for i in range(counts.size):
-            if weights[i] == 0:
-                continue
-            if least < 0 or weights[i] <= weights[least]:
-                least, second = i, least
-            elif second < 0 or weights[i] <= weights[second]:
-                second = i
-        weights[least] += weights[second]
-        weights[second] = 0
-        for i in range(counts.size):
-            if tree[i] == least or tree[i] == second:
-                tree[i] = least
-                depths[i] += 1
-    return depths
+    n = counts.size
+    # Nodes: the symbols, then what they are joined to. Each tree is named by one of its
+    # symbols. Those that are joined are behind `first`, the least first.
+    order = _by_count(counts)
+    joined = np.empty(n, np.int64)
+    names, weights = np.empty(2 * n, np.int64), np.zeros(2 * n, np.int64)
+    for i in range(n):
+        names[i], weights[i] = i, counts[i]
+    parents = np.empty(2 * n, np.int64)
+    alone = first = 0
+    for number in range(n - 1):
+        node = n + number
+        for turn in range(2):
+            is_joined = alone == n
+            if first < number and not is_joined:
+                is_joined = _is_less(joined[first], order[alone], weights, names)
+            if is_joined:
+                child = joined[first]
+                first += 1
+            else:
+                child = order[alone]
+                alone += 1
+            parents[child] = node
+            weights[node] += weights[child]
+            if turn == 0:
+                names[node] = names[child]
+        place = number
+        while place > first and _is_less(node, joined[place - 1], weights, names):
+            joined[place] = joined[place - 1]
+            place -= 1
+        joined[place] = node
+    depths = np.zeros(2 * n, np.int64)
+    for node in range(2 * n - 3, -1, -1):
+        depths[node] = depths[parents[node]] + 1
+    return depths, order
+
+
+@njit
+def _by_count(counts):
+    """Returns the symbols, the rarest first, and the later of equal ones first."""
+    order = np.empty(counts.size, np.int64)
+    for number in range(counts.size):
+        # From the last, because higher sizes and longer runs are rarer.
+        symbol = counts.size - 1 - number
+        place = number
+        while place and counts[symbol] < counts[order[place - 1]]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = symbol
+    return order
+
+
+@njit
+def _is_less(one, other, weights, names):
+    if weights[one] != weights[other]:
+        return weights[one] < weights[other]
+    return names[one] > names[other]
 
 
 @njit
@@ -140,34 +182,31 @@ def _limited(depths):
 
 
 @njit
-def _code_lengths(counts):
-    """Returns `code_lengths` of int64 `[n]`."""
-    present = np.nonzero(counts)[0]
-    weights = np.ones(present.size + 1, np.int64)
-    weights[:-1] = counts[present]
-    depths = _tree_depths(weights)
-    # Deepest last; of equally deep symbols the rarest last, which the limit hits.
-    order = np.arange(present.size)
-    for end in range(1, order.size):
+def code_lengths_of(counts):
+    """Returns `code_lengths` of int64 `[n]`, for compiled code."""
+    present = np.empty(counts.size, np.int64)
+    weights = np.ones(counts.size + 1, np.int64)
+    number = 0
+    for symbol in range(counts.size):
+        if counts[symbol]:
+            present[number], weights[number] = symbol, counts[symbol]
+            number += 1
+    depths, order = _tree(weights[: number + 1])
+    # Deepest first; of equally deep symbols the rarest first, which the limit hits.
+    for end in range(1, number + 1):
         own, place = order[end], end
-        while place and _is_before(own, order[place - 1], depths, weights):
+        while place and depths[own] > depths[order[place - 1]]:
             order[place] = order[place - 1]
             place -= 1
         order[place] = own
+    numbers = _limited(depths[: number + 1])
     lengths = np.zeros(counts.size, np.int64)
-    place = 0
-    for bits, number in enumerate(_limited(depths)):
-        for _ in range(number):
+    place = number  # The last symbol, which is the first one here, has no code.
+    for bits in range(MAX_LENGTH + 1):
+        for _ in range(numbers[bits]):
             lengths[present[order[place]]] = bits
-            place += 1
+            place -= 1
     return lengths
-
-
-@njit
-def _is_before(one, other, depths, weights):
-    if depths[one] != depths[other]:
-        return depths[one] < depths[other]
-    return weights[one] > weights[other]
 
 
 # (DC, AC) of luma and of chroma, as the standard has them.

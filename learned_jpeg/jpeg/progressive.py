@@ -16,26 +16,29 @@ a file has not sent, by smoothing across blocks.
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg import huffman
+from learned_jpeg.jpeg.bands import Band, bits_with_table, choose_bands
 from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
 from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.scans import (
     AC,
     DC,
     LONGEST_RUN,
-    band_symbols,
+    SIZES,
     coded_bits,
     codes_for_packing,
     headers,
     last_byte,
     pack,
+    put,
     scan_header,
     zigzag_blocks,
 )
@@ -43,33 +46,63 @@ from learned_jpeg.jpeg.segments import DHT, EOI, SOF2, SOI, segment
 
 NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
-BAND_ENDS = (2, 5, 8, 12, 18, 63)  # zigzag positions where a band may end
-_BAND_STARTS = (1, *(end + 1 for end in BAND_ENDS[:-1]))
-# Bytes of SOS; of a table in DHT without its symbols.
-_SCAN_HEADER, _TABLE_HEADER = 10, 17
 _TABLES = 4  # of a class that a progressive file holds at a time (T.81, table B.5)
 
 
-class _Scan(NamedTuple):
-    """The symbols of one scan.
+class _DcScan(NamedTuple):
+    """The scan of the DC of components.
 
     Attributes:
       components: numbers of the components, 0 to 2.
-      start, end: first and last zigzag position.
       symbols: uint8 `[n]`.
       extra: uint16 `[n]`, the bits that follow each symbol's code.
+      counts: how often each symbol occurs, int64 `[256]`.
     """
 
     components: tuple[int, ...]
-    start: int
-    end: int
     symbols: np.ndarray
     extra: np.ndarray
+    counts: np.ndarray
+
+    def header(self, table: int) -> bytes:
+        """Returns SOS, with the number of the Huffman table."""
+        return scan_header(dict.fromkeys(self.components, 16 * table), start=0, end=0)
+
+    def write(self, codes: np.ndarray, bits: np.ndarray, data: np.ndarray):
+        """Writes the data of the scan; returns what `scans.pack` does."""
+        return pack(self.symbols, self.extra, codes, bits, data, 0, 0)
+
+
+class _BandScan(NamedTuple):
+    """The scan of a band of a component.
+
+    Attributes:
+      component: its number, 0 to 2.
+      blocks: int16 `[blocks, 64]`, zigzag.
+      band: `Band`.
+    """
+
+    component: int
+    blocks: np.ndarray
+    band: Band
 
     @property
     def counts(self) -> np.ndarray:
         """How often each symbol occurs, int64 `[256]`."""
-        return np.bincount(self.symbols, minlength=256)
+        return self.band.counts
+
+    def header(self, table: int) -> bytes:
+        """Returns SOS, with the number of the Huffman table."""
+        start, end, _ = self.band
+        return scan_header({self.component: table}, start=start, end=end)
+
+    def write(self, codes: np.ndarray, bits: np.ndarray, data: np.ndarray):
+        """Writes the data of the scan; returns what `scans.pack` does."""
+        start, end, _ = self.band
+        return _write_band(self.blocks, start, end, codes, bits, data)
+
+
+_Scan: TypeAlias = _DcScan | _BandScan
 
 
 def encode_progressive(quantized: QuantizedImage) -> bytes:
@@ -87,11 +120,11 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
     if len(blocks) > 1:
         dc_scans.append(_dc_scan((1, 2), blocks))
     ac_scans = [
-        _band_scan(component, own, band.start, band.end)
+        _BandScan(component, own, band)
         for component, own in enumerate(blocks)
         for band in choose_bands(own)
     ]
-    ac_scans.sort(key=lambda scan: scan.start)  # for what a decoder shows early
+    ac_scans.sort(key=lambda scan: scan.band.start)  # for what a decoder shows early
     dc_groups, ac_groups = map(_groups_of_one_table, (dc_scans, ac_scans))
     pieces = [bytes([0xFF, SOI]), *headers(quantized, SOF2, joins_tables=True)]
     pieces += _coded(dc_groups, ac_groups[:_TABLES])
@@ -100,160 +133,17 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
     return b"".join([*pieces, bytes([0xFF, EOI])])
 
 
-class Band(NamedTuple):
-    """A band of AC coefficients, and the symbols of its scan.
-
-    Attributes:
-      start, end: first and last zigzag position, from 1 to 63.
-      counts: how often each symbol occurs, int64 `[256]`. Symbols are 16 * run of zeros
-        + size of the value, 0xF0 for 16 zeros, and 16 * n for an end of the band in 2^n
-        to 2^(n + 1) - 1 blocks.
-    """
-
-    start: int
-    end: int
-    counts: np.ndarray
-
-
-def choose_bands(blocks: np.ndarray) -> list[Band]:
-    """Returns the bands of a component's AC scans that take the fewest bits.
-
-    Args:
-      blocks: int16 `[blocks, 64]`, zigzag.
-
-    Returns:
-      The bands, which together are 1..63.
-    """
-    counts = _histograms(blocks, np.array(_BAND_STARTS), np.array(BAND_ENDS))
-    best: list[tuple[float, list[Band]]] = [(0, [])]  # bits, bands up to each start
-    for last, end in enumerate(BAND_ENDS):
-        options = []
-        for first, (bits, bands) in enumerate(best):
-            own = Band(_BAND_STARTS[first], end, counts[first, last])
-            own_bits = _bits_with_table(own.counts) + 8 * _SCAN_HEADER
-            options.append((bits + own_bits, [*bands, own]))
-        # Of equal ones that with the earliest bands.
-        best.append(min(options, key=lambda option: (option[0], _limits(option[1]))))
-    return best[-1][1]
-
-
-def _limits(bands: list[Band]) -> list[tuple[int, int]]:
-    return [(band.start, band.end) for band in bands]
-
-
-@njit
-def _histograms(blocks, starts, ends):
-    """Counts the symbols of all bands from a start to an end, in one pass.
-
-    Args:
-      blocks: int16 `[blocks, 64]`, zigzag.
-      starts, ends: `[n]`, first and last positions; each start is behind an end.
-
-    Returns:
-      int64 `[n, n, 256]`, `Band.counts` by start and end.
-    """
-    n = starts.size
-    piece_of = np.zeros(64, np.int64)  # number of the piece between two ends
-    for i in range(n):
-        piece_of[starts[i] : ends[i] + 1] = i
-    # Of coefficients that follow another one, by the pieces of both; of those that are
-    # the first one behind a start, by the start and their piece.
-    following = np.zeros((n, n, 256), np.int64)
-    leading = np.zeros((n, n, 256), np.int64)
-    ended = np.zeros((n, n), np.int64)  # blocks that wait for the symbol of their ends
-    runs = np.zeros((n, n, 256), np.int64)
-    first_piece = np.empty(n, np.int64)  # with a coefficient, from each start
-    for b in range(blocks.shape[0]):
-        row = blocks[b]
-        before, piece_before = 0, -1
-        first_piece[:] = n
-        for k in range(1, 64):
-            if row[k] == 0:
-                continue
-            piece, size = piece_of[k], size_of(abs(np.int64(row[k])))
-            if piece_before >= 0:
-                own = following[piece_before, piece]
-                _count_coefficient(k - before - 1, size, own)
-            for s in range(piece_before + 1, piece + 1):
-                _count_coefficient(k - starts[s], size, leading[s, piece])
-                first_piece[s] = piece
-            before, piece_before = k, piece
-        _count_ends(row, ends, first_piece, ended, runs)
-    for s in range(n):
-        for e in range(s, n):
-            _count_run(ended[s, e], runs[s, e])
-            for last in range(s, e + 1):
-                runs[s, e] += leading[s, last]
-                for first in range(s, last + 1):
-                    runs[s, e] += following[first, last]
-    return runs
-
-
-@njit
-def _count_coefficient(zeros, size, counts):
-    counts[ZERO_RUN] += zeros // 16
-    counts[16 * (zeros % 16) + size] += 1
-
-
-@njit
-def _count_ends(row, ends, first_piece, ended, runs):
-    """Counts the end of a block in each band, and the runs that it interrupts."""
-    n = ends.size
-    for s in range(n):
-        for e in range(s, n):
-            if e >= first_piece[s]:
-                _count_run(ended[s, e], runs[s, e])
-                ended[s, e] = 0
-            ended[s, e] += row[ends[e]] == 0
-            if ended[s, e] == LONGEST_RUN:
-                _count_run(ended[s, e], runs[s, e])
-                ended[s, e] = 0
-
-
-@njit
-def _count_run(ended, counts):
-    if ended:
-        counts[16 * (size_of(ended) - 1)] += 1
-
-
-def band_histogram(blocks: np.ndarray, start: int, end: int) -> np.ndarray:
-    """Counts how often each symbol occurs in the scan of a band.
-
-    Args:
-      blocks: int16 `[blocks, 64]`, zigzag.
-      start, end: first and last position of the band, from 1 to 63.
-
-    Returns:
-      int64 `[256]`, see `Band.counts`.
-    """
-    return _band_scan(0, blocks, start, end).counts
-
-
-def _bits_with_table(counts: np.ndarray) -> np.number:
-    """Returns the bits of data in whole bytes, with the DHT segment of its code."""
-    data_bytes = -(-coded_bits(counts, huffman.code_lengths(counts)) // 8)
-    return 8 * (data_bytes + _TABLE_HEADER + np.count_nonzero(counts))
-
-
-def _dc_scan(components: tuple[int, ...], blocks: list[np.ndarray]) -> _Scan:
+def _dc_scan(components: tuple[int, ...], blocks: list[np.ndarray]) -> _DcScan:
     """Returns the scan of the DC of components, one block of each in an MCU."""
     dc = np.stack([blocks[component][:, 0] for component in components], axis=-1)
     differences = np.diff(dc.astype(np.int32), axis=0, prepend=0).ravel()
     sizes = np.frexp(np.abs(differences))[1]
     extra = np.where(differences < 0, differences + (1 << sizes) - 1, differences)
-    return _Scan(components, 0, 0, sizes.astype(np.uint8), extra.astype(np.uint16))
+    counts = np.bincount(sizes, minlength=256)
+    return _DcScan(components, sizes.astype(np.uint8), extra.astype(np.uint16), counts)
 
 
-def _band_scan(component: int, blocks: np.ndarray, start: int, end: int) -> _Scan:
-    """Returns the scan of a band of one component, `[blocks, 64]`."""
-    # At most one symbol for each coefficient, and one for the end of the last run.
-    longest = blocks.shape[0] * (end - start + 1) + 1
-    symbols, extra = np.empty(longest, np.uint8), np.empty(longest, np.uint16)
-    count = band_symbols(blocks, start, end, 0, symbols, extra, 0)
-    return _Scan((component,), start, end, symbols[:count].copy(), extra[:count].copy())
-
-
-def _groups_of_one_table(scans: list[_Scan]) -> list[list[_Scan]]:
+def _groups_of_one_table(scans: Sequence[_Scan]) -> list[list[_Scan]]:
     """Returns the scans in groups that share a Huffman table, by the fewest bits.
 
     The search is greedy: it joins the two groups for which one table saves the most,
@@ -262,9 +152,14 @@ def _groups_of_one_table(scans: list[_Scan]) -> list[list[_Scan]]:
     groups: dict[tuple[int, ...], np.ndarray]
     groups = {(i,): scan.counts for i, scan in enumerate(scans)}
 
+    @functools.cache
+    def bits(group):
+        return bits_with_table(groups[group])
+
+    @functools.cache
     def saving(one, other):
-        both = groups[one], groups[other]
-        return sum(map(_bits_with_table, both)) - _bits_with_table(np.add(*both))
+        joined = bits_with_table(groups[one] + groups[other])
+        return bits(one) + bits(other) - joined
 
     while len(groups) > 1:
         pair = max(itertools.combinations(groups, 2), key=lambda pair: saving(*pair))
@@ -275,7 +170,7 @@ def _groups_of_one_table(scans: list[_Scan]) -> list[list[_Scan]]:
 
 
 def _coded(
-    dc_groups: list[list[_Scan]], ac_groups: list[list[_Scan]]
+    dc_groups: Sequence[list[_Scan]], ac_groups: Sequence[list[_Scan]]
 ) -> Iterator[bytes]:
     """Yields a segment with a Huffman table for each group, and the groups' scans."""
     tables = {
@@ -289,10 +184,8 @@ def _coded(
     ]
     yield segment(DHT, b"".join(definitions))
     for (table_class, number), table in tables.items():
-        selector = 16 * number if table_class == DC else number
         for scan in (dc_groups, ac_groups)[table_class][number]:
-            components = dict.fromkeys(scan.components, selector)
-            yield scan_header(components, start=scan.start, end=scan.end)
+            yield scan.header(number)
             yield from _data(scan, table)
 
 
@@ -300,7 +193,66 @@ def _data(scan: _Scan, table: huffman.Table) -> Iterator[bytes]:
     """Yields the bytes of a scan's data."""
     bits = coded_bits(scan.counts, table.lengths)
     data = np.empty(2 * -(-bits // 8), np.uint8)  # if each byte is stuffed
-    codes = codes_for_packing(table)
-    window, waiting, size = pack(scan.symbols, scan.extra, *codes, data, 0, 0)
+    window, waiting, size = scan.write(*codes_for_packing(table), data)
     yield data[:size].tobytes()
     yield last_byte(window, waiting)
+
+
+@njit
+def _write_band(blocks, start, end, codes, bits, data):
+    """Writes the data of a band's scan (T.81, G.1.2.2).
+
+    Args:
+      blocks: int16 `[blocks, 64]`, zigzag.
+      start, end: first and last zigzag position, from 1 to 63.
+      codes, bits, data: as for `pack`.
+
+    Returns:
+      (window, waiting, number of bytes), as `pack`.
+    """
+    number = blocks.shape[0]
+    lasts = _last_places(blocks, start, end)
+    window, waiting, size = 0, 0, 0
+    covered = 0  # blocks before this one are in a run of ends
+    for b in range(number):
+        zeros = 0
+        for k in range(start, lasts[b] + 1):
+            value = np.int64(blocks[b, k])
+            if value == 0:
+                zeros += 1
+                continue
+            while zeros > 15:
+                window, waiting, size = put(
+                    codes[ZERO_RUN], bits[ZERO_RUN], window, waiting, data, size
+                )
+                zeros -= 16
+            own = SIZES[abs(value)]
+            symbol = 16 * zeros + own
+            extra = (value + (value >> 63)) & ((1 << own) - 1)
+            window, waiting, size = put(
+                codes[symbol] | extra, bits[symbol], window, waiting, data, size
+            )
+            zeros = 0
+        if lasts[b] < end and b >= covered:
+            run = 1
+            while run < LONGEST_RUN and b + run < number and lasts[b + run] < start:
+                run += 1
+            covered = b + run
+            own = size_of(run) - 1
+            symbol, extra = 16 * own, run - (1 << own)
+            window, waiting, size = put(
+                codes[symbol] | extra, bits[symbol], window, waiting, data, size
+            )
+    return window, waiting, size
+
+
+@njit
+def _last_places(blocks, start, end):
+    """Returns the last place of each block where it is not 0; `start - 1` if none."""
+    places = np.empty(blocks.shape[0], np.int8)
+    for b in range(blocks.shape[0]):
+        k = end
+        while k >= start and blocks[b, k] == 0:
+            k -= 1
+        places[b] = k
+    return places

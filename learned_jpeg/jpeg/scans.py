@@ -11,7 +11,7 @@ import struct
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
-from learned_jpeg.jpeg.huffman import ZERO_RUN, Table, size_of
+from learned_jpeg.jpeg.huffman import ZERO_RUN, Table
 from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.segments import APP0, DQT, SOS, segment
@@ -19,13 +19,14 @@ from learned_jpeg.jpeg.standard import ZIGZAG
 
 DC, AC = 0, 1  # classes of Huffman tables
 LONGEST_RUN = 32767  # blocks of one end-of-band run (T.81, G.1.2.2)
+SCAN_HEADER = 10  # bytes of SOS of one component
 
 # Bits that follow the code of a symbol. Its low nibble is the size of a value; where
 # that is 0, the high one is the size of an end-of-band run without its leading bit.
-_EXTRA_BITS = np.arange(256) & 15
-_EXTRA_BITS[0:ZERO_RUN:16] = np.arange(15)
+EXTRA_BITS = np.arange(256) & 15
+EXTRA_BITS[0:ZERO_RUN:16] = np.arange(15)
 
-_SIZES = np.frexp(np.arange(2048))[1]  # `size_of` each magnitude, differences of DC too
+SIZES = np.frexp(np.arange(2048))[1]  # `size_of` each magnitude, differences of DC too
 
 # JFIF 1.01, density 1:1 without a unit, no thumbnail: the header that libjpeg writes.
 _JFIF_HEADER = b"JFIF\0\1\1\0\0\1\0\1\0\0"
@@ -90,57 +91,9 @@ def zigzag_blocks(plane: np.ndarray) -> np.ndarray:
 
 
 @njit
-def band_symbols(blocks, start, end, offset, symbols, extra, count):
-    """Appends the symbols of a band of AC (T.81, G.1.2.2); returns their new number.
-
-    The symbols of a single block and the band 1..63 are those of a sequential scan.
-
-    Args:
-      blocks: int16 `[blocks, 64]`, zigzag.
-      start, end: first and last zigzag position of the band, from 1 to 63.
-      offset: number that is added to each symbol.
-      symbols, extra: get each symbol and the bits that follow its code; long enough.
-      count: number of the symbols that are there.
-    """
-    ended = 0  # blocks since the last symbol that end without another coefficient
-    for b in range(blocks.shape[0]):
-        run = 0
-        for k in range(start, end + 1):
-            value = np.int64(blocks[b, k])
-            if value == 0:
-                run += 1
-                continue
-            count = _end_run(ended, offset, symbols, extra, count)
-            ended = 0
-            while run > 15:
-                symbols[count], extra[count] = offset + ZERO_RUN, 0
-                count += 1
-                run -= 16
-            count = value_symbol(value, offset + 16 * run, symbols, extra, count)
-            run = 0
-        if run:
-            ended += 1
-        if ended == LONGEST_RUN:
-            count = _end_run(ended, offset, symbols, extra, count)
-            ended = 0
-    return _end_run(ended, offset, symbols, extra, count)
-
-
-@njit
-def _end_run(ended, offset, symbols, extra, count):
-    """Appends the symbol of an end-of-band run, if there is one."""
-    if ended == 0:
-        return count
-    size = size_of(ended) - 1
-    symbols[count] = offset + 16 * size
-    extra[count] = ended - (1 << size)
-    return count + 1
-
-
-@njit
 def value_symbol(value, offset, symbols, extra, count):
     """Appends the symbol of a value: its size, and as much of its one's complement."""
-    size = _SIZES[abs(value)]
+    size = SIZES[abs(value)]
     symbols[count] = offset + size
     extra[count] = (value + (value >> 63)) & ((1 << size) - 1)
     return count + 1
@@ -156,7 +109,7 @@ def coded_bits(counts: np.ndarray, lengths: np.ndarray) -> np.number:
       counts: `[256]`, how often each symbol occurs.
       lengths: `[256]`, bits of their codes.
     """
-    return np.dot(counts, lengths + _EXTRA_BITS)
+    return np.dot(counts, lengths + EXTRA_BITS)
 
 
 def codes_for_packing(table: Table) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +118,7 @@ def codes_for_packing(table: Table) -> tuple[np.ndarray, np.ndarray]:
     They are the codes, shifted to make room for the bits that follow, and the number
     of all bits.
     """
-    return table.codes << _EXTRA_BITS, table.lengths + _EXTRA_BITS
+    return table.codes << EXTRA_BITS, table.lengths + EXTRA_BITS
 
 
 @njit
@@ -186,22 +139,30 @@ def pack(symbols, extra, codes, bits, data, window, waiting):
     size = 0
     for i in range(symbols.shape[0]):
         symbol = symbols[i]
-        window = (window << bits[symbol]) | codes[symbol] | extra[i]
-        waiting += bits[symbol]
-        while waiting >= 8:
-            waiting -= 8
-            size = _put_byte(window >> waiting, data, size)
-            window &= (1 << waiting) - 1
+        window, waiting, size = put(
+            codes[symbol] | extra[i], bits[symbol], window, waiting, data, size
+        )
     return window, waiting, size
 
 
 @njit
-def _put_byte(byte, data, size):
-    data[size] = byte
-    if byte == 0xFF:
-        data[size + 1] = 0
-        return size + 2
-    return size + 1
+def put(value, bits, window, waiting, data, size):
+    """Writes a value of so many bits; `window`, `waiting` and `data` as for `pack`.
+
+    Returns:
+      (window, waiting, new number of bytes).
+    """
+    window = (window << bits) | value
+    waiting += bits
+    while waiting >= 8:
+        waiting -= 8
+        byte = (window >> waiting) & 0xFF
+        data[size] = byte
+        size += 1
+        if byte == 0xFF:
+            data[size] = 0
+            size += 1
+    return window & ((1 << waiting) - 1), waiting, size
 
 
 def last_byte(window: int, waiting: int) -> bytes:

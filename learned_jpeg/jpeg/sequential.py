@@ -12,13 +12,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from learned_jpeg.common.compiled import njit
-from learned_jpeg.jpeg.huffman import STANDARD_TABLES
+from learned_jpeg.jpeg.huffman import STANDARD_TABLES, ZERO_RUN
 from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.jpeg.scans import (
     AC,
     DC,
-    band_symbols,
     codes_for_packing,
     headers,
     last_byte,
@@ -133,15 +132,31 @@ def _block_symbols(plane, place, offset, before, symbols, extra, count):
       place: (row, column) of the block.
       offset: what names the tables in a symbol.
       before: the DC of the block before is the first one; is moved on.
-      symbols, extra, count: as for `scans.band_symbols`.
+      symbols, extra: get each symbol and the bits that follow its code.
+      count: number of the symbols that are there.
     """
     y, x = place
     if y >= plane.shape[0] or x >= plane.shape[1]:
         symbols[count], symbols[count + 1] = offset, offset + 256
         extra[count : count + 2] = 0
         return count + 2
-    block = plane[y, x : x + 1]
-    dc = np.int64(block[0, 0])
+    dc = np.int64(plane[y, x, 0])
     count = value_symbol(dc - before[0], offset, symbols, extra, count)
     before[0] = dc
-    return band_symbols(block, 1, 63, offset + 256, symbols, extra, count)
+    offset += 256
+    zeros = 0
+    for k in range(1, 64):
+        value = np.int64(plane[y, x, k])
+        if value == 0:
+            zeros += 1
+            continue
+        while zeros > 15:
+            symbols[count], extra[count] = offset + ZERO_RUN, 0
+            count += 1
+            zeros -= 16
+        count = value_symbol(value, offset + 16 * zeros, symbols, extra, count)
+        zeros = 0
+    if zeros:  # the end of the block
+        symbols[count], extra[count] = offset, 0
+        count += 1
+    return count

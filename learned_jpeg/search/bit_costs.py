@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from learned_jpeg.jpeg.bands import band_histogram, choose_bands
 from learned_jpeg.jpeg.huffman import MAX_LENGTH, code_lengths, standard_code_lengths
-from learned_jpeg.jpeg.progressive import band_histogram, choose_bands
 from learned_jpeg.jpeg.sampling import blocks_of, factors
 from learned_jpeg.search import trellis
 

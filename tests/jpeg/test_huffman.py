@@ -55,6 +55,21 @@ def test_lengths_are_the_best_that_jpeg_allows(counts):
         assert huffman_bits(counts) <= bits <= with_one_more - 1
 
 
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=60))
+def test_of_equally_frequent_trees_the_later_ones_are_joined(counts):
+    """T.81, figure K.1: the symbols of joined trees get a bit more."""
+    lengths = [0] * (len(counts) + 1)
+    trees = {i: (count, [i]) for i, count in enumerate([*counts, 1]) if count}
+    while len(trees) > 1:
+        first, second = sorted(trees, key=lambda i: (trees[i][0], -i))[:2]
+        count, symbols = trees.pop(second)
+        trees[first] = trees[first][0] + count, trees[first][1] + symbols
+        for symbol in trees[first][1]:
+            lengths[symbol] += 1
+    assert huffman.code_lengths(counts).tolist() == lengths[:-1]
+
+
 @pytest.mark.parametrize("number", [15, 16, 17, 18, 30, 80])
 @pytest.mark.parametrize("order", [1, -1])
 def test_no_code_is_longer_than_16_bits(number, order):

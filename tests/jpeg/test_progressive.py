@@ -17,6 +17,7 @@ from PIL import Image, ImageFile
 
 from learned_jpeg.jpeg import SUBSAMPLINGS, huffman, progressive
 from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.bands import band_histogram, choose_bands
 from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.jpeg.sampling import plane_blocks
 from learned_jpeg.jpeg.scans import coded_bits, zigzag_blocks
@@ -265,7 +266,7 @@ def test_scans_code_every_coefficient_once(sampling, quality):
         positions = [k for start, end in bands for k in range(start, end + 1)]
         assert positions == list(range(1, 64))
         plane = quantized.planes[component - 1]
-        chosen = progressive.choose_bands(zigzag_blocks(plane))
+        chosen = choose_bands(zigzag_blocks(plane))
         assert [(band.start, band.end) for band in chosen] == bands
 
 
@@ -282,7 +283,7 @@ def test_alike_components_share_their_tables():
     luma = quantized.planes[0]
     same = QuantizedImage((luma, luma, luma), "4:4:4", TABLES, 120, 160)
     scans = scans_of(progressive.encode_progressive(same))
-    bands = progressive.choose_bands(zigzag_blocks(luma))
+    bands = choose_bands(zigzag_blocks(luma))
     assert len({scan[3] for scan in scans[2:]}) <= len(bands)
     assert len(scans) == 2 + 3 * len(bands)
     assert scans[1][3] == scans[0][3]  # DC of Cb and Cr: as different as that of Y
@@ -325,7 +326,7 @@ def band_symbols(blocks, start, end):
 
 def assert_histogram(blocks, start, end):
     symbols = list(band_symbols(blocks, start, end))
-    counts = progressive.band_histogram(blocks, start, end)
+    counts = band_histogram(blocks, start, end)
     expected = np.bincount([symbol for symbol, _ in symbols], minlength=256)
     np.testing.assert_array_equal(counts, expected)
     lengths = np.arange(256)
@@ -357,9 +358,16 @@ def test_histograms_of_long_runs_are_those_of_the_standard(number):
     blocks[[0, -1], 5] = 1  # the run begins in the first block, but in 5..5
     assert_histogram(blocks, 1, 63)
     assert_histogram(blocks, 5, 5)
-    for start, end, counts in progressive.choose_bands(blocks):
-        expected = progressive.band_histogram(blocks, start, end)
+    for start, end, counts in choose_bands(blocks):
+        expected = band_histogram(blocks, start, end)
         np.testing.assert_array_equal(counts, expected)
+
+
+def test_integers_that_jpeg_cannot_code_have_a_histogram():
+    """A search that meets nan has the least integer until it is refused."""
+    blocks = np.full((2, 64), -32768, np.int16)
+    assert band_histogram(blocks, 1, 63).sum() == 2 * 63
+    assert [band.end for band in choose_bands(blocks)][-1] == 63
 
 
 def test_more_tables_than_a_file_holds_at_a_time_are_defined_again(monkeypatch):
@@ -384,7 +392,7 @@ def test_bands_take_the_fewest_bits_of_all_partitions(seed):
     blocks = sparse_blocks(seed, 300)
 
     def bytes_of(start, end):
-        counts = progressive.band_histogram(blocks, start, end)
+        counts = band_histogram(blocks, start, end)
         bits = coded_bits(counts, huffman.code_lengths(counts))
         # Class and 16 counts of a table in DHT with its symbols; SOS.
         return -(-bits // 8) + 17 + np.count_nonzero(counts) + 10
@@ -397,10 +405,10 @@ def test_bands_take_the_fewest_bits_of_all_partitions(seed):
             bands = list(zip(starts, [*chosen, 63], strict=True))
             total = sum(bytes_of(*band) for band in bands)
             cheapest = total if cheapest is None else min(cheapest, total)
-    found = progressive.choose_bands(blocks)
+    found = choose_bands(blocks)
     assert sum(bytes_of(band.start, band.end) for band in found) == cheapest
     for start, end, counts in found:
-        expected = progressive.band_histogram(blocks, start, end)
+        expected = band_histogram(blocks, start, end)
         np.testing.assert_array_equal(counts, expected)
 
 
@@ -415,7 +423,7 @@ def test_bits_of_a_band_are_those_in_the_file():
         lengths = np.zeros(256, int)
         per_length = np.repeat(np.arange(1, 17), list(table[:16]))
         lengths[list(table[16:])] = per_length
-        counts = progressive.band_histogram(blocks, start, end)
+        counts = band_histogram(blocks, start, end)
         bits = coded_bits(counts, lengths)
         assert len(data.replace(b"\xff\x00", b"\xff")) == -(-bits // 8)
         compared += data.count(b"\xff\x00")

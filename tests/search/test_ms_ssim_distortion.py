@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from learned_jpeg.jpeg.bands import choose_bands
 from learned_jpeg.jpeg.huffman import code_lengths
-from learned_jpeg.jpeg.progressive import choose_bands
 from learned_jpeg.jpeg.scans import coded_bits
 from learned_jpeg.jpeg.standard import ZIGZAG
 from learned_jpeg.metrics import ms_ssim

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from learned_jpeg.jpeg import SUBSAMPLINGS
+from learned_jpeg.jpeg.bands import band_histogram, choose_bands
 from learned_jpeg.jpeg.huffman import code_lengths
-from learned_jpeg.jpeg.progressive import band_histogram, choose_bands
 from learned_jpeg.jpeg.sampling import blocks_of, plane_sizes
 from learned_jpeg.jpeg.scans import coded_bits
 from learned_jpeg.jpeg.standard import ZIGZAG, ijg_qtables

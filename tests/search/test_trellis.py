@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from learned_jpeg.jpeg.progressive import band_histogram
+from learned_jpeg.jpeg.bands import band_histogram
 from learned_jpeg.jpeg.scans import coded_bits
 from learned_jpeg.search import trellis
 
