@@ -206,7 +206,7 @@ def _stamp(folder: str) -> bytes:
         for path in sorted(glob.glob(pattern, recursive=True)):
             with open(path, "rb") as file:
                 source = file.read()
-            if b"@njit" in source:
+            if b"@njit" in source or b"@intrinsic" in source:
                 digest.update(hashlib.sha256(source).digest())
     return digest.digest()
 

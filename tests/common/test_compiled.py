@@ -93,6 +93,16 @@ def test_a_change_of_what_is_called_is_noticed(run, package):
     assert run()[0] == 10
 
 
+@pytest.mark.parametrize("decorator", ["@njit", "@intrinsic"])
+def test_the_stamp_of_a_folder_tells_of_every_compiled_source(tmp_path, decorator):
+    source = tmp_path / "source.py"
+    stamps = set()
+    for body in ("1", "2"):
+        source.write_text(f"{decorator}\ndef f():\n    return {body}\n")
+        stamps.add(compiled._stamp.__wrapped__(str(tmp_path)))
+    assert len(stamps) == 2
+
+
 def test_a_class_of_an_argument_that_is_gone_is_noticed(run, package):
     """Files of the cache name the class, and are made again by another program."""
     source = """

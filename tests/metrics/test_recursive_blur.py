@@ -12,19 +12,16 @@ def blurred(planes):
     height, width = planes[0].shape
     blur = recursive_blur.new_blur(width, len(planes))
     found = np.empty((len(planes), height, width), np.float32)
-    for y in range(-recursive_blur.REACH, height):
+    for y in range(-recursive_blur.REACH, height, recursive_blur.STEP):
         first = y + recursive_blur.REACH
         if first % recursive_blur.ROWS == 0:
             for block, plane in zip(blur[0], planes, strict=True):
-                columns = block.reshape(-1, recursive_blur.ROWS)
-                inside = columns[recursive_blur.LEFT :][:width]
-                rows = plane[first : first + recursive_blur.ROWS]
-                inside[:] = 0
-                inside[:, : len(rows)] = rows.T
+                recursive_blur.load_block(plane, first, block)
             recursive_blur.blur_block(first, blur)
-        row = recursive_blur.blur_down(y, blur)
+        rows = recursive_blur.blur_down(y, blur)
         if y >= 0:
-            found[:, y] = row
+            inside = min(recursive_blur.STEP, height - y)
+            found[:, y : y + inside] = rows[:inside].swapaxes(0, 1)
     return found
 
 

@@ -9,18 +9,21 @@ errors shows them. Hence each operation here is rounded as in libjxl's FastGauss
 (BSD licence), bit for bit: multiplications and additions fused, rows in steps of four
 pixels, columns in steps of one. Outside of the image there are zeros.
 
-Rows are blurred `ROWS` at a time, side by side, for vector instructions; a ring holds
-those that the blur of columns still needs. So memory grows with the width only.
+Rows are blurred along them `ROWS` at a time, side by side, for vector instructions.
+For that, squares of pixels are transposed in registers. A ring holds the rows that the
+blur of columns still needs. So memory grows with the width only.
 """
 
 import numpy as np
 
-from learned_jpeg.common.compiled import fma, njit
+from learned_jpeg.common.compiled import borrowed, fma, njit
+from learned_jpeg.metrics.ssimulacra2.transpose import SIDE, transpose_square
 
 SIGMA = 1.5  # px
 _RADIUS = round(3.2795 * SIGMA + 0.2546)  # px, where the cosines are cut off
 REACH = _RADIUS - 1  # px, the farthest that has a weight
-ROWS = 16  # of a block
+ROWS = SIDE  # of a block
+STEP = 2  # rows at a time down the columns
 LEFT = 2 * _RADIUS  # zeros on the left of a block's rows; on the right there are REACH
 _STEPS = 4  # px at a time along a row
 
@@ -52,6 +55,8 @@ def _oscillators():
 
 
 _INPUT, _LAST, _BEFORE = _oscillators()
+_GAIN0, _GAIN1, _GAIN2 = _INPUT[:, 0]
+_LAST0, _LAST1, _LAST2 = _LAST[:, 0]
 _ZERO = np.float32(0)
 
 
@@ -69,107 +74,176 @@ def new_blur(width, count):
     along = np.empty((REACH + width) * ROWS, np.float32)
     rows = np.zeros((2 * ROWS, count, width), np.float32)
     states = np.zeros((count, 3, 2, width), np.float32)
-    return blocks, along, rows, states, np.empty((count, width), np.float32)
+    return blocks, along, rows, states, np.empty((STEP, count, width), np.float32)
+
+
+@njit
+def load_block(plane, first, block):
+    """Writes rows `first` and on of a plane into one of the `blocks`."""
+    height, width = plane.shape
+    inside = 0
+    if first + ROWS <= height:
+        inside = width - width % SIDE
+        for x in range(0, inside, SIDE):
+            start = (LEFT + x) * ROWS
+            transpose_square(plane, first * width + x, width, block, start, ROWS)
+    for r in range(ROWS):
+        start = (LEFT + inside) * ROWS + r
+        if first + r >= height:  # below the image there are zeros
+            block[start::ROWS] = _ZERO
+            continue
+        row = plane[first + r]
+        for x in range(inside, width):
+            block[start + (x - inside) * ROWS] = row[x]
 
 
 @njit
 def blur_block(first, blur):
     """Blurs the rows of `blocks` along them: rows `first` and on, into the ring."""
-    blocks, along, rows, _, _ = blur
-    for i in range(len(blocks)):
+    blocks, along, rows = borrowed(blur[0]), borrowed(blur[1]), borrowed(blur[2])
+    _, count, width = rows.shape
+    inside = width - width % SIDE
+    ring = first % len(rows)
+    for i in range(count):
         _blur_along(blocks[i], along)
+        for x in range(0, inside, SIDE):
+            start, place = (REACH + x) * ROWS, (ring * count + i) * width + x
+            transpose_square(along, start, ROWS, rows, place, count * width)
         for r in range(ROWS):
-            row = rows[(first + r) % len(rows), i]
-            for x in range(row.size):
+            row = rows[ring + r, i]
+            for x in range(inside, width):
                 row[x] = along[(REACH + x) * ROWS + r]
 
 
 @njit
 def _blur_along(block, along):
     """Writes the blur of a block along its rows, column after column from -`REACH`."""
-    width = along.size // ROWS - REACH
-    state = np.empty(2 * ROWS, np.float32)
-    along[:] = _ZERO
-    for k in (2, 1, 0):  # the order in which they are summed
-        state[:] = _ZERO
-        column = 0
-        while column < width + REACH:
-            x = column - REACH
-            if 2 * _STEPS <= x < width - REACH - _STEPS + 1:
-                _four_steps(k, column * ROWS, block, state, along)
-                column += _STEPS
-            else:
-                _step(k, column * ROWS, block, state, along)
-                column += 1
+    block, along = borrowed(block), borrowed(along)
+    columns = along.size // ROWS
+    all_states = np.zeros((3, 2, ROWS), np.float32)
+    states = borrowed(all_states)
+    column = 0
+    while column < columns:
+        ends = block[column * ROWS :]
+        found = along[column * ROWS :]
+        if 2 * _STEPS <= column - REACH < columns - 2 * REACH - _STEPS + 1:
+            _four_steps(ends, found, states[0], states[1], states[2])
+            column += _STEPS
+        else:
+            _step(ends, found, states[0], states[1], states[2])
+            column += 1
 
 
 @njit
-def _step(k, start, block, state, along):
-    """Adds the next column of an oscillator, in all rows."""
-    ends = block[start : start + (LEFT + 1) * ROWS]
-    found = along[start : start + ROWS]
-    gain, last = _INPUT[k, 0], _LAST[k, 0]
+def _step(ends, found, state0, state1, state2):
+    """Writes the next column of the blur, in all rows.
+
+    Args:
+      ends: the block, from the pixels on that leave the window.
+      found: the blur, from this column on.
+      state0, state1, state2: of each oscillator the last two outputs, `[2, ROWS]`.
+    """
     for r in range(ROWS):
-        entered = ends[r] + ends[LEFT * ROWS + r]
-        y = fma(last, state[r], entered * gain - state[ROWS + r])
-        state[ROWS + r] = state[r]
-        state[r] = y
-        found[r] += y
+        s = ends[r] + ends[LEFT * ROWS + r]
+        y0 = fma(_LAST0, state0[0, r], s * _GAIN0 - state0[1, r])
+        y1 = fma(_LAST1, state1[0, r], s * _GAIN1 - state1[1, r])
+        y2 = fma(_LAST2, state2[0, r], s * _GAIN2 - state2[1, r])
+        state0[1, r], state0[0, r] = state0[0, r], y0
+        state1[1, r], state1[0, r] = state1[0, r], y1
+        state2[1, r], state2[0, r] = state2[0, r], y2
+        found[r] = y2 + y1 + y0
 
 
 @njit
-def _four_steps(k, start, block, state, along):
-    """Adds the next four columns of an oscillator, each from the last two outputs."""
-    ends = block[start : start + (LEFT + _STEPS) * ROWS]
-    found = along[start : start + _STEPS * ROWS]
-    g0, g1, g2, g3 = _INPUT[k]
-    last0, last1, last2, last3 = _LAST[k]
-    before0, before1, before2, before3 = _BEFORE[k]
+def _four_steps(ends, found, state0, state1, state2):
+    """Writes the next four columns of the blur, see `_step`."""
     for r in range(ROWS):
-        last, before = state[r], state[ROWS + r]
         s0 = ends[r] + ends[LEFT * ROWS + r]
         s1 = ends[ROWS + r] + ends[(LEFT + 1) * ROWS + r]
         s2 = ends[2 * ROWS + r] + ends[(LEFT + 2) * ROWS + r]
         s3 = ends[3 * ROWS + r] + ends[(LEFT + 3) * ROWS + r]
-        y0 = s0 * g0
-        y1 = fma(g0, s1, s0 * g1)
-        y2 = fma(g0, s2, fma(g1, s1, s0 * g2))
-        y3 = fma(g0, s3, fma(g1, s2, fma(g2, s1, s0 * g3)))
-        y0 = fma(last0, last, fma(before0, before, y0))
-        y1 = fma(last1, last, fma(before1, before, y1))
-        y2 = fma(last2, last, fma(before2, before, y2))
-        y3 = fma(last3, last, fma(before3, before, y3))
-        state[r] = y3
-        state[ROWS + r] = y2
-        found[r] += y0
-        found[ROWS + r] += y1
-        found[2 * ROWS + r] += y2
-        found[3 * ROWS + r] += y3
+        s = s0, s1, s2, s3
+        a0, a1, a2, a3 = _oscillate(2, s, state2[0, r], state2[1, r])
+        state2[0, r], state2[1, r] = a3, a2
+        b0, b1, b2, b3 = _oscillate(1, s, state1[0, r], state1[1, r])
+        state1[0, r], state1[1, r] = b3, b2
+        c0, c1, c2, c3 = _oscillate(0, s, state0[0, r], state0[1, r])
+        state0[0, r], state0[1, r] = c3, c2
+        found[r] = a0 + b0 + c0
+        found[ROWS + r] = a1 + b1 + c1
+        found[2 * ROWS + r] = a2 + b2 + c2
+        found[3 * ROWS + r] = a3 + b3 + c3
+
+
+@njit
+def _oscillate(k, s, last, before):
+    """Returns four outputs of an oscillator, each from the last two."""
+    s0, s1, s2, s3 = s
+    g0, g1, g2, g3 = _INPUT[k]
+    last0, last1, last2, last3 = _LAST[k]
+    before0, before1, before2, before3 = _BEFORE[k]
+    y0 = s0 * g0
+    y1 = fma(g0, s1, s0 * g1)
+    y2 = fma(g0, s2, fma(g1, s1, s0 * g2))
+    y3 = fma(g0, s3, fma(g1, s2, fma(g2, s1, s0 * g3)))
+    y0 = fma(last0, last, fma(before0, before, y0))
+    y1 = fma(last1, last, fma(before1, before, y1))
+    y2 = fma(last2, last, fma(before2, before, y2))
+    y3 = fma(last3, last, fma(before3, before, y3))
+    return y0, y1, y2, y3
 
 
 @njit
 def blur_down(y, blur):
-    """Returns the blur at row y, `[count, w]`; called for each y from -`REACH` on.
+    """Returns the blur of `STEP` rows from y on, `[STEP, count, w]`.
 
-    The ring has to hold the rows up to y + `REACH`; the next call overwrites the blur.
+    Called for every `STEP`th y from -`REACH` on. The ring has to hold the rows up to y
+    + `REACH` + 1; the next call overwrites the blur.
     """
-    _, _, rows, states, blurred = blur
-    above, below = rows[(y - _RADIUS - 1) % len(rows)], rows[(y + REACH) % len(rows)]
-    for i in range(len(blurred)):
-        row, leaving, entering = blurred[i], above[i], below[i]
-        for x in range(row.size):
-            row[x] = leaving[x] + entering[x]
-        for k in range(3):
-            # The newest output takes the place of the one before the last.
-            newest, last = states[i, k, y % 2], states[i, k, 1 - y % 2]
-            for x in range(row.size):
-                rest = fma(_LAST[k, 0], last[x], -newest[x])
-                newest[x] = fma(_INPUT[k, 0], row[x], rest)
-        first, second, third = (
-            states[i, 0, y % 2],
-            states[i, 1, y % 2],
-            states[i, 2, y % 2],
+    rows, states, blurred = borrowed(blur[2]), borrowed(blur[3]), borrowed(blur[4])
+    leaving, entering = (y - _RADIUS - 1) % len(rows), (y + REACH) % len(rows)
+    for i in range(rows.shape[1]):
+        outputs = states[i]
+        _two_rows_down(
+            rows[leaving, i],
+            rows[entering, i],
+            rows[(leaving + 1) % len(rows), i],
+            rows[entering + 1, i],
+            outputs[0],
+            outputs[1],
+            outputs[2],
+            blurred[0, i],
+            blurred[1, i],
         )
-        for x in range(row.size):
-            row[x] = first[x] + (second[x] + third[x])
-    return blurred
+    return blur[4]
+
+
+@njit
+def _two_rows_down(
+    leaving,
+    entering,
+    next_leaving,
+    next_entering,
+    outputs0,
+    outputs1,
+    outputs2,
+    blurred,
+    next_blurred,
+):
+    last0, before0 = outputs0[0], outputs0[1]
+    last1, before1 = outputs1[0], outputs1[1]
+    last2, before2 = outputs2[0], outputs2[1]
+    for x in range(blurred.size):
+        s = leaving[x] + entering[x]
+        t = next_leaving[x] + next_entering[x]
+        a0 = fma(_GAIN0, s, fma(_LAST0, last0[x], -before0[x]))
+        b0 = fma(_GAIN0, t, fma(_LAST0, a0, -last0[x]))
+        a1 = fma(_GAIN1, s, fma(_LAST1, last1[x], -before1[x]))
+        b1 = fma(_GAIN1, t, fma(_LAST1, a1, -last1[x]))
+        a2 = fma(_GAIN2, s, fma(_LAST2, last2[x], -before2[x]))
+        b2 = fma(_GAIN2, t, fma(_LAST2, a2, -last2[x]))
+        blurred[x] = a0 + (a1 + a2)
+        next_blurred[x] = b0 + (b1 + b2)
+        before0[x], last0[x] = a0, b0
+        before1[x], last1[x] = a1, b1
+        before2[x], last2[x] = a2, b2

@@ -24,14 +24,15 @@ import math
 
 import numpy as np
 
-from learned_jpeg.common.compiled import fma, njit
+from learned_jpeg.common.compiled import borrowed, fma, from_bits, njit, to_bits
 from learned_jpeg.metrics.ssimulacra2 import MIN_SIDE
 from learned_jpeg.metrics.ssimulacra2.recursive_blur import (
-    LEFT,
     REACH,
     ROWS,
+    STEP,
     blur_block,
     blur_down,
+    load_block,
     new_blur,
 )
 
@@ -210,17 +211,26 @@ def score_by_tile(
         rows, cols = tops >> number, lefts >> number
         height, width = planes.shape[1:]
         areas = np.outer(np.diff(rows, append=height), np.diff(cols, append=width))
-        for i, own_weights in enumerate(weights):
-            original = scale.planes[i], scale.mean[i], scale.variance[i]
-            sums = _error_sums(*original, planes[i], rows)
-            mean, mean_fourth = sums.sum(0).sum(-1) / planes[i].size
-            total += own_weights @ np.concatenate([mean, mean_fourth**0.25])
-            norms = (
-                np.add.reduceat(sums, cols, axis=-1) / areas[:, np.newaxis, np.newaxis]
-            )
-            norms[:, 1] **= 0.25
-            of_tiles += np.einsum("tmkl,mk->tl", norms, own_weights.reshape(2, 3))
+        originals = scale.planes, scale.mean, scale.variance
+        pairs = zip(*originals, planes, weights, strict=True)
+        sums = np.array([_error_sums(*pair, rows, cols) for pair in pairs])
+        whole = sums.sum((1, 2), keepdims=True)
+        total += _weighted(whole, areas.sum(keepdims=True), weights)[0, 0]
+        of_tiles += _weighted(sums, areas, weights)
     return _to_score(float(total)), np.vectorize(_to_score, otypes=[float])(of_tiles)
+
+
+def _weighted(sums, areas, weights):
+    """Returns the weighted sums of the norms of all maps of a scale, `[tops, lefts]`.
+
+    Args:
+      sums: float64 `[planes, tops, lefts, 2, 3]`, of `_error_sums`.
+      areas: `[tops, lefts]`, numbers of pixels.
+      weights: float64 `[planes, 6]`.
+    """
+    norms = sums / areas[:, :, np.newaxis, np.newaxis]
+    norms[..., 1, :] **= 0.25
+    return np.einsum("ptlmk,pmk->tl", norms, weights.reshape(-1, 2, 3))
 
 
 def _to_score(total):
@@ -296,12 +306,13 @@ def _halve(planes, halved):
 @njit
 def _to_xyb(linear, planes):
     """Writes what `to_xyb` returns."""
+    linear, planes = borrowed(linear), borrowed(planes)
     count, height, width = planes.shape
     long = np.empty(width, np.float32)
     medium = np.empty(width, np.float32)
     for y in range(height):
-        cone_response(linear, y, CONES[0], long)
-        cone_response(linear, y, CONES[1], medium)
+        _cone_response(linear, y, CONES[0], long)
+        _cone_response(linear, y, CONES[1], medium)
         row = planes[0, y]
         for x in range(width):
             row[x] = _HALF * (long[x] + medium[x]) + np.float32(0.01)
@@ -311,52 +322,51 @@ def _to_xyb(linear, planes):
                 row[x] = np.float32(7) * (long[x] - medium[x]) + np.float32(0.42)
         if count > 2:
             row = planes[2, y]
-            cone_response(linear, y, CONES[2], row)
+            _cone_response(linear, y, CONES[2], row)
             for x in range(width):
                 row[x] = row[x] - _HALF * (long[x] + medium[x]) + np.float32(0.55)
 
 
 @njit
-def cone_response(linear, y, sensitivity, response):
+def _cone_response(linear, y, sensitivity, response):
     """Writes the cube roots of row y, see `CONES`.
 
     To take minus a third of a float's exponent is to take the inverse of its cube root,
     about. Four of Newton's steps, the last one with less rounding, lead from there to
     single precision; libjxl's `CubeRootAndAdd`, after A. Fog's vector class library.
     """
-    width = response.size
-    sums = np.empty(width, np.float32)
+    linear = borrowed(linear)
     red, green, blue = linear[0, y], linear[1, y], linear[2, y]
-    for x in range(width):
-        sums[x] = fma(sensitivity[2], blue[x], BIAS)
-    for x in range(width):
-        both = fma(sensitivity[1], green[x], sums[x])
-        sums[x] = fma(sensitivity[0], red[x], both)
-    bits, inverse_bits = sums.view(np.int32), response.view(np.int32)
-    for x in range(width):
-        exponent = bits[x] >> np.int32(23)
-        inverse_bits[x] = np.int32(0x54800000) - exponent * np.int32(0x2AAAAA)
+    by_red, by_green, by_blue = sensitivity[0], sensitivity[1], sensitivity[2]
     third, four_thirds = _ONE / np.float32(3), np.float32(4) / np.float32(3)
-    for x in range(width):
-        inverse = response[x]
+    for x in range(response.size):
+        total = fma(by_green, green[x], fma(by_blue, blue[x], BIAS))
+        total = fma(by_red, red[x], total)
+        exponent = to_bits(total) >> np.int32(23)
+        start = np.int32(0x54800000) - exponent * np.int32(0x2AAAAA)
+        inverse = from_bits(np.int32(start))
         for _ in range(3):
             square = inverse * inverse
-            inverse = fma(-(third * sums[x]), square * square, four_thirds * inverse)
+            inverse = fma(-(third * total), square * square, four_thirds * inverse)
         square = inverse * inverse
-        rest = fma(-sums[x], square * square, inverse)
+        rest = fma(-total, square * square, inverse)
         inverse = fma(third, rest, inverse)
-        response[x] = fma(inverse * inverse, sums[x], -BIAS_ROOT)
+        response[x] = fma(inverse * inverse, total, -BIAS_ROOT)
 
 
 @njit
 def _local_statistics(plane, mean, variance):
     """Writes the local mean and variance of a plane of the original."""
+    plane, mean, variance = borrowed(plane), borrowed(mean), borrowed(variance)
     height, width = plane.shape
     blur = new_blur(width, 2)
-    for y in range(-REACH, height):
-        means, squares = _next_moments(plane, plane, y, blur)
-        if y >= 0:
-            store_statistics(means, squares, mean[y], variance[y])
+    for y in range(-REACH, height, STEP):
+        moments = borrowed(_next_moments(plane, plane, y, blur))
+        if y < 0:
+            continue
+        for r in range(min(STEP, height - y)):
+            own = moments[r]
+            store_statistics(own[0], own[1], mean[y + r], variance[y + r])
 
 
 @njit
@@ -364,40 +374,40 @@ def store_statistics(means, squares, mean, variance):
     """Writes a row of the local mean and variance, of blurs of pixels and squares."""
     for x in range(mean.size):
         mean[x] = means[x]
-    for x in range(mean.size):
         variance[x] = squares[x] - means[x] * means[x]
 
 
 @njit
-def _error_sums(original, mean, variance, decoded, tops):
-    """Sums the maps of errors down each column: their values, their fourth powers.
+def _error_sums(original, mean, variance, decoded, weights, tops, lefts):
+    """Sums the maps of errors in each tile: their values, their fourth powers.
 
     Args:
       original, mean, variance: float32 `[h, w]`, one plane of a `Scale`.
       decoded: float32 `[h, w]`, the same plane of the other image.
-      tops: int64, rising from 0: the rows at which new sums begin.
+      weights: float64 `[6]`, see `WEIGHTS`; sums whose weight is 0 stay 0.
+      tops, lefts: int64, rising from 0: the rows and columns in which tiles begin.
 
     Returns:
-      float64 `[tops, 2, 3 (SSIM, ringing, blur), w]`.
+      float64 `[tops, lefts, 2, 3 (SSIM, ringing, blur)]`.
     """
+    original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
+    decoded = borrowed(decoded)
     height, width = original.shape
     blur = new_blur(width, 3)
-    edges = np.empty((2, width), np.float32)
     maps = np.empty((3, width), np.float32)
-    sums = np.zeros((tops.size, 2, 3, width))
+    of_columns = np.zeros((2, 3, width))
+    sums = np.zeros((tops.size, lefts.size, 2, 3))
     tile = 0
-    for y in range(-REACH, height):
+    for y in range(-REACH, height, STEP):
         moments = _next_moments(decoded, original, y, blur)
-        if y >= 0:
-            if tile + 1 < tops.size and y >= tops[tile + 1]:
+        for r in range(min(STEP, height - y) if y >= 0 else 0):
+            row = y + r
+            _ssim_errors(mean[row], variance[row], moments[r], maps[0])
+            _edge_errors(original[row], mean[row], decoded[row], moments[r, 0], maps)
+            _accumulate(maps, weights, of_columns)
+            if row + 1 == (tops[tile + 1] if tile + 1 < tops.size else height):
+                _move_sums(of_columns, lefts, sums[tile])
                 tile += 1
-            _ssim_errors(mean[y], variance[y], moments, maps[0])
-            for x in range(width):
-                edges[0, x] = original[y, x] - mean[y, x]
-            for x in range(width):
-                edges[1, x] = decoded[y, x] - moments[0, x]
-            edge_errors(edges, maps[1:])
-            accumulate(maps, sums[tile])
     return sums
 
 
@@ -405,10 +415,11 @@ def _error_sums(original, mean, variance, decoded, tops):
 def _next_moments(plane, other, y, blur):
     """Blurs of a plane, of its square and, of three maps, of its product with another.
 
-    Called for one row after the other, from -`REACH` on.
+    Called for every `STEP`th row, from -`REACH` on.
 
     Returns:
-      float32 `[2 or 3, w]`, the moments at row y; overwritten by the next call.
+      float32 `[STEP, 2 or 3, w]`, the moments from row y on; overwritten by the next
+      call.
     """
     if (y + REACH) % ROWS == 0:
         _load(plane, other, y + REACH, blur[0])
@@ -419,25 +430,25 @@ def _next_moments(plane, other, y, blur):
 @njit
 def _load(plane, other, first, blocks):
     """Writes rows `first` and on of the maps that `_next_moments` blurs."""
-    height, width = plane.shape
-    for r in range(ROWS):
-        start = LEFT * ROWS + r
-        if first + r >= height:  # below the picture there are zeros
-            for i in range(len(blocks)):
-                blocks[i, start::ROWS] = _ZERO
-            continue
-        row, others = plane[first + r], other[first + r]
-        for x in range(width):
-            blocks[0, start + x * ROWS] = row[x]
-            blocks[1, start + x * ROWS] = row[x] * row[x]
-        if len(blocks) == 3:
-            for x in range(width):
-                blocks[2, start + x * ROWS] = row[x] * others[x]
+    blocks = borrowed(blocks)
+    values = blocks[0]
+    load_block(plane, first, values)
+    if len(blocks) == 3:
+        load_block(other, first, blocks[2])
+        _multiply(blocks[2], values, blocks[2])
+    _multiply(values, values, blocks[1])
+
+
+@njit
+def _multiply(factors, others, products):
+    for x in range(products.size):
+        products[x] = factors[x] * others[x]
 
 
 @njit
 def _ssim_errors(mean, variance, moments, errors):
     """Writes one row of 1 - SSIM; luminance is 1 - (difference of means)^2 of it."""
+    moments = borrowed(moments)
     decoded_mean, square, product = moments[0], moments[1], moments[2]
     for x in range(errors.size):
         difference = mean[x] - decoded_mean[x]
@@ -448,33 +459,52 @@ def _ssim_errors(mean, variance, moments, errors):
 
 
 @njit
-def edge_errors(edges, errors):
-    """Writes one row of ringing, `errors[0]`, and of blur, `errors[1]`.
+def _edge_errors(original, mean, decoded, decoded_mean, maps):
+    """Writes one row of ringing, `maps[1]`, and of blur, `maps[2]`.
 
     These are the positive and the negative part of (1 + |decoded edge|) / (1 +
     |original edge|) - 1, where an edge is what a pixel differs from the local mean.
-
-    Args:
-      edges: float32 `[2, w]`, of the original and of the decoded picture.
-      errors: float32 `[2, w]`.
     """
-    original, decoded = edges[0], edges[1]
-    ringing, blur = errors[0], errors[1]
-    for x in range(ringing.size):
-        size = abs(original[x])
-        ringing[x] = (abs(decoded[x]) - size) / (_ONE + size)
-    for x in range(ringing.size):
-        blur[x] = max(-ringing[x], _ZERO)
-        ringing[x] = max(ringing[x], _ZERO)
+    maps = borrowed(maps)
+    ringing, blur = maps[1], maps[2]
+    for x in range(original.size):
+        size = abs(original[x] - mean[x])
+        error = (abs(decoded[x] - decoded_mean[x]) - size) / (_ONE + size)
+        ringing[x], blur[x] = max(error, _ZERO), max(-error, _ZERO)
 
 
 @njit
-def accumulate(maps, sums):
+def _accumulate(maps, weights, sums):
     """Adds a row of the maps and of their fourth powers to the sums of its columns."""
+    maps, sums = borrowed(maps), borrowed(sums)
     for i in range(3):
-        values, total, total_fourth = maps[i], sums[0, i], sums[1, i]
-        for x in range(values.size):
-            total[x] += values[x]
-        for x in range(values.size):
-            square = values[x] * values[x]
-            total_fourth[x] += square * square
+        if weights[i] != 0:
+            _add(maps[i], sums[0, i])
+        if weights[3 + i] != 0:
+            _add_fourth_powers(maps[i], sums[1, i])
+
+
+@njit
+def _move_sums(of_columns, lefts, sums):
+    """Writes the sums of columns `[2, 3, w]` as those of tiles `[lefts, 2, 3]`."""
+    width = of_columns.shape[2]
+    for tile in range(lefts.size):
+        end = lefts[tile + 1] if tile + 1 < lefts.size else width
+        for m in range(2):
+            for i in range(3):
+                for x in range(lefts[tile], end):
+                    sums[tile, m, i] += of_columns[m, i, x]
+    of_columns[:] = 0
+
+
+@njit
+def _add(values, total):
+    for x in range(values.size):
+        total[x] += values[x]
+
+
+@njit
+def _add_fourth_powers(values, total):
+    for x in range(values.size):
+        square = values[x] * values[x]
+        total[x] += square * square
