@@ -27,12 +27,16 @@ def reduce(planes):
     return _reduced(planes, planes.shape[2] % 2 == 1)
 
 
-def reduce_as_package(planes):
+def reduce_as_package(planes, height=None):
     """Does what `reduce` does, with the last column of cvvdp 0.5.7.
 
     The package asks the number of rows whether the number of columns is odd.
+
+    Args:
+      planes: as for `reduce`.
+      height: number of rows of the image, if the planes are some of its rows.
     """
-    return _reduced(planes, planes.shape[1] % 2 == 1)
+    return _reduced(planes, (height or planes.shape[1]) % 2 == 1)
 
 
 def _reduced(planes, is_taken_as_odd):

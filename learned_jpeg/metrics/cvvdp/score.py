@@ -243,7 +243,7 @@ def to_dkl(image):
     if min(height, width) < MIN_SIDE:
         raise ValueError(f"sides below {MIN_SIDE} px: {width}x{height}")
     planes = np.empty((3, height, width), np.float32)
-    _write_dkl(np.ascontiguousarray(image), planes)
+    _write_dkl(np.ascontiguousarray(image).reshape(height, -1), planes)
     return planes
 
 
@@ -255,21 +255,29 @@ def _over_mean(planes):
 
 @njit
 def _write_dkl(image, planes):
-    """Writes what `to_dkl` returns."""
+    """Writes what `to_dkl` returns, of levels `[h, 3 w]`."""
     _, height, width = planes.shape
     light = np.empty((3, width), np.float32)
     for y in range(height):
+        _light_row(image[y], light[0], light[1], light[2])
         for c in range(3):
-            row = light[c]
-            for x in range(width):
-                row[x] = _LIGHT_OF_LEVELS[image[y, x, c]]
-        red, green, blue = light[0], light[1], light[2]
-        for c in range(3):
-            row, factors = planes[c, y], RGB_TO_DKL[c]
-            for x in range(width):
-                row[x] = (
-                    factors[0] * red[x] + factors[1] * green[x] + factors[2] * blue[x]
-                )
+            _dkl_row(light, RGB_TO_DKL[c], planes[c, y])
+
+
+@njit
+def _light_row(levels, red, green, blue):
+    for x in range(red.size):
+        red[x] = _LIGHT_OF_LEVELS[levels[3 * x]]
+        green[x] = _LIGHT_OF_LEVELS[levels[3 * x + 1]]
+        blue[x] = _LIGHT_OF_LEVELS[levels[3 * x + 2]]
+
+
+@njit
+def _dkl_row(light, factors, row):
+    red, green, blue = light[0], light[1], light[2]
+    by_red, by_green, by_blue = factors[0], factors[1], factors[2]
+    for x in range(row.size):
+        row[x] = by_red * red[x] + by_green * green[x] + by_blue * blue[x]
 
 
 @njit

@@ -232,11 +232,11 @@ def _gradient(errors: list[np.ndarray]) -> np.ndarray:
 
 def _weights(image):
     """Returns the factors a of each band, float32 `[h, w]`."""
-    planes = score.to_dkl(image)
+    planes = _halved_dkl(image)
     found = []
-    for number in range(min(score.band_count(*planes.shape[1:]), BANDS[-1] + 1)):
-        coarser = reduce_as_package(planes)
-        if number in BANDS:
+    for number in BANDS:
+        if number < score.band_count(*image.shape[:2]):
+            coarser = reduce_as_package(planes)
             band = score.new_band(planes, coarser, number)
             squares, masking = np.empty_like(planes[0]), np.empty_like(planes[0])
             _write_weights(coarser, band.contrast, band.gain, squares, masking)
@@ -244,8 +244,21 @@ def _weights(image):
             mean_square = np.square(masking).mean(dtype=float)
             factor = np.float32(math.sqrt(mean_square / mean))
             found.append(squares * np.sqrt(masking) * factor)
-        planes = coarser
+            planes = coarser
     return found
+
+
+def _halved_dkl(image):
+    """Returns the light in DKL, reduced once, float32 `[3, h / 2, w / 2]`."""
+    height, width = image.shape[:2]
+    halved = np.empty((3, *_halved_shape((height, width))[1:]), np.float32)
+
+    def write(strip: Strip) -> None:
+        reduced = reduce_as_package(score.to_dkl(image[strip.seen()]), height)
+        halved[:, strip.own(2)] = reduced[:, strip.inside(2)]
+
+    threads.run(write, strips(height, width))
+    return halved
 
 
 @njit

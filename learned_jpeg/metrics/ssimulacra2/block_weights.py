@@ -75,14 +75,10 @@ class BlockWeights:
           found: float32 `[rows, cols, MAPS]` of each direction.
         """
         means = self._means()
-
-        def add(number: int) -> None:
-            _, height, width = directions[number]
+        pairs = zip(squares, directions, found, strict=True)
+        for own, (_, height, width), out in pairs:
             rows, cols = _shares(size[0], height), _shares(size[1], width)
-            own = squares[number], self._shift, *rows, *cols, found[number]
-            _add_products(means, *own)
-
-        threads.run(add, range(len(directions)))
+            _add_products(means, own, self._shift, *rows, *cols, out)
 
     def _means(self) -> np.ndarray:
         """Returns means over blocks, float32 `[n, rows, cols, MAPS]`."""
@@ -154,7 +150,11 @@ def squares_of(
     _, height, width = slope.shape
     mixed = np.stack([CONES * np.float32(d.rgb) for d in directions]).astype(np.float32)
     squares = np.empty((len(directions), 3, height, width), np.float32)
-    _write_squares(mixed, slope, cones, squares)
+
+    def write(i: int) -> None:
+        _write_squares(mixed[i], slope, cones, squares[i])
+
+    threads.run(write, range(len(directions)))
     return halve(squares.reshape(-1, height, width)).reshape(
         len(directions), 3, (height + 1) // 2, (width + 1) // 2
     )
@@ -165,14 +165,13 @@ def _write_squares(mixed, slope, cones, squares):
     mixed, slope = borrowed(mixed), borrowed(slope)
     cones, squares = borrowed(cones), borrowed(squares)
     by_cone = np.empty((3, slope.shape[2]), np.float32)
-    for i in range(len(mixed)):
-        for y in range(slope.shape[1]):
-            for j in range(3):
-                _cone_row(mixed[i, j], slope, cones[j, y], y, by_cone[j])
-            for plane in range(3):
-                factors = _CONES_OF_PLANES[plane]
-                a, b, c = factors[0], factors[1], factors[2]
-                _square_row(by_cone, a, b, c, squares[i, plane, y])
+    for y in range(slope.shape[1]):
+        for j in range(3):
+            _cone_row(mixed[j], slope, cones[j, y], y, by_cone[j])
+        for plane in range(3):
+            factors = _CONES_OF_PLANES[plane]
+            a, b, c = factors[0], factors[1], factors[2]
+            _square_row(by_cone, a, b, c, squares[plane, y])
 
 
 @njit

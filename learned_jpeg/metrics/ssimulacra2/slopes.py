@@ -266,15 +266,17 @@ class Term:
         self, directions: Sequence[Direction], curvatures: Sequence[np.ndarray]
     ) -> float:
         """Writes the curvatures; returns the value."""
-        for curvature in curvatures:
-            curvature[:] = 0
         scales = len(self._weights)
-        for number, weights in enumerate(self._weights):
+
+        def add(number: int) -> None:
             own = [curvature[..., number::scales] for curvature in curvatures]
-            if directions:
-                weights.add_products(
-                    self._squares, directions, self._original.size, own
-                )
+            for found in own:
+                found[:] = 0
+            size = self._original.size
+            self._weights[number].add_products(self._squares, directions, size, own)
+
+        if directions:
+            threads.run(add, range(scales))
         pairs = zip(self._original.weights, self.norms(), strict=True)
         return sum(float((own * norms.reshape(-1, 6)).sum()) for own, norms in pairs)
 
