@@ -101,6 +101,19 @@ from_bits: Any = _bits_to_float
 
 
 @intrinsic
+def _trailing_zeros(context, value):
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], cgutils.false_bit)
+
+    return types.int64(value), generate
+
+
+# The number of zeros behind the last one of a uint64; in compiled code only.
+trailing_zeros: Any = _trailing_zeros
+
+
+@intrinsic
 def _borrowed(context, array):
 
     def generate(context, builder, signature, arguments):

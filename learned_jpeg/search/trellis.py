@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from learned_jpeg.common import threads
-from learned_jpeg.common.compiled import njit
+from learned_jpeg.common.compiled import borrowed, njit, trailing_zeros
 from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
 from learned_jpeg.jpeg.transform import MAX_INTEGER
 from learned_jpeg.search.chunks import chunks
@@ -28,6 +28,8 @@ _SIZES = np.frexp(np.arange(2048))[1]  # `size_of` each difference of DC
 _PART = 2048  # blocks of a task
 _CHUNK = 512  # blocks whose errors are coupled at a time: they fit into a cache
 _INFINITE = np.float32(1e30)
+_MOST = np.float32(MAX_INTEGER)
+_BITS = np.uint64(1) << np.arange(64, dtype=np.uint64)  # by place
 
 
 class Band(NamedTuple):
@@ -50,12 +52,12 @@ class Band(NamedTuple):
 
 
 class _Path(NamedTuple):
-    """Work space for the paths through one block, `[64]` each.
+    """Work space for the paths through one block, `[65]` each.
 
     Node 0 is the band's start; the others are its coefficients that may be coded.
 
     Attributes:
-      places: int64, position of each node in the band, from 0; -1 of node 0.
+      places: int64, zigzag position of each node; of node 0 that before the band.
       costs: float32, cost of the best path that ends in the node, over that of zeros.
       origins: int64, the node before on that path.
       values: int64, the absolute value that the node has on that path.
@@ -208,100 +210,97 @@ def _symbol_bits(lengths: np.ndarray) -> np.ndarray:
 @njit
 def _search_paths(z, weights, band, bits, integers, paths):
     """Writes the best path of each block, also where zeros are better, and `paths`."""
-    first, stop = band.first, band.last + 1
+    z, weights, integers = borrowed(z), borrowed(weights), borrowed(integers)
+    first, last = band.first, band.last
     path = _Path(
-        np.full(65, -1, np.int64),
+        np.full(65, first - 1, np.int64),
         np.zeros(65, np.float32),
         np.zeros(65, np.int64),
         np.zeros(65, np.int64),
     )
-    magnitudes = np.empty(stop - first, np.float32)
-    is_progressive = band.run_lengths.size > 0
+    # Runs of ends get their exact costs later.
+    later = band.end if band.run_lengths.size else np.float32(0)
     for block in range(z.shape[0]):
-        own = z[block, first:stop]
-        out = integers[block, first:stop]
-        row = weights[block if weights.shape[0] > 1 else 0, first:stop]
-        if not _clear_band(own, magnitudes, out):
+        own, out = z[block], integers[block]
+        row = weights[block if weights.shape[0] > 1 else 0]
+        out[first : last + 1] = 0
+        count = _list_candidates(own, first, last, path.places)
+        if count == 1:
             continue
-        count = _list_candidates(magnitudes, path)
-        tail, cost = _find_path(magnitudes, row, bits, band.end, count, path)
+        tail, cost = _find_path(own, row, last, bits, band.end, count, path)
         if tail == 0:  # no cost is finite
             continue
         paths.is_empty[block] = False
-        paths.is_open[block] = path.places[tail] < stop - first - 1
-        if paths.is_open[block] and is_progressive:
-            cost -= band.end  # runs get their exact costs later
-        paths.gains[block] = cost
+        paths.is_open[block] = path.places[tail] < last
+        paths.gains[block] = cost - later if paths.is_open[block] else cost
         _write_path(own, tail, path, out)
 
 
 @njit
-def _clear_band(z, magnitudes, integers):
-    """Sets magnitudes, and integers to 0; tells whether there is a candidate."""
-    zero = np.int16(0)
-    count = 0
-    for k in range(z.size):
-        magnitudes[k] = abs(z[k])
-        integers[k] = zero
-        count += magnitudes[k] > LEAST
-    return count > 0
-
-
-@njit
-def _list_candidates(magnitudes, path):
-    """Sets `places` of a block's `_Path`; returns the number of nodes."""
+def _list_candidates(z, first, last, places):
+    """Sets `_Path.places` of a block's band; returns the number of nodes."""
+    found = np.uint64(0)
+    for k in range(64):
+        found |= _BITS[k] if abs(z[k]) > LEAST else np.uint64(0)
+    found &= (_BITS[last] << np.uint64(1)) - _BITS[first]
     count = 1
-    for k in range(magnitudes.size):
-        path.places[count] = k
-        count += magnitudes[k] > LEAST
+    while found:
+        places[count] = trailing_zeros(found)
+        found &= found - np.uint64(1)
+        count += 1
     return count
 
 
 @njit
-def _find_path(magnitudes, weights, bits, end, count, path):
+def _find_path(z, weights, last, bits, end, count, path):
     """Finds the best path with a coefficient; returns its last node and its cost.
 
     Args:
-      magnitudes, weights: float32 `[n]`, of the band of one block.
+      z, weights: float32 `[64]`, of one block.
+      last: place of the band's last coefficient.
       bits: as from `_symbol_bits`.
       end: bits of the block's end.
       count: number of nodes, at least 2.
       path: `_Path` with its `places`; the other attributes are set.
     """
+    z, weights, bits = borrowed(z), borrowed(weights), borrowed(bits)
+    places, costs = borrowed(path.places), borrowed(path.costs)
+    origins, values = borrowed(path.origins), borrowed(path.values)
     best, tail = _INFINITE, 0
     for i in range(1, count):
-        k = path.places[i]
-        magnitude = min(magnitudes[k], np.float32(MAX_INTEGER))
-        near = max(int(magnitude + np.float32(0.5)), 1)
-        path.costs[i] = _INFINITE
-        known, rate, origin = -1, _INFINITE, 0
+        k = places[i]
+        magnitude = min(abs(z[k]), _MOST)
+        near = int(magnitude + np.float32(0.5))
+        cost, known, rate, origin = _INFINITE, -1, _INFINITE, 0
         for value in range(near, max(near - 2, 1) - 1, -1):
-            size = size_of(value)
+            size = _SIZES[value]
             if size != known:
                 known = size
-                rate, origin = _best_origin(path, i, bits[size])
+                rate, origin = _best_origin(places, costs, i, bits[size])
             # The error of the value less that of 0.
             level = np.float32(value)
             total = weights[k] * level * (level - 2 * magnitude) + rate
-            if total < path.costs[i]:
-                path.costs[i] = total
-                path.origins[i] = origin
-                path.values[i] = value
-        total = path.costs[i] + (end if k < magnitudes.size - 1 else np.float32(0))
+            if total < cost:
+                cost = np.float32(total)
+                origins[i] = origin
+                values[i] = value
+        costs[i] = cost
+        total = cost + (end if k < last else np.float32(0))
         if total < best:
             best, tail = total, i
     return tail, best
 
 
 @njit
-def _best_origin(path, i, bits):
+def _best_origin(places, costs, i, bits):
     """Returns (cost, node) of the best node before node i, for a size's `bits`."""
-    last = path.places[i] - 1
+    place = places[i] - 1
     best, origin = _INFINITE, 0
     for j in range(i):
-        total = path.costs[j] + bits[last - path.places[j]]
-        if total < best:
-            best, origin = total, j
+        total = costs[j] + bits[place - places[j]]
+        is_less = total < best
+        best = total if is_less else best
+        origin = j if is_less else origin
     return best, origin
 
 
@@ -309,8 +308,7 @@ def _best_origin(path, i, bits):
 def _write_path(z, tail, path, integers):
     """Writes the integers of the path that ends in node `tail`."""
     while tail:
-        k = path.places[tail]
-        value = path.values[tail]
+        k, value = path.places[tail], path.values[tail]
         integers[k] = value if z[k] > 0 else -value
         tail = path.origins[tail]
 
