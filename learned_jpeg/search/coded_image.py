@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from learned_jpeg.common import threads
-from learned_jpeg.common.compiled import njit
+from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.jpeg.sampling import factors, nearest_weight, plane_sizes
-from learned_jpeg.jpeg.standard import RGB_TO_YCBCR, YCBCR_TO_RGB
+from learned_jpeg.jpeg.standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB
 from learned_jpeg.search import planes
 from learned_jpeg.search.chunks import chunks
 
 _CHUNK = 4096  # blocks
-_ROWS = 64  # rows of pixels that an error is measured in at a time
-_AT_ONCE = 8  # such parts of which errors are kept
-_NEARLY = 4  # levels from white or black at which what is clipped is no error
+_ROWS = 32  # rows of samples whose error is measured in a task
+# Levels of the original at which what is clipped is no error.
+_NEARLY_BLACK, _NEARLY_WHITE = np.float32(4), np.float32(251)
 # Decoded values minus 128 that are clipped, past rounding errors.
 _LOW, _HIGH = np.float32(-128.01), np.float32(127.01)
 
@@ -42,8 +42,7 @@ class CodedImage:
         self._coded: list[tuple[np.ndarray, np.ndarray] | None] = [None] * 3
         # Decoded; chroma at its own size.
         self._samples = [np.empty(0, np.float32)] * 3
-        self._excess: dict[int, np.ndarray | None] = {}  # found, not yet asked for
-        self._levels = np.ascontiguousarray(np.moveaxis(image, 2, 0))  # [3, h, w]
+        self._is_nearly_clipped = _find_nearly_clipped(image)
 
         def code(component: int) -> np.ndarray:
             samples = planes.ycbcr_plane(image, component)
@@ -84,7 +83,6 @@ class CodedImage:
           steps: quantization steps, float32 `[64]`, zigzag, or a number for all.
         """
         self._coded[component] = integers, np.copy(steps)
-        self._excess.clear()
         self._samples[component] = planes.samples_of(
             lambda blocks: self.coefficients(component, blocks), *self.sizes[component]
         )
@@ -115,73 +113,49 @@ class CodedImage:
             np.subtract(coefficients, way[chunk], out=way[chunk])
         return way
 
-    def decoded(
-        self, rows: slice = _ALL, cols: slice = _ALL
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Returns the decoded components at full size.
+    def decoded_rgb(self, rows: slice = _ALL) -> np.ndarray:
+        """Returns the decoded image: RGB minus 128, clipped, float32 `[3, n, w]`.
 
         Args:
-          rows, cols: slices of the image, for a region of it.
-
-        Returns:
-          Three float32 planes `[h, w]`: Y minus 128, Cb, Cr.
+          rows: a slice of the image, for some of its rows.
         """
         height, width = self.image.shape[:2]
-        rows, cols = slice(*rows.indices(height)[:2]), slice(*cols.indices(width)[:2])
-        if self.sampling == "4:4:4":
-            luma, cb, cr = (samples[rows, cols] for samples in self._samples)
-            return luma, cb, cr
-        luma, cb, cr = self._samples
-        return (
-            np.ascontiguousarray(luma[rows, cols]),
-            planes.upsample_region(cb, self.sampling, rows, cols),
-            planes.upsample_region(cr, self.sampling, rows, cols),
-        )
+        rows = slice(*rows.indices(height)[:2])
+        return planes.decoded_rgb(self._samples, self.factors(1), rows, width)
 
-    def decoded_rgb(self, rows: slice = _ALL, cols: slice = _ALL) -> np.ndarray:
-        """Returns the decoded image: RGB minus 128, clipped, float32 `[3, h, w]`.
-
-        Args:
-          rows, cols: slices of the image, for a region of it.
-        """
-        return planes.to_rgb(*self.decoded(rows, cols))
-
-    def error_slope(self, component: int, rows: slice = _ALL) -> np.ndarray:
-        """Returns half the slope of the mean squared error, times the pixels.
+    def add_error_slope(
+        self, gradient: Gradient, component: int, factor: float
+    ) -> None:
+        """Adds half the slope of the mean squared error, times the pixels.
 
         The error is that of the decoded RGB, clipped to 0..255: where it is clipped, a
         further error costs nothing.
 
         Args:
-          component: 0, 1 or 2, in whose decoded full-size samples it is the slope.
-          rows: a slice of the image, for some of its rows.
-
-        Returns:
-          float32 `[height, width]`.
+          gradient: of the component; to which the slope is added.
+          component: 0, 1 or 2.
+          factor: on the slope.
         """
-        luma, cb, cr = self.decoded(rows)
+        v, h = self.factors(1)
+        own_v, own_h = self.factors(component)
         matrix = YCBCR_TO_RGB.astype(np.float32)
-        top = rows.indices(len(self.image))[0]
-        return _error_slope(self._levels, top, luma, cb, cr, matrix, component)
+        cols, own_cols = (self.sizes[c][1] for c in (1, component))
 
-    def add_error_slope(
-        self, gradient: Gradient, component: int, factor: float
-    ) -> None:
-        """Adds `error_slope`, times a factor, to a gradient of the component."""
-        height, width = self.image.shape[:2]
+        def add(rows: slice) -> None:
+            _add_error_slope(
+                self.image,
+                *self._samples,
+                *(v, h, nearest_weight(cols)),
+                *(planes.work_lines(cols), planes.work_lines(cols)),
+                *(matrix, component, np.float32(factor)),
+                *(own_v, own_h, nearest_weight(own_cols)),
+                *(planes.work_lines(own_cols), rows.start, rows.stop),
+                gradient.samples,
+            )
 
-        def slope_of(rows: slice) -> np.ndarray:
-            slope = self.error_slope(component, rows)
-            slope *= np.float32(factor)
-            return slope
+        threads.run(add, chunks(self.sizes[component][0], _ROWS))
 
-        parts = chunks(height, _ROWS)
-        for some in chunks(len(parts), _AT_ONCE):
-            slopes = threads.run(slope_of, parts[some])
-            for rows, slope in zip(parts[some], slopes, strict=True):
-                gradient.add(rows, slice(0, width), slope)
-
-    def clipped_excess(self, component: int) -> np.ndarray | None:
+    def clipped_excess(self, component: int, block_rows: slice) -> np.ndarray | None:
         """Returns what decoders clip of the coded image where that is no error.
 
         A white pixel may be coded as more than white, a black one as less. What is
@@ -190,179 +164,282 @@ class CodedImage:
 
         Args:
           component: 0, 1 or 2.
+          block_rows: a slice of the component's rows of blocks, `start` and `stop`.
 
         Returns:
           Coefficients of the excess, float32 `[blocks, 64]`; None if there is none.
         """
-        if component not in self._excess:
-            # Those of chroma are asked for together.
-            self._excess = self._find_excess((1, 2) if component else (0,))
-        return self._excess.pop(component)
-
-    def _find_excess(self, components: tuple[int, ...]) -> dict[int, np.ndarray | None]:
-        """Returns `clipped_excess` of components of one size."""
-        height, width = self.sizes[components[0]]
-        excess = np.zeros((len(components), height, width), np.float32)
-        to_rgb = YCBCR_TO_RGB.astype(np.float32)
-        own = RGB_TO_YCBCR[list(components)].astype(np.float32)
-        v, h = self.factors(components[0])
-
-        def find(rows: slice) -> bool:
-            decoded = self.decoded(rows)
-            return _add_excess(
-                *(self._levels, rows.start, *decoded, to_rgb, own, v, h, excess)
-            )
-
-        if not any(threads.run(find, chunks(self.image.shape[0], _ROWS))):
-            return dict.fromkeys(components)
-        found = [planes.to_coefficients(samples) for samples in excess]
-        return dict(zip(components, found, strict=True))
+        height, width = self.sizes[component]
+        first, stop = block_rows.start * BLOCK, min(block_rows.stop * BLOCK, height)
+        v, h = self.factors(component)
+        if not self._is_nearly_clipped[first * v : stop * v].any():
+            return None
+        excess = np.zeros((stop - first, width), np.float32)
+        cols = self.sizes[1][1]
+        is_found = _add_excess(
+            *(self.image, self._is_nearly_clipped, *self._samples),
+            *(*self.factors(1), nearest_weight(cols)),
+            *(planes.work_lines(cols), planes.work_lines(cols)),
+            YCBCR_TO_RGB.astype(np.float32),
+            RGB_TO_YCBCR[component].astype(np.float32),
+            *(v, h, first, excess),
+        )
+        return planes.to_coefficients(excess) if is_found else None
 
     def new_gradient(self, component: int) -> Gradient:
         """Returns a `Gradient` of a component, zero so far."""
-        sampling = self._sampling_of(component)
-        return Gradient(sampling, self.image.shape[:2], self.sizes[component])
+        return Gradient(self._sampling_of(component), self.sizes[component])
 
 
 class Gradient:
-    """A gradient in a component's coefficients that is given region by region."""
+    """A gradient in a component's coefficients that is given region by region.
 
-    def __init__(
-        self, sampling: str, image_size: tuple[int, ...], size: tuple[int, int]
-    ):
+    Attributes:
+      samples: float32, the gradient in the component's samples so far.
+    """
+
+    def __init__(self, sampling: str, size: tuple[int, int]):
         """Starts with zeros.
 
         Args:
           sampling: one of `jpeg.SUBSAMPLINGS`; "4:4:4" for luma.
-          image_size: (height, width) of the image, in px.
           size: (height, width) of the component, in samples.
         """
         self._factors = factors(sampling)
-        self._image_size = image_size
-        self._weight = nearest_weight(size[1])
-        self._samples = np.zeros(size, np.float32)
+        self.samples = np.zeros(size, np.float32)
 
-    def add(self, rows: slice, cols: slice, gradient: np.ndarray) -> None:
-        """Adds the gradient in a region of the decoded component at full size.
+    def add(self, rows: slice, gradient: np.ndarray) -> None:
+        """Adds the gradient in some rows of the decoded component at full size.
 
         Args:
-          rows, cols: slices of the image that start at even numbers.
-          gradient: float32 `[h, w]`.
+          rows: a slice of the image.
+          gradient: float32 `[n, width]`.
         """
-        if self._factors == (1, 1):
-            self._samples[rows, cols] += gradient
-            return
-        # Two px more on each side, which the filter mixes with those of the region.
-        margins = [
-            (min(2, region.start), min(2, side - region.stop))
-            for region, side in zip((rows, cols), self._image_size, strict=True)
-        ]
-        padded = np.pad(gradient, margins)
-        places = [
-            slice(
-                (region.start - before) // factor,
-                -(-(region.stop + after) // factor),
-            )
-            for region, (before, after), factor in zip(
-                (rows, cols), margins, self._factors, strict=True
-            )
-        ]
-        own = self._samples[tuple(places)]
-        planes.add_adjoint(padded, self._factors, self._weight, own)
+        planes.add_adjoint(gradient, self._factors, rows.start, self.samples)
 
     def coefficients(self) -> np.ndarray:
         """Returns the gradient, float32 `[blocks, 64]`, zigzag, and frees its memory.
 
         Nothing can be added afterwards.
         """
-        samples = self._samples
-        del self._samples
+        samples = self.samples
+        del self.samples
         return planes.gradient_to_coefficients(samples)
 
 
 @njit
-def _error_slope(levels, top, luma, cb, cr, matrix, component):
-    height, width = luma.shape
-    out = np.zeros((height, width), np.float32)
-    for y in range(height):
-        for channel in range(3):
-            row = matrix[channel]
-            _add_slope_row(
-                *(levels[channel, top + y], luma[y], cb[y], cr[y]),
-                *(row[0], row[1], row[2], row[component], out[y]),
-            )
-        _divide_row(out[y], np.float32(3))
-    return out
+def _find_nearly_clipped(image):
+    """Returns for each row whether it has levels near white or black, bool `[h]`."""
+    found = np.zeros(len(image), np.bool_)
+    for y in range(len(image)):
+        found[y] = _is_nearly_clipped(image[y].ravel())
+    return found
 
 
 @njit
-def _add_slope_row(levels, luma, cb, cr, a, b, c, own, out):
-    for x in range(out.size):
-        value = a * (luma[x] + np.float32(128)) + (b * cb[x] + c * cr[x])
-        value = min(max(value, np.float32(0)), np.float32(255))
-        out[x] += own * (value - np.float32(levels[x]))
+def _is_nearly_clipped(levels):
+    low, high = np.uint8(255), np.uint8(0)
+    for level in levels:
+        low, high = min(low, level), max(high, level)
+    return low <= _NEARLY_BLACK or high >= _NEARLY_WHITE
 
 
 @njit
-def _divide_row(row, divisor):
-    for x in range(row.size):
-        row[x] /= divisor
-
-
-@njit
-def _add_excess(levels, top, luma, cb, cr, to_rgb, own, v, h, excess):
-    """Adds what is clipped of some rows, as means over `v` times `h` px, to `excess`.
+def _add_error_slope(
+    image,
+    luma,
+    cb,
+    cr,
+    v,
+    h,
+    weight,
+    lines,
+    other_lines,
+    matrix,
+    component,
+    factor,
+    own_v,
+    own_h,
+    own_weight,
+    own_lines,
+    first,
+    stop,
+    samples,
+):
+    """Adds the slope to rows `first` to `stop` of a component's samples.
 
     Args:
-      levels: uint8 `[3, height, width]`, the original.
-      top: number of the first row.
-      luma, cb, cr: the decoded rows.
+      image: uint8 `[height, width, 3]`, the original.
+      luma, cb, cr: samples of the decoded components.
+      v, h, weight: of chroma, as in `planes.full_row`.
+      lines, other_lines: as from `planes.work_lines`.
+      matrix: `YCBCR_TO_RGB`.
+      component: number of the component.
+      factor: on the slope.
+      own_v, own_h, own_weight, own_lines: as before, of the component.
+      first, stop: rows of samples.
+      samples: float32, of the component.
+    """
+    image, luma, cb, cr = borrowed(image), borrowed(luma), borrowed(cb), borrowed(cr)
+    lines, other_lines = borrowed(lines), borrowed(other_lines)
+    own_lines, samples = borrowed(own_lines), borrowed(samples)
+    height, width = luma.shape
+    slope, levels = np.empty(width, np.float32), np.empty((3, width), np.float32)
+    margin = own_v - 1  # rows of px beyond, which the filter mixes in
+    for y in range(max(first * own_v - margin, 0), min(stop * own_v + margin, height)):
+        blue = planes.full_row(cb, y, v, h, weight, lines, width)
+        red = planes.full_row(cr, y, v, h, weight, other_lines, width)
+        _split(image[y].ravel(), levels[0], levels[1], levels[2])
+        _write_slope(
+            *(levels[0], levels[1], levels[2], luma[y], blue, red),
+            *(matrix, component, factor, slope),
+        )
+        planes.add_adjoint_row(
+            slope, y, own_v, own_h, own_weight, own_lines, samples, first, stop
+        )
+
+
+@njit
+def _write_slope(reds, greens, blues, luma, cb, cr, matrix, component, factor, out):
+    to_red, to_green, to_blue = matrix[0], matrix[1], matrix[2]
+    r0, r1, r2, by_red = to_red[0], to_red[1], to_red[2], to_red[component]
+    g0, g1, g2, by_green = to_green[0], to_green[1], to_green[2], to_green[component]
+    b0, b1, b2, by_blue = to_blue[0], to_blue[1], to_blue[2], to_blue[component]
+    for x in range(out.size):
+        bright = luma[x] + np.float32(128)
+        red = _clipped(r0 * bright + (r1 * cb[x] + r2 * cr[x]))
+        green = _clipped(g0 * bright + (g1 * cb[x] + g2 * cr[x]))
+        blue = _clipped(b0 * bright + (b1 * cb[x] + b2 * cr[x]))
+        total = by_red * (red - reds[x])
+        total += by_green * (green - greens[x])
+        total += by_blue * (blue - blues[x])
+        out[x] = total / np.float32(3) * factor
+
+
+@njit
+def _split(pixels, reds, greens, blues):
+    """Writes uint8 `[3 n]` as levels of each channel, float32 `[n]`."""
+    for x in range(reds.size):
+        reds[x] = pixels[3 * x]
+        greens[x] = pixels[3 * x + 1]
+        blues[x] = pixels[3 * x + 2]
+
+
+@njit
+def _clipped(value):
+    return min(max(value, np.float32(0)), np.float32(255))
+
+
+@njit
+def _add_excess(
+    image,
+    is_nearly_clipped,
+    luma,
+    cb,
+    cr,
+    v,
+    h,
+    weight,
+    lines,
+    other_lines,
+    to_rgb,
+    own,
+    own_v,
+    own_h,
+    first,
+    excess,
+):
+    """Adds what is clipped of some rows of samples, as means over their px.
+
+    Args:
+      image: uint8 `[height, width, 3]`, the original.
+      is_nearly_clipped: as from `_find_nearly_clipped`.
+      luma, cb, cr: samples of the decoded components.
+      v, h, weight: of chroma, as in `planes.full_row`.
+      lines, other_lines: as from `planes.work_lines`.
       to_rgb: `YCBCR_TO_RGB`.
-      own: rows of `RGB_TO_YCBCR`, one for each component of `excess`.
-      v, h: px for a sample of the components.
-      excess: float32 `[components, rows, cols]`.
+      own: row of `RGB_TO_YCBCR`, of the component.
+      own_v, own_h: px for a sample of the component.
+      first: row of samples of the first row of `excess`.
+      excess: float32 `[rows, cols]`.
 
     Returns:
       Whether anything is clipped.
     """
+    image, luma, cb, cr = borrowed(image), borrowed(luma), borrowed(cb), borrowed(cr)
+    lines, other_lines, excess = (
+        borrowed(lines),
+        borrowed(other_lines),
+        borrowed(excess),
+    )
     height, width = luma.shape
-    share = np.float32(1) / np.float32(v * h)
-    beyond = np.empty((3, width), np.float32)
+    share = np.float32(1) / np.float32(own_v * own_h)
+    levels, beyond = np.empty((3, width), np.float32), np.empty(width, np.float32)
     is_found = False
-    for y in range(height):
+    for y in range(first * own_v, min((first + len(excess)) * own_v, height)):
+        if not is_nearly_clipped[y]:
+            continue
+        blue = planes.full_row(cb, y, v, h, weight, lines, width)
+        red = planes.full_row(cr, y, v, h, weight, other_lines, width)
+        if not _is_any_beyond(luma[y], blue, red, to_rgb):
+            continue
+        _split(image[y].ravel(), levels[0], levels[1], levels[2])
+        beyond[:] = 0
         count = 0
         for channel in range(3):
             row = to_rgb[channel]
-            count += _write_beyond(
-                *(levels[channel, top + y], luma[y], cb[y], cr[y]),
-                *(row[0], row[1], row[2], beyond[channel]),
+            count += _add_beyond(
+                *(levels[channel], luma[y], blue, red),
+                *(row[0], row[1], row[2], own[channel], beyond),
             )
-        if count == 0:
-            continue
-        is_found = True
-        for component in range(own.shape[0]):
-            out = excess[component, (top + y) // v]
-            _add_cells(beyond, own[component], share, h, out)
+        if count:
+            is_found = True
+            _add_cells(beyond, share, own_h, excess[y // own_v - first])
     return is_found
 
 
 @njit
-def _write_beyond(levels, luma, cb, cr, a, b, c, out):
-    """Writes by how much a channel is clipped; returns how often."""
-    count = 0
+def _is_any_beyond(luma, cb, cr, to_rgb):
+    """Returns whether a row is clipped at all."""
+    red, green, blue = to_rgb[0], to_rgb[1], to_rgb[2]
+    r0, r1, r2 = red[0], red[1], red[2]
+    g0, g1, g2 = green[0], green[1], green[2]
+    b0, b1, b2 = blue[0], blue[1], blue[2]
+    count = np.int32(0)
+    for x in range(luma.size):
+        value = r0 * luma[x] + r1 * cb[x] + r2 * cr[x]
+        other = g0 * luma[x] + g1 * cb[x] + g2 * cr[x]
+        third = b0 * luma[x] + b1 * cb[x] + b2 * cr[x]
+        is_high = (value > _HIGH) | (other > _HIGH) | (third > _HIGH)
+        is_low = (value < _LOW) | (other < _LOW) | (third < _LOW)
+        count += np.int32(is_high | is_low)
+    return count > 0
+
+
+@njit
+def _add_beyond(levels, luma, cb, cr, a, b, c, own, out):
+    """Adds by how much a channel is clipped, times `own`; returns how often."""
+    count = np.int32(0)
     for x in range(out.size):
         value = a * luma[x] + b * cb[x] + c * cr[x]
-        is_high = (value > _HIGH) & (levels[x] >= 255 - _NEARLY)
-        is_low = (value < _LOW) & (levels[x] <= _NEARLY)
+        is_high = (value > _HIGH) & (levels[x] >= _NEARLY_WHITE)
+        is_low = (value < _LOW) & (levels[x] <= _NEARLY_BLACK)
         beyond = value - np.float32(127) if is_high else np.float32(0)
-        out[x] = value + np.float32(128) if is_low else beyond
-        count += is_high | is_low
+        out[x] += own * (value + np.float32(128) if is_low else beyond)
+        count += np.int32(is_high | is_low)
     return count
 
 
 @njit
-def _add_cells(beyond, own, share, h, out):
-    for x in range(beyond.shape[1]):
-        found = own[0] * beyond[0, x] + own[1] * beyond[1, x] + own[2] * beyond[2, x]
-        if found != 0:
-            out[x // h] += share * found
+def _add_cells(beyond, share, h, out):
+    """Adds the sums over h px each, times a share, to `out`."""
+    if h == 1:
+        for x in range(out.size):
+            out[x] += share * beyond[x]
+        return
+    whole = beyond.size // 2
+    for x in range(whole):
+        out[x] += share * beyond[2 * x]
+        out[x] += share * beyond[2 * x + 1]
+    if whole < out.size:
+        out[whole] += share * beyond[2 * whole]

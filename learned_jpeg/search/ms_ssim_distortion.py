@@ -102,13 +102,12 @@ class MsSsimDistortion:
         self, coded: CodedImage, components: tuple[int, ...]
     ) -> ms_ssim.Slopes:
         """Sets and returns the slopes near the coded image; sets gradients as well."""
-        width = self._image.shape[1]
         self._gradients = {c: coded.new_gradient(c) for c in components}
 
         def take(rows, gradient):
             for component, own in self._gradients.items():
                 direction = -self._factor * np.float32(YCBCR_TO_RGB[:, component])
-                own.add(rows, slice(0, width), np.tensordot(direction, gradient, 1))
+                own.add(rows, np.tensordot(direction, gradient, 1))
 
         self._slopes = ms_ssim.slopes(
             self._image, coded.decoded_rgb, take if components else None

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from learned_jpeg.common import kept_memory, threads
-from learned_jpeg.common.compiled import njit
+from learned_jpeg.common import threads
+from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.jpeg.sampling import blocks_of, factors, nearest_weight
 from learned_jpeg.jpeg.standard import (
     BLOCK,
@@ -72,18 +72,18 @@ def upsample(samples: np.ndarray, sampling: str, height: int, width: int) -> np.
     Returns:
       float32 `[height, width]`.
     """
-    return upsample_region(samples, sampling, slice(0, height), slice(0, width))
+    full = np.empty((height, width), np.float32)
+    upsample_rows(samples, factors(sampling), 0, full)
+    return full
 
 
-def upsample_region(
-    samples: np.ndarray, sampling: str, rows: slice, cols: slice
-) -> np.ndarray:
-    """Returns the region of `upsample` in slices of the image, `start` and `stop`."""
-    v, h = factors(sampling)
-    region = kept_memory.empty((rows.stop - rows.start, cols.stop - cols.start))
-    weight = nearest_weight(samples.shape[1])
-    _upsample(samples, v, h, weight, rows.start, cols.start, region)
-    return region
+def upsample_rows(
+    samples: np.ndarray, own_factors: tuple[int, int], top: int, full: np.ndarray
+) -> None:
+    """Writes the rows of `upsample` from row `top` of the image into `full`."""
+    v, h = own_factors
+    lines = work_lines(samples.shape[1])
+    _upsample(samples, v, h, nearest_weight(samples.shape[1]), top, lines, full)
 
 
 def upsample_adjoint(
@@ -91,60 +91,64 @@ def upsample_adjoint(
 ) -> np.ndarray:
     """Returns the adjoint of `upsample`: `[height, width]` to the samples' shape."""
     samples = np.zeros(shape, np.float32)
-    add_adjoint(full, factors(sampling), nearest_weight(shape[1]), samples)
+    add_adjoint(full, factors(sampling), 0, samples)
     return samples
 
 
 def add_adjoint(
-    full: np.ndarray,
-    own_factors: tuple[int, int],
-    weight: np.float32,
-    samples: np.ndarray,
+    full: np.ndarray, own_factors: tuple[int, int], top: int, samples: np.ndarray
 ) -> None:
-    """Adds the adjoint of the filter to samples.
+    """Adds the adjoint of the filter of some rows to the samples of a component.
 
     Args:
-      full: float32 `[h, w]` at full size.
+      full: float32 `[n, width]`, rows at full size.
       own_factors: (v, h), px for a sample.
-      weight: of the nearest sample, see `sampling.nearest_weight`.
-      samples: float32, to which it is added; they cover `full`.
+      top: number of the first row.
+      samples: float32, of the whole component; to which it is added.
     """
     v, h = own_factors
-    _add_adjoint(full, v, h, weight, samples)
+    weight = nearest_weight(samples.shape[1])
+    _add_adjoint(full, top, v, h, weight, work_lines(samples.shape[1]), samples)
 
 
-@njit
-def _upsample(samples, v, h, weight, top, left, region):
-    width = region.shape[1]
-    first = max(left // h - 1, 0)
-    last = min((left + width - 1) // h + 2, samples.shape[1])
-    start = left - h * first
-    line, wide = _work_rows(last - first)
-    for y in range(top, top + region.shape[0]):
-        near, far = _rows_of(y, v, samples.shape[0])
-        row = _filtered_row(
-            *(samples[near, first:last], samples[far, first:last]),
-            *(h, weight, line, wide),
-        )
-        region[y - top] = row[start : start + width]
-
-
-@njit
-def _work_rows(cols):
-    """Returns rows of samples and of px, with room for one more sample on each side."""
-    return np.zeros(cols + 2, np.float32), np.zeros(2 * cols + 2, np.float32)
-
-
-@njit
-def _filtered_row(near, far, h, weight, line, wide):
-    """Returns a row of px from the nearest row of samples and the second one.
+def work_lines(cols: int) -> np.ndarray:
+    """Returns work space for `full_row` and `add_adjoint_row`, two lines.
 
     Args:
-      near, far: float32 `[cols]`.
-      h: px for a sample, across.
-      weight: of the nearest sample.
-      line, wide: as from `_work_rows`; the result is a part of one of them.
+      cols: samples of a row of the component.
     """
+    return np.zeros((2, 2 * cols + 2), np.float32)
+
+
+@njit
+def _upsample(samples, v, h, weight, top, lines, full):
+    samples, lines, full = borrowed(samples), borrowed(lines), borrowed(full)
+    for y in range(len(full)):
+        full[y] = full_row(samples, top + y, v, h, weight, lines, full.shape[1])
+
+
+@njit
+def full_row(samples, y, v, h, weight, lines, width):
+    """Returns a row of a component at full size.
+
+    Args:
+      samples: float32 `[rows, cols]`, the component.
+      y: number of the row, in px.
+      v, h: px for a sample.
+      weight: of the nearest sample, see `sampling.nearest_weight`.
+      lines: as from `work_lines`; the row may be a part of it.
+      width: of the image.
+    """
+    if v * h == 1:
+        return samples[y]
+    near, far = _rows_of(y, v, samples.shape[0])
+    return _filtered_row(samples[near], samples[far], h, weight, lines)[:width]
+
+
+@njit
+def _filtered_row(near, far, h, weight, lines):
+    """Returns a row of px from the nearest row of samples and the second one."""
+    line, wide = lines[0, : near.size + 2], lines[1]
     inner = line[1:-1]
     _mix(near, far, weight, inner)
     if h == 1:
@@ -181,50 +185,58 @@ def _widen(line, weight, out):
 
 
 @njit
-def _add_adjoint(full, v, h, weight, samples):
-    line, wide = _work_rows(samples.shape[1])
-    for y in range(full.shape[0]):
-        _add_adjoint_row(full[y], y, v, h, weight, line, wide, samples)
+def _add_adjoint(full, top, v, h, weight, lines, samples):
+    full, lines, samples = borrowed(full), borrowed(lines), borrowed(samples)
+    for y in range(len(full)):
+        add_adjoint_row(full[y], top + y, v, h, weight, lines, samples, 0, len(samples))
 
 
 @njit
-def _add_adjoint_row(row, y, v, h, weight, line, wide, samples):
-    """Adds the adjoint of the filter of row y of px; see `_work_rows`."""
+def add_adjoint_row(row, y, v, h, weight, lines, samples, first, stop):
+    """Adds the adjoint of the filter of a row of px to samples.
+
+    Args:
+      row: float32 `[width]`, row y of the image.
+      y, v, h, weight, lines: as in `full_row`.
+      samples: float32 `[rows, cols]`.
+      first, stop: rows of samples that count.
+    """
     rows, cols = samples.shape
-    other = np.float32(1) - weight
-    inner = line[1:-1]
+    if v * h == 1:
+        _add_row(row, np.float32(1), samples[y])
+        return
+    inner, wide = lines[0, 1 : cols + 1], lines[1]
     if h == 1:
-        inner[:] = row
+        inner = row
     else:
         wide[1 : row.size + 1] = row
         wide[row.size + 1 :] = 0
         wide[0] = 0
         _narrow(wide, weight, inner)
         # What the filter takes from the samples that the edges repeat.
+        other = np.float32(1) - weight
         inner[0] += other * wide[1]
         inner[-1] += other * wide[2 * cols]
     near, far = _rows_of(y, v, rows)
     if near == far:
-        _add_row(inner, np.float32(1), samples[near])
-    else:
+        weight = np.float32(1)
+    if first <= near < stop:
         _add_row(inner, weight, samples[near])
-        _add_row(inner, other, samples[far])
+    if near != far and first <= far < stop:
+        _add_row(inner, np.float32(1) - weight, samples[far])
 
 
 @njit
-def _error_adjoint(plane, samples, v, h, weight):
-    """Returns the adjoint of `plane` less the filtered samples, row by row."""
-    rows, cols = samples.shape
+def _error_adjoint(plane, samples, v, h, weight, lines, error, found):
+    """Writes the adjoint of `plane` less the filtered samples to `found`, by rows."""
+    plane, samples, lines = borrowed(plane), borrowed(samples), borrowed(lines)
+    error, found = borrowed(error), borrowed(found)
     height, width = plane.shape
-    line, wide = _work_rows(cols)
-    error = np.empty(width, np.float32)
-    found = np.zeros((rows, cols), np.float32)
+    found[:] = 0
     for y in range(height):
-        near, far = _rows_of(y, v, rows)
-        row = _filtered_row(samples[near], samples[far], h, weight, line, wide)
+        row = full_row(samples, y, v, h, weight, lines, width)
         _subtract(plane[y], row, error)
-        _add_adjoint_row(error, y, v, h, weight, line, wide, found)
-    return found
+        add_adjoint_row(error, y, v, h, weight, lines, found, 0, len(found))
 
 
 @njit
@@ -297,7 +309,7 @@ def _coefficients(samples: np.ndarray, repeats_edge: bool) -> np.ndarray:
     coefficients = np.empty((count, BLOCK * BLOCK), np.float32)
 
     def transform(chunk: slice) -> None:
-        blocks = np.zeros((chunk.stop - chunk.start, BLOCK * BLOCK), np.float32)
+        blocks = np.empty((chunk.stop - chunk.start, BLOCK * BLOCK), np.float32)
         _cut_blocks(samples, repeats_edge, chunk.start, blocks)
         np.matmul(blocks, _DCT.T, out=coefficients[chunk])
 
@@ -307,28 +319,52 @@ def _coefficients(samples: np.ndarray, repeats_edge: bool) -> np.ndarray:
 
 @njit
 def _cut_blocks(samples, repeats_edge, first, blocks):
+    samples, blocks = borrowed(samples), borrowed(blocks)
     height, width = samples.shape
     cols = -(-width // BLOCK)
-    for block in range(blocks.shape[0]):
+    for block in range(len(blocks)):
         number = first + block
         top, left = number // cols * BLOCK, number % cols * BLOCK
-        for v in range(BLOCK):
-            for u in range(BLOCK):
-                y, x = min(top + v, height - 1), min(left + u, width - 1)
-                if repeats_edge or (y == top + v and x == left + u):
-                    blocks[block, BLOCK * v + u] = samples[y, x]
+        out = blocks[block]
+        if top + BLOCK <= height and left + BLOCK <= width:
+            for v in range(BLOCK):
+                _copy(samples[top + v, left : left + BLOCK], out[BLOCK * v :])
+        else:
+            _cut_block_at_edge(samples, repeats_edge, top, left, out)
+
+
+@njit
+def _copy(samples, out):
+    for u in range(BLOCK):
+        out[u] = samples[u]
+
+
+@njit
+def _cut_block_at_edge(samples, repeats_edge, top, left, block):
+    height, width = samples.shape
+    for v in range(BLOCK):
+        for u in range(BLOCK):
+            y, x = min(top + v, height - 1), min(left + u, width - 1)
+            is_kept = repeats_edge or (y == top + v and x == left + u)
+            block[BLOCK * v + u] = samples[y, x] if is_kept else np.float32(0)
 
 
 @njit
 def _join_blocks(blocks, first, samples):
+    samples, blocks = borrowed(samples), borrowed(blocks)
     height, width = samples.shape
     cols = -(-width // BLOCK)
-    for block in range(blocks.shape[0]):
+    for block in range(len(blocks)):
         number = first + block
         top, left = number // cols * BLOCK, number % cols * BLOCK
-        for v in range(min(BLOCK, height - top)):
-            for u in range(min(BLOCK, width - left)):
-                samples[top + v, left + u] = blocks[block, BLOCK * v + u]
+        own = blocks[block]
+        if top + BLOCK <= height and left + BLOCK <= width:
+            for v in range(BLOCK):
+                _copy(own[BLOCK * v :], samples[top + v, left : left + BLOCK])
+        else:
+            for v in range(min(BLOCK, height - top)):
+                for u in range(min(BLOCK, width - left)):
+                    samples[top + v, left + u] = own[BLOCK * v + u]
 
 
 def ycbcr_plane(image: np.ndarray, component: int) -> np.ndarray:
@@ -351,23 +387,47 @@ def _weighted_sum(image, weights):
     return out
 
 
-def to_rgb(luma: np.ndarray, cb: np.ndarray, cr: np.ndarray) -> np.ndarray:
-    """Converts decoded components, float32 `[h, w]`, Y minus 128, Cb and Cr.
+def decoded_rgb(
+    samples: Sequence[np.ndarray], own_factors: tuple[int, int], rows: slice, width: int
+) -> np.ndarray:
+    """Returns some rows of a decoded image.
+
+    Args:
+      samples: float32 `[h, w]` of the three components: Y minus 128, Cb and Cr.
+      own_factors: (v, h) of chroma, px for a sample.
+      rows: slice of the image, `start` and `stop`.
+      width: of the image, in px.
 
     Returns:
-      RGB minus 128, clipped to -128..127, float32 `[3, h, w]`.
+      RGB minus 128, clipped to -128..127, float32 `[3, n, width]`.
     """
-    rgb = kept_memory.empty((3, *luma.shape))
-    _to_rgb(luma, cb, cr, YCBCR_TO_RGB.astype(np.float32), rgb)
+    rgb = np.empty((3, rows.stop - rows.start, width), np.float32)
+    cols = samples[1].shape[1]
+    _write_rgb(
+        *samples,
+        *own_factors,
+        nearest_weight(cols),
+        rows.start,
+        work_lines(cols),
+        work_lines(cols),
+        YCBCR_TO_RGB.astype(np.float32),
+        rgb,
+    )
     return rgb
 
 
 @njit
-def _to_rgb(luma, cb, cr, matrix, out):
-    for y in range(len(luma)):
+def _write_rgb(luma, cb, cr, v, h, weight, top, lines, other_lines, matrix, rgb):
+    luma, cb, cr = borrowed(luma), borrowed(cb), borrowed(cr)
+    lines, other_lines, rgb = borrowed(lines), borrowed(other_lines), borrowed(rgb)
+    width = rgb.shape[2]
+    for y in range(rgb.shape[1]):
+        own = luma[top + y]
+        blue = full_row(cb, top + y, v, h, weight, lines, width)
+        red = full_row(cr, top + y, v, h, weight, other_lines, width)
         for channel in range(3):
-            a, b, c = matrix[channel]
-            _channel_row(luma[y], cb[y], cr[y], a, b, c, out[channel, y])
+            a, b, c = matrix[channel, 0], matrix[channel, 1], matrix[channel, 2]
+            _channel_row(own, blue, red, a, b, c, rgb[channel, y])
 
 
 @njit
@@ -401,8 +461,12 @@ def subsample(plane: np.ndarray, sampling: str, steps: int = _STEPS) -> np.ndarr
     scale = np.float32(_STEP) / upsample_adjoint(ones, sampling, shape)
     del ones, padded
     weight = nearest_weight(shape[1])
+    lines, error = work_lines(shape[1]), np.empty(width, np.float32)
+    way = np.empty(shape, np.float32)
     for _ in range(steps):
-        samples = samples + scale * _error_adjoint(plane, samples, v, h, weight)
+        _error_adjoint(plane, samples, v, h, weight, lines, error, way)
+        way *= scale
+        samples += way
     return samples
 
 

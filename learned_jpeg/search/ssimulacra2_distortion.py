@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from learned_jpeg.common import threads
+from learned_jpeg.jpeg.sampling import blocks_of
 from learned_jpeg.jpeg.standard import BLOCK, YCBCR_TO_RGB
 from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search.basis_energies import grams
@@ -136,15 +137,14 @@ class Ssimulacra2Distortion:
         loss = Term(self._original, coded.is_original, self._norms)
         scale = self._first_scale if coded.is_original else self._scale
         terms = [(loss, scale), *self._other_terms(coded.is_original)]
-        height, width = coded.image.shape[:2]
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
 
         def take(number: int, rows: slice, gradient: np.ndarray) -> None:
-            sums[number].add(rows, slice(0, width), gradient)
+            sums[number].add(rows, gradient)
 
         found = slopes(
             [term for term, _ in terms],
-            (height, width),
+            coded.image.shape[:2],
             coded.decoded_rgb,
             directions_of(coded, components),
             take if wants_gradients else None,
@@ -216,18 +216,20 @@ class Ssimulacra2Distortion:
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
         part = np.float32(_CHROMA_REACH if component else 1)
-        excess = None if coded.is_original else coded.clipped_excess(component)
+        rows, cols = blocks_of(*coded.sizes[component])
 
-        def write(own: slice) -> None:
+        def write(block_rows: slice) -> None:
+            own = slice(block_rows.start * cols, block_rows.stop * cols)
             roots = np.sqrt(weights[own])
             way = (target[own] / roots) @ inverse
             originals = coded.originals[component][own]
-            if excess is not None:
-                originals = originals + excess[own]
+            if not coded.is_original:
+                excess = coded.clipped_excess(component, block_rows)
+                originals = originals if excess is None else originals + excess
             coefficients = coded.coefficients(component, own)
             write_targets(way, roots, coefficients, originals, reach, part, target[own])
 
-        threads.run(write, chunks(len(target), _CHUNK))
+        threads.run(write, chunks(rows, max(_CHUNK // cols, 1)))
         return target
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from learned_jpeg.jpeg.sampling import factors
 from learned_jpeg.pictures.tiles import covering_tiles, joined, sample_of
 from learned_jpeg.search import planes
 from learned_jpeg.search.scores import MIN_SIDE, TILE_SIDE, Scored, Scores
@@ -30,15 +31,12 @@ def subsampled(image: np.ndarray, sampling: str) -> np.ndarray:
       sampling: one of `jpeg.SUBSAMPLINGS`.
     """
     height, width = image.shape[:2]
-    luma, cb, cr = (planes.ycbcr_plane(image, component) for component in range(3))
-    chroma = [
-        planes.upsample(
-            planes.subsample(plane, sampling, _STEPS), sampling, height, width
-        )
-        for plane in (cb, cr)
-    ]
-    rgb = planes.to_rgb(luma, *chroma).transpose(1, 2, 0)
-    return np.rint(rgb + np.float32(128)).astype(np.uint8)
+    samples = [planes.ycbcr_plane(image, component) for component in range(3)]
+    for component in (1, 2):
+        samples[component] = planes.subsample(samples[component], sampling, _STEPS)
+    rows = slice(0, height)
+    rgb = planes.decoded_rgb(samples, factors(sampling), rows, width)
+    return np.rint(rgb.transpose(1, 2, 0) + np.float32(128)).astype(np.uint8)
 
 
 def choose_subsampling(
