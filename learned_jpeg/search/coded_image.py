@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.jpeg.sampling import factors, nearest_weight, plane_sizes
 from learned_jpeg.jpeg.standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB
@@ -43,6 +45,8 @@ class CodedImage:
         # Decoded; chroma at its own size.
         self._samples = [np.empty(0, np.float32)] * 3
         self._is_nearly_clipped = _find_nearly_clipped(image)
+        # Found and not yet asked for, by component and rows of blocks.
+        self._excess: dict[tuple[int, int, int], np.ndarray | None] = {}
 
         def code(component: int) -> np.ndarray:
             samples = planes.ycbcr_plane(image, component)
@@ -82,7 +86,10 @@ class CodedImage:
             the memory of coefficients.
           steps: quantization steps, float32 `[64]`, zigzag, or a number for all.
         """
-        self._coded[component] = integers, np.copy(steps)
+        self._excess.clear()
+        own_steps = np.empty(BLOCK**2, np.float32)
+        own_steps[:] = steps
+        self._coded[component] = integers, own_steps
         self._samples[component] = planes.samples_of(
             lambda blocks: self.coefficients(component, blocks), *self.sizes[component]
         )
@@ -104,7 +111,9 @@ class CodedImage:
         if coded is None:
             return self.originals[component][blocks]
         integers, steps = coded
-        return integers[blocks] * steps
+        coefficients = kept_memory.empty((len(integers[blocks]), BLOCK**2))
+        _multiply(integers[blocks], steps, coefficients)
+        return coefficients
 
     def moved(self, component: int, way: np.ndarray) -> np.ndarray:
         """Returns `coefficients` minus `way`, float32 `[blocks, 64]`, overwritten."""
@@ -169,22 +178,37 @@ class CodedImage:
         Returns:
           Coefficients of the excess, float32 `[blocks, 64]`; None if there is none.
         """
-        height, width = self.sizes[component]
+        key = component, block_rows.start, block_rows.stop
+        if key not in self._excess:
+            # Those of chroma are asked for one after the other.
+            components = (1, 2) if component else (0,)
+            found = self._find_excess(components, block_rows)
+            for other, own in zip(components, found, strict=True):
+                self._excess[other, block_rows.start, block_rows.stop] = own
+        samples = self._excess.pop(key)
+        return None if samples is None else planes.to_coefficients(samples)
+
+    def _find_excess(
+        self, components: tuple[int, ...], block_rows: slice
+    ) -> Sequence[np.ndarray | None]:
+        """Returns the excess in samples of components of one size, or None for each."""
+        height, width = self.sizes[components[0]]
         first, stop = block_rows.start * BLOCK, min(block_rows.stop * BLOCK, height)
-        v, h = self.factors(component)
+        v, h = self.factors(components[0])
+        nothing = [None] * len(components)
         if not self._is_nearly_clipped[first * v : stop * v].any():
-            return None
-        excess = np.zeros((stop - first, width), np.float32)
+            return nothing
+        excess = kept_memory.zeros((len(components), stop - first, width))
         cols = self.sizes[1][1]
         is_found = _add_excess(
             *(self.image, self._is_nearly_clipped, *self._samples),
             *(*self.factors(1), nearest_weight(cols)),
             *(planes.work_lines(cols), planes.work_lines(cols)),
             YCBCR_TO_RGB.astype(np.float32),
-            RGB_TO_YCBCR[component].astype(np.float32),
+            RGB_TO_YCBCR[list(components)].astype(np.float32),
             *(v, h, first, excess),
         )
-        return planes.to_coefficients(excess) if is_found else None
+        return list(excess) if is_found else nothing
 
     def new_gradient(self, component: int) -> Gradient:
         """Returns a `Gradient` of a component, zero so far."""
@@ -206,7 +230,7 @@ class Gradient:
           size: (height, width) of the component, in samples.
         """
         self._factors = factors(sampling)
-        self.samples = np.zeros(size, np.float32)
+        self.samples = kept_memory.zeros(size)
 
     def add(self, rows: slice, gradient: np.ndarray) -> None:
         """Adds the gradient in some rows of the decoded component at full size.
@@ -225,6 +249,19 @@ class Gradient:
         samples = self.samples
         del self.samples
         return planes.gradient_to_coefficients(samples)
+
+
+@njit
+def _multiply(integers, steps, out):
+    integers, out = borrowed(integers), borrowed(out)
+    for block in range(len(out)):
+        _multiply_row(integers[block], steps, out[block])
+
+
+@njit
+def _multiply_row(integers, steps, out):
+    for k in range(out.size):
+        out[k] = np.float32(integers[k]) * steps[k]
 
 
 @njit
@@ -301,17 +338,19 @@ def _add_error_slope(
 
 @njit
 def _write_slope(reds, greens, blues, luma, cb, cr, matrix, component, factor, out):
-    to_red, to_green, to_blue = matrix[0], matrix[1], matrix[2]
-    r0, r1, r2, by_red = to_red[0], to_red[1], to_red[2], to_red[component]
-    g0, g1, g2, by_green = to_green[0], to_green[1], to_green[2], to_green[component]
-    b0, b1, b2, by_blue = to_blue[0], to_blue[1], to_blue[2], to_blue[component]
+    red_cr, green_cb, green_cr = matrix[0, 2], matrix[1, 1], matrix[1, 2]
+    blue_cb = matrix[2, 1]
+    by_red, by_green, by_blue = (
+        matrix[0, component],
+        matrix[1, component],
+        matrix[2, component],
+    )
     for x in range(out.size):
         bright = luma[x] + np.float32(128)
-        red = _clipped(r0 * bright + (r1 * cb[x] + r2 * cr[x]))
-        green = _clipped(g0 * bright + (g1 * cb[x] + g2 * cr[x]))
-        blue = _clipped(b0 * bright + (b1 * cb[x] + b2 * cr[x]))
-        total = by_red * (red - reds[x])
-        total += by_green * (green - greens[x])
+        red = _clipped(bright + red_cr * cr[x])
+        green = _clipped(bright + (green_cb * cb[x] + green_cr * cr[x]))
+        blue = _clipped(bright + blue_cb * cb[x])
+        total = by_red * (red - reds[x]) + by_green * (green - greens[x])
         total += by_blue * (blue - blues[x])
         out[x] = total / np.float32(3) * factor
 
@@ -358,10 +397,10 @@ def _add_excess(
       v, h, weight: of chroma, as in `planes.full_row`.
       lines, other_lines: as from `planes.work_lines`.
       to_rgb: `YCBCR_TO_RGB`.
-      own: row of `RGB_TO_YCBCR`, of the component.
-      own_v, own_h: px for a sample of the component.
+      own: rows of `RGB_TO_YCBCR`, of some components of one size.
+      own_v, own_h: px for a sample of the components.
       first: row of samples of the first row of `excess`.
-      excess: float32 `[rows, cols]`.
+      excess: float32 `[components, rows, cols]`.
 
     Returns:
       Whether anything is clipped.
@@ -374,9 +413,9 @@ def _add_excess(
     )
     height, width = luma.shape
     share = np.float32(1) / np.float32(own_v * own_h)
-    levels, beyond = np.empty((3, width), np.float32), np.empty(width, np.float32)
+    levels, beyond = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
     is_found = False
-    for y in range(first * own_v, min((first + len(excess)) * own_v, height)):
+    for y in range(first * own_v, min((first + excess.shape[1]) * own_v, height)):
         if not is_nearly_clipped[y]:
             continue
         blue = planes.full_row(cb, y, v, h, weight, lines, width)
@@ -384,62 +423,77 @@ def _add_excess(
         if not _is_any_beyond(luma[y], blue, red, to_rgb):
             continue
         _split(image[y].ravel(), levels[0], levels[1], levels[2])
-        beyond[:] = 0
         count = 0
         for channel in range(3):
             row = to_rgb[channel]
-            count += _add_beyond(
+            count += _write_beyond(
                 *(levels[channel], luma[y], blue, red),
-                *(row[0], row[1], row[2], own[channel], beyond),
+                *(row[1], row[2], beyond[channel]),
             )
-        if count:
-            is_found = True
-            _add_cells(beyond, share, own_h, excess[y // own_v - first])
+        if count == 0:
+            continue
+        is_found = True
+        for component in range(len(own)):
+            row = excess[component, y // own_v - first]
+            _add_cells(beyond, own[component], share, own_h, levels[0], row)
     return is_found
 
 
 @njit
 def _is_any_beyond(luma, cb, cr, to_rgb):
     """Returns whether a row is clipped at all."""
-    red, green, blue = to_rgb[0], to_rgb[1], to_rgb[2]
-    r0, r1, r2 = red[0], red[1], red[2]
-    g0, g1, g2 = green[0], green[1], green[2]
-    b0, b1, b2 = blue[0], blue[1], blue[2]
+    red_cr, green_cb, green_cr = to_rgb[0, 2], to_rgb[1, 1], to_rgb[1, 2]
+    blue_cb = to_rgb[2, 1]
     count = np.int32(0)
     for x in range(luma.size):
-        value = r0 * luma[x] + r1 * cb[x] + r2 * cr[x]
-        other = g0 * luma[x] + g1 * cb[x] + g2 * cr[x]
-        third = b0 * luma[x] + b1 * cb[x] + b2 * cr[x]
-        is_high = (value > _HIGH) | (other > _HIGH) | (third > _HIGH)
-        is_low = (value < _LOW) | (other < _LOW) | (third < _LOW)
+        red = luma[x] + red_cr * cr[x]
+        green = luma[x] + green_cb * cb[x] + green_cr * cr[x]
+        blue = luma[x] + blue_cb * cb[x]
+        is_high = (red > _HIGH) | (green > _HIGH) | (blue > _HIGH)
+        is_low = (red < _LOW) | (green < _LOW) | (blue < _LOW)
         count += np.int32(is_high | is_low)
     return count > 0
 
 
 @njit
-def _add_beyond(levels, luma, cb, cr, a, b, c, own, out):
-    """Adds by how much a channel is clipped, times `own`; returns how often."""
+def _write_beyond(levels, luma, cb, cr, by_cb, by_cr, out):
+    """Writes by how much a channel is clipped; returns how often."""
     count = np.int32(0)
     for x in range(out.size):
-        value = a * luma[x] + b * cb[x] + c * cr[x]
+        value = luma[x] + by_cb * cb[x] + by_cr * cr[x]
         is_high = (value > _HIGH) & (levels[x] >= _NEARLY_WHITE)
         is_low = (value < _LOW) & (levels[x] <= _NEARLY_BLACK)
         beyond = value - np.float32(127) if is_high else np.float32(0)
-        out[x] += own * (value + np.float32(128) if is_low else beyond)
+        out[x] = value + np.float32(128) if is_low else beyond
         count += np.int32(is_high | is_low)
     return count
 
 
 @njit
-def _add_cells(beyond, share, h, out):
-    """Adds the sums over h px each, times a share, to `out`."""
+def _add_cells(beyond, own, share, h, found, out):
+    """Adds the sums of a component over h px each, times a share, to `out`.
+
+    Args:
+      beyond: float32 `[3, width]`, of the channels.
+      own: row of `RGB_TO_YCBCR`.
+      share: factor on the sums.
+      h: px for a sample, 1 or 2.
+      found: float32 `[width]`, work space.
+      out: float32 `[cols]`.
+    """
+    _mix(beyond[0], beyond[1], beyond[2], own[0], own[1], own[2], found)
     if h == 1:
         for x in range(out.size):
-            out[x] += share * beyond[x]
+            out[x] += share * found[x]
         return
-    whole = beyond.size // 2
+    whole = found.size // 2
     for x in range(whole):
-        out[x] += share * beyond[2 * x]
-        out[x] += share * beyond[2 * x + 1]
+        out[x] = out[x] + share * found[2 * x] + share * found[2 * x + 1]
     if whole < out.size:
-        out[whole] += share * beyond[2 * whole]
+        out[whole] += share * found[2 * whole]
+
+
+@njit
+def _mix(reds, greens, blues, a, b, c, out):
+    for x in range(out.size):
+        out[x] = a * reds[x] + b * greens[x] + c * blues[x]

@@ -253,8 +253,7 @@ class PassState:
             z = trellis.coupled_targets(model.z, weights, coupling, integers)
             for band in bands:
                 trellis.search_ac(z, weights, band, integers)
-            coupled = trellis.coupled_targets(model.z, weights, coupling, integers, 1)
-            z[:, :1] = coupled
+            trellis.move_dc(model.z, weights, coupling, integers, z)
         order = self._costs.dc_order(component, len(integers))
         trellis.search_dc(z, weights, order, dc_lengths, integers)
         return trellis.regression(z, weights, integers)
@@ -313,9 +312,7 @@ class _StepModel:
     def rescale(self, steps: np.ndarray) -> None:
         """Changes the steps, float32 `[64]`."""
         # In place, because a model takes as much memory as all coefficients.
-        factors = steps / self._steps
-        self.z /= factors
-        self.weights *= factors**2
+        trellis.rescale(self.z, self.weights, steps / self._steps)
         self._steps = steps.copy()
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.jpeg.sampling import blocks_of, factors, nearest_weight
 from learned_jpeg.jpeg.standard import (
@@ -294,10 +294,12 @@ def samples_of(
       coefficients_of: function from a slice of the blocks to float32 `[n, 64]`.
       height, width: of the component, in samples.
     """
-    samples = np.empty((height, width), np.float32)
+    samples = kept_memory.empty((height, width))
 
     def decode(blocks: slice) -> None:
-        _join_blocks(coefficients_of(blocks) @ _DCT, blocks.start, samples)
+        decoded = kept_memory.empty((blocks.stop - blocks.start, BLOCK * BLOCK))
+        np.matmul(coefficients_of(blocks), _DCT, out=decoded)
+        _join_blocks(decoded, blocks.start, samples)
 
     threads.run(decode, chunks(math.prod(blocks_of(height, width)), _CHUNK))
     return samples
@@ -306,10 +308,10 @@ def samples_of(
 def _coefficients(samples: np.ndarray, repeats_edge: bool) -> np.ndarray:
     """Returns `to_coefficients`; beyond the samples is their edge again, or zeros."""
     count = math.prod(blocks_of(*samples.shape))
-    coefficients = np.empty((count, BLOCK * BLOCK), np.float32)
+    coefficients = kept_memory.empty((count, BLOCK * BLOCK))
 
     def transform(chunk: slice) -> None:
-        blocks = np.empty((chunk.stop - chunk.start, BLOCK * BLOCK), np.float32)
+        blocks = kept_memory.empty((chunk.stop - chunk.start, BLOCK * BLOCK))
         _cut_blocks(samples, repeats_edge, chunk.start, blocks)
         np.matmul(blocks, _DCT.T, out=coefficients[chunk])
 
@@ -401,7 +403,7 @@ def decoded_rgb(
     Returns:
       RGB minus 128, clipped to -128..127, float32 `[3, n, width]`.
     """
-    rgb = np.empty((3, rows.stop - rows.start, width), np.float32)
+    rgb = kept_memory.empty((3, rows.stop - rows.start, width))
     cols = samples[1].shape[1]
     _write_rgb(
         *samples,
@@ -425,16 +427,23 @@ def _write_rgb(luma, cb, cr, v, h, weight, top, lines, other_lines, matrix, rgb)
         own = luma[top + y]
         blue = full_row(cb, top + y, v, h, weight, lines, width)
         red = full_row(cr, top + y, v, h, weight, other_lines, width)
-        for channel in range(3):
-            a, b, c = matrix[channel, 0], matrix[channel, 1], matrix[channel, 2]
-            _channel_row(own, blue, red, a, b, c, rgb[channel, y])
+        _write_rgb_row(own, blue, red, matrix, rgb[0, y], rgb[1, y], rgb[2, y])
 
 
 @njit
-def _channel_row(luma, cb, cr, a, b, c, out):
-    for x in range(out.size):
-        value = a * luma[x] + b * cb[x] + c * cr[x]
-        out[x] = min(max(value, np.float32(-128)), np.float32(127))
+def _write_rgb_row(luma, cb, cr, matrix, reds, greens, blues):
+    # Red has no part of Cb, blue none of Cr; luma counts in full.
+    red_cr, green_cb, green_cr = matrix[0, 2], matrix[1, 1], matrix[1, 2]
+    blue_cb = matrix[2, 1]
+    for x in range(luma.size):
+        reds[x] = _clipped(luma[x] + red_cr * cr[x])
+        greens[x] = _clipped(luma[x] + green_cb * cb[x] + green_cr * cr[x])
+        blues[x] = _clipped(luma[x] + blue_cb * cb[x])
+
+
+@njit
+def _clipped(value):
+    return min(max(value, np.float32(-128)), np.float32(127))
 
 
 def subsample(plane: np.ndarray, sampling: str, steps: int = _STEPS) -> np.ndarray:

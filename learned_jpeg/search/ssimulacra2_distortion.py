@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.jpeg.sampling import blocks_of
 from learned_jpeg.jpeg.standard import BLOCK, YCBCR_TO_RGB
 from learned_jpeg.metrics.ssimulacra2 import METRIC
@@ -38,7 +38,7 @@ _SHRINKAGE = 0.3
 _REACH = 0.28  # steps that a target may differ from the original's coefficient
 _CHROMA_REACH = 0.5  # factor on how far targets of chroma move
 
-_CHUNK = 1 << 13  # blocks
+_CHUNK = 1 << 10  # blocks: their arrays fit into a cache
 
 
 class Ssimulacra2Distortion:
@@ -81,7 +81,7 @@ class Ssimulacra2Distortion:
         self._passes: Counter[tuple[int, ...]] = Counter()  # by components
         self._gradients: dict[int, Gradient] = {}
         self._curvatures: dict[int, np.ndarray] = {}
-        self._log_weights: dict[int, np.ndarray] = {}  # of the last pass
+        self._last_weights: dict[int, np.ndarray] = {}  # of the last pass
 
     def weights(self, coded: CodedImage, component: int) -> np.ndarray:
         """Returns weights of the coefficients without correlations, `[blocks, 64]`."""
@@ -94,13 +94,14 @@ class Ssimulacra2Distortion:
     ) -> QuadraticModel:
         """Returns the model of a component near the coded image."""
         self._linearise_for(component, coded)
-        weights = self._averaged_weights(coded, component)
-        correlations = self._correlations(coded, component, weights)
+        weights, scales = self._averaged_weights(coded, component)
+        correlations = self._correlations(coded, component, scales)
         del self._curvatures[component]  # which take memory
-        target = self._target(coded, component, weights, correlations, damping)
         triangle = np.linalg.cholesky(correlations)
         diagonal = np.diag(triangle)
-        weights *= (damping * diagonal**2).astype(np.float32)
+        factors = (damping * diagonal**2).astype(np.float32)
+        inverse = np.linalg.inv(correlations) * (self._scale / 2 / damping)
+        target = self._target(coded, component, weights, inverse, factors)
         coupling = (triangle / diagonal[:, np.newaxis]).T.astype(np.float32)
         return QuadraticModel(target, weights, coupling)
 
@@ -109,15 +110,39 @@ class Ssimulacra2Distortion:
         if component != 2:  # Cr takes that of Cb.
             self._linearise(coded, (1, 2) if component else (0,))
 
-    def _averaged_weights(self, coded: CodedImage, component: int) -> np.ndarray:
-        """Returns the geometric mean of these weights and those of the last pass."""
-        weights = self._weights(coded, component)
-        logs = np.log(weights, out=weights)
-        if component in self._log_weights:
-            logs += self._log_weights[component]
-            logs /= 2
-        self._log_weights[component] = logs.astype(np.float16)  # within 1 %
-        return np.exp(logs, out=logs)
+    def _averaged_weights(
+        self, coded: CodedImage, component: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the geometric mean of these weights and those of the last pass.
+
+        Returns:
+          (weights `[blocks, 64]`, one over the geometric mean of each block's
+          `[blocks]`), float32.
+        """
+        from learned_jpeg.search.block_weights import average_weights
+
+        curvature = self._curvatures[component]
+        own = self._variances(coded, component)
+        added = np.zeros(64, np.float32)
+        if self._squared:
+            added = self._squared.weights(coded, component)[0]
+        weights = kept_memory.empty((len(curvature), 64))
+        is_first = component not in self._last_weights
+        if is_first:
+            self._last_weights[component] = np.empty(weights.shape, np.uint16)
+        before = self._last_weights[component]
+        products = np.empty(len(weights), np.float32)
+        exponents = np.empty(len(weights), np.int32)
+
+        def average(blocks: slice) -> None:
+            np.matmul(curvature[blocks], own, out=weights[blocks])
+            average_weights(
+                *(weights[blocks], added, before[blocks], is_first),
+                *(products[blocks], exponents[blocks]),
+            )
+
+        threads.run(average, chunks(len(weights), _CHUNK))
+        return weights, np.exp2((exponents + np.log2(products)) / np.float32(-64))
 
     def _linearise(
         self,
@@ -174,28 +199,34 @@ class Ssimulacra2Distortion:
         Returns:
           float64 `[kinds, 64, 64]`, zigzag: the energies of products of two errors.
         """
-        own = _energies(coded.factors(component))[:, : len(self._original.sizes)]
-        return own.reshape(-1, 64, 64)
+        return _energies(coded.factors(component), len(self._original.sizes))
+
+    def _variances(self, coded: CodedImage, component: int) -> np.ndarray:
+        """Returns the energies of single errors, float32 `[kinds, 64]`."""
+        own = np.einsum("xaa->xa", self._grams(coded, component))
+        return own.astype(np.float32)
 
     def _weights(self, coded: CodedImage, component: int) -> np.ndarray:
-        own = np.einsum("xaa->xa", self._grams(coded, component))
-        weights = self._curvatures[component] @ own.astype(np.float32)
+        weights = self._curvatures[component] @ self._variances(coded, component)
         if self._squared:
             weights += self._squared.weights(coded, component)
         return weights
 
     def _correlations(
-        self, coded: CodedImage, component: int, weights: np.ndarray
+        self, coded: CodedImage, component: int, scales: np.ndarray
     ) -> np.ndarray:
-        """Returns those of the mean block's quadratic form, shrunk, `[64, 64]`."""
-        mean, scales = np.zeros(self._curvatures[component].shape[1]), 0.0
-        for chunk in chunks(len(weights), _CHUNK):
-            scale = 1 / np.exp(np.log(weights[chunk]).mean(1, dtype=float))
-            mean += scale @ self._curvatures[component][chunk]
-            scales += scale.sum()
-        form = np.einsum("x,xab->ab", mean, self._grams(coded, component))
+        """Returns those of the mean block's quadratic form, shrunk, `[64, 64]`.
+
+        Args:
+          coded: the image as it is coded at the moment.
+          component: 0, 1 or 2.
+          scales: factors on the blocks' forms, float32 `[blocks]`.
+        """
+        mean = (scales @ self._curvatures[component]).astype(float)
+        form = np.tensordot(mean, self._grams(coded, component), 1)
         if self._squared:
-            form += np.diag(scales * self._squared.weights(coded, component)[0])
+            squared = self._squared.weights(coded, component)[0]
+            form += np.diag(scales.sum(dtype=float) * squared)
         roots = np.sqrt(np.diag(form))
         form /= np.outer(roots, roots)
         return (1 - _SHRINKAGE) * form + _SHRINKAGE * np.eye(64)
@@ -205,14 +236,21 @@ class Ssimulacra2Distortion:
         coded: CodedImage,
         component: int,
         weights: np.ndarray,
-        correlations: np.ndarray,
-        damping: float,
+        inverse: np.ndarray,
+        factors: np.ndarray,
     ) -> np.ndarray:
-        """Returns the minimum of the form, within reach of the original."""
-        from learned_jpeg.search.block_targets import write_targets
+        """Returns the minimum of the form, within reach of the original.
+
+        Args:
+          coded: the image as it is coded at the moment.
+          component: 0, 1 or 2.
+          weights: float32 `[blocks, 64]`, which are multiplied by `factors` afterwards.
+          inverse: `[64, 64]`, of the form in errors times the roots of the weights.
+          factors: float32 `[64]`.
+        """
+        from learned_jpeg.search.block_targets import divide_by_roots, write_targets
 
         target = self._gradients.pop(component).coefficients()
-        inverse = np.linalg.inv(correlations) * (self._scale / 2 / damping)
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
         part = np.float32(_CHROMA_REACH if component else 1)
@@ -220,14 +258,19 @@ class Ssimulacra2Distortion:
 
         def write(block_rows: slice) -> None:
             own = slice(block_rows.start * cols, block_rows.stop * cols)
-            roots = np.sqrt(weights[own])
-            way = (target[own] / roots) @ inverse
+            scaled = kept_memory.empty((own.stop - own.start, 64))
+            way = kept_memory.empty(scaled.shape)
+            divide_by_roots(target[own], weights[own], scaled)
+            np.matmul(scaled, inverse, out=way)
             originals = coded.originals[component][own]
             if not coded.is_original:
                 excess = coded.clipped_excess(component, block_rows)
                 originals = originals if excess is None else originals + excess
-            coefficients = coded.coefficients(component, own)
-            write_targets(way, roots, coefficients, originals, reach, part, target[own])
+            write_targets(
+                *(way, weights[own], factors),
+                *(coded.coefficients(component, own), originals),
+                *(reach, part, target[own]),
+            )
 
         threads.run(write, chunks(rows, max(_CHUNK // cols, 1)))
         return target
@@ -245,15 +288,16 @@ def directions_of(coded: CodedImage, components: tuple[int, ...]) -> list[Direct
 
 
 @functools.cache
-def _energies(own_factors: tuple[int, int]) -> np.ndarray:
-    """Returns `Grams` as `[kinds, scales, 64, 64]`: variance, mean and detail.
+def _energies(own_factors: tuple[int, int], scales: int) -> np.ndarray:
+    """Returns `Grams` as `[kinds * scales, 64, 64]`: variance, mean and detail.
 
     The kinds are those of `metrics.ssimulacra2.slopes`.
     """
     from learned_jpeg.metrics.ssimulacra2.window import window
 
     plain, mean, detail = grams(own_factors, tuple(window()))
-    return np.stack([plain - mean, mean, detail])
+    kinds = np.stack([plain - mean, mean, detail])
+    return kinds[:, :scales].reshape(-1, 64, 64)
 
 
 _EQUAL_RATE = 1.1

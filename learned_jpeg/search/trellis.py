@@ -9,11 +9,12 @@ integers in the order of their scan. Costs are in bits; `weights` are the bits o
 squared error of one step, `[blocks or 1, 64]`.
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import borrowed, njit, trailing_zeros
 from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
 from learned_jpeg.jpeg.transform import MAX_INTEGER
@@ -397,7 +398,7 @@ def _choose_empty(gains, is_open, is_empty, run_lengths):
         final = origins[final]
 
 
-def coupled_targets(z, weights, coupling, integers, count=64):
+def coupled_targets(z, weights, coupling, integers):
     """Returns targets that account for the errors of higher frequencies.
 
     Args:
@@ -405,47 +406,92 @@ def coupled_targets(z, weights, coupling, integers, count=64):
       weights: float32 `[blocks, 64]`.
       coupling: float32 `[64, 64]`, see `distortion.QuadraticModel`.
       integers: int16 `[blocks, 64]`.
-      count: number of coefficients that are wanted, from the first one.
 
     Returns:
-      float32 `[blocks, count]`: for each coefficient the value of least error, if the
+      float32 `[blocks, 64]`: for each coefficient the value of least error, if the
       errors of the others stay.
     """
-    moved = np.empty((len(z), count), np.float32)
-    strict = (coupling - np.eye(64, dtype=np.float32))[:count].T
+    moved = kept_memory.empty(z.shape)
+    strict = (coupling - np.eye(64, dtype=np.float32)).T
 
     def move_part(part: slice) -> None:
-        errors = _errors(z[part], weights[part], integers[part])
-        _move(z[part], weights[part], errors @ strict, moved[part])
+        own = moved[part]
+        _write_errors(z[part], weights[part], integers[part], own)
+        sums = kept_memory.empty(own.shape)
+        np.matmul(own, strict, out=sums)
+        _move(z[part], weights[part], sums, own)
 
     threads.run(move_part, chunks(len(z), _CHUNK))
     return moved
 
 
 @njit
-def _errors(z, weights, integers):
-    errors = np.empty_like(z)
+def _write_errors(z, weights, integers, errors):
+    z, weights = borrowed(z), borrowed(weights)
+    integers, errors = borrowed(integers), borrowed(errors)
     for block in range(len(z)):
-        _errors_of_block(z[block], weights[block], integers[block], errors[block])
-    return errors
+        _write_errors_of_block(z[block], weights[block], integers[block], errors[block])
 
 
 @njit
-def _errors_of_block(z, weights, integers, errors):
-    for k in range(z.size):
+def _write_errors_of_block(z, weights, integers, errors):
+    for k in range(64):
         errors[k] = (np.float32(integers[k]) - z[k]) * np.sqrt(weights[k])
 
 
 @njit
 def _move(z, weights, sums, moved):
+    z, weights = borrowed(z), borrowed(weights)
+    sums, moved = borrowed(sums), borrowed(moved)
     for block in range(len(z)):
         _move_block(z[block], weights[block], sums[block], moved[block])
 
 
 @njit
 def _move_block(z, weights, sums, moved):
-    for k in range(moved.size):
+    for k in range(64):
         moved[k] = z[k] - sums[k] / np.sqrt(weights[k])
+
+
+@njit
+def move_dc(z, weights, coupling, integers, moved):
+    """Writes the DC of `coupled_targets`, `[:, 0]` of `moved`, but for its rounding."""
+    z, weights = borrowed(z), borrowed(weights)
+    integers, row = borrowed(integers), coupling[0]
+    for block in range(len(z)):
+        own_weights = weights[block]
+        total = _coupled_error(z[block], own_weights, row, integers[block])
+        moved[block, 0] = z[block, 0] - total / np.sqrt(own_weights[0])
+
+
+@functools.partial(njit, fastmath={"reassoc"})
+def _coupled_error(z, weights, coupling, integers):
+    total = np.float32(0)
+    for k in range(1, 64):
+        error = (np.float32(integers[k]) - z[k]) * np.sqrt(weights[k])
+        total += coupling[k] * error
+    return total
+
+
+@njit
+def rescale(z, weights, factors):
+    """Changes the unit of coefficients, and of their errors, by float32 `[64]`."""
+    for row in range(len(z)):
+        _divide_row(z[row], factors)
+    for row in range(len(weights)):
+        _multiply_row(weights[row], factors)
+
+
+@njit
+def _divide_row(row, factors):
+    for k in range(row.size):
+        row[k] /= factors[k]
+
+
+@njit
+def _multiply_row(row, factors):
+    for k in range(row.size):
+        row[k] *= factors[k] * factors[k]
 
 
 @njit

@@ -53,6 +53,7 @@ class VisualDistortion(Ssimulacra2Distortion):
         lmbda *= _RATE
         super().__init__(image, lmbda, _POINTS_OF_MSE * lmbda)
         self._contrast = slopes.Original(image)
+        self._joined_grams: dict[tuple[tuple[int, int], int], np.ndarray] = {}
         self._contrast_scale = _POINTS_OF_JOD * lmbda * image.shape[0] * image.shape[1]
 
     def _linearise_for(self, component: int, coded: CodedImage) -> None:
@@ -75,8 +76,11 @@ class VisualDistortion(Ssimulacra2Distortion):
         bands = self._curvatures[component].shape[1] - len(own)
         if not bands:  # nothing is coded yet
             return own
-        energies = band_grams(coded.factors(component), BANDS[:bands])
-        return np.concatenate([own, energies])
+        key = coded.factors(component), bands
+        if key not in self._joined_grams:
+            energies = band_grams(key[0], BANDS[:bands])
+            self._joined_grams[key] = np.concatenate([own, energies])
+        return self._joined_grams[key]
 
 
 TUNES = (

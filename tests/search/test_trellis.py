@@ -275,7 +275,11 @@ def test_coupled_target_is_the_least_for_each_error_alone():
     weights = rng.uniform(0.2, 9, (blocks, 64)).astype(np.float32)
     coupling = np.triu(rng.normal(0, 0.3, (64, 64)), 1) + np.eye(64)
     integers = rng.integers(-5, 6, (blocks, 64)).astype(np.int16)
-    moved = trellis.coupled_targets(z, weights, coupling.astype(np.float32), integers)
+    rounded = coupling.astype(np.float32)
+    moved = trellis.coupled_targets(z, weights, rounded, integers)
+    dc = np.zeros_like(moved)
+    trellis.move_dc(z, weights, rounded, integers, dc)
+    np.testing.assert_allclose(dc[:, 0], moved[:, 0], rtol=1e-4)
 
     def cost_of_row(block, k, value):
         """The k-th square, of which a value of coefficient k is the only free part."""
