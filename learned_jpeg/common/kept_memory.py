@@ -15,6 +15,7 @@ is given back when the last block of `kept` ends. Several threads may use it.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import math
 import sys
@@ -29,7 +30,8 @@ _WASTE = 4  # times an array's size, the most that its memory may have
 
 _lock = threading.Lock()
 _users = 0
-_buffers: list[np.ndarray] = []
+_buffers: list[np.ndarray] = []  # by size
+_sizes: list[int] = []  # theirs, in bytes
 
 
 @contextlib.contextmanager
@@ -45,6 +47,7 @@ def kept() -> Iterator[None]:
             _users -= 1
             if not _users:
                 _buffers.clear()
+                _sizes.clear()
 
 
 def empty(shape: Sequence[int]) -> np.ndarray:
@@ -67,15 +70,17 @@ def zeros(shape: Sequence[int]) -> np.ndarray:
 
 def _idle_buffer(size: int) -> np.ndarray:
     """Returns the smallest buffer that is large enough, or a new one."""
-    best, best_size = -1, _WASTE * size
-    for number in range(len(_buffers)):
-        own = _buffers[number].size
-        if size <= own < best_size and sys.getrefcount(_buffers[number]) == _IDLE:
-            best, best_size = number, own
-    if best < 0:
-        # Strips of an image differ a little in size.
-        _buffers.append(np.empty(size + size // 8, np.uint8))
-    return _buffers[best]
+    for number in range(bisect.bisect_left(_sizes, size), len(_buffers)):
+        if _sizes[number] > _WASTE * size:
+            break
+        if sys.getrefcount(_buffers[number]) == _IDLE:
+            return _buffers[number]
+    # Strips of an image differ a little in size.
+    new = np.empty(size + size // 8, np.uint8)
+    place = bisect.bisect_left(_sizes, new.size)
+    _sizes.insert(place, new.size)
+    _buffers.insert(place, new)
+    return new
 
 
 def _count_of_idle() -> int:

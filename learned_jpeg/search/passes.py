@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from learned_jpeg.common import kept_memory, threads
+from learned_jpeg.common import blas, kept_memory, threads
 from learned_jpeg.jpeg.standard import BLOCK, ZIGZAG
 from learned_jpeg.search import trellis
 from learned_jpeg.search.bit_costs import (
@@ -56,6 +56,7 @@ class SearchResult(NamedTuple):
 
 
 @kept_memory.kept()
+@blas.one_thread()
 def search(
     image: np.ndarray,
     distortion: Distortion,

@@ -167,9 +167,10 @@ class Ssimulacra2Distortion:
         def take(number: int, rows: slice, gradient: np.ndarray) -> None:
             sums[number].add(rows, gradient)
 
+        height, width = coded.image.shape[:2]
         found = slopes(
             [term for term, _ in terms],
-            coded.image.shape[:2],
+            (height, width),
             coded.decoded_rgb,
             directions_of(coded, components),
             take if wants_gradients else None,
