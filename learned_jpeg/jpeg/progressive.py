@@ -1,13 +1,14 @@
 """Progressive JPEG: chooses the scans of an image's integers by their bits.
 
-Only spectral selection is used, no successive approximation (ITU-T T.81, annex G): each
-coefficient is coded once, in one of these scans:
+These are the scans (ITU-T T.81, annex G):
 
 - DC of Y, one row of blocks after the other. It is not interleaved, because in the
   order of the MCUs of a subsampled image neighbouring blocks differ more.
 - DC of Cb and Cr, interleaved.
 - AC of each component, in bands of zigzag positions that are chosen by their bits. A
   run of blocks that have no coefficient in the band costs only a few bits.
+- The last bits of AC, one bit a scan, where that takes fewer bits (bands.py). DC is
+  coded at once: its last bits look like noise, and a scan of them saves nothing.
 
 Each scan has the best Huffman codes for it; scans share codes where that is smaller.
 All positions are coded, even if a band is empty: decoders invent the coefficients that
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, TypeAlias
 
@@ -25,8 +27,14 @@ import numpy as np
 
 from learned_jpeg.common.compiled import njit
 from learned_jpeg.jpeg import huffman
-from learned_jpeg.jpeg.bands import Band, bits_with_table, choose_bands
-from learned_jpeg.jpeg.huffman import ZERO_RUN, size_of
+from learned_jpeg.jpeg.bands import (
+    Band,
+    bits_with_table,
+    choose_scans,
+    is_coded,
+    magnitude_of,
+)
+from learned_jpeg.jpeg.huffman import size_of
 from learned_jpeg.jpeg.quantized import QuantizedImage
 from learned_jpeg.jpeg.scans import (
     AC,
@@ -44,7 +52,7 @@ from learned_jpeg.jpeg.scans import (
 )
 from learned_jpeg.jpeg.segments import DHT, EOI, SOF2, SOI, segment
 
-NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 3  # see evaluation/fingerprint.py
 
 _TABLES = 4  # of a class that a progressive file holds at a time (T.81, table B.5)
 
@@ -63,6 +71,7 @@ class _DcScan(NamedTuple):
     symbols: np.ndarray
     extra: np.ndarray
     counts: np.ndarray
+    corrections = 0
 
     def header(self, table: int) -> bytes:
         """Returns SOS, with the number of the Huffman table."""
@@ -91,15 +100,22 @@ class _BandScan(NamedTuple):
         """How often each symbol occurs, int64 `[256]`."""
         return self.band.counts
 
+    @property
+    def corrections(self) -> int:
+        """Number of bits that belong to no symbol."""
+        return self.band.corrections
+
     def header(self, table: int) -> bytes:
         """Returns SOS, with the number of the Huffman table."""
-        start, end, _ = self.band
-        return scan_header({self.component: table}, start=start, end=end)
+        start, end, _, low, refines, _ = self.band
+        high = low + 1 if refines else 0
+        return scan_header({self.component: table}, start, end, low, high)
 
     def write(self, codes: np.ndarray, bits: np.ndarray, data: np.ndarray):
         """Writes the data of the scan; returns what `scans.pack` does."""
-        start, end, _ = self.band
-        return _write_band(self.blocks, start, end, codes, bits, data)
+        start, end, _, low, refines, _ = self.band
+        limits = start, end, low, refines
+        return _write_band(self.blocks, *limits, codes, bits, data)
 
 
 _Scan: TypeAlias = _DcScan | _BandScan
@@ -122,15 +138,29 @@ def encode_progressive(quantized: QuantizedImage) -> bytes:
     ac_scans = [
         _BandScan(component, own, band)
         for component, own in enumerate(blocks)
-        for band in choose_bands(own)
+        for band in choose_scans(own)
     ]
-    ac_scans.sort(key=lambda scan: scan.band.start)  # for what a decoder shows early
-    dc_groups, ac_groups = map(_groups_of_one_table, (dc_scans, ac_scans))
     pieces = [bytes([0xFF, SOI]), *headers(quantized, SOF2, joins_tables=True)]
-    pieces += _coded(dc_groups, ac_groups[:_TABLES])
-    for first in range(_TABLES, len(ac_groups), _TABLES):
-        pieces += _coded([], ac_groups[first : first + _TABLES])
+    dc_groups = _groups_of_one_table(dc_scans)
+    for scans in _stages(ac_scans):
+        groups = _groups_of_one_table(scans)
+        for first in range(0, len(groups), _TABLES):
+            pieces += _coded(dc_groups, groups[first : first + _TABLES])
+            dc_groups = []
     return b"".join([*pieces, bytes([0xFF, EOI])])
+
+
+def _stages(scans: list[_BandScan]) -> list[list[_BandScan]]:
+    """Returns the scans in the order in which they can be coded, and share tables.
+
+    Those of the lowest frequencies come first, for what a decoder shows early.
+    """
+
+    def stage(scan):
+        return -scan.band.low if scan.band.refines else -math.inf
+
+    ordered = sorted(scans, key=lambda scan: (stage(scan), scan.band.start))
+    return [list(group) for _, group in itertools.groupby(ordered, stage)]
 
 
 def _dc_scan(components: tuple[int, ...], blocks: list[np.ndarray]) -> _DcScan:
@@ -191,7 +221,7 @@ def _coded(
 
 def _data(scan: _Scan, table: huffman.Table) -> Iterator[bytes]:
     """Yields the bytes of a scan's data."""
-    bits = coded_bits(scan.counts, table.lengths)
+    bits = coded_bits(scan.counts, table.lengths) + scan.corrections
     data = np.empty(2 * -(-bits // 8), np.uint8)  # if each byte is stuffed
     window, waiting, size = scan.write(*codes_for_packing(table), data)
     yield data[:size].tobytes()
@@ -199,60 +229,69 @@ def _data(scan: _Scan, table: huffman.Table) -> Iterator[bytes]:
 
 
 @njit
-def _write_band(blocks, start, end, codes, bits, data):
-    """Writes the data of a band's scan (T.81, G.1.2.2).
+def _write_band(blocks, start, end, low, refines, codes, bits, data):
+    """Writes the data of a band's scan (T.81, G.1.2.2 and G.1.2.3).
 
     Args:
       blocks: int16 `[blocks, 64]`, zigzag.
-      start, end: first and last zigzag position, from 1 to 63.
+      start, end, low, refines: see `Band`.
       codes, bits, data: as for `pack`.
 
     Returns:
       (window, waiting, number of bytes), as `pack`.
     """
     number = blocks.shape[0]
-    lasts = _last_places(blocks, start, end)
-    window, waiting, size = 0, 0, 0
+    lasts = _last_places(blocks, start, end, low, refines)
+    output = (0, 0, 0)
     covered = 0  # blocks before this one are in a run of ends
     for b in range(number):
-        zeros = 0
+        block = blocks[b]
+        zeros, corrected = 0, start  # corrections before this position are written
         for k in range(start, lasts[b] + 1):
-            value = np.int64(blocks[b, k])
-            if value == 0:
+            magnitude = magnitude_of(block[k], low)
+            if magnitude == 0 and zeros < 15:
                 zeros += 1
                 continue
-            while zeros > 15:
-                window, waiting, size = put(
-                    codes[ZERO_RUN], bits[ZERO_RUN], window, waiting, data, size
-                )
-                zeros -= 16
-            own = SIZES[abs(value)]
-            symbol = 16 * zeros + own
-            extra = (value + (value >> 63)) & ((1 << own) - 1)
-            window, waiting, size = put(
-                codes[symbol] | extra, bits[symbol], window, waiting, data, size
-            )
-            zeros = 0
+            if refines and magnitude > 1:
+                continue
+            size = SIZES[magnitude]
+            symbol, zeros = 16 * zeros + size, 0  # of a 0, the one of 16 zeros
+            extra = magnitude if block[k] > 0 else (1 << size) - 1 - magnitude
+            output = put(codes[symbol] | extra, bits[symbol], *output, data)
+            if refines:
+                output = _put_corrections(block, corrected, k, low, output, data)
+                corrected = k + 1
         if lasts[b] < end and b >= covered:
             run = 1
             while run < LONGEST_RUN and b + run < number and lasts[b + run] < start:
                 run += 1
             covered = b + run
-            own = size_of(run) - 1
-            symbol, extra = 16 * own, run - (1 << own)
-            window, waiting, size = put(
-                codes[symbol] | extra, bits[symbol], window, waiting, data, size
+            size = size_of(run) - 1
+            output = put(
+                codes[16 * size] | (run - (1 << size)), bits[16 * size], *output, data
             )
-    return window, waiting, size
+        if refines:
+            output = _put_corrections(block, corrected, end + 1, low, output, data)
+    return output
 
 
 @njit
-def _last_places(blocks, start, end):
-    """Returns the last place of each block where it is not 0; `start - 1` if none."""
+def _put_corrections(block, first, stop, low, output, data):
+    """Writes a bit of each coefficient that is not 0 without it, from first to stop."""
+    for k in range(first, stop):
+        magnitude = magnitude_of(block[k], low)
+        if magnitude > 1:
+            output = put(magnitude & 1, 1, *output, data)
+    return output
+
+
+@njit
+def _last_places(blocks, start, end, low, refines):
+    """Returns the last position with a symbol in each block; `start - 1` if none."""
     places = np.empty(blocks.shape[0], np.int8)
     for b in range(blocks.shape[0]):
         k = end
-        while k >= start and blocks[b, k] == 0:
+        while k >= start and not is_coded(blocks[b, k], low, refines):
             k -= 1
         places[b] = k
     return places

@@ -66,16 +66,21 @@ def headers(
     ]
 
 
-def scan_header(components: dict[int, int], start: int, end: int) -> bytes:
-    """Returns the SOS segment of a scan without successive approximation.
+def scan_header(
+    components: dict[int, int], start: int, end: int, low: int = 0, high: int = 0
+) -> bytes:
+    """Returns the SOS segment of a scan.
 
     Args:
       components: number of each component, 0 to 2, and the numbers of its Huffman
         tables: 16 times that of DC plus that of AC.
       start, end: first and last zigzag position.
+      low: number of bits that are left to later scans.
+      high: as many before this scan, if it is not the first one.
     """
     numbers = [n for i, table in components.items() for n in (i + 1, table)]
-    return segment(SOS, bytes([len(components), *numbers, start, end, 0]))
+    limits = start, end, 16 * high + low
+    return segment(SOS, bytes([len(components), *numbers, *limits]))
 
 
 # Symbols
@@ -140,14 +145,14 @@ def pack(symbols, extra, codes, bits, data, window, waiting):
     for i in range(symbols.shape[0]):
         symbol = symbols[i]
         window, waiting, size = put(
-            codes[symbol] | extra[i], bits[symbol], window, waiting, data, size
+            codes[symbol] | extra[i], bits[symbol], window, waiting, size, data
         )
     return window, waiting, size
 
 
 @njit
-def put(value, bits, window, waiting, data, size):
-    """Writes a value of so many bits; `window`, `waiting` and `data` as for `pack`.
+def put(value, bits, window, waiting, size, data):
+    """Writes a value of so many bits behind `size` bytes; other arguments as `pack`.
 
     Returns:
       (window, waiting, new number of bytes).

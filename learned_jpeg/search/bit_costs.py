@@ -81,7 +81,8 @@ class ProgressiveCosts:
         del table
         if is_first_pass:
             return [_scan_band(1, 63, band_histogram(integers, 1, 63))]
-        return [_scan_band(*band) for band in choose_bands(integers)]
+        bands = choose_bands(integers)
+        return [_scan_band(band.start, band.end, band.counts) for band in bands]
 
 
 def bit_costs(

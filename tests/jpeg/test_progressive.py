@@ -17,7 +17,12 @@ from PIL import Image, ImageFile
 
 from learned_jpeg.jpeg import SUBSAMPLINGS, huffman, progressive
 from learned_jpeg.jpeg import file as jpeg_file
-from learned_jpeg.jpeg.bands import band_histogram, choose_bands
+from learned_jpeg.jpeg.bands import (
+    BandScans,
+    band_histogram,
+    choose_bands,
+    choose_scans,
+)
 from learned_jpeg.jpeg.file import QuantizedImage
 from learned_jpeg.jpeg.sampling import plane_blocks
 from learned_jpeg.jpeg.scans import coded_bits, zigzag_blocks
@@ -53,10 +58,11 @@ def filled(height, width, sampling, dc=0, ac=0):
 
 
 def scans_of(data):
-    """Returns [(components, start, end, table, bytes)] of a file, as T.81 says.
+    """Returns [(components, start, end, table, bytes, (high, low))], as T.81 says.
 
     The table is that of the scan: 16 counts of lengths and the symbols. The bytes are
-    those of the entropy-coded data.
+    those of the entropy-coded data. The last bits that are coded before a scan and by
+    it are high and low.
     """
     position, tables, found = 2, {}, []
     while data[position + 1] != 0xD9:
@@ -71,11 +77,11 @@ def scans_of(data):
                 end += 1
             components = payload[1 : 1 + 2 * payload[0] : 2]
             first, last, approximation = payload[-3:]
-            assert approximation == 0
             dc_number, ac_number = divmod(payload[2], 16)
             table = tables[ac_number + 16 if first else dc_number]
             assert not (dc_number if first else ac_number)
-            found.append((tuple(components), first, last, table, data[start:end]))
+            bits = divmod(approximation, 16)
+            found.append((tuple(components), first, last, table, data[start:end], bits))
         position = end
     assert data[position:] == b"\xff\xd9"
     return found
@@ -256,18 +262,25 @@ def test_a_browser_shows_the_pixels_that_pillow_shows(sampling, tmp_path):
 
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
 @pytest.mark.parametrize("quality", [1, 60, 100])
-def test_scans_code_every_coefficient_once(sampling, quality):
+def test_scans_code_every_bit_once(sampling, quality):
+    """A first scan of a coefficient codes all but some bits; later ones a bit each."""
     quantized = photo_integers(50, 70, sampling, quality)
-    data = progressive.encode_progressive(quantized)
-    scans = scans_of(data)
+    scans = scans_of(progressive.encode_progressive(quantized))
     assert [scan[:3] for scan in scans[:2]] == [((1,), 0, 0), ((2, 3), 0, 0)]
+    assert [scan[5] for scan in scans[:2]] == [(0, 0), (0, 0)]
     for component in (1, 2, 3):
-        bands = [scan[1:3] for scan in scans[2:] if scan[0] == (component,)]
-        positions = [k for start, end in bands for k in range(start, end + 1)]
-        assert positions == list(range(1, 64))
-        plane = quantized.planes[component - 1]
-        chosen = choose_bands(zigzag_blocks(plane))
-        assert [(band.start, band.end) for band in chosen] == bands
+        left = dict.fromkeys(range(1, 64), 0)
+        seen = set()
+        for _, start, end, _, _, (high, low) in own_scans(scans, component):
+            for k in range(start, end + 1):
+                assert high == left[k] and (high == low + 1 or k not in seen)
+                left[k] = low
+                seen.add(k)
+        assert seen == set(left) and set(left.values()) == {0}
+
+
+def own_scans(scans, component):
+    return [scan for scan in scans[2:] if scan[0] == (component,)]
 
 
 def test_scans_of_empty_planes_take_few_bytes():
@@ -358,7 +371,7 @@ def test_histograms_of_long_runs_are_those_of_the_standard(number):
     blocks[[0, -1], 5] = 1  # the run begins in the first block, but in 5..5
     assert_histogram(blocks, 1, 63)
     assert_histogram(blocks, 5, 5)
-    for start, end, counts in choose_bands(blocks):
+    for start, end, counts, *_ in choose_bands(blocks):
         expected = band_histogram(blocks, start, end)
         np.testing.assert_array_equal(counts, expected)
 
@@ -407,27 +420,85 @@ def test_bands_take_the_fewest_bits_of_all_partitions(seed):
             cheapest = total if cheapest is None else min(cheapest, total)
     found = choose_bands(blocks)
     assert sum(bytes_of(band.start, band.end) for band in found) == cheapest
-    for start, end, counts in found:
+    for start, end, counts, *_ in found:
         expected = band_histogram(blocks, start, end)
         np.testing.assert_array_equal(counts, expected)
 
 
-def test_bits_of_a_band_are_those_in_the_file():
-    quantized = photo_integers(200, 200, "4:4:4", 90)
+@pytest.mark.parametrize("quality", [30, 98])
+def test_bits_of_scans_are_those_in_the_file(quality):
+    quantized = photo_integers(200, 200, "4:4:4", quality)
     blocks = zigzag_blocks(quantized.planes[0])
-    scans = scans_of(progressive.encode_progressive(quantized))
-    compared = 0
-    for components, start, end, table, data in scans[2:]:
-        if components != (1,):
-            continue
+    scans = own_scans(scans_of(progressive.encode_progressive(quantized)), 1)
+    bands = sorted(choose_scans(blocks), key=lambda band: (band.refines, -band.low))
+    assert any(band.refines for band in bands) == (quality == 98)
+    for band, (_, start, end, table, data, (high, low)) in zip(
+        bands, scans, strict=True
+    ):
+        assert (start, end, low, bool(high)) == (
+            (band.start, band.end, band.low, band.refines)
+        )
         lengths = np.zeros(256, int)
         per_length = np.repeat(np.arange(1, 17), list(table[:16]))
         lengths[list(table[16:])] = per_length
-        counts = band_histogram(blocks, start, end)
-        bits = coded_bits(counts, lengths)
+        bits = coded_bits(band.counts, lengths) + band.corrections
         assert len(data.replace(b"\xff\x00", b"\xff")) == -(-bits // 8)
-        compared += data.count(b"\xff\x00")
-    assert compared  # some bytes are stuffed
+    assert any(b"\xff\x00" in scan[4] for scan in scans)  # some bytes are stuffed
+
+
+def scans_that_leave_bits(blocks):
+    """Returns a scan that leaves three bits, and scans of those bits."""
+    steps = [(3, False), (2, True), (1, True), (0, True)]
+    return [
+        BandScans.of(blocks, low, refines).band(0, 5, low, refines)
+        for low, refines in steps
+    ]
+
+
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+@pytest.mark.parametrize("size", SIZES)
+def test_scans_of_single_bits_read_back_equal(sampling, size, capfd, monkeypatch):
+    monkeypatch.setattr(progressive, "choose_scans", scans_that_leave_bits)
+    for quantized in (
+        random_quantized(1, *size, sampling),
+        photo_integers(*size, sampling, 90),
+        filled(*size, sampling),
+        filled(*size, sampling, dc=1023, ac=-1023),
+    ):
+        data = progressive.encode_progressive(quantized)
+        assert {scan[5] for scan in scans_of(data)[2:]} == {
+            (0, 3), (3, 2), (2, 1), (1, 0)
+        }  # fmt: skip
+        assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)
+        plain = decoded_by_pillow(jpeg_file.encode(quantized))
+        np.testing.assert_array_equal(decoded_by_pillow(data), plain)
+    assert capfd.readouterr().err == ""
+
+
+def test_long_runs_between_single_bits_read_back_equal(capfd, monkeypatch):
+    """Corrections of 73,683 blocks are between the ends of three runs."""
+    monkeypatch.setattr(progressive, "choose_scans", scans_that_leave_bits)
+    quantized = filled(72, 65496, "4:2:0")
+    luma = quantized.planes[0].reshape(-1, 64)
+    luma[::3, 9] = np.arange(len(luma[::3])) % 40 - 20
+    luma[10:70000, 40] = 9
+    luma[:, 9] *= luma[:, 9] % 16 > 7
+    data = progressive.encode_progressive(quantized)
+    assert_same_coefficients(jpeg_file.read_coefficients(data), quantized)
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("quality", [85, 95, 100])
+def test_scans_of_single_bits_are_chosen_where_they_save_bytes(quality, monkeypatch):
+    quantized = photo_integers(240, 240, "4:2:0", quality)
+    data = progressive.encode_progressive(quantized)
+    monkeypatch.setattr(progressive, "choose_scans", choose_bands)
+    without = progressive.encode_progressive(quantized)
+    assert len(data) <= len(without)
+    has_single_bits = any(scan[5][1] for scan in scans_of(data))
+    assert (len(data) < len(without)) == has_single_bits
+    if quality == 100:
+        assert len(data) < 0.995 * len(without)
 
 
 def test_files_are_smaller_than_the_baseline_and_near_those_of_mozjpeg():
