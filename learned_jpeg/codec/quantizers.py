@@ -21,7 +21,6 @@ from learned_jpeg.jpeg.sampling import groups, planes_of
 from learned_jpeg.models.settings import ModelSettings
 from learned_jpeg.pictures.strips import in_strips
 from learned_jpeg.search import calibration, tunes
-from learned_jpeg.search.distortion import EFFORTS
 from learned_jpeg.search.fixed_step_error import FixedStepError
 from learned_jpeg.search.subsampling import AUTO, choose_subsampling
 
@@ -259,8 +258,7 @@ class Search:
                 steer=steer if setting.steer else None,
             )
             quantized = _quantized(found.planes, found.qtables, sampling, edited)
-            is_fast = self._effort == min(EFFORTS)
-            return _file(quantized, self._entropy_coding, tries_mozjpeg=not is_fast)
+            return _file(quantized, self._entropy_coding)
 
         return encode
 
@@ -303,10 +301,6 @@ def _quantized(planes, qtables, sampling, image):
     )
 
 
-def _file(
-    quantized: QuantizedImage, entropy_coding: str, tries_mozjpeg: bool = True
-) -> bytes:
+def _file(quantized: QuantizedImage, entropy_coding: str) -> bytes:
     """Writes the file, with luma only where there is no colour."""
-    return jpeg_file.encode(
-        quantized.without_zero_chroma(), entropy_coding, tries_mozjpeg
-    )
+    return jpeg_file.encode(quantized.without_zero_chroma(), entropy_coding)

@@ -5,15 +5,13 @@ other. Two entropy codings:
 
 - `standard`: sequential, with the Huffman tables of the standard's Annex K (ITU-T
   T.81). The bytes are those of Pillow's encoder without `optimize`.
-- `optimized`: the same coefficients in fewer bytes. The smaller one of two progressive
-  files with Huffman tables of their own: the file of mozjpeg's lossless pass, which
-  searches scans, and ours (progressive.py).
+- `optimized`: the same coefficients in fewer bytes, a progressive file with scans and
+  Huffman tables of its own (progressive.py).
 
 mozjpeg's trellis quantization takes pixels: it chooses its own integers by a
 rate-distortion search, and subsamples chroma itself.
 
-The lossless pass is that of mozjpeg-lossless-optimization 1.3.2. All functions may be
-called from many threads.
+All functions may be called from many threads.
 """
 
 from __future__ import annotations
@@ -42,18 +40,12 @@ MAX_SIDE = 65500  # px, libjpeg's JPEG_MAX_DIMENSION
 # Writing
 
 
-def encode(
-    quantized: QuantizedImage,
-    entropy_coding: str = "standard",
-    tries_mozjpeg: bool = True,
-) -> bytes:
+def encode(quantized: QuantizedImage, entropy_coding: str = "standard") -> bytes:
     """Writes quantized coefficients as the bytes of a JPEG file.
 
     Args:
       quantized: the integers and tables.
       entropy_coding: one of `ENTROPY_CODINGS`.
-      tries_mozjpeg: False for our own progressive file, whether or not that of mozjpeg
-        is smaller: it saves most of the time.
 
     Raises:
       ValueError: unknown coding or sampling, wrong shapes, tables outside 1..255, or
@@ -67,10 +59,8 @@ def encode(
     _check_coding(entropy_coding)
     check_size(quantized.height, quantized.width)
     quantized = checked(quantized)
-    if entropy_coding == "optimized" and not tries_mozjpeg:
-        return encode_progressive(quantized)
-    data = encode_sequential(quantized)
-    return _optimized(data, quantized) if entropy_coding == "optimized" else data
+    is_optimized = entropy_coding == "optimized"
+    return (encode_progressive if is_optimized else encode_sequential)(quantized)
 
 
 def encode_rgb(
@@ -97,7 +87,7 @@ def encode_rgb(
     pixels = _gray_or_rgb(rgb)
     data = _pillow_jpeg(pixels, _checked_quality(quality), sampling)
     if entropy_coding == "optimized":
-        return _optimized(data, read_coefficients(data))
+        return encode(read_coefficients(data), entropy_coding)
     return data
 
 
@@ -170,21 +160,6 @@ def _pillow_jpeg(pixels: np.ndarray, quality: int, sampling: str) -> bytes:
     image = Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
     image.save(buffer, "JPEG", quality=quality, subsampling=sampling)
     return buffer.getvalue()
-
-
-def _optimized(data: bytes, quantized: QuantizedImage) -> bytes:
-    """Returns the smaller one of two progressive files.
-
-    Args:
-      data: a baseline JPEG file.
-      quantized: the integers and tables that it holds.
-    """
-    import mozjpeg_lossless_optimization
-
-    from learned_jpeg.jpeg.progressive import encode_progressive  # compiled code
-
-    mozjpeg = mozjpeg_lossless_optimization.optimize(data)
-    return min(mozjpeg, encode_progressive(quantized), key=len)
 
 
 # Reading
