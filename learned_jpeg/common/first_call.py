@@ -2,7 +2,7 @@
 
 numba compiles one function at a time in a process. So when the first one is not in the
 cache, another process begins with those that an encoder needs last. Each of the two
-finds in the cache what the other one has compiled.
+finds in the cache what the other one has compiled, and waits for what it is compiling.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ def work_lines(cols: int) -> np.ndarray:
 def _upsample(samples, v, h, weight, top, lines, full):
     samples, lines, full = borrowed(samples), borrowed(lines), borrowed(full)
     for y in range(len(full)):
-        full[y] = full_row(samples, top + y, v, h, weight, lines, full.shape[1])
+        row = full_row(samples, top + y, v, h, weight, lines, full.shape[1])
+        _copy_row(row, full[y])
 
 
 @njit
@@ -143,6 +144,12 @@ def full_row(samples, y, v, h, weight, lines, width):
         return samples[y]
     near, far = _rows_of(y, v, samples.shape[0])
     return _filtered_row(samples[near], samples[far], h, weight, lines)[:width]
+
+
+@njit
+def _copy_row(row, out):
+    for x in range(out.size):
+        out[x] = row[x]
 
 
 @njit
@@ -209,7 +216,7 @@ def add_adjoint_row(row, y, v, h, weight, lines, samples, first, stop):
     if h == 1:
         inner = row
     else:
-        wide[1 : row.size + 1] = row
+        _copy_row(row, wide[1 : row.size + 1])
         wide[row.size + 1 :] = 0
         wide[0] = 0
         _narrow(wide, weight, inner)

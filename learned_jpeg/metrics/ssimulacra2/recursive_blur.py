@@ -29,13 +29,13 @@ _STEPS = 4  # px at a time along a row
 
 
 def _oscillators():
-    """Returns factors of the steps of each cosine, float32 `[3, _STEPS]`.
+    """Returns factors of the steps of each cosine, float32 `[3, 3, _STEPS]`.
 
     With `y[n] = gain s[n] + 2 cos(omega) y[n - 1] - y[n - 2]`, a step ahead of j pixels
     has Chebyshev's `U[j] = sin((j + 1) omega) / sin(omega)` as its factors.
 
-    Returns:
-      (of the input j pixels before, of the last output, of the one before that).
+    For each cosine: the factors of the input j pixels before, of the last output, and
+    of the one before that.
     """
     omega = np.array([1, 3, 5]) * np.pi / (2 * _RADIUS)
     signs = np.array([1, -1, 1])
@@ -51,30 +51,31 @@ def _oscillators():
     chebyshev = np.sin(np.outer(omega, order)) / np.sin(omega)[:, np.newaxis]
     steps = chebyshev[:, :_STEPS]
     factors = gains[:, np.newaxis] * steps, chebyshev[:, 1:], -steps
-    return tuple(f.astype(np.float32) for f in factors)
+    return np.stack(factors, axis=1).astype(np.float32)
 
 
-_INPUT, _LAST, _BEFORE = _oscillators()
-_GAIN0, _GAIN1, _GAIN2 = _INPUT[:, 0]
-_LAST0, _LAST1, _LAST2 = _LAST[:, 0]
+_FACTORS = _oscillators()
+_GAIN0, _GAIN1, _GAIN2 = _FACTORS[:, 0, 0]
+_LAST0, _LAST1, _LAST2 = _FACTORS[:, 1, 0]
+# As tuples: the size of an array is checked where it is unpacked.
+_FACTORS0, _FACTORS1, _FACTORS2 = (tuple(map(tuple, own)) for own in _FACTORS)
 _ZERO = np.float32(0)
 
 
-@njit
 def new_blur(width, count):
     """Allocates the memory to blur `count` maps of a width, from row -`REACH` on.
 
     Returns:
-      `(blocks, along, rows, states, blurred)`, float32: the maps' next rows, column
-      after column, `[count, (LEFT + width + REACH) * ROWS]`, with zeros on both sides;
-      the blur along such rows; a ring of rows blurred along them; the last two outputs
-      of the oscillators down the columns; the blur.
+      `(blocks, along, rows, last, blurred)`, float32: the maps' next rows, column after
+      column, `[count, (LEFT + width + REACH) * ROWS]`, with zeros on both sides; the
+      blur along such rows; a ring of rows blurred along them; the last two outputs of
+      the oscillators down the columns; the blur.
     """
     blocks = np.zeros((count, (LEFT + width + REACH) * ROWS), np.float32)
     along = np.empty((REACH + width) * ROWS, np.float32)
     rows = np.zeros((2 * ROWS, count, width), np.float32)
-    states = np.zeros((count, 3, 2, width), np.float32)
-    return blocks, along, rows, states, np.empty((STEP, count, width), np.float32)
+    last = np.zeros((count, 3, 2, width), np.float32)
+    return blocks, along, rows, last, np.empty((STEP, count, width), np.float32)
 
 
 @njit
@@ -118,19 +119,20 @@ def blur_block(first, blur):
 @njit
 def _blur_along(block, along):
     """Writes the blur of a block along its rows, column after column from -`REACH`."""
-    block, along = borrowed(block), borrowed(along)
     columns = along.size // ROWS
-    all_states = np.zeros((3, 2, ROWS), np.float32)
-    states = borrowed(all_states)
+    block, along = borrowed(block), borrowed(along)
+    # Of a constant size, for which loops over the rows are vectorised.
+    own_last = np.zeros((3, 2, ROWS), np.float32)
+    last = borrowed(own_last)
     column = 0
     while column < columns:
         ends = block[column * ROWS :]
         found = along[column * ROWS :]
         if 2 * _STEPS <= column - REACH < columns - 2 * REACH - _STEPS + 1:
-            _four_steps(ends, found, states[0], states[1], states[2])
+            _four_steps(ends, found, last[0], last[1], last[2])
             column += _STEPS
         else:
-            _step(ends, found, states[0], states[1], states[2])
+            _step(ends, found, last[0], last[1], last[2])
             column += 1
 
 
@@ -163,11 +165,11 @@ def _four_steps(ends, found, state0, state1, state2):
         s2 = ends[2 * ROWS + r] + ends[(LEFT + 2) * ROWS + r]
         s3 = ends[3 * ROWS + r] + ends[(LEFT + 3) * ROWS + r]
         s = s0, s1, s2, s3
-        a0, a1, a2, a3 = _oscillate(2, s, state2[0, r], state2[1, r])
+        a0, a1, a2, a3 = _oscillate(_FACTORS2, s, state2[0, r], state2[1, r])
         state2[0, r], state2[1, r] = a3, a2
-        b0, b1, b2, b3 = _oscillate(1, s, state1[0, r], state1[1, r])
+        b0, b1, b2, b3 = _oscillate(_FACTORS1, s, state1[0, r], state1[1, r])
         state1[0, r], state1[1, r] = b3, b2
-        c0, c1, c2, c3 = _oscillate(0, s, state0[0, r], state0[1, r])
+        c0, c1, c2, c3 = _oscillate(_FACTORS0, s, state0[0, r], state0[1, r])
         state0[0, r], state0[1, r] = c3, c2
         found[r] = a0 + b0 + c0
         found[ROWS + r] = a1 + b1 + c1
@@ -176,12 +178,12 @@ def _four_steps(ends, found, state0, state1, state2):
 
 
 @njit
-def _oscillate(k, s, last, before):
+def _oscillate(factors, s, last, before):
     """Returns four outputs of an oscillator, each from the last two."""
     s0, s1, s2, s3 = s
-    g0, g1, g2, g3 = _INPUT[k]
-    last0, last1, last2, last3 = _LAST[k]
-    before0, before1, before2, before3 = _BEFORE[k]
+    g0, g1, g2, g3 = factors[0]
+    last0, last1, last2, last3 = factors[1]
+    before0, before1, before2, before3 = factors[2]
     y0 = s0 * g0
     y1 = fma(g0, s1, s0 * g1)
     y2 = fma(g0, s2, fma(g1, s1, s0 * g2))
@@ -200,10 +202,10 @@ def blur_down(y, blur):
     Called for every `STEP`th y from -`REACH` on. The ring has to hold the rows up to y
     + `REACH` + 1; the next call overwrites the blur.
     """
-    rows, states, blurred = borrowed(blur[2]), borrowed(blur[3]), borrowed(blur[4])
+    rows, last, blurred = borrowed(blur[2]), borrowed(blur[3]), borrowed(blur[4])
     leaving, entering = (y - _RADIUS - 1) % len(rows), (y + REACH) % len(rows)
     for i in range(rows.shape[1]):
-        outputs = states[i]
+        outputs = last[i]
         _two_rows_down(
             rows[leaving, i],
             rows[entering, i],

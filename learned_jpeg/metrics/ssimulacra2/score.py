@@ -354,30 +354,13 @@ def _cone_response(linear, y, sensitivity, response):
         response[x] = fma(inverse * inverse, total, -BIAS_ROOT)
 
 
-@njit
 def _local_statistics(plane, mean, variance):
     """Writes the local mean and variance of a plane of the original."""
-    plane, mean, variance = borrowed(plane), borrowed(mean), borrowed(variance)
-    height, width = plane.shape
-    blur = new_blur(width, 2)
-    for y in range(-REACH, height, STEP):
-        moments = borrowed(_next_moments(plane, plane, y, blur))
-        if y < 0:
-            continue
-        for r in range(min(STEP, height - y)):
-            own = moments[r]
-            store_statistics(own[0], own[1], mean[y + r], variance[y + r])
+    none = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    sums = np.zeros((0, 0, 2, 3))
+    _visit(plane, mean, variance, plane, np.zeros(6), *none, _space(plane, 2), sums)
 
 
-@njit
-def store_statistics(means, squares, mean, variance):
-    """Writes a row of the local mean and variance, of blurs of pixels and squares."""
-    for x in range(mean.size):
-        mean[x] = means[x]
-        variance[x] = squares[x] - means[x] * means[x]
-
-
-@njit
 def _error_sums(original, mean, variance, decoded, weights, tops, lefts):
     """Sums the maps of errors in each tile: their values, their fourth powers.
 
@@ -390,29 +373,57 @@ def _error_sums(original, mean, variance, decoded, weights, tops, lefts):
     Returns:
       float64 `[tops, lefts, 2, 3 (SSIM, ringing, blur)]`.
     """
-    original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
-    decoded = borrowed(decoded)
-    height, width = original.shape
-    blur = new_blur(width, 3)
-    maps = np.empty((3, width), np.float32)
-    of_columns = np.zeros((2, 3, width))
     sums = np.zeros((tops.size, lefts.size, 2, 3))
+    planes = original, mean, variance, decoded
+    _visit(*planes, weights, tops, lefts, _space(original, 3), sums)
+    return sums
+
+
+def _space(plane, count):
+    """Allocates what `_visit` writes to: the blur, a row of maps, sums of columns."""
+    width = plane.shape[1]
+    blur = new_blur(width, count)
+    return *blur, np.empty((3, width), np.float32), np.zeros((2, 3, width))
+
+
+@njit
+def _visit(original, mean, variance, decoded, weights, tops, lefts, space, sums):
+    """Visits a plane row by row, see `_local_statistics` and `_error_sums`.
+
+    With the space of two maps, local statistics of the original are written; with that
+    of three, errors are summed: two functions would take twice as long to compile.
+    """
+    original, mean, variance = borrowed(original), borrowed(mean), borrowed(variance)
+    decoded, sums = borrowed(decoded), borrowed(sums)
+    maps, of_columns = borrowed(space[5]), borrowed(space[6])
+    height = len(original)
     tile = 0
     for y in range(-REACH, height, STEP):
-        moments = _next_moments(decoded, original, y, blur)
+        moments = borrowed(_next_moments(decoded, original, y, space))
         for r in range(min(STEP, height - y) if y >= 0 else 0):
             row = y + r
+            if moments.shape[1] == 2:
+                _write_statistics(moments[r], mean[row], variance[row])
+                continue
             _ssim_errors(mean[row], variance[row], moments[r], maps[0])
             _edge_errors(original[row], mean[row], decoded[row], moments[r, 0], maps)
             _accumulate(maps, weights, of_columns)
             if row + 1 == (tops[tile + 1] if tile + 1 < tops.size else height):
                 _move_sums(of_columns, lefts, sums[tile])
                 tile += 1
-    return sums
 
 
 @njit
-def _next_moments(plane, other, y, blur):
+def _write_statistics(moments, mean, variance):
+    """Writes a row of the local mean and variance, of blurs of pixels and squares."""
+    means, squares = moments[0], moments[1]
+    for x in range(mean.size):
+        mean[x] = means[x]
+        variance[x] = squares[x] - means[x] * means[x]
+
+
+@njit
+def _next_moments(plane, other, y, space):
     """Blurs of a plane, of its square and, of three maps, of its product with another.
 
     Called for every `STEP`th row, from -`REACH` on.
@@ -422,15 +433,14 @@ def _next_moments(plane, other, y, blur):
       call.
     """
     if (y + REACH) % ROWS == 0:
-        _load(plane, other, y + REACH, blur[0])
-        blur_block(y + REACH, blur)
-    return blur_down(y, blur)
+        _load(plane, other, y + REACH, borrowed(space[0]))
+        blur_block(y + REACH, space)
+    return blur_down(y, space)
 
 
 @njit
 def _load(plane, other, first, blocks):
     """Writes rows `first` and on of the maps that `_next_moments` blurs."""
-    blocks = borrowed(blocks)
     values = blocks[0]
     load_block(plane, first, values)
     if len(blocks) == 3:
