@@ -140,12 +140,9 @@ def _points_lost(x: Tensor, x_tilde: Tensor, dtype: DType) -> Tensor:
     """Approximates the points of SSIMULACRA2 below 100, with terms at fine scales."""
     del dtype
     # Compiles for a second, and only this term needs it.
-    from learned_jpeg.metrics.ssimulacra2 import loss as ssimulacra2_loss
-    from training import ssimulacra2_graph
+    from training.lost_points import lost_points
 
-    images = 255.0 * x, 255.0 * x_tilde
-    sums = ssimulacra2_graph.weighted_sums(*images, ssimulacra2_loss.WEIGHTS)
-    return ssimulacra2_loss.POINTS * tf.reduce_mean(sums)
+    return lost_points(x, x_tilde)
 
 
 class Term(NamedTuple):

@@ -8,6 +8,7 @@ from learned_jpeg.common import threads
 from learned_jpeg.jpeg.standard import YCBCR_TO_RGB
 from learned_jpeg.metrics.slopes import tiling
 from learned_jpeg.metrics.slopes.tiling import Direction
+from learned_jpeg.metrics.ssimulacra2 import loss
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from learned_jpeg.metrics.ssimulacra2 import slopes as ssimulacra2_slopes
 from learned_jpeg.metrics.ssimulacra2 import window as ssimulacra2_window
@@ -169,3 +170,13 @@ def test_nothing_coded_yet_has_a_curvature_without_errors():
     )
     (curvature,) = found.curvatures
     assert (curvature > 0).all()
+
+
+def test_terms_at_fine_scales_come_on_top_of_the_metric():
+    weights, fine = loss.WEIGHTS, [*loss.FINE, (), ()]
+    assert [len(own) for own in weights] == [1, 3, 3, 3, 3]
+    for own, bare, added in zip(weights, ssimulacra2.WEIGHTS, fine, strict=True):
+        rest = own.copy()
+        rest[: len(bare)] -= bare
+        rest[: len(added), 0] -= added
+        np.testing.assert_allclose(rest, 0, atol=1e-12)
