@@ -16,7 +16,7 @@ import weights
 from image_utils import split_last_axis
 from learned_jpeg.common.errors import UserError
 
-NUMBERS_VERSION = 1  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 2  # see evaluation/fingerprint.py
 
 VGG_WIDTHS = (64, 128, 256)
 

@@ -72,8 +72,18 @@ class Pipeline:
         Args:
           dct: (edited) coefficients, list as from `rgb_to_dct`.
           qtables: float32 `[8, 8, 2]`, integers in 1..255.
+
+        Returns:
+          `Coded`; its `edited` is the batch with what the edit changes.
         """
-        return code(dct, qtables, *self.size, self.sampling)
+        coded = code(dct, qtables, *self.size, self.sampling)
+        if self.sampling == "4:4:4":
+            return coded
+        # What subsampling takes is no edit: the encoder of the edited image subsamples
+        # it, too, and twice would be once too often.
+        plain = dct_to_rgb(self.dct(self.x), *self.size, self.sampling)
+        edited = image_utils.clip_to_unit(self.x + coded.edited - plain)
+        return coded._replace(edited=edited)
 
 
 def standard_tables(quality: int | Tensor) -> Tensor:

@@ -255,6 +255,21 @@ def test_edited_is_the_picture_before_quantization(session):
     np.testing.assert_allclose(session.run(coded.edited), x, atol=2e-6)
 
 
+@pytest.mark.parametrize("sampling", SUBSAMPLINGS)
+def test_an_edited_image_keeps_the_chroma_that_subsampling_takes(session, sampling):
+    x = random_picture(13, 21, batch=1) / 2 + 0.25
+    jpeg = differentiable.Pipeline(tf.constant(x), sampling)
+    mask = np.zeros([8, 8, 1], np.float32)
+    mask[0, 0] = 8 * 20  # of all DC, a change of 20 levels in each plane
+    luma, *chroma = dct = jpeg.dct(jpeg.x)
+    moved = [luma + mask * np.eye(luma.shape[-1])[0], *chroma]
+    tables = tf.constant(random_tables())
+    shown = [jpeg.code(own, tables).edited for own in (dct, moved)]
+    same, brighter = session.run(shown)
+    np.testing.assert_allclose(same, x, atol=1e-5)
+    np.testing.assert_allclose(brighter, x + 20 / 255, atol=1e-5)
+
+
 def test_integers_stay_in_the_range_of_jpeg_whatever_the_edit(session):
     rng = np.random.default_rng(0)
     dct = rng.normal(0, 1e5, (1, 2, 3, 8, 8, 3)).astype(np.float32)
