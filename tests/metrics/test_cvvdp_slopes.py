@@ -27,9 +27,9 @@ def planes_of(image):
     return np.ascontiguousarray(np.moveaxis(image, -1, 0).astype(np.float32) - 128)
 
 
-def slopes_of(original, decoded, directions=CHANNELS):
+def slopes_of(original, decoded, directions=CHANNELS, **options):
     """Returns (`Slopes`, gradients `[directions, h, w]`) of uint8 images."""
-    term = slopes.Term(slopes.Original(original))
+    term = slopes.Term(slopes.Original(original), **options)
     return slopes_of_term(term, planes_of(decoded), directions)
 
 
@@ -71,20 +71,26 @@ def test_gradients_are_those_of_the_directions():
     np.testing.assert_allclose(by_component, mixed, rtol=1e-3, atol=1e-9)
 
 
-def test_curvature_is_a_floored_weight_of_squared_errors():
+@pytest.mark.parametrize("is_original", [False, True])
+def test_curvature_is_a_floored_weight_of_squared_errors(is_original):
     original, decoded = pair(64, 48)
     rgb = YCBCR_TO_RGB[:, 0]
-    found, _ = slopes_of(original, decoded, [Direction(rgb, 8, 16)])
     weights = reference.loss_weights(original)
     errors = reference.loss_bands(original, decoded)
     _, by_mean = reference.loss_of_bands(errors, weights)
+    powers = [w * np.square(e) for w, e in zip(weights, errors, strict=True)]
+    means = [np.square(u / (1 + u / reference.LARGEST)).mean() for u in powers]
+    expected = None
+    if is_original:  # near which errors as large as those are expected
+        decoded, expected = original, means
+        errors = [np.zeros_like(error) for error in errors]
+    directions = [Direction(rgb, 8, 16)]
+    found, _ = slopes_of(original, decoded, directions, expected=expected)
     change = (decoded + 1e-3 * rgb).astype(float), (decoded - 1e-3 * rgb).astype(float)
     up, down = (reference.light(image.clip(0, 255))[0] for image in change)
     squares = np.square((up - down) / 2e-3)
     for band, (error, weight) in enumerate(zip(errors, weights, strict=True)):
-        power = weight * np.square(error)
-        seen = power / (1 + power / reference.LARGEST)
-        power = np.hypot(power, 0.5 * np.sqrt(np.square(seen).mean()))
+        power = np.hypot(weight * np.square(error), 0.5 * np.sqrt(means[band]))
         bent = 2.5 * by_mean[band] * 2 / error.size
         bent = bent * power * weight / (1 + power / reference.LARGEST) ** 3
         unit = 2 << band

@@ -105,15 +105,24 @@ class Term:
     error in a band is the sum of its squares over the pixels of that scale.
     """
 
-    def __init__(self, original: Original, weight: float = 1.0):
+    def __init__(
+        self,
+        original: Original,
+        weight: float = 1.0,
+        expected: Sequence[float] | None = None,
+    ):
         """Starts to compare an image.
 
         Args:
           original: what it is compared with.
           weight: of the gradient.
+          expected: None, or the mean of D^2 for each of `BANDS` where nothing is coded
+            yet: the curvature is that of errors as they may come; value and gradient
+            have no meaning.
         """
         self._original = original
         self._weight = weight
+        self._expected = expected
         self.kinds = len(original.weights)
         self._halved = kept_memory.empty(original.halved.shape)
         self._maps: list[np.ndarray] = []
@@ -131,6 +140,8 @@ class Term:
         squares = np.array(
             [_mean_square(*pair) for pair in zip(errors, weights, strict=True)]
         )
+        if self._expected is not None:
+            squares += self._expected[: len(squares)]
         squares += _LEAST_SQUARE
         self._value, factors = _loss(squares)
         for band, own, factor, square in zip(
