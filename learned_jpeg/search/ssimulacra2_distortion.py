@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from learned_jpeg.metrics.slopes.tiling import Direction, Term
     from learned_jpeg.search.coded_image import CodedImage, Gradient
 
-NUMBERS_VERSION = 4  # see evaluation/fingerprint.py
+NUMBERS_VERSION = 5  # see evaluation/fingerprint.py
 
 _FIRST_POINTS = 6.0  # replaces `loss.POINTS` near the original
 # Correlations between the errors of a block, averaged over the image, are less certain
@@ -163,6 +163,7 @@ class Ssimulacra2Distortion:
         scale = self._first_scale if coded.is_original else self._scale
         terms = [(loss, scale), *self._other_terms(coded.is_original)]
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
+        height, width = coded.image.shape[:2]
 
         def take(number: int, rows: slice, gradient: np.ndarray) -> None:
             sums[number].add(rows, gradient)
