@@ -18,6 +18,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import math
+import mmap
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,7 @@ import numpy as np
 
 _SMALL = 1 << 16  # bytes, up to which the allocator itself keeps memory
 _LARGE = 1 << 24  # bytes, above which memory is worth more than time
+_MUCH = 1 << 26  # bytes in all that are kept while other work needs memory
 _WASTE = 4  # times an array's size, the most that its memory may have
 
 _lock = threading.Lock()
@@ -61,6 +63,16 @@ def empty(shape: Sequence[int]) -> np.ndarray:
         return np.ndarray(shape, np.float32, buffer)
 
 
+def trim() -> None:
+    """Gives memory back that is not used now, where much is kept."""
+    with _lock:
+        for number in reversed(range(len(_buffers))):
+            if sum(_sizes) <= _MUCH:
+                break
+            if sys.getrefcount(_buffers[number]) == _IDLE:
+                del _buffers[number], _sizes[number]
+
+
 def zeros(shape: Sequence[int]) -> np.ndarray:
     """Returns a float32 array of zeros."""
     array = empty(shape)
@@ -76,7 +88,8 @@ def _idle_buffer(size: int) -> np.ndarray:
         if sys.getrefcount(_buffers[number]) == _IDLE:
             return _buffers[number]
     # Strips of an image differ a little in size.
-    new = np.empty(size + size // 8, np.uint8)
+    # Mapped, so that it is the system's again when it is given back.
+    new = np.frombuffer(mmap.mmap(-1, size + size // 8), np.uint8)
     place = bisect.bisect_left(_sizes, new.size)
     _sizes.insert(place, new.size)
     _buffers.insert(place, new)

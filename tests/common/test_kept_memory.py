@@ -69,3 +69,15 @@ def test_threads_do_not_share_an_array():
         for worker in workers:
             worker.join()
     assert not wrong
+
+
+def test_trim_gives_back_what_is_not_used(monkeypatch):
+    monkeypatch.setattr(kept_memory, "_MUCH", 200_000)
+    with kept_memory.kept():
+        used, idle = kept_memory.empty(SHAPE), kept_memory.empty(SHAPE)
+        del idle
+        used.fill(3)
+        kept_memory.trim()
+        assert len(kept_memory._buffers) == len(kept_memory._sizes) == 1
+        kept_memory.empty(SHAPE).fill(4)
+        assert (used == 3).all()

@@ -43,7 +43,7 @@ from learned_jpeg.metrics.cvvdp.score import (
     mask_row,
     new_masks,
 )
-from learned_jpeg.metrics.slopes.light import levels, linear_light
+from learned_jpeg.metrics.slopes.light import light_of
 from learned_jpeg.metrics.slopes.tiling import Direction, Light, Strip, strips
 
 MIN_SIDE = 8  # px, the least with a band of the loss
@@ -80,8 +80,7 @@ class Original:
         self.halved = np.empty(_halved_shape(self.size), np.float32)
 
         def prepare(strip: Strip) -> None:
-            light, _ = linear_light(levels(image[strip.seen()]))
-            _reduce_strip(strip, light, self.halved)
+            _reduce_strip(strip, light_of(image[strip.seen()]), self.halved)
 
         threads.run(prepare, strips(height, width))
         self.weights = _weights(image)

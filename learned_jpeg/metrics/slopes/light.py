@@ -26,12 +26,12 @@ _MIDDLE = np.float32(128)
 _HALF, _QUARTER = np.float32(0.5), np.float32(0.25)
 
 
-def levels(image: np.ndarray) -> np.ndarray:
-    """Returns a uint8 image `[h, w, 3]` as float32 `[3, h, w]`, minus 128."""
+def light_of(image: np.ndarray) -> np.ndarray:
+    """Returns linear light 0..1 of a uint8 image `[h, w, 3]`, float32 `[3, h, w]`."""
     height, width, _ = image.shape
-    planes = kept_memory.empty((3, height, width))
-    _write_levels(np.ascontiguousarray(image).reshape(height, -1), planes)
-    return planes
+    light = kept_memory.empty((3, height, width))
+    _write_light_of(np.ascontiguousarray(image).reshape(height, -1), light)
+    return light
 
 
 def linear_light(decoded: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -59,10 +59,14 @@ def add_halve_adjoint(halved: np.ndarray, planes: np.ndarray) -> None:
 
 
 @njit
-def _write_levels(image, planes):
-    image, planes = borrowed(image), borrowed(planes)
+def _write_light_of(image, light):
+    image, light = borrowed(image), borrowed(light)
+    width = light.shape[2]
+    levels, slope = np.empty((3, width), np.float32), np.empty(width, np.float32)
     for y in range(len(image)):
-        _levels_row(image[y], planes[0, y], planes[1, y], planes[2, y])
+        _levels_row(image[y], levels[0], levels[1], levels[2])
+        for c in range(3):
+            _light_row(levels[c], light[c, y], slope)
 
 
 @njit

@@ -198,6 +198,7 @@ def slopes(
             term.look(strip, light)
 
     threads.run(look, parts)
+    kept_memory.trim()
     joined = [
         np.empty((*direction.blocks(size), sum(term.kinds for term in terms)), "f4")
         for direction in directions
@@ -207,6 +208,7 @@ def slopes(
     by_term = list(zip(*own_curvatures, strict=True)) or [()] * len(terms)
     for term in terms:
         term.settle(directions)
+    kept_memory.trim()
 
     def add_slopes(strip: Strip) -> None:
         light = _light(decoded, strip)
@@ -226,6 +228,7 @@ def slopes(
                 take(number, strip.own(), projected)
 
     threads.run(add_slopes, parts)
+    kept_memory.trim()
     values = [
         term.finish(directions, curvatures)
         for term, curvatures in zip(terms, by_term, strict=True)

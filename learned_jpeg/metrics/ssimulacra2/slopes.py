@@ -27,8 +27,7 @@ from learned_jpeg.jpeg.standard import BLOCK
 from learned_jpeg.metrics.slopes.light import (
     add_halve_adjoint,
     halve,
-    levels,
-    linear_light,
+    light_of,
 )
 from learned_jpeg.metrics.slopes.tiling import (
     Direction,
@@ -118,7 +117,7 @@ class Original:
         return self._coarse or self._whole(self._coarse_light)
 
     def _scales_of(self, strip: Strip) -> list[np.ndarray]:
-        linear, _ = linear_light(levels(self._image[strip.seen()]))
+        linear = light_of(self._image[strip.seen()])
         return [linear, halve(linear)]
 
     def _compared(self, strip: Strip, linear: Sequence[np.ndarray]) -> list[Reference]:
