@@ -33,8 +33,6 @@ _LARGEST_GAIN = 32.0
 # that a tile by itself is above it: where tiles fall behind, they are at most 0.5 too
 # high.
 _DOUBT = 3.0
-# Of the bytes by mozjpeg's lossless pass: our own scans take off at most a few percent.
-_SURELY_SMALLER = 0.9
 # A gain moves bits to a few blocks, and does less for them than lambda for all.
 _GAIN_EFFECT = 0.3
 
@@ -63,8 +61,6 @@ class PlainJpeg:
         from learned_jpeg.jpeg import file as jpeg_file
 
         self.sampling = sampling
-        self._image = image
-        self._quality = quality
         self.data = jpeg_file.encode_rgb(image, quality, sampling=sampling)
 
     @functools.cached_property
@@ -72,22 +68,12 @@ class PlainJpeg:
         """The file after the lossless pass."""
         from learned_jpeg.jpeg import file as jpeg_file
 
-        return jpeg_file.encode_rgb(
-            self._image, self._quality, "optimized", self.sampling
-        )
+        quantized = jpeg_file.read_coefficients(self.data)
+        return jpeg_file.encode(quantized, "optimized")
 
     def is_smaller_than(self, data: bytes) -> bool:
         """Returns whether this file takes fewer bytes than another one."""
-        if len(data) <= _SURELY_SMALLER * self._size_by_mozjpeg:
-            return False
         return len(self.smallest) < len(data)
-
-    @functools.cached_property
-    def _size_by_mozjpeg(self) -> int:
-        """The bytes after one of the two lossless passes, the faster one."""
-        import mozjpeg_lossless_optimization
-
-        return len(mozjpeg_lossless_optimization.optimize(self.data))
 
 
 class Measured(NamedTuple):
