@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from learned_jpeg.common.errors import UserError
-from learned_jpeg.jpeg.segments import SOF2, SOS, segments
+from learned_jpeg.jpeg.segments import DHT, SOF2, SOS, segments
 from learned_jpeg.pictures.image_files import (
     image_size,
     read_image,
@@ -20,6 +20,7 @@ from learned_jpeg.pictures.image_files import (
 )
 from learned_jpeg.pictures.read_options import DEFAULT, ReadOptions
 
+_AC = 1  # class of Huffman tables
 _NUMBERED = re.compile(r"(.+)-\d+")  # a result's stem where other names are taken
 _THUMBNAIL = (8, 8)
 # JPEG of quality 5 has a correlation of 0.92 with its image in such thumbnails, other
@@ -152,7 +153,7 @@ def is_ours(path: str, source: str, reading: ReadOptions) -> bool:
 
 
 def _has_our_scans(path):
-    """Whether a JPEG file begins with luma's DC and sends no value bit by bit.
+    """Whether a JPEG file begins with luma's DC, and has tables of AC before that.
 
     No other encoder that we know does both; see `jpeg.progressive`.
     """
@@ -162,11 +163,23 @@ def _has_our_scans(path):
         found = list(segments(data))
     except ValueError:  # no JPEG file, or cut off
         return False
-    scans = [data[start + 4 : end] for marker, start, end in found if marker == SOS]
-    if not scans or all(marker != SOF2 for marker, *_ in found):
+    markers = [marker for marker, *_ in found]
+    if SOF2 not in markers or SOS not in markers:
         return False
-    # Of a scan: count and numbers of components, first and last position, bits.
-    return scans[0][0] == 1 and not any(scan[-1] for scan in scans)
+    header, (_, start, _) = found[: markers.index(SOS)], found[markers.index(SOS)]
+    has_ac = any(
+        _AC in _classes(data[first + 4 : end])
+        for marker, first, end in header
+        if marker == DHT
+    )
+    return has_ac and data[start + 4] == 1  # component
+
+
+def _classes(definitions):
+    """Yields the class of each Huffman table that a segment defines."""
+    while definitions:
+        yield definitions[0] >> 4
+        definitions = definitions[17 + sum(definitions[1:17]) :]
 
 
 def is_same_image(

@@ -1,15 +1,20 @@
 """A folder that is compressed again: results beside the inputs are no inputs."""
 
+import io
 import os
 import shutil
 
+import mozjpeg_lossless_optimization
 import numpy as np
 import pytest
 from PIL import Image
 
 from learned_jpeg.commands import earlier_results
+from learned_jpeg.jpeg import file as jpeg_file
+from learned_jpeg.jpeg.segments import SOS, segments
 from learned_jpeg.pictures.read_options import ReadOptions
 from tests.commands.helpers import compress_pil, photograph, save_png
+from tests.paths import EXAMPLE_IMAGES
 
 
 def contents(folder):
@@ -103,6 +108,35 @@ def test_what_our_encoder_made_is_known_without_its_pixels(tmp_path, monkeypatch
     assert compress_pil(tmp_path / "a.png") == 0
     monkeypatch.setattr(earlier_results, "read_image", None)
     assert found(tmp_path) == ["a.jpg"]
+
+
+@pytest.mark.parametrize("is_gray", [False, True])
+@pytest.mark.parametrize("quality", [40, 98])
+def test_files_of_ours_are_told_from_those_of_others(tmp_path, quality, is_gray):
+    with Image.open(EXAMPLE_IMAGES / "astronaut.png") as photo:
+        image = np.array(photo.convert("RGB").crop((100, 100, 260, 260)))
+    if is_gray:
+        image = np.repeat(image[..., :1], 3, axis=2)
+    source = tmp_path / "a.png"
+    Image.fromarray(image).save(source)
+    gray_or_rgb = Image.fromarray(image[..., 0] if is_gray else image)
+    buffer = io.BytesIO()
+    gray_or_rgb.save(buffer, "JPEG", quality=quality, progressive=True)
+    ours = jpeg_file.encode_rgb(image, quality, "optimized", "4:2:0")
+    low_bits = {ours[end - 1] for marker, _, end in segments(ours) if marker == SOS}
+    assert (len(low_bits) > 1) == (quality == 98)  # also with single bits
+    others = [
+        buffer.getvalue(),
+        jpeg_file.encode_mozjpeg_quality(image, quality),
+        mozjpeg_lossless_optimization.optimize(buffer.getvalue()),
+        jpeg_file.encode_rgb(image, quality),
+    ]
+    told = []
+    for number, data in enumerate([ours, *others]):
+        path = tmp_path / f"{number}.jpg"
+        path.write_bytes(data)
+        told.append(earlier_results.is_ours(str(path), str(source), ReadOptions()))
+    assert told == [True, False, False, False, False]
 
 
 def test_an_image_that_is_taken_for_a_result_is_not_replaced(tmp_path, capsys):
