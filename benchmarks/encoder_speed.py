@@ -18,6 +18,7 @@ from benchmarks.measuring import (
     peak_megabytes,
     photograph_like,
     sample_image,
+    time_once,
 )
 from learned_jpeg.common import threads
 from learned_jpeg.common.machine import usable_cores
@@ -29,6 +30,9 @@ from learned_jpeg.search.distortion import EFFORTS
 SIZES = {0.4: (512, 768), 3: (1424, 2144), 24: (4000, 6000), 50: (5792, 8640)}
 _QUALITY = 75
 _LAMBDA = 0.02  # gives about the score of JPEG at this quality
+_LARGEST_ALONE = 3  # megapixels, up to which one thread is measured as well
+_SLOW_SECONDS = 5.0  # from which the first call is the only one
+_PROGRAMS = ("cjpegli", "cjxl")
 _TILE = 1024  # px; synthetic images are slow to make, so that large ones repeat one
 
 
@@ -37,33 +41,37 @@ def encoder_speed(options):
     sizes = list(SIZES)[: 1 if options.quick else None]
     missing = {name: reason for name in _OTHERS if (reason := _why_missing(name))}
     rows = []
-    for size, (name, cores) in itertools.product(sizes, _cases()):
+    for size, name, cores in _cases(sizes):
         if name in missing:
             continue
         timed = in_own_process(_time_encoder, options, name, size, cores)
         (timing, bytes_written, start), peak = timed
         megapixels = np.prod(SIZES[size]) / 1e6
         cpu = timing.median * timing.checks["cores"]
-        rows.append(
-            {
-                "case": f"{name}, {size} MP, {cores} thread{'s' * (cores > 1)}",
-                "MP/s": megapixels / timing.median,
-                "MP/s a core": megapixels / cpu,
-                **timing.checks,
-                "bpp": 8 * bytes_written / megapixels / 1e6,
-                "peak MB": peak,
-                "MB above start": peak - start,
-            }
-        )
+        row = {
+            "case": f"{name}, {size} MP, {cores} thread{'s' * (cores > 1)}",
+            "MP/s": megapixels / timing.median,
+            "MP/s a core": megapixels / cpu,
+            **timing.checks,
+            "bpp": 8 * bytes_written / megapixels / 1e6,
+        }
+        if not _is_program(name):
+            row |= {"peak MB": peak, "MB above start": peak - start}
+        rows.append(row)
     notes = [f"{name} left out: {reason}" for name, reason in missing.items()]
     return rows, notes
 
 
-def _cases():
-    """Yields (encoder, threads)."""
-    several = sorted({1, min(2, usable_cores())})
-    yield from ((name, 1) for name in _OTHERS)
-    yield from itertools.product(_OURS, several)
+def _cases(sizes):
+    """Yields (megapixels, encoder, threads).
+
+    Large images run on all threads only, from which the time of a core follows.
+    """
+    most = min(2, usable_cores())
+    for size, name in itertools.product(sizes, _OTHERS | _OURS):
+        several = {most} if size > _LARGEST_ALONE else {1, most}
+        for cores in sorted(several) if name in _OURS else [1]:
+            yield size, name, cores
 
 
 def scoring(options):
@@ -84,12 +92,18 @@ def _time_encoder(options, name, size, cores):
     """Returns (`Timing`, bytes of the file, MB before the first call)."""
     image = _image(options, *SIZES[size])
     encode = (_OTHERS | _OURS)[name]
+    sizes = []
+
+    def measured():
+        sizes.append(len(encode(image)))
+
     with threads.limit(cores):
         encode(image[:256, :256])  # compiles
         start = peak_megabytes()
-        size_written = len(encode(image))
-        timing = interleave({name: lambda: encode(image)}, options, name)[name]
-    return timing, size_written, start
+        timing = time_once(measured)
+        if timing.median < _SLOW_SECONDS:
+            timing = interleave({name: measured}, options, name)[name]
+    return timing, sizes[0], start
 
 
 def _image(options, height, width):
@@ -111,12 +125,12 @@ def _pyjpegli(image):
     return pyjpegli.encode(np.ascontiguousarray(image).tobytes(), width, height, 75)
 
 
-def _cjpegli(image):
-    """Runs libjxl's tool, its start and a PPM on the disk included."""
+def _by_program(image, command, ending):
+    """Runs a tool of libjxl, its start and a PPM on the disk included."""
     with tempfile.TemporaryDirectory() as folder:
-        source, target = (os.path.join(folder, n) for n in ("a.ppm", "a.jpg"))
+        source, target = (os.path.join(folder, n) for n in ("a.ppm", f"a.{ending}"))
         Image.fromarray(image).save(source)
-        command = ["cjpegli", source, target, "-q", str(_QUALITY)]
+        command = [*command, source, target, "-q", str(_QUALITY)]
         subprocess.run(command, check=True, capture_output=True)
         with open(target, "rb") as file:
             return file.read()
@@ -134,7 +148,12 @@ _OTHERS = {
         jpeg_file.encode_mozjpeg_quality, quality=_QUALITY
     ),
     "jpegli (pyjpegli), quality 75": _pyjpegli,
-    "jpegli (cjpegli), quality 75": _cjpegli,
+    "jpegli (cjpegli), quality 75": functools.partial(
+        _by_program, command=["cjpegli"], ending="jpg"
+    ),
+    "JPEG XL (cjxl), quality 75, effort 7": functools.partial(
+        _by_program, command=["cjxl", "-e", "7", "--num_threads=0"], ending="jxl"
+    ),
 }
 _OURS = {
     **{
@@ -154,6 +173,12 @@ def _why_missing(name):
     """Returns why an encoder cannot be measured here, None where it can."""
     if "pyjpegli" in name and importlib.util.find_spec("pyjpegli") is None:
         return "pip install pyjpegli"
-    if "cjpegli" in name and shutil.which("cjpegli") is None:
-        return "no program cjpegli, which Debian has in libjxl-tools"
+    for program in _PROGRAMS:
+        if f"({program})" in name and shutil.which(program) is None:
+            return f"no program {program}, which Debian has in libjxl-tools"
     return None
+
+
+def _is_program(name):
+    """Returns whether an encoder is a program, whose memory is not measured."""
+    return any(f"({program})" in name for program in _PROGRAMS)

@@ -104,11 +104,23 @@ def _warm_up(function, options):
 
 def _time(function, calls):
     """Returns (seconds, processor seconds) of a call."""
-    cpu, start = time.process_time(), time.perf_counter()
+    cpu, start = _processor_seconds(), time.perf_counter()
     for _ in range(calls):
         function()
     seconds = time.perf_counter() - start
-    return seconds / calls, (time.process_time() - cpu) / calls
+    return seconds / calls, (_processor_seconds() - cpu) / calls
+
+
+def _processor_seconds():
+    """Returns the processor time of this process and of programs that it has run."""
+    own = os.times()
+    return time.process_time() + own.children_user + own.children_system
+
+
+def time_once(function):
+    """Returns the `Timing` of one call, without a warm-up."""
+    seconds, cpu = _time(function, 1)
+    return Timing((seconds,), (cpu,))
 
 
 def ratio(timing, base):
