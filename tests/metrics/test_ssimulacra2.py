@@ -10,6 +10,7 @@ import pytest
 from PIL import Image, ImageCms
 from scipy import ndimage
 
+from learned_jpeg.common import threads
 from learned_jpeg.metrics.ssimulacra2 import score as ssimulacra2
 from tests.metrics import ssimulacra2_references as references
 from tests.paths import EXAMPLE_IMAGES, SHARED
@@ -179,6 +180,15 @@ def test_threads_get_the_same_score_bit_for_bit():
         scales = list(pool.map(lambda p: ssimulacra2.reference_scales(p[0]), pairs * 4))
         pictures = [decoded for _, decoded in pairs * 4]
         assert list(pool.map(ssimulacra2.score, scales, pictures)) == serial * 4
+
+
+def test_strips_of_any_height_give_the_same_score_on_any_number_of_cores(monkeypatch):
+    x, y = picture_pair(9, 101, 83)
+    with threads.limit(1):
+        wanted = score(x, y)
+    for rows in (1, 34, 512):
+        monkeypatch.setattr(ssimulacra2, "_STRIP", rows)
+        assert score(x, y) == wanted
 
 
 def test_any_layout_of_the_pixels_has_the_same_score():

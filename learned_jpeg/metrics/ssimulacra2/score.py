@@ -24,6 +24,7 @@ import math
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.common.compiled import borrowed, fma, from_bits, njit, to_bits
 from learned_jpeg.metrics.ssimulacra2 import MIN_SIDE
 from learned_jpeg.metrics.ssimulacra2.recursive_blur import (
@@ -115,6 +116,8 @@ BIAS_ROOT = np.float32(0.00379307325 ** (1 / 3))
 
 C2 = np.float32(0.0009)
 
+_STRIP = 512  # rows that are a task for a thread
+
 # Numbers of the kernels below in single precision: Python's would make it double.
 _ZERO, _ONE, _TWO, _HALF = map(np.float32, (0, 1, 2, 0.5))
 
@@ -152,13 +155,21 @@ def scales_by(local_statistics, original, weights):
       original: uint8 [h, w, 3], sRGB.
       weights: for each scale `[n, 6]`, see `WEIGHTS`.
     """
-    scales = []
-    for planes in _planes_of_scales(original, weights):
-        mean, variance = np.empty_like(planes), np.empty_like(planes)
-        for plane, *statistics in zip(planes, mean, variance, strict=True):
-            local_statistics(plane, *statistics)
-        scales.append(Scale(planes, mean, variance))
-    return tuple(scales)
+    scales = tuple(
+        Scale(planes, np.empty_like(planes), np.empty_like(planes))
+        for planes in _planes_of_scales(original, weights)
+    )
+    threads.run(lambda plane: local_statistics(*plane), _by_plane(scales))
+    return scales
+
+
+def _by_plane(scales):
+    """Returns the plane, mean and variance of every plane, from fine to coarse."""
+    return [
+        of_plane
+        for scale in scales
+        for of_plane in zip(scale.planes, scale.mean, scale.variance, strict=True)
+    ]
 
 
 def score(scales: tuple[Scale, ...], decoded: np.ndarray) -> float:
@@ -204,16 +215,23 @@ def score_by_tile(
     """
     if decoded.shape[:2] != scales[0].planes.shape[1:]:
         raise ValueError(f"not of the original's size: {list(decoded.shape)}")
+    starts = [(tops >> number, lefts >> number) for number in range(len(scales))]
+    all_planes = list(_planes_of_scales(decoded, WEIGHTS))
+    # Small images have fewer scales.
+    others = [
+        (plane, own_weights, *starts[number])
+        for number, (planes, weights) in enumerate(
+            zip(all_planes, WEIGHTS, strict=False)
+        )
+        for plane, own_weights in zip(planes, weights, strict=True)
+    ]
+    tasks = list(zip(_by_plane(scales), others, strict=True))
+    all_sums = iter(threads.run(lambda task: _error_sums(*task[0], *task[1]), tasks))
     total, of_tiles = 0.0, np.zeros((tops.size, lefts.size))
-    by_scale = zip(WEIGHTS, scales, _planes_of_scales(decoded, WEIGHTS), strict=False)
-    for number, (weights, scale, planes) in enumerate(by_scale):
-        # Small images have fewer scales.
-        rows, cols = tops >> number, lefts >> number
+    for planes, weights, (rows, cols) in zip(all_planes, WEIGHTS, starts, strict=False):
         height, width = planes.shape[1:]
         areas = np.outer(np.diff(rows, append=height), np.diff(cols, append=width))
-        originals = scale.planes, scale.mean, scale.variance
-        pairs = zip(*originals, planes, weights, strict=True)
-        sums = np.array([_error_sums(*pair, rows, cols) for pair in pairs])
+        sums = np.array([next(all_sums) for _ in planes])
         whole = sums.sum((1, 2), keepdims=True)
         total += _weighted(whole, areas.sum(keepdims=True), weights)[0, 0]
         of_tiles += _weighted(sums, areas, weights)
@@ -250,7 +268,7 @@ def _planes_of_scales(image, weights):
         raise ValueError(f"not a uint8 image: {image.dtype}")
     height, width = image.shape[:2]
     linear = np.empty((3, height, width), np.float32)
-    _linearize(image, linear)
+    _by_rows(_linearize, image, linear)
     for own_weights in weights:
         if min(linear.shape[1:]) < MIN_SIDE:
             return
@@ -265,7 +283,7 @@ def to_xyb(linear, count):
     difference and of the sum of the first two cone responses, and B is the third.
     """
     planes = np.empty((count, *linear.shape[1:]), np.float32)
-    _to_xyb(linear, planes)
+    _by_rows(_to_xyb, linear, planes)
     return planes
 
 
@@ -273,14 +291,24 @@ def halve(planes):
     """Averages 2x2 pixels, `[n, h, w]`; an odd side repeats its last pixel."""
     count, height, width = planes.shape
     halved = np.empty((count, (height + 1) // 2, (width + 1) // 2), np.float32)
-    _halve(planes, halved)
+    _by_rows(_halve, planes, halved)
     return halved
 
 
+def _by_rows(function, source, target):
+    """Calls a function for strips of the rows of its target, `[n, h, w]`."""
+    height = target.shape[1]
+    starts = range(0, height, _STRIP)
+    threads.run(
+        lambda start: function(source, start, min(start + _STRIP, height), target),
+        starts,
+    )
+
+
 @njit
-def _linearize(image, linear):
-    """Writes linear RGB `[3, h, w]` of a uint8 image `[h, w, 3]`."""
-    for y in range(image.shape[0]):
+def _linearize(image, first, last, linear):
+    """Writes rows of linear RGB `[3, h, w]` of a uint8 image `[h, w, 3]`."""
+    for y in range(first, last):
         for c in range(3):
             row = linear[c, y]
             for x in range(row.size):
@@ -288,12 +316,12 @@ def _linearize(image, linear):
 
 
 @njit
-def _halve(planes, halved):
-    """Writes what `halve` returns."""
+def _halve(planes, first, last, halved):
+    """Writes rows of what `halve` returns."""
     _, height, width = planes.shape
     quarter = _HALF * _HALF
     for c in range(planes.shape[0]):
-        for y in range(halved.shape[1]):
+        for y in range(first, last):
             upper, lower = planes[c, 2 * y], planes[c, min(2 * y + 1, height - 1)]
             row = halved[c, y]
             for x in range(width // 2):
@@ -304,13 +332,13 @@ def _halve(planes, halved):
 
 
 @njit
-def _to_xyb(linear, planes):
-    """Writes what `to_xyb` returns."""
+def _to_xyb(linear, first, last, planes):
+    """Writes rows of what `to_xyb` returns."""
     linear, planes = borrowed(linear), borrowed(planes)
-    count, height, width = planes.shape
+    count, _, width = planes.shape
     long = np.empty(width, np.float32)
     medium = np.empty(width, np.float32)
-    for y in range(height):
+    for y in range(first, last):
         _cone_response(linear, y, CONES[0], long)
         _cone_response(linear, y, CONES[1], medium)
         row = planes[0, y]
