@@ -5,13 +5,16 @@ import errno
 import os
 import signal
 import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import learned_jpeg as lj
 from learned_jpeg.commands import batch
 from learned_jpeg.commands.batch import Budget, Done, run_batch
+from learned_jpeg.commands.job import memory_of
 from learned_jpeg.commands.originals import without_metadata
 from learned_jpeg.commands.records import Record, RecordFile, read_records
 from learned_jpeg.common import threads
@@ -331,6 +334,29 @@ def test_work_waits_for_memory():
     for worker in workers:
         worker.join()
     assert len(most) == len(amounts) and max(most) <= 100
+
+
+# (height, width) of images, and MB that their encoding took at --quality 75, measured
+# as the peak of a process on two threads.
+MEASURED = {(1424, 2144): 414, (4000, 6000): 1387}
+
+
+@pytest.mark.parametrize("size", MEASURED)
+def test_memory_of_large_images_is_what_was_measured(size):
+    assert 1 <= memory_of(*size) / 1e6 / MEASURED[size] <= 1.2
+
+
+def test_memory_of_a_small_image_is_close_to_what_it_takes():
+    noise = np.random.default_rng(0).integers(-9, 10, (200, 300, 3))
+    image = (noise + np.linspace(60, 180, 300)[:, np.newaxis]).astype(np.uint8)
+    lj.encode(image, quality=75, effort=1)  # loads and compiles
+    tracemalloc.start()
+    try:
+        lj.encode(image, quality=75, effort=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.6 <= peak / memory_of(*image.shape[:2]) <= 1
 
 
 def test_what_is_larger_than_all_memory_runs_alone():
