@@ -111,7 +111,7 @@ class CodedImage:
         if coded is None:
             return self.originals[component][blocks]
         integers, steps = coded
-        coefficients = kept_memory.empty((len(integers[blocks]), BLOCK**2))
+        coefficients = np.empty((len(integers[blocks]), BLOCK**2), np.float32)
         _multiply(integers[blocks], steps, coefficients)
         return coefficients
 

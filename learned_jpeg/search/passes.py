@@ -40,7 +40,7 @@ DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
 _OVER_RELAXATION = 2
 _FAR = 0.2  # change of log(lambda) by which a first quantization moves the weights
 _LEAST_COUNT = 8  # integers other than 0 that over-relaxation needs
-_CHUNK = 1 << 13  # blocks that are rounded at a time
+_CHUNK = 1 << 10  # blocks that are rounded at a time
 
 
 class SearchResult(NamedTuple):
@@ -143,12 +143,20 @@ def first_steps(
     rule = distortion.first_steps
     if rule is None:
         raise ValueError(f"{type(distortion).__name__} needs qtables to start from")
-    logs = [np.log(distortion.weights(coded, c)).mean(0) for c in range(3)]
+    logs = [_mean_logs(distortion.weights(coded, c)) for c in range(3)]
     frequencies = (ZIGZAG // BLOCK + ZIGZAG % BLOCK) / (2 * (BLOCK - 1))
     factors = np.tile(rule.ac * (1 + rule.slope * frequencies), (2, 1))
     factors[CHROMA] *= rule.chroma
     factors[:, 0] = rule.dc
     return scale * factors / np.exp(np.stack([logs[0], (logs[1] + logs[2]) / 2]) / 2)
+
+
+def _mean_logs(weights: np.ndarray) -> np.ndarray:
+    """Returns the means of the logarithms over the blocks, float64 `[64]`."""
+    total = np.zeros(64)
+    for chunk in chunks(len(weights), _CHUNK):
+        total += np.log(weights[chunk]).sum(0)
+    return total / len(weights)
 
 
 class PassState:

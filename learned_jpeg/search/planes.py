@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -234,25 +235,6 @@ def add_adjoint_row(row, y, v, h, weight, lines, samples, first, stop):
 
 
 @njit
-def _error_adjoint(plane, samples, v, h, weight, lines, error, found):
-    """Writes the adjoint of `plane` less the filtered samples to `found`, by rows."""
-    plane, samples, lines = borrowed(plane), borrowed(samples), borrowed(lines)
-    error, found = borrowed(error), borrowed(found)
-    height, width = plane.shape
-    found[:] = 0
-    for y in range(height):
-        row = full_row(samples, y, v, h, weight, lines, width)
-        _subtract(plane[y], row, error)
-        add_adjoint_row(error, y, v, h, weight, lines, found, 0, len(found))
-
-
-@njit
-def _subtract(one, other, out):
-    for x in range(out.size):
-        out[x] = one[x] - other[x]
-
-
-@njit
 def _narrow(wide, weight, line):
     """Applies the adjoint of `_widen` to `wide` `[2 n + 2]`, whose ends are 0."""
     other = np.float32(1) - weight
@@ -304,9 +286,7 @@ def samples_of(
     samples = kept_memory.empty((height, width))
 
     def decode(blocks: slice) -> None:
-        decoded = kept_memory.empty((blocks.stop - blocks.start, BLOCK * BLOCK))
-        np.matmul(coefficients_of(blocks), _DCT, out=decoded)
-        _join_blocks(decoded, blocks.start, samples)
+        _join_blocks(coefficients_of(blocks) @ _DCT, blocks.start, samples)
 
     threads.run(decode, chunks(math.prod(blocks_of(height, width)), _CHUNK))
     return samples
@@ -318,7 +298,7 @@ def _coefficients(samples: np.ndarray, repeats_edge: bool) -> np.ndarray:
     coefficients = kept_memory.empty((count, BLOCK * BLOCK))
 
     def transform(chunk: slice) -> None:
-        blocks = kept_memory.empty((chunk.stop - chunk.start, BLOCK * BLOCK))
+        blocks = np.empty((chunk.stop - chunk.start, BLOCK * BLOCK), np.float32)
         _cut_blocks(samples, repeats_edge, chunk.start, blocks)
         np.matmul(blocks, _DCT.T, out=coefficients[chunk])
 
@@ -471,19 +451,86 @@ def subsample(plane: np.ndarray, sampling: str, steps: int = _STEPS) -> np.ndarr
     height, width = plane.shape
     v, h = factors(sampling)
     padded = np.pad(plane, [(0, -height % v), (0, -width % h)], mode="edge")
-    shape = padded.shape[0] // v, padded.shape[1] // h
-    samples = padded.reshape(shape[0], v, shape[1], h).mean((1, 3), dtype=np.float32)
-    ones = np.ones((height, width), np.float32)  # the filter keeps what is even
-    scale = np.float32(_STEP) / upsample_adjoint(ones, sampling, shape)
-    del ones, padded
-    weight = nearest_weight(shape[1])
-    lines, error = work_lines(shape[1]), np.empty(width, np.float32)
-    way = np.empty(shape, np.float32)
+    sums = sum(padded[:, i::h] for i in range(h))
+    samples = sum(sums[i::v] for i in range(v)) / np.float32(v * h)
+    del padded, sums
+    weight = nearest_weight(samples.shape[1])
+    down, across = _normal_matrix(height, v, weight), _normal_matrix(width, h, weight)
+    # The filter keeps what is even, so that rows of the normal matrix have these sums.
+    scale = np.float32(_STEP) / np.outer(_row_sums(down), _row_sums(across))
+    wanted = upsample_adjoint(plane, sampling, samples.shape)
+    way = np.empty_like(samples)
     for _ in range(steps):
-        _error_adjoint(plane, samples, v, h, weight, lines, error, way)
-        way *= scale
+        _write_way(samples, wanted, scale, *down, *across, way)
         samples += way
     return samples
+
+
+class _Tridiagonal(NamedTuple):
+    """A symmetric matrix, float32 `[n]`: its diagonal, and what is below of it.
+
+    Attributes:
+      own: the diagonal.
+      other: products with the neighbour before; 0 for the first one.
+    """
+
+    own: np.ndarray
+    other: np.ndarray
+
+
+def _normal_matrix(size: int, factor: int, weight: np.float32) -> _Tridiagonal:
+    """Returns the normal matrix of the decoder's filter along an axis of `size` px."""
+    count = -(-size // factor)
+    px = np.arange(size)
+    near = px // factor
+    far = np.clip(near + np.where(px % 2, 1, -1), 0, count - 1) if factor > 1 else near
+    is_one = near == far
+    of_near = np.where(is_one, 1.0, float(weight))
+    of_far = np.where(is_one, 0.0, 1.0 - float(weight))
+    own = np.bincount(near, of_near**2, count) + np.bincount(far, of_far**2, count)
+    other = np.bincount(np.maximum(near, far), of_near * of_far, count)
+    return _Tridiagonal(own.astype(np.float32), other.astype(np.float32))
+
+
+def _row_sums(matrix: _Tridiagonal) -> np.ndarray:
+    return matrix.own + matrix.other + np.append(matrix.other[1:], np.float32(0))
+
+
+@njit
+def _write_way(samples, wanted, scale, own_v, other_v, own_h, other_h, way):
+    """Writes a step of the Landweber iteration, `scale * (wanted - matrix @ samples)`.
+
+    Args:
+      samples, wanted, scale, way: float32 `[rows, cols]`.
+      own_v, other_v: `_Tridiagonal` along the columns.
+      own_h, other_h: the same along the rows.
+    """
+    samples, wanted, scale = borrowed(samples), borrowed(wanted), borrowed(scale)
+    way = borrowed(way)
+    rows, cols = samples.shape
+    # One more sample on each side, which counts 0 times.
+    line, after = np.zeros(cols + 2, np.float32), np.append(other_h[1:], np.float32(0))
+    for y in range(rows):
+        above, below = max(y - 1, 0), min(y + 1, rows - 1)
+        of_below = other_v[y + 1] if y + 1 < rows else np.float32(0)
+        _mix_rows(
+            *(samples[y], samples[above], samples[below]),
+            *(own_v[y], other_v[y], of_below, line[1:-1]),
+        )
+        _write_way_row(line, own_h, other_h, after, wanted[y], scale[y], way[y])
+
+
+@njit
+def _mix_rows(own, above, below, of_own, of_above, of_below, out):
+    for x in range(out.size):
+        out[x] = of_own * own[x] + of_above * above[x] + of_below * below[x]
+
+
+@njit
+def _write_way_row(line, own, before, after, wanted, scale, way):
+    for x in range(way.size):
+        product = own[x] * line[x + 1] + before[x] * line[x] + after[x] * line[x + 2]
+        way[x] = scale[x] * (wanted[x] - product)
 
 
 def to_natural(coefficients: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -493,6 +540,6 @@ def to_natural(coefficients: np.ndarray, height: int, width: int) -> np.ndarray:
       coefficients: of a component, row by row.
       height, width: of the component, in samples.
     """
-    natural = np.empty_like(coefficients)
-    natural[:, ZIGZAG] = coefficients
+    # An index in brackets would lay the array out by positions, which is slower.
+    natural = np.take(coefficients, np.argsort(ZIGZAG), axis=1)
     return natural.reshape(*blocks_of(height, width), BLOCK, BLOCK)

@@ -260,16 +260,14 @@ class Ssimulacra2Distortion:
 
         def write(block_rows: slice) -> None:
             own = slice(block_rows.start * cols, block_rows.stop * cols)
-            scaled = kept_memory.empty((own.stop - own.start, 64))
-            way = kept_memory.empty(scaled.shape)
+            scaled = np.empty((own.stop - own.start, 64), np.float32)
             divide_by_roots(target[own], weights[own], scaled)
-            np.matmul(scaled, inverse, out=way)
             originals = coded.originals[component][own]
             if not coded.is_original:
                 excess = coded.clipped_excess(component, block_rows)
                 originals = originals if excess is None else originals + excess
             write_targets(
-                *(way, weights[own], factors),
+                *(scaled @ inverse, weights[own], factors),
                 *(coded.coefficients(component, own), originals),
                 *(reach, part, target[own]),
             )

@@ -194,7 +194,7 @@ def search_ac(
         _choose_empty(*paths, band.run_lengths)
     else:
         paths.is_empty[paths.gains >= band.end] = True
-    integers[paths.is_empty, band.first : band.last + 1] = 0
+    _clear(paths.is_empty, band.first, band.last, integers)
 
 
 def _symbol_bits(lengths: np.ndarray) -> np.ndarray:
@@ -315,6 +315,14 @@ def _write_path(z, tail, path, integers):
 
 
 @njit
+def _clear(is_empty, first, last, integers):
+    """Sets the band of some blocks to 0."""
+    for block in range(len(integers)):
+        if is_empty[block]:
+            integers[block, first : last + 1] = 0
+
+
+@njit
 def _choose_empty(gains, is_open, is_empty, run_lengths):
     """Chooses which blocks of a progressive scan are empty, by the exact cost of runs.
 
@@ -417,9 +425,7 @@ def coupled_targets(z, weights, coupling, integers):
     def move_part(part: slice) -> None:
         own = moved[part]
         _write_errors(z[part], weights[part], integers[part], own)
-        sums = kept_memory.empty(own.shape)
-        np.matmul(own, strict, out=sums)
-        _move(z[part], weights[part], sums, own)
+        _move(z[part], weights[part], own @ strict, own)
 
     threads.run(move_part, chunks(len(z), _CHUNK))
     return moved
