@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,6 +63,8 @@ def _gaussian_band():
 
 
 _BAND = _gaussian_band()
+_WEIGHTS = window().astype(np.float32)
+_CONSTANTS = np.array([_C1, _C2], np.float32)
 
 
 def _blur(planes):
@@ -253,6 +255,8 @@ class _Pyramid:
 
     def halve(self):
         """Goes to the next scale; those before are given up."""
+        from learned_jpeg.metrics.ms_ssim_windows import halve
+
         height, width = self.size
         self.size = -(-height // 2), -(-width // 2)
         pair = [np.empty((3, *self.size), np.float32) for _ in range(2)]
@@ -260,7 +264,8 @@ class _Pyramid:
             parts = self.rows(slice(start, min(start + _STRIP, height)))
             own = slice(start // 2, (start + _STRIP) // 2)
             for planes, part in zip(pair, parts, strict=True):
-                planes[:, own] = _halve(part)
+                for plane, of_channel in zip(planes, part, strict=True):
+                    halve(of_channel, plane[own])
         self._pair = pair
 
     def rows(self, rows):
@@ -302,7 +307,9 @@ def _scale_slopes(pyramid, number, blocks, gradient):
     return totals / positions, list(maps / np.float32(positions))
 
 
-def _channel_slopes(x, y, is_coarsest, wants_gradient) -> tuple[float, list, Any]:
+def _channel_slopes(
+    x, y, is_coarsest, wants_gradient
+) -> tuple[float, np.ndarray, np.ndarray | None]:
     """Compares the windows of one channel, `[h, w]`.
 
     Returns:
@@ -310,40 +317,14 @@ def _channel_slopes(x, y, is_coarsest, wants_gradient) -> tuple[float, list, Any
       2, h - 10, w - 10]`, are 1 / D, and at the coarsest scale also that of the
       luminance part.
     """
-    mean_x, mean_y, squares, product = _blur(np.stack([x, y, x * x + y * y, x * y]))
-    inverse = 1 / (squares - mean_x**2 - mean_y**2 + _C2)
-    structure = (2 * (product - mean_x * mean_y) + _C2) * inverse
-    maps, value = [inverse], structure
-    brightness = _luminance(mean_x, mean_y) if is_coarsest else None
-    if brightness is not None:
-        maps.append(brightness.inverse)
-        value = structure * brightness.value
-    total = value.sum(dtype=np.float64)
-    if not wants_gradient:
-        return total, maps, None
-    by_product, by_square = 2 * inverse, -2 * structure * inverse
-    by_mean = -by_product * mean_x - by_square * mean_y
-    if brightness is not None:
-        luminance = brightness.value
-        by_product, by_square = by_product * luminance, by_square * luminance
-        by_mean = by_mean * luminance + structure * brightness.slope
-    back = _blur_adjoint(np.stack([by_product, by_square, by_mean]))
-    return total, maps, x * back[0] + y * back[1] + back[2]
+    from learned_jpeg.metrics.ms_ssim_windows import compare_windows
 
-
-class _Luminance(NamedTuple):
-    """The luminance part of windows, its slope in the decoded means, and 1 / D."""
-
-    value: np.ndarray
-    slope: np.ndarray
-    inverse: np.ndarray
-
-
-def _luminance(mean_x, mean_y):
-    bright_x, bright_y = mean_x + 128, mean_y + 128
-    inverse = 1 / (bright_x**2 + bright_y**2 + _C1)
-    value = (2 * bright_x * bright_y + _C1) * inverse
-    return _Luminance(value, 2 * (bright_x - value * bright_y) * inverse, inverse)
+    height, width = y.shape
+    sides = height - _TAPS + 1, width - _TAPS + 1
+    maps = np.empty((1 + is_coarsest, *sides), np.float32)
+    gradient = np.empty(y.shape if wants_gradient else (0, 0), np.float32)
+    total = compare_windows(x, y, _WEIGHTS, _CONSTANTS, is_coarsest, maps, gradient)
+    return total, maps, gradient if wants_gradient else None
 
 
 def _coarse_gradient(gradients, factors):
@@ -384,12 +365,6 @@ def _give_gradient(pyramid, factor, coarse, take):
         take(slice(rows.start, stop), gradient)
 
 
-def _blur_adjoint(maps):
-    """Applies the adjoint of `_blur`, `[..., h, w]` to `[..., h + 10, w + 10]`."""
-    border = [(0, 0)] * (maps.ndim - 2) + [(_TAPS - 1, _TAPS - 1)] * 2
-    return _blur(np.pad(maps, border))  # The kernel is symmetric.
-
-
 def _halve_adjoint(planes, height, width):
     """Applies the adjoint of `_halve`, to `[..., height, width]`."""
     spread = np.repeat(np.repeat(planes * np.float32(0.25), 2, -2), 2, -1)
@@ -405,23 +380,22 @@ def _block_means(maps, number, count):
     """Averages maps over each 8 px of the image, along the last axis.
 
     Args:
-      maps: `[..., n]`, over the windows of scale `number`.
+      maps: float32 `[..., n]`, over the windows of scale `number`.
       number: 0 for full size; each scale is half of the one before.
       count: of the image's blocks along the axis.
 
     Returns:
       float32 `[..., count]`; windows beyond the maps' edge count as the last ones.
     """
-    maps = np.asarray(maps)
-    border = _TAPS // 2
+    from learned_jpeg.metrics.ms_ssim_windows import write_means
+
     side = max(_BLOCK >> number, 1)
     repeats = max((1 << number) // _BLOCK, 1)
-    size = -(-count // repeats) * side
-    padding = [(0, 0)] * (maps.ndim - 1)
-    padding.append((border, max(size - maps.shape[-1] - border, 0)))
-    padded = np.pad(maps, padding, mode="edge")[..., :size]
-    means = padded.reshape(*maps.shape[:-1], size // side, side).mean(-1)
-    return np.repeat(means, repeats, -1)[..., :count]
+    rows = np.ascontiguousarray(maps).reshape(-1, maps.shape[-1])
+    means = np.empty((len(rows), -(-count // repeats)), np.float32)
+    write_means(rows, _TAPS // 2, side, means)
+    means = np.repeat(means, repeats, -1)[:, :count]
+    return means.reshape(*maps.shape[:-1], count)
 
 
 METRIC = Metric(

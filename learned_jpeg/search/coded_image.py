@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -43,7 +44,7 @@ class CodedImage:
         # (integers, steps) of each component, once they are chosen.
         self._coded: list[tuple[np.ndarray, np.ndarray] | None] = [None] * 3
         # Decoded; chroma at its own size.
-        self._samples = [np.empty(0, np.float32)] * 3
+        self._samples = [np.empty((0, 0), np.float32)] * 3
         self._is_nearly_clipped = _find_nearly_clipped(image)
         # Found and not yet asked for, by component and rows of blocks.
         self._excess: dict[tuple[int, int, int], np.ndarray | None] = {}
@@ -93,6 +94,10 @@ class CodedImage:
         self._samples[component] = planes.samples_of(
             lambda blocks: self.coefficients(component, blocks), *self.sizes[component]
         )
+
+    def forget(self, component: int) -> None:
+        """Frees the memory of the decoded component, which is to be replaced next."""
+        self._samples[component] = np.empty((0, 0), np.float32)
 
     def steps(self, component: int) -> np.ndarray:
         """Returns the quantization steps of a component, float32 `[64]`, zigzag."""
@@ -150,6 +155,8 @@ class CodedImage:
         matrix = YCBCR_TO_RGB.astype(np.float32)
         cols, own_cols = (self.sizes[c][1] for c in (1, component))
 
+        samples = gradient.samples
+
         def add(rows: slice) -> None:
             _add_error_slope(
                 self.image,
@@ -159,7 +166,7 @@ class CodedImage:
                 *(matrix, component, np.float32(factor)),
                 *(own_v, own_h, nearest_weight(own_cols)),
                 *(planes.work_lines(own_cols), rows.start, rows.stop),
-                gradient.samples,
+                samples,
             )
 
         threads.run(add, chunks(self.sizes[component][0], _ROWS))
@@ -216,11 +223,7 @@ class CodedImage:
 
 
 class Gradient:
-    """A gradient in a component's coefficients that is given region by region.
-
-    Attributes:
-      samples: float32, the gradient in the component's samples so far.
-    """
+    """A gradient in a component's coefficients that is given region by region."""
 
     def __init__(self, sampling: str, size: tuple[int, int]):
         """Starts with zeros.
@@ -230,7 +233,12 @@ class Gradient:
           size: (height, width) of the component, in samples.
         """
         self._factors = factors(sampling)
-        self.samples = kept_memory.zeros(size)
+        self._size = size
+
+    @functools.cached_property
+    def samples(self) -> np.ndarray:
+        """The gradient in the component's samples so far, float32."""
+        return kept_memory.zeros(self._size)  # not before something is added
 
     def add(self, rows: slice, gradient: np.ndarray) -> None:
         """Adds the gradient in some rows of the decoded component at full size.

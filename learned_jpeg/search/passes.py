@@ -113,6 +113,7 @@ def search(
         rounds = schedule.first_rounds if is_first else 1
         for components in groups:
             models = {c: state.model(c, damping) for c in components}
+            state.forget_coded_image(*components)
             for turn in range(rounds):
                 is_new = is_first and turn == 0
                 sums = state.choose_integers(models, is_new)
@@ -290,6 +291,11 @@ class PassState:
         for component in components:
             steps = self._steps[_TABLE_OF[component]]
             self._coded.replace(component, self._integers[component], steps)
+
+    def forget_coded_image(self, *components: int) -> None:
+        """Frees the decoded components that are updated next."""
+        for component in components:
+            self._coded.forget(component)
 
     def result(self) -> SearchResult:
         """Returns the integers and tables in natural order."""
