@@ -300,7 +300,7 @@ def _scale_slopes(pyramid, number, blocks, gradient):
             value, maps, back = _channel_slopes(x, y, is_coarsest, gradient is not None)
             totals[channel] += value
             lines[:, channel, windows] = _block_means(maps, number, blocks[1])
-            if back is not None:
+            if gradient is not None:
                 gradient[channel, rows] += back
     maps = _block_means(lines.swapaxes(2, 3), number, blocks[0]).swapaxes(2, 3)
     positions = height * width
@@ -309,13 +309,13 @@ def _scale_slopes(pyramid, number, blocks, gradient):
 
 def _channel_slopes(
     x, y, is_coarsest, wants_gradient
-) -> tuple[float, np.ndarray, np.ndarray | None]:
+) -> tuple[float, np.ndarray, np.ndarray]:
     """Compares the windows of one channel, `[h, w]`.
 
     Returns:
-      (sum over the windows, maps, gradient of the sum in y or None). The maps, `[1 or
-      2, h - 10, w - 10]`, are 1 / D, and at the coarsest scale also that of the
-      luminance part.
+      (sum over the windows, maps, gradient of the sum in y). The maps, `[1 or 2, h -
+      10, w - 10]`, are 1 / D, and at the coarsest scale also that of the luminance
+      part. The gradient is `[0, 0]` where it is not wanted.
     """
     from learned_jpeg.metrics.ms_ssim_windows import compare_windows
 
@@ -324,7 +324,7 @@ def _channel_slopes(
     maps = np.empty((1 + is_coarsest, *sides), np.float32)
     gradient = np.empty(y.shape if wants_gradient else (0, 0), np.float32)
     total = compare_windows(x, y, _WEIGHTS, _CONSTANTS, is_coarsest, maps, gradient)
-    return total, maps, gradient if wants_gradient else None
+    return total, maps, gradient
 
 
 def _coarse_gradient(gradients, factors):

@@ -451,14 +451,15 @@ def subsample(plane: np.ndarray, sampling: str, steps: int = _STEPS) -> np.ndarr
     height, width = plane.shape
     v, h = factors(sampling)
     padded = np.pad(plane, [(0, -height % v), (0, -width % h)], mode="edge")
-    sums = sum(padded[:, i::h] for i in range(h))
-    samples = sum(sums[i::v] for i in range(v)) / np.float32(v * h)
+    sums = functools.reduce(np.add, [padded[:, i::h] for i in range(h)])
+    samples = functools.reduce(np.add, [sums[i::v] for i in range(v)])
+    samples = samples / np.float32(v * h)
     del padded, sums
     weight = nearest_weight(samples.shape[1])
     down, across = _normal_matrix(height, v, weight), _normal_matrix(width, h, weight)
     # The filter keeps what is even, so that rows of the normal matrix have these sums.
     scale = np.float32(_STEP) / np.outer(_row_sums(down), _row_sums(across))
-    wanted = upsample_adjoint(plane, sampling, samples.shape)
+    wanted = upsample_adjoint(plane, sampling, (len(down.own), len(across.own)))
     way = np.empty_like(samples)
     for _ in range(steps):
         _write_way(samples, wanted, scale, *down, *across, way)

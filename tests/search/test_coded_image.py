@@ -185,4 +185,5 @@ def test_what_decoders_clip_of_white_and_black_is_excess(sampling, component):
     means = padded.reshape(padded.shape[0] // v, v, -1, h).mean((1, 3))
     wanted = planes.to_coefficients(means.astype(np.float32))
     found = [coded.clipped_excess(component, part) for part in parts]
-    np.testing.assert_allclose(np.concatenate(found), wanted, atol=0.01)
+    found = np.concatenate([own for own in found if own is not None])
+    np.testing.assert_allclose(found, wanted, atol=0.01)
