@@ -166,21 +166,23 @@ def _kept(
         measured = promise.measured(data)
         if promise.is_kept(measured):
             kept.append(data)
-        more = promise.gains(measured, aim.slope)
         off = measured.whole
         # Better than promised is no fault: it is worth one more encoding, not two.
         is_better = aim.is_matched and number == 0 and off > WHOLE_TOLERANCE
         is_near = off >= -WHOLE_TOLERANCE and not is_better
-        if gains is not None and measured.worst_tile < worst + _PROGRESS:
-            more = None  # Gains do not help, for example against steps of DC.
+        # Gains may not help, for example against steps of DC.
+        helps = gains is None or measured.worst_tile >= worst + _PROGRESS
+        more = promise.gains(measured, aim.slope) if helps else None
         worst = measured.worst_tile
         if is_near and more is None and promise.is_kept(measured):
             return data
-        if (is_near and more is None) or number == _CORRECTIONS:
+        if number == _CORRECTIONS:
             break
-        if not is_near:
-            lmbda *= math.exp(min(max(-off / aim.slope, -_STEP), _STEP))
-        if more is not None:
+        rise = -off if not is_near else 0.0
+        if more is None:
+            rise = max(rise, promise.shortfall(measured))
+        else:
             gains = more if gains is None else gains * more
+        lmbda *= math.exp(min(max(rise / aim.slope, -_STEP), _STEP))
         data = encode(SearchSetting(lmbda, aim.sampling, gains))
     return min([*kept, promise.plain.smallest], key=len)

@@ -150,6 +150,15 @@ class Promise:
         is_whole = measured.whole >= -WHOLE_TOLERANCE
         return is_whole and measured.worst_tile >= -self._limit
 
+    @property
+    def _wanted(self) -> float:
+        return -self._limit + _TILE_AIM
+
+    def shortfall(self, measured: Measured) -> float:
+        """Returns the points that the worst tile lacks; 0 where it is as promised."""
+        is_kept = measured.worst_tile >= -self._limit
+        return 0.0 if is_kept else self._wanted - measured.worst_tile
+
     def gains(self, measured: Measured, slope: float) -> np.ndarray | None:
         """Returns factors on the weights of blocks that raise tiles that fall behind.
 
@@ -163,7 +172,7 @@ class Promise:
         """
         if measured.worst_tile >= -self._limit + _TILE_RESERVE:
             return None
-        wanted = -self._limit + _TILE_AIM
+        wanted = self._wanted
         height, width = self._scores.image.shape[:2]
         gains = np.ones(blocks_of(height, width), np.float32)
         for (rows, cols), points in zip(self._tiles, measured.tiles, strict=True):

@@ -9,7 +9,8 @@ import pytest
 
 import learned_jpeg as lj
 from learned_jpeg.codec import quality
-from learned_jpeg.search.promise import Measured
+from learned_jpeg.search.promise import Measured, PlainJpeg, Promise
+from learned_jpeg.search.scores import Scores
 from tests.plain_jpeg import pillow_jpeg, score_of
 from tests.search import graphics
 
@@ -63,8 +64,35 @@ def test_a_correction_that_fails_leaves_the_file_before_it(monkeypatch):
         def gains(self, found, slope):
             return None
 
+        def shortfall(self, found):
+            return 0.0
+
     made = iter(files[1:])
     aim = quality._Aim(0.1, "4:2:0", 8.0, files[0], is_matched=True)
     monkeypatch.setattr(quality, "_CORRECTIONS", 2)
     found = quality._kept(lambda setting: next(made), aim, files[0], Promised())
     assert found == files[0]
+
+
+def test_where_gains_do_not_help_a_tile_the_whole_image_gets_more_bits():
+    image = graphics.soft_photograph(208, 200)
+    own = Promise(Scores(image), 75, PlainJpeg(image, 75, "4:2:0"))
+    tiles = {50: -9.0, 60: -8.9, 70: -5.0}  # points by the bytes of a file
+    settings = []
+
+    class Promised:
+        plain = SimpleNamespace(smallest=bytes(90), is_smaller_than=lambda data: False)
+        is_kept, gains, shortfall = own.is_kept, own.gains, own.shortfall
+
+        def measured(self, data):
+            return Measured(0.0, np.full(len(own._tiles), tiles[len(data)]))
+
+    def encode(setting):
+        settings.append(setting)
+        return bytes(50 + 10 * len(settings))
+
+    aim = quality._Aim(0.1, "4:2:0", 8.0, bytes(50), is_matched=True)
+    assert quality._kept(encode, aim, bytes(50), Promised()) == bytes(70)
+    assert [setting.lmbda for setting in settings] == pytest.approx(
+        [0.1, 0.1 * np.exp((8.9 - 6 + 1.5) / 8)]
+    )
