@@ -356,7 +356,8 @@ def test_memory_of_a_small_image_is_close_to_what_it_takes():
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert 0.6 <= peak / memory_of(*image.shape[:2]) <= 1
+    # The arrays only: with what the allocator and threads keep it is twice as much.
+    assert 0.3 <= peak / memory_of(*image.shape[:2]) <= 0.7
 
 
 def test_what_is_larger_than_all_memory_runs_alone():
