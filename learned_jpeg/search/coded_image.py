@@ -234,6 +234,9 @@ class Gradient:
         """
         self._factors = factors(sampling)
         self._size = size
+        # Rows at the edges of what was added, with their number, and the samples' rows
+        # beyond the edge, to which the filter adds them.
+        self._edges: list[tuple[int, int, np.ndarray]] = []
 
     @functools.cached_property
     def samples(self) -> np.ndarray:
@@ -244,10 +247,20 @@ class Gradient:
         """Adds the gradient in some rows of the decoded component at full size.
 
         Args:
-          rows: a slice of the image.
+          rows: a slice of the image that starts at an even number.
           gradient: float32 `[n, width]`.
         """
-        planes.add_adjoint(gradient, self._factors, rows.start, self.samples)
+        v = self._factors[0]
+        own = slice(rows.start // v, -(-rows.stop // v))
+        planes.add_adjoint(gradient, self._factors, rows.start, self.samples, own)
+        if v == 1:
+            return
+        # Sums of float32 depend on their order, and threads add rows in any order.
+        last = rows.stop - 1
+        if own.start > 0:
+            self._edges.append((rows.start, own.start - 1, gradient[:1].copy()))
+        if own.stop < self._size[0]:
+            self._edges.append((last, own.stop, gradient[-1:].copy()))
 
     def coefficients(self) -> np.ndarray:
         """Returns the gradient, float32 `[blocks, 64]`, zigzag, and frees its memory.
@@ -256,6 +269,9 @@ class Gradient:
         """
         samples = self.samples
         del self.samples
+        for top, row, gradient in sorted(self._edges, key=lambda edge: edge[0]):
+            own = slice(row, row + 1)
+            planes.add_adjoint(gradient, self._factors, top, samples, own)
         return planes.gradient_to_coefficients(samples)
 
 

@@ -92,12 +92,16 @@ def upsample_adjoint(
 ) -> np.ndarray:
     """Returns the adjoint of `upsample`: `[height, width]` to the samples' shape."""
     samples = np.zeros(shape, np.float32)
-    add_adjoint(full, factors(sampling), 0, samples)
+    add_adjoint(full, factors(sampling), 0, samples, slice(0, shape[0]))
     return samples
 
 
 def add_adjoint(
-    full: np.ndarray, own_factors: tuple[int, int], top: int, samples: np.ndarray
+    full: np.ndarray,
+    own_factors: tuple[int, int],
+    top: int,
+    samples: np.ndarray,
+    rows: slice,
 ) -> None:
     """Adds the adjoint of the filter of some rows to the samples of a component.
 
@@ -106,10 +110,11 @@ def add_adjoint(
       own_factors: (v, h), px for a sample.
       top: number of the first row.
       samples: float32, of the whole component; to which it is added.
+      rows: slice of the samples' rows, `start` and `stop`, that count.
     """
-    v, h = own_factors
     weight = nearest_weight(samples.shape[1])
-    _add_adjoint(full, top, v, h, weight, work_lines(samples.shape[1]), samples)
+    lines = work_lines(samples.shape[1])
+    _add_adjoint(full, top, *own_factors, weight, lines, samples, rows.start, rows.stop)
 
 
 def work_lines(cols: int) -> np.ndarray:
@@ -193,10 +198,10 @@ def _widen(line, weight, out):
 
 
 @njit
-def _add_adjoint(full, top, v, h, weight, lines, samples):
+def _add_adjoint(full, top, v, h, weight, lines, samples, first, stop):
     full, lines, samples = borrowed(full), borrowed(lines), borrowed(samples)
     for y in range(len(full)):
-        add_adjoint_row(full[y], top + y, v, h, weight, lines, samples, 0, len(samples))
+        add_adjoint_row(full[y], top + y, v, h, weight, lines, samples, first, stop)
 
 
 @njit
