@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from learned_jpeg.common import kept_memory
 from learned_jpeg.metrics.basic import ms_ssim_db
 from learned_jpeg.metrics.metric import ComparisonScale, Metric, TargetKind
 
@@ -219,7 +220,7 @@ def slopes(
         if number:
             pyramid.halve()
         size = (3, *pyramid.size)
-        gradient = np.zeros(size, np.float32) if number and take else None
+        gradient = kept_memory.zeros(size) if number and take else None
         mean, own_maps = _scale_slopes(pyramid, number, blocks, gradient)
         means.append(np.maximum(mean, _LEAST_MEAN))
         gradients.append(gradient)
@@ -259,7 +260,7 @@ class _Pyramid:
 
         height, width = self.size
         self.size = -(-height // 2), -(-width // 2)
-        pair = [np.empty((3, *self.size), np.float32) for _ in range(2)]
+        pair = [kept_memory.empty((3, *self.size)) for _ in range(2)]
         for start in range(0, height, _STRIP):
             parts = self.rows(slice(start, min(start + _STRIP, height)))
             own = slice(start // 2, (start + _STRIP) // 2)
@@ -293,7 +294,7 @@ def _scale_slopes(pyramid, number, blocks, gradient):
     height, width = (side - _TAPS + 1 for side in pyramid.size)
     is_coarsest = number == len(_POWERS) - 1
     totals = np.zeros(3)
-    lines = np.empty((1 + is_coarsest, 3, height, blocks[1]), np.float32)
+    lines = kept_memory.empty((1 + is_coarsest, 3, height, blocks[1]))
     for windows, rows in _strips(height + _TAPS - 1):
         pairs = zip(*pyramid.rows(rows), strict=True)
         for channel, (x, y) in enumerate(pairs):
@@ -321,8 +322,8 @@ def _channel_slopes(
 
     height, width = y.shape
     sides = height - _TAPS + 1, width - _TAPS + 1
-    maps = np.empty((1 + is_coarsest, *sides), np.float32)
-    gradient = np.empty(y.shape if wants_gradient else (0, 0), np.float32)
+    maps = kept_memory.empty((1 + is_coarsest, *sides))
+    gradient = kept_memory.empty(y.shape if wants_gradient else (0, 0))
     total = compare_windows(x, y, _WEIGHTS, _CONSTANTS, is_coarsest, maps, gradient)
     return total, maps, gradient
 
