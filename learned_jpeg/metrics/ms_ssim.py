@@ -256,7 +256,7 @@ class _Pyramid:
 
     def halve(self):
         """Goes to the next scale; those before are given up."""
-        from learned_jpeg.metrics.ms_ssim_windows import halve
+        from learned_jpeg.metrics.slopes.ms_ssim_windows import halve
 
         height, width = self.size
         self.size = -(-height // 2), -(-width // 2)
@@ -318,7 +318,7 @@ def _channel_slopes(
       10, w - 10]`, are 1 / D, and at the coarsest scale also that of the luminance
       part. The gradient is `[0, 0]` where it is not wanted.
     """
-    from learned_jpeg.metrics.ms_ssim_windows import compare_windows
+    from learned_jpeg.metrics.slopes.ms_ssim_windows import compare_windows
 
     height, width = y.shape
     sides = height - _TAPS + 1, width - _TAPS + 1
@@ -388,7 +388,7 @@ def _block_means(maps, number, count):
     Returns:
       float32 `[..., count]`; windows beyond the maps' edge count as the last ones.
     """
-    from learned_jpeg.metrics.ms_ssim_windows import write_means
+    from learned_jpeg.metrics.slopes.ms_ssim_windows import write_means
 
     side = max(_BLOCK >> number, 1)
     repeats = max((1 << number) // _BLOCK, 1)

@@ -1,1 +1,1 @@
-"""Parts that the slopes of metrics share: strips, light and the squared error."""
+"""Parts that the slopes of metrics share, and windows of those of MS-SSIM."""
