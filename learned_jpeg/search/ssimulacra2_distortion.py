@@ -209,9 +209,15 @@ class Ssimulacra2Distortion:
         return own.astype(np.float32)
 
     def _weights(self, coded: CodedImage, component: int) -> np.ndarray:
-        weights = self._curvatures[component] @ self._variances(coded, component)
-        if self._squared:
-            weights += self._squared.weights(coded, component)
+        curvature, own = self._curvatures[component], self._variances(coded, component)
+        added = self._squared.weights(coded, component) if self._squared else 0
+        weights = kept_memory.empty((len(curvature), 64))
+
+        def write(blocks: slice) -> None:
+            np.matmul(curvature[blocks], own, out=weights[blocks])
+            weights[blocks] += added
+
+        threads.run(write, chunks(len(weights), _CHUNK))
         return weights
 
     def _correlations(

@@ -19,6 +19,7 @@ import math
 
 import numpy as np
 
+from learned_jpeg.common import threads
 from learned_jpeg.common.compiled import fma, njit
 from learned_jpeg.metrics.cvvdp import MIN_SIDE
 from learned_jpeg.metrics.cvvdp.powers import exp2, log2, power
@@ -122,6 +123,8 @@ _NEXT_STEP = np.uint32(1)
 # Numbers of the kernels below in single precision: Python's would make it double.
 _ZERO, _ONE = map(np.float32, (0, 1))
 
+_ROWS = 256  # of a band that are written at a time
+
 
 @dataclasses.dataclass(frozen=True)
 class Band:
@@ -181,7 +184,14 @@ def new_band(planes: np.ndarray, coarser: np.ndarray, number: int) -> Band:
     """Computes a band from the planes of its scale and of the next."""
     band = Band(np.empty_like(planes), np.empty_like(planes))
     log_gains = _LOG_SENSITIVITIES[number] + np.float32(number > 0)
-    _write_band(planes, coarser, log_gains, band.contrast, band.gain)
+
+    def write(rows: slice) -> None:
+        own = planes, coarser, log_gains, rows.start, rows.stop
+        _write_band(*own, band.contrast, band.gain)
+
+    height = planes.shape[1]
+    starts = range(0, height, _ROWS)
+    threads.run(write, [slice(i, min(i + _ROWS, height)) for i in starts])
     return band
 
 
@@ -281,14 +291,14 @@ def _dkl_row(light, factors, row):
 
 
 @njit
-def _write_band(planes, coarser, log_gains, contrast, gain):
-    """Writes the contrast and the gain of a `Band`, see `new_band`."""
-    _, height, width = planes.shape
+def _write_band(planes, coarser, log_gains, first, last, contrast, gain):
+    """Writes rows of the contrast and the gain of a `Band`, see `new_band`."""
+    width = planes.shape[2]
     expanded = np.empty((3, width), np.float32)
     columns = np.empty(coarser.shape[2], np.float32)
     inverse = np.empty(width, np.float32)
     places = np.empty(width, np.float32)
-    for y in range(height):
+    for y in range(first, last):
         expand_row(coarser, y, expanded, columns)
         luminance = expanded[0]
         for x in range(width):

@@ -17,8 +17,8 @@ weight of a pixel without errors would be zero, whatever the next step does to i
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -209,7 +209,11 @@ class Term:
 
     def settle(self, directions: Sequence[Direction]) -> None:
         """Processes the coarse scales."""
-        scales, references = self._coarse_planes(directions), self._original.coarse()
+        tasks: list[Callable[[], Any]] = [
+            lambda: self._coarse_planes(directions),
+            self._original.coarse,
+        ]
+        scales, references = threads.run(lambda find: find(), tasks)
         if self._needs_norms():
             for number, pair in enumerate(zip(references, scales, strict=True)):
                 self._compare(*pair, _SCALES_OF_STRIPS + number)
@@ -225,8 +229,10 @@ class Term:
             space = new_space(planes.planes.shape[2])
             self._add_plane(references[number], planes, scale, i, gradient, space)
 
-        tasks = [(n, i) for n, own in enumerate(scales) for i in range(len(own.planes))]
-        threads.run(add_plane, tasks)
+        numbers = enumerate(scales)
+        threads.run(
+            add_plane, [(n, i) for n, own in numbers for i in range(len(own.planes))]
+        )
         if not self._is_original:
             self._gradient = None
             for planes, own in zip(reversed(scales), reversed(gradients), strict=True):
