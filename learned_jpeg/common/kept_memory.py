@@ -27,7 +27,7 @@ import numpy as np
 
 _SMALL = 1 << 16  # bytes, up to which the allocator itself keeps memory
 _LARGE = 1 << 24  # bytes, above which memory is worth more than time
-_MUCH = 1 << 26  # bytes in all that are kept while other work needs memory
+_MUCH = 1 << 27  # bytes in all that are kept while other work needs memory
 _WASTE = 4  # times an array's size, the most that its memory may have
 
 _lock = threading.Lock()
