@@ -38,6 +38,8 @@ _SHRINKAGE = 0.3
 _REACH = 0.28  # steps that a target may differ from the original's coefficient
 _CHROMA_REACH = 0.5  # factor on how far targets of chroma move
 
+_PASSES_WITH_NORMS = 2  # passes that find the norms of their images
+
 _CHUNK = 1 << 10  # blocks: their arrays fit into a cache
 
 
@@ -154,9 +156,8 @@ class Ssimulacra2Distortion:
         from learned_jpeg.metrics.slopes.tiling import slopes
         from learned_jpeg.metrics.ssimulacra2.slopes import Term
 
-        # An image changes little from one linearisation to the next, but for the first
-        # integers that are searched in place of rounded ones.
-        if self._passes[components] == 1:
+        # From the third pass on, an image changes little from one to the next.
+        if self._passes[components] < _PASSES_WITH_NORMS:
             self._norms = None
         self._passes[components] += wants_gradients
         loss = Term(self._original, coded.is_original, self._norms)

@@ -115,3 +115,26 @@ def test_first_steps_are_near_those_that_follow_from_a_first_quantization():
     second = passes.first_steps(coded, distortion)
     # Without CVVDP the first ones are up to 1.4 times as large.
     np.testing.assert_allclose(first[0, 1:15], second[0, 1:15], rtol=0.15)
+
+
+@pytest.mark.parametrize("factor", [0.25, 4])
+def test_a_lambda_that_is_corrected_within_a_search_gives_the_files_of_that_lambda(
+    factor,
+):
+    image = example(120, 136)
+    factors = iter([factor])
+    found = [
+        passes.search(
+            image,
+            VisualDistortion(image, lmbda),
+            sampling="4:2:0",
+            entropy_coding="optimized",
+            steer=steer,
+        )
+        for lmbda, steer in (
+            (0.03 / factor, lambda result: next(factors, None)),
+            (0.03, None),
+        )
+    ]
+    steered, wanted = (sum(np.count_nonzero(p) for p in f.planes) for f in found)
+    assert steered == pytest.approx(wanted, rel=0.02)
