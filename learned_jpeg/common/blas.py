@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -39,3 +40,14 @@ def _controller() -> Any:
     import threadpoolctl
 
     return threadpoolctl.ThreadpoolController()
+
+
+def _forget() -> None:
+    """Lets go what threads of the parent hold, which a forked process does not have."""
+    global _lock, _users
+    _lock = threading.Lock()
+    _users = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

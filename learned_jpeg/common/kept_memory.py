@@ -19,6 +19,7 @@ import bisect
 import contextlib
 import math
 import mmap
+import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -103,3 +104,16 @@ def _count_of_idle() -> int:
 
 
 _IDLE = _count_of_idle()
+
+
+def _forget() -> None:
+    """Lets go what threads of the parent hold, which a forked process does not have."""
+    global _lock, _users
+    _lock = threading.Lock()
+    _users = 0
+    _buffers.clear()
+    _sizes.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

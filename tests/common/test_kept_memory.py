@@ -1,10 +1,12 @@
 """Tests of kept_memory: arrays never share memory while they are in use."""
 
+import os
 import threading
 
 import numpy as np
+import pytest
 
-from learned_jpeg.common import kept_memory
+from learned_jpeg.common import blas, kept_memory
 
 SHAPE = (3, 100, 120)
 
@@ -81,3 +83,15 @@ def test_trim_gives_back_what_is_not_used(monkeypatch):
         assert len(kept_memory._buffers) == len(kept_memory._sizes) == 1
         kept_memory.empty(SHAPE).fill(4)
         assert (used == 3).all()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.parametrize("module", [kept_memory, blas])
+def test_a_forked_process_waits_for_no_thread_of_its_parent(module):
+    with module._lock:
+        child = os.fork()
+        if not child:
+            is_free = module._lock.acquire(timeout=5)
+            os._exit(0 if is_free and not module._users else 1)
+        _, status = os.waitpid(child, 0)
+    assert status == 0
