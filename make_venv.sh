@@ -74,6 +74,10 @@ pip+=(--require-hashes --requirement)
 "${pip[@]}" <(awk '/^[^ ]/ { is_uv = /^uv==/ } is_uv' constraints.txt)
 "$venv/bin/uv" pip install --quiet --python "$venv/bin/python" \
   --require-hashes --requirement constraints.txt || "${pip[@]}" constraints.txt
+# Compiled functions are kept beside the sources: the first call need not wait for them.
+compiled=$(mktemp -d)
+"$venv/bin/python" compress.py example_images/chelsea.png --output "$compiled" >/dev/null
+rm -rf "$compiled"
 if [[ $has_gpu ]]; then
   version=$("$venv/bin/python" -c 'from importlib.metadata import version as v
 print(v("tensorflow"))')
