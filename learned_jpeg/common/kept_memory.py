@@ -88,8 +88,8 @@ def _idle_buffer(size: int) -> np.ndarray:
             break
         if sys.getrefcount(_buffers[number]) == _IDLE:
             return _buffers[number]
-    # Strips of an image differ a little in size.
-    # Mapped, so that it is the system's again when it is given back.
+    # Larger than asked for, as strips of an image differ a little in size; and mapped,
+    # so that it is the system's again when it is given back.
     new = np.frombuffer(mmap.mmap(-1, size + size // 8), np.uint8)
     place = bisect.bisect_left(_sizes, new.size)
     _sizes.insert(place, new.size)

@@ -125,9 +125,7 @@ class Ssimulacra2Distortion:
 
         curvature = self._curvatures[component]
         own = self._variances(coded, component)
-        added = np.zeros(64, np.float32)
-        if self._squared:
-            added = self._squared.weights(coded, component)[0]
+        added = self._weights_of_squares(coded, component)
         weights = kept_memory.empty((len(curvature), 64))
         is_first = component not in self._last_weights
         if is_first:
@@ -164,7 +162,6 @@ class Ssimulacra2Distortion:
         scale = self._first_scale if coded.is_original else self._scale
         terms = [(loss, scale), *self._other_terms(coded.is_original)]
         sums = [coded.new_gradient(c) for c in components if wants_gradients]
-        height, width = coded.image.shape[:2]
 
         def take(number: int, rows: slice, gradient: np.ndarray) -> None:
             sums[number].add(rows, gradient)
@@ -209,9 +206,15 @@ class Ssimulacra2Distortion:
         own = np.einsum("xaa->xa", self._grams(coded, component))
         return own.astype(np.float32)
 
+    def _weights_of_squares(self, coded: CodedImage, component: int) -> np.ndarray:
+        """Returns the weights that the squared error adds, float32 `[64]`."""
+        if not self._squared:
+            return np.zeros(64, np.float32)
+        return self._squared.weights(coded, component)[0]
+
     def _weights(self, coded: CodedImage, component: int) -> np.ndarray:
         curvature, own = self._curvatures[component], self._variances(coded, component)
-        added = self._squared.weights(coded, component) if self._squared else 0
+        added = self._weights_of_squares(coded, component)
         weights = kept_memory.empty((len(curvature), 64))
 
         def write(blocks: slice) -> None:
@@ -233,9 +236,8 @@ class Ssimulacra2Distortion:
         """
         mean = (scales @ self._curvatures[component]).astype(float)
         form = np.tensordot(mean, self._grams(coded, component), 1)
-        if self._squared:
-            squared = self._squared.weights(coded, component)[0]
-            form += np.diag(scales.sum(dtype=float) * squared)
+        squared = self._weights_of_squares(coded, component)
+        form += np.diag(scales.sum(dtype=float) * squared)
         roots = np.sqrt(np.diag(form))
         form /= np.outer(roots, roots)
         return (1 - _SHRINKAGE) * form + _SHRINKAGE * np.eye(64)

@@ -11,9 +11,7 @@ from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search import ssimulacra2_distortion
 from learned_jpeg.search.band_energies import band_grams
 from learned_jpeg.search.distortion import Schedule, Tune, rising
-from learned_jpeg.search.ssimulacra2_distortion import (
-    Ssimulacra2Distortion,
-)
+from learned_jpeg.search.ssimulacra2_distortion import Ssimulacra2Distortion
 
 if TYPE_CHECKING:
     from learned_jpeg.metrics.slopes.tiling import Term

@@ -260,7 +260,7 @@ def test_more_effort_costs_less_by_what_is_minimised():
 
 
 def test_a_search_that_is_steered_goes_on_with_another_lambda():
-    """Of the squared error, whose weights do not depend on what is coded."""
+    """The squared error, whose weights do not depend on what is coded."""
     image = image_of(64, 72)
     shown = []
 

@@ -64,17 +64,19 @@ def _write_light_of(image, light):
     width = light.shape[2]
     levels, slope = np.empty((3, width), np.float32), np.empty(width, np.float32)
     for y in range(len(image)):
-        _levels_row(image[y], levels[0], levels[1], levels[2])
+        levels_row(image[y], levels)
         for c in range(3):
             _light_row(levels[c], light[c, y], slope)
 
 
 @njit
-def _levels_row(levels, red, green, blue):
+def levels_row(pixels, levels):
+    """Writes a row of pixels, uint8 `[3 w]`, as levels minus 128, float32 `[3, w]`."""
+    red, green, blue = levels[0], levels[1], levels[2]
     for x in range(red.size):
-        red[x] = np.float32(levels[3 * x]) - _MIDDLE
-        green[x] = np.float32(levels[3 * x + 1]) - _MIDDLE
-        blue[x] = np.float32(levels[3 * x + 2]) - _MIDDLE
+        red[x] = np.float32(pixels[3 * x]) - _MIDDLE
+        green[x] = np.float32(pixels[3 * x + 1]) - _MIDDLE
+        blue[x] = np.float32(pixels[3 * x + 2]) - _MIDDLE
 
 
 @njit

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from learned_jpeg.common.compiled import borrowed, njit
+from learned_jpeg.metrics.slopes.light import levels_row
 from learned_jpeg.metrics.slopes.tiling import Direction, Light, Strip, strips
-
-_MIDDLE = np.float32(128)
 
 
 class Term:
@@ -33,10 +32,10 @@ class Term:
         self._sums = np.zeros(len(strips(*image.shape[:2])))
 
     def look(self, strip: Strip, light: Light) -> None:
-        """Takes nothing: no scale is coarse."""
+        """Does nothing: no scale is coarse."""
 
     def settle(self, directions: Sequence[Direction]) -> None:
-        """Prepares nothing."""
+        """Does nothing: there is nothing to prepare."""
 
     def add_slopes(
         self,
@@ -79,25 +78,22 @@ def _add_slopes(image, decoded, slope, first, factor, gradient):
     image, decoded, slope = borrowed(image), borrowed(decoded), borrowed(slope)
     gradient = borrowed(gradient)
     width = decoded.shape[2]
-    errors, sums = np.empty((3, width), np.float32), np.zeros(width)
+    levels, errors = np.empty((3, width), np.float32), np.empty(width, np.float32)
+    sums = np.zeros(width)
     for y in range(len(image)):
-        _errors_row(image[y], decoded, first + y, errors)
+        levels_row(image[y], levels)
         for c in range(3):
-            _add_squares_row(errors[c], sums)
+            _errors_row(levels[c], decoded[c, first + y], errors)
+            _add_squares_row(errors, sums)
             if gradient.size:
-                _add_slopes_row(errors[c], slope[c, first + y], factor, gradient[c, y])
+                _add_slopes_row(errors, slope[c, first + y], factor, gradient[c, y])
     return sums.sum()
 
 
 @njit
-def _errors_row(levels, decoded, y, errors):
-    """Writes the errors of a row whose levels are `[3 w]`, pixel by pixel."""
-    red, green, blue = decoded[0, y], decoded[1, y], decoded[2, y]
-    by_red, by_green, by_blue = errors[0], errors[1], errors[2]
-    for x in range(red.size):
-        by_red[x] = red[x] - (np.float32(levels[3 * x]) - _MIDDLE)
-        by_green[x] = green[x] - (np.float32(levels[3 * x + 1]) - _MIDDLE)
-        by_blue[x] = blue[x] - (np.float32(levels[3 * x + 2]) - _MIDDLE)
+def _errors_row(levels, decoded, errors):
+    for x in range(errors.size):
+        errors[x] = decoded[x] - levels[x]
 
 
 @njit

@@ -133,7 +133,7 @@ class Term(Protocol):
         ...
 
     def look(self, strip: Strip, light: Light) -> None:
-        """Takes what the coarse scales need of a strip."""
+        """Keeps what the coarse scales need of a strip."""
         ...
 
     def settle(self, directions: Sequence[Direction]) -> None:
