@@ -8,31 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
-import threading
 from collections.abc import Iterator
 from typing import Any
 
-_lock = threading.Lock()
-_users = 0
-_limits: Any = None  # which restores the number of threads
+from learned_jpeg.common.shared_state import SharedState
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Limits numpy's BLAS to one thread until the end of the last of such blocks."""
-    global _users, _limits
-    with _lock:
-        if not _users:
-            _limits = _controller().limit(limits=1, user_api="blas")
-        _users += 1
-    try:
+    with _state.on():
         yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                _limits.restore_original_limits()
+
+
+def _begin() -> None:
+    _limits.enter_context(_controller().limit(limits=1, user_api="blas"))
 
 
 @functools.cache
@@ -42,12 +32,5 @@ def _controller() -> Any:
     return threadpoolctl.ThreadpoolController()
 
 
-def _forget() -> None:
-    """Lets go what threads of the parent hold, which a forked process does not have."""
-    global _lock, _users
-    _lock = threading.Lock()
-    _users = 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+_limits = contextlib.ExitStack()
+_state = SharedState(_begin, _limits.close)

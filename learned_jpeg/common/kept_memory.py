@@ -16,62 +16,43 @@ is given back when the last block of `kept` ends. Several threads may use it.
 from __future__ import annotations
 
 import bisect
+import collections
 import contextlib
 import math
 import mmap
 import os
-import sys
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from learned_jpeg.common.shared_state import SharedState
+
 _SMALL = 1 << 16  # bytes, up to which the allocator itself keeps memory
 _LARGE = 1 << 24  # bytes, above which memory is worth more than time
-_MUCH = 1 << 27  # bytes in all that are kept while other work needs memory
-_WASTE = 4  # times an array's size, the most that its memory may have
-
-_lock = threading.Lock()
-_users = 0
-_buffers: list[np.ndarray] = []  # by size
-_sizes: list[int] = []  # theirs, in bytes
+_ARENA = 1 << 27  # bytes that are asked for at a time; they count once written to
+_MUCH = 1 << 26  # idle bytes that are kept while other work needs memory
+_PAGE = 1 << 12  # bytes; arrays begin at multiples of it
+_HUGE_PAGE = 1 << 21  # bytes
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
     """Keeps the memory of arrays from `empty` until the end of the block."""
-    global _users
-    with _lock:
-        _users += 1
-    try:
+    with _state.on():
         yield
-    finally:
-        with _lock:
-            _users -= 1
-            if not _users:
-                _buffers.clear()
-                _sizes.clear()
 
 
 def empty(shape: Sequence[int]) -> np.ndarray:
     """Returns a float32 array without values, as `numpy.empty` does."""
     size = 4 * math.prod(shape)
-    if not _users or not _SMALL < size <= _LARGE:
+    if not _state.is_on or not _SMALL < size <= _LARGE:
         return np.empty(shape, np.float32)
     with _lock:
-        buffer = _idle_buffer(size)
-        # The array refers to its buffer, which tells that it is used.
-        return np.ndarray(shape, np.float32, buffer)
-
-
-def trim() -> None:
-    """Gives memory back that is not used now, where much is kept."""
-    with _lock:
-        for number in reversed(range(len(_buffers))):
-            if sum(_sizes) <= _MUCH:
-                break
-            if sys.getrefcount(_buffers[number]) == _IDLE:
-                del _buffers[number], _sizes[number]
+        block = _block(-(-size // _PAGE) * _PAGE)
+    # The array refers to the block, whose end tells that it is not used any more.
+    return np.ndarray(shape, np.float32, block)
 
 
 def zeros(shape: Sequence[int]) -> np.ndarray:
@@ -81,39 +62,115 @@ def zeros(shape: Sequence[int]) -> np.ndarray:
     return array
 
 
-def _idle_buffer(size: int) -> np.ndarray:
-    """Returns the smallest buffer that is large enough, or a new one."""
-    for number in range(bisect.bisect_left(_sizes, size), len(_buffers)):
-        if _sizes[number] > _WASTE * size:
+def trim() -> None:
+    """Gives memory back that is not used now, where much is kept."""
+    with _lock:
+        _put_back()
+        for number, arena in enumerate(_arenas):
+            arena.trim(0 if number else _MUCH)
+        _arenas[1:] = [arena for arena in _arenas[1:] if not arena.is_idle]
+
+
+class _Arena:
+    """Memory of the system, of which parts are used.
+
+    Attributes:
+      memory: all of it.
+    """
+
+    def __init__(self, size: int):
+        """Asks the system for bytes, which count once they are written to."""
+        self.memory = _mapped(size)
+        self._free = [(0, size)]  # (start, stop) of each part, in their order
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no part is used."""
+        return self._free == [(0, len(self.memory))]
+
+    def take(self, size: int) -> int | None:
+        """Returns the start of the first part of a size, used from now on, or None."""
+        for number, (start, stop) in enumerate(self._free):
+            if stop - start >= size:
+                rest = [(start + size, stop)] if stop - start > size else []
+                self._free[number : number + 1] = rest
+                return start
+        return None
+
+    def put_back(self, start: int, stop: int) -> None:
+        """Takes it that a part is not used any more."""
+        number = last = bisect.bisect(self._free, (start, stop))
+        if number and self._free[number - 1][1] == start:
+            number -= 1
+            start = self._free[number][0]
+        if last < len(self._free) and self._free[last][0] == stop:
+            stop = self._free[last][1]
+            last += 1
+        self._free[number:last] = [(start, stop)]
+
+    def trim(self, first: int) -> None:
+        """Gives the system back what is not used from byte `first` on."""
+        if not hasattr(mmap, "MADV_DONTNEED"):
+            return
+        for start, stop in self._free:
+            start = -(-max(start, first) // _HUGE_PAGE) * _HUGE_PAGE
+            stop = stop // _HUGE_PAGE * _HUGE_PAGE
+            if start < stop:
+                self.memory.madvise(mmap.MADV_DONTNEED, start, stop - start)
+
+
+_lock = threading.Lock()
+_arenas: list[_Arena] = []
+# Parts that are not used any more. The end of an array may come at any time, also while
+# the lock is held.
+_ended: collections.deque[tuple[_Arena, int, int]] = collections.deque()
+
+
+def _block(size: int) -> np.ndarray:
+    """Returns bytes that nothing else uses as long as something refers to them."""
+    _put_back()
+    for arena in _arenas:
+        start = arena.take(size)
+        if start is not None:
             break
-        if sys.getrefcount(_buffers[number]) == _IDLE:
-            return _buffers[number]
-    # Larger than asked for, as strips of an image differ a little in size; and mapped,
-    # so that it is the system's again when it is given back.
-    new = np.frombuffer(mmap.mmap(-1, size + size // 8), np.uint8)
-    place = bisect.bisect_left(_sizes, new.size)
-    _sizes.insert(place, new.size)
-    _buffers.insert(place, new)
-    return new
+    else:
+        arena = _Arena(_ARENA)
+        _arenas.append(arena)
+        start = arena.take(size)
+        assert start is not None
+    block = np.frombuffer(arena.memory, np.uint8, size, start)
+    end = weakref.finalize(block, _ended.append, (arena, start, start + size))
+    end.atexit = False
+    return block
 
 
-def _count_of_idle() -> int:
-    """Returns what `sys.getrefcount` says of a buffer that no array refers to."""
-    buffers = [np.empty(1, np.uint8)]
-    return sys.getrefcount(buffers[0])
+def _put_back() -> None:
+    while _ended:
+        arena, start, stop = _ended.popleft()
+        arena.put_back(start, stop)
 
 
-_IDLE = _count_of_idle()
+def _mapped(size: int) -> mmap.mmap:
+    """Returns memory that is the system's again once nothing refers to it."""
+    if not hasattr(mmap, "MADV_HUGEPAGE"):
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with contextlib.suppress(OSError):  # the system has none
+        memory.madvise(mmap.MADV_HUGEPAGE)  # they come in a fifth of the time
+    return memory
 
 
 def _forget() -> None:
-    """Lets go what threads of the parent hold, which a forked process does not have."""
-    global _lock, _users
-    _lock = threading.Lock()
-    _users = 0
-    _buffers.clear()
-    _sizes.clear()
+    global _lock
+    _lock = threading.Lock()  # which another thread of the parent may have held
+    _clear()
 
 
+def _clear() -> None:
+    _arenas.clear()
+    _ended.clear()
+
+
+_state = SharedState(lambda: None, _clear)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

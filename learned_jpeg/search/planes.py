@@ -363,22 +363,22 @@ def _join_blocks(blocks, first, samples):
 
 def ycbcr_plane(image: np.ndarray, component: int) -> np.ndarray:
     """Returns Y minus 128, Cb or Cr of uint8 RGB `[h, w, 3]`, float32 `[h, w]`."""
-    plane = _weighted_sum(image, RGB_TO_YCBCR[component].astype(np.float32))
+    plane = kept_memory.empty(image.shape[:2])
+    _write_weighted_sum(image, RGB_TO_YCBCR[component].astype(np.float32), plane)
     if component == 0:
         plane -= np.float32(128)
     return plane
 
 
 @njit
-def _weighted_sum(image, weights):
+def _write_weighted_sum(image, weights, out):
+    image, out = borrowed(image), borrowed(out)
     height, width, _ = image.shape
-    out = np.empty((height, width), np.float32)
     for y in range(height):
         for x in range(width):
             pixel = image[y, x]
             total = weights[0] * pixel[0] + weights[1] * pixel[1]
             out[y, x] = total + weights[2] * pixel[2]
-    return out
 
 
 def decoded_rgb(

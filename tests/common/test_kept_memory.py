@@ -1,12 +1,13 @@
 """Tests of kept_memory: arrays never share memory while they are in use."""
 
+import mmap
 import os
 import threading
 
 import numpy as np
 import pytest
 
-from learned_jpeg.common import blas, kept_memory
+from learned_jpeg.common import kept_memory
 
 SHAPE = (3, 100, 120)
 
@@ -28,23 +29,48 @@ def test_memory_is_used_again_once_nothing_refers_to_it():
         assert not np.shares_memory(part, other)
 
 
-def test_smaller_arrays_use_the_memory_of_larger_ones():
+def test_arrays_of_any_order_and_size_never_overlap(monkeypatch):
+    monkeypatch.setattr(kept_memory, "_ARENA", 1 << 20)  # several of them
+    monkeypatch.setattr(kept_memory, "_LARGE", 1 << 19)
+    monkeypatch.setattr(kept_memory, "_MUCH", 1 << 18)
+    rng = np.random.default_rng(0)
+    arrays = {}
     with kept_memory.kept():
-        before = address(kept_memory.empty(SHAPE))
-        assert address(kept_memory.empty((3, 80, 120))) == before
-        # But a small array does not keep a large one's memory from being used.
-        assert address(kept_memory.empty((3, 20, 120))) != before
+        for number in range(1000):
+            array = kept_memory.empty((int(rng.integers(20_000, 120_000)),))
+            array.fill(number)
+            arrays[number] = array
+            del array
+            while len(arrays) > rng.integers(1, 30):
+                key = int(rng.choice(list(arrays)))
+                assert (arrays.pop(key) == key).all()
+            if number % 50 == 0:
+                kept_memory.trim()
+        assert len(kept_memory._arenas) > 1
+        arrays.clear()
+        kept_memory.trim()
+        (arena,) = kept_memory._arenas
+        assert arena.is_idle
+
+
+def test_memory_side_by_side_is_joined():
+    with kept_memory.kept():
+        arrays = [kept_memory.empty(SHAPE) for _ in range(4)]
+        first = address(arrays[0])
+        for number in (2, 0, 1):  # a gap after it, one before it, and both
+            arrays[number] = None
+        assert address(kept_memory.empty((9, 100, 120))) == first
 
 
 def test_memory_is_given_back_at_the_end_of_the_last_block():
     with kept_memory.kept():
         with kept_memory.kept():
             array = kept_memory.empty(SHAPE)
-        assert kept_memory._buffers
-    assert not kept_memory._buffers
+        assert kept_memory._arenas
+    assert not kept_memory._arenas
     array[:] = 1  # the array still has its own
     assert kept_memory.zeros(SHAPE).sum() == 0
-    assert not kept_memory._buffers
+    assert not kept_memory._arenas
 
 
 def test_zeros_are_zeros_in_memory_that_was_used():
@@ -73,25 +99,37 @@ def test_threads_do_not_share_an_array():
     assert not wrong
 
 
+@pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="cannot be given back")
 def test_trim_gives_back_what_is_not_used(monkeypatch):
-    monkeypatch.setattr(kept_memory, "_MUCH", 200_000)
+    monkeypatch.setattr(kept_memory, "_MUCH", 0)
+    shape = 1 << 21, 2  # 16 MB, some huge pages
     with kept_memory.kept():
-        used, idle = kept_memory.empty(SHAPE), kept_memory.empty(SHAPE)
-        del idle
+        used, idle = kept_memory.zeros(shape), kept_memory.zeros(shape)
         used.fill(3)
+        idle.fill(4)
+        del idle
         kept_memory.trim()
-        assert len(kept_memory._buffers) == len(kept_memory._sizes) == 1
-        kept_memory.empty(SHAPE).fill(4)
         assert (used == 3).all()
+        # Fresh pages are 0.
+        assert (kept_memory.empty(shape)[len(used) // 2] == 0).all()
+
+
+def test_what_is_kept_for_soon_is_not_trimmed():
+    with kept_memory.kept():
+        kept_memory.zeros((1 << 20, 2)).fill(5)
+        kept_memory.trim()
+        assert (kept_memory.empty((1 << 20, 2)) == 5).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-@pytest.mark.parametrize("module", [kept_memory, blas])
-def test_a_forked_process_waits_for_no_thread_of_its_parent(module):
-    with module._lock:
-        child = os.fork()
-        if not child:
-            is_free = module._lock.acquire(timeout=5)
-            os._exit(0 if is_free and not module._users else 1)
-        _, status = os.waitpid(child, 0)
-    assert status == 0
+def test_a_forked_process_waits_for_no_thread_of_its_parent():
+    with kept_memory.kept():
+        before = kept_memory.zeros(SHAPE)
+        with kept_memory._lock:
+            child = os.fork()
+            if not child:
+                is_free = kept_memory._lock.acquire(timeout=5)
+                os._exit(0 if is_free and not kept_memory._arenas else 1)
+            _, status = os.waitpid(child, 0)
+        assert status == 0
+        assert not before.any()

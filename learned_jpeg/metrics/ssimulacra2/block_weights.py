@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from learned_jpeg.common import threads
+from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.jpeg.standard import BLOCK
 from learned_jpeg.metrics.slopes.light import halve
@@ -57,7 +57,7 @@ class BlockWeights:
         self._size = size
         self._is_blurred = is_blurred
         counts = (-(-side // self.cell) for side in size)
-        self.sums = np.zeros((planes, *counts, MAPS), np.float32)
+        self.sums = kept_memory.zeros((planes, *counts, MAPS))
 
     def add_products(
         self,
