@@ -9,13 +9,15 @@ import numpy as np
 
 from learned_jpeg.common import kept_memory, threads
 from learned_jpeg.common.compiled import borrowed, njit
-from learned_jpeg.jpeg.sampling import factors, nearest_weight, plane_sizes
+from learned_jpeg.jpeg.sampling import blocks_of, factors, nearest_weight, plane_sizes
 from learned_jpeg.jpeg.standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB
 from learned_jpeg.search import planes
 from learned_jpeg.search.chunks import chunks
 
 _CHUNK = 4096  # blocks
 _ROWS = 32  # rows of samples whose error is measured in a task
+# Images up to this size keep the coefficients of the original's luma, 4 bytes a pixel.
+_KEPT_PIXELS = 3 << 22
 # Levels of the original at which what is clipped is no error.
 _NEARLY_BLACK, _NEARLY_WHITE = np.float32(4), np.float32(251)
 # Decoded values minus 128 that are clipped, past rounding errors.
@@ -31,8 +33,6 @@ class CodedImage:
       image: uint8 RGB `[height, width, 3]`, the original.
       sampling: one of `jpeg.SUBSAMPLINGS`.
       sizes: (height, width) in samples of each component.
-      originals: coefficients of the original, float32 `[blocks, 64]` (zigzag) of each
-        component. Those of subsampled chroma are the ones that come closest to it.
     """
 
     def __init__(self, image: np.ndarray, sampling: str):
@@ -49,15 +49,19 @@ class CodedImage:
         # Found and not yet asked for, by component and rows of blocks.
         self._excess: dict[tuple[int, int, int], np.ndarray | None] = {}
 
-        def code(component: int) -> np.ndarray:
+        keeps_luma = height * width <= _KEPT_PIXELS
+
+        def code(component: int) -> np.ndarray | None:
             samples = planes.ycbcr_plane(image, component)
             if component:
                 samples = planes.subsample(samples, sampling)
             self._samples[component] = samples
-            return planes.to_coefficients(samples)
+            if component or keeps_luma:
+                return planes.to_coefficients(samples)
+            return None
 
         cb, cr, luma = threads.run(code, (1, 2, 0))
-        self.originals = [luma, cb, cr]
+        self._originals = [luma, cb, cr]
 
     @property
     def is_original(self) -> bool:
@@ -99,6 +103,35 @@ class CodedImage:
         """Frees the memory of the decoded component, which is to be replaced next."""
         self._samples[component] = np.empty((0, 0), np.float32)
 
+    def chunks_of_rows(self, component: int, blocks: int) -> list[tuple[slice, slice]]:
+        """Divides a component into rows of blocks, of up to some number if they can be.
+
+        Returns:
+          (slice of the rows of blocks, slice of their blocks) for each chunk.
+        """
+        rows, cols = blocks_of(*self.sizes[component])
+        return [
+            (own, slice(own.start * cols, own.stop * cols))
+            for own in chunks(rows, max(blocks // cols, 1))
+        ]
+
+    def original(self, component: int, block_rows: slice = _ALL) -> np.ndarray:
+        """Returns coefficients of the original, float32 `[n, 64]`, not to be changed.
+
+        Those of subsampled chroma are the ones that come closest to the original.
+
+        Args:
+          component: 0, 1 or 2.
+          block_rows: a slice, for some of the component's rows of blocks.
+        """
+        rows, cols = blocks_of(*self.sizes[component])
+        first, last, _ = block_rows.indices(rows)
+        kept = self._originals[component]
+        if kept is not None:
+            return kept[first * cols : last * cols]
+        pixels = self.image[first * BLOCK : last * BLOCK]
+        return planes.to_coefficients(planes.ycbcr_plane(pixels, component))
+
     def steps(self, component: int) -> np.ndarray:
         """Returns the quantization steps of a component, float32 `[64]`, zigzag."""
         coded = self._coded[component]
@@ -114,7 +147,7 @@ class CodedImage:
         """
         coded = self._coded[component]
         if coded is None:
-            return self.originals[component][blocks]
+            return self.original(component)[blocks]
         integers, steps = coded
         coefficients = np.empty((len(integers[blocks]), BLOCK**2), np.float32)
         _multiply(integers[blocks], steps, coefficients)

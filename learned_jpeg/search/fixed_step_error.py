@@ -56,4 +56,4 @@ class FixedStepError:
     ) -> QuadraticModel:
         """Returns the model whose target are the original's coefficients."""
         weights = self.weights(coded, component) * np.float32(damping)
-        return QuadraticModel(coded.originals[component].copy(), weights)
+        return QuadraticModel(coded.original(component).copy(), weights)

@@ -9,12 +9,14 @@ quantization steps to what suits the integers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from learned_jpeg.common import blas, kept_memory, threads
+from learned_jpeg.jpeg.sampling import blocks_of
 from learned_jpeg.jpeg.standard import BLOCK, ZIGZAG
 from learned_jpeg.search import trellis
 from learned_jpeg.search.bit_costs import (
@@ -207,13 +209,20 @@ class PassState:
 
     def _round_by(self, steps: np.ndarray) -> None:
         self._steps = steps.astype(np.float32)
-        self._integers = []
-        for component, coefficients in enumerate(self._coded.originals):
-            integers = np.empty(coefficients.shape, np.int16)
-            own_steps = self._steps[_TABLE_OF[component]]
-            for chunk in chunks(len(integers), _CHUNK):
-                _round(coefficients[chunk], own_steps, integers[chunk])
-            self._integers.append(integers)
+        self._integers = [self._rounded(component) for component in range(3)]
+
+    def _rounded(self, component: int) -> np.ndarray:
+        """Returns the rounded coefficients of the original, int16 `[blocks, 64]`."""
+        count = math.prod(blocks_of(*self._coded.sizes[component]))
+        integers = np.empty((count, BLOCK**2), np.int16)
+        steps = self._steps[_TABLE_OF[component]]
+
+        def write(chunk: tuple[slice, slice]) -> None:
+            rows, own = chunk
+            _round(self._coded.original(component, rows), steps, integers[own])
+
+        threads.run(write, self._coded.chunks_of_rows(component, _CHUNK))
+        return integers
 
     def model(self, component: int, damping: float) -> _StepModel:
         """Returns the model of a component near the coded image.

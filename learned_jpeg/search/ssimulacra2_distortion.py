@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from learned_jpeg.common import kept_memory, threads
-from learned_jpeg.jpeg.sampling import blocks_of
 from learned_jpeg.jpeg.standard import BLOCK, YCBCR_TO_RGB
 from learned_jpeg.metrics.ssimulacra2 import METRIC
 from learned_jpeg.search.basis_energies import grams
@@ -265,23 +264,22 @@ class Ssimulacra2Distortion:
         inverse = inverse.astype(np.float32)
         reach = np.float32(_REACH) * coded.steps(component)
         part = np.float32(_CHROMA_REACH if component else 1)
-        rows, cols = blocks_of(*coded.sizes[component])
 
-        def write(block_rows: slice) -> None:
-            own = slice(block_rows.start * cols, block_rows.stop * cols)
+        def write(chunk: tuple[slice, slice]) -> None:
+            block_rows, own = chunk
             scaled = np.empty((own.stop - own.start, 64), np.float32)
             divide_by_roots(target[own], weights[own], scaled)
-            originals = coded.originals[component][own]
+            original = coded.original(component, block_rows)
             if not coded.is_original:
                 excess = coded.clipped_excess(component, block_rows)
-                originals = originals if excess is None else originals + excess
+                original = original if excess is None else original + excess
             write_targets(
                 *(scaled @ inverse, weights[own], factors),
-                *(coded.coefficients(component, own), originals),
+                *(coded.coefficients(component, own), original),
                 *(reach, part, target[own]),
             )
 
-        threads.run(write, chunks(rows, max(_CHUNK // cols, 1)))
+        threads.run(write, coded.chunks_of_rows(component, _CHUNK))
         return target
 
 

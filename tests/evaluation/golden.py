@@ -150,7 +150,7 @@ def integers(folder):
 def forms(folder):
     """Weights and targets of MS-SSIM."""
     coded = CodedImage(picture(), "4:2:0")
-    coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
+    coded.replace(0, np.rint(coded.original(0) / 20).astype(np.float32) * 20)
     distortion = distortions.MsSsimDistortion(picture(), 30.0, 0.005)
     numbers = []
     for component in (1, 2, 0):
@@ -175,12 +175,12 @@ def _forms_of(distortion, damping):
     numbers = [float(np.log(distortion.weights(coded, c)).mean()) for c in range(3)]
     for component in range(3):
         steps = np.full(64, 20, np.float32)
-        integers = np.rint(coded.originals[component] / steps).astype(np.int16)
+        integers = np.rint(coded.original(component) / steps).astype(np.int16)
         coded.replace(component, integers, steps)
     for component in (1, 2, 0):
         model = distortion.quadratic_model(coded, component, damping)
         target, weights, coupling = model
-        moved = target - coded.originals[component]
+        moved = target - coded.original(component)
         numbers += [float(np.log(weights).mean()), float(np.abs(moved).mean())]
         numbers += [float(coupling.std())]
     return numbers
@@ -191,7 +191,7 @@ def subsampled(folder):
     numbers = []
     for sampling in ("4:2:0", "4:2:2"):
         coded = CodedImage(picture(), sampling)
-        numbers += [float(np.abs(coded.originals[1]).mean())]
+        numbers += [float(np.abs(coded.original(1)).mean())]
         numbers += [float(coded.decoded_rgb().std())]
     return numbers
 

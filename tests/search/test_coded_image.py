@@ -71,8 +71,8 @@ def test_slope_is_that_of_the_squared_error(sampling, component):
     coded = CodedImage(image, sampling)
     rng = np.random.default_rng(3)
     for c in range(3):
-        noise = rng.normal(0, 3, coded.originals[c].shape).astype(np.float32)
-        coded.replace(c, coded.originals[c] + noise)
+        noise = rng.normal(0, 3, coded.original(c).shape).astype(np.float32)
+        coded.replace(c, coded.original(c) + noise)
 
     def error():
         rgb = np.moveaxis(coded.decoded_rgb(), 0, -1).astype(float) + 128
@@ -92,11 +92,11 @@ def test_slope_is_that_of_the_squared_error(sampling, component):
 def test_clipped_pixels_pull_no_further():
     white = np.full((8, 8, 3), 255, np.uint8)
     coded = CodedImage(white, "4:4:4")
-    brighter = coded.originals[0].copy()
+    brighter = coded.original(0).copy()
     brighter[:, 0] += 200
     coded.replace(0, brighter)
     assert np.abs(error_slope(coded, 0)).max() < 1e-2
-    darker = coded.originals[0].copy()
+    darker = coded.original(0).copy()
     darker[:, 0] -= 80  # 10 levels
     coded.replace(0, darker)
     slope = 8 * YCBCR_TO_RGB[:, 0].sum() * -10 / 3
@@ -137,23 +137,28 @@ def test_chunks_and_regions_are_those_of_the_whole(sampling, monkeypatch):
     """For decoded pixels, slopes and transforms."""
     image = image_of(37, 46)
     whole = CodedImage(image, sampling)
-    whole.replace(1, np.rint(whole.originals[1] / 9).astype(np.int16), 9.0)
+    whole.replace(1, np.rint(whole.original(1) / 9).astype(np.int16), 9.0)
     decoded = whole.decoded_rgb()
     slopes = [error_slope(whole, component, 3) for component in range(3)]
     monkeypatch.setattr(planes, "_CHUNK", 4)
     monkeypatch.setattr(coded_image, "_CHUNK", 4)
     monkeypatch.setattr(coded_image, "_ROWS", 3)
+    monkeypatch.setattr(coded_image, "_KEPT_PIXELS", 0)
     coded = CodedImage(image, sampling)
-    for own, wanted in zip(coded.originals, whole.originals, strict=True):
-        np.testing.assert_allclose(own, wanted, atol=1e-4)
-    coded.replace(1, np.rint(whole.originals[1] / 9).astype(np.int16), 9.0)
+    for component in range(3):
+        wanted = whole.original(component)
+        np.testing.assert_allclose(coded.original(component), wanted, atol=1e-4)
+        for rows, blocks in coded.chunks_of_rows(component, 12):
+            found = coded.original(component, rows)
+            np.testing.assert_allclose(found, wanted[blocks], atol=1e-4)
+    coded.replace(1, np.rint(whole.original(1) / 9).astype(np.int16), 9.0)
     rows = slice(5, 18)
     found = coded.decoded_rgb(rows)
     np.testing.assert_allclose(found, decoded[:, rows], atol=1e-4)
     for component, wanted in enumerate(slopes):
         found = error_slope(coded, component, 3)
         np.testing.assert_allclose(found, wanted, atol=1e-2)
-    way = np.random.default_rng(0).normal(size=whole.originals[1].shape)
+    way = np.random.default_rng(0).normal(size=whole.original(1).shape)
     wanted = whole.coefficients(1) - way.astype(np.float32)
     found = coded.moved(1, way.astype(np.float32))
     np.testing.assert_allclose(found, wanted, atol=1e-4)
@@ -171,8 +176,8 @@ def test_what_decoders_clip_of_white_and_black_is_excess(sampling, component):
     assert all(coded.clipped_excess(component, part) is None for part in parts)
     rng = np.random.default_rng(5)
     for c in range(3):
-        noise = rng.normal(0, 25, coded.originals[c].shape).astype(np.float32)
-        coded.replace(c, coded.originals[c] + noise)
+        noise = rng.normal(0, 25, coded.original(c).shape).astype(np.float32)
+        coded.replace(c, coded.original(c) + noise)
     size = image.shape[:2]
     full = [
         samples

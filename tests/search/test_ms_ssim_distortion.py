@@ -27,7 +27,7 @@ def test_model_has_the_slope_and_the_curvature_of_the_metric(
     lmbda = 10.0
     distortion = MsSsimDistortion(image, lmbda)
     coded = CodedImage(image, sampling)
-    start = np.rint(coded.originals[component] / 12) * 12
+    start = np.rint(coded.original(component) / 12) * 12
     coded.replace(component, start.astype(np.float32))
 
     def loss(coefficients):
@@ -79,7 +79,7 @@ def test_search_for_ms_ssim_beats_that_for_mse_by_its_own_cost(smooth_picture):
 def test_mixed_distortion_adds_the_squared_error(smooth_picture):
     image = smooth_picture(0, 176, 176)
     coded = CodedImage(image, "4:2:0")
-    coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
+    coded.replace(0, np.rint(coded.original(0) / 20).astype(np.float32) * 20)
     plain = MsSsimDistortion(image, 5.0).quadratic_model(coded, 0, 1.0)
     mixed = MsSsimDistortion(image, 5.0, 0.001).quadratic_model(coded, 0, 1.0)
     squared = SquaredError(0.001).quadratic_model(coded, 0, 1.0)
@@ -94,7 +94,7 @@ def test_mixed_distortion_adds_the_squared_error(smooth_picture):
 def test_later_passes_move_less_far(smooth_picture):
     image = smooth_picture(0, 176, 176)
     coded = CodedImage(image, "4:4:4")
-    coded.replace(0, np.rint(coded.originals[0] / 20).astype(np.float32) * 20)
+    coded.replace(0, np.rint(coded.original(0) / 20).astype(np.float32) * 20)
     distortion = MsSsimDistortion(image, 5.0)
     first, last = (distortion.quadratic_model(coded, 0, d) for d in (1.0, 4.0))
     np.testing.assert_allclose(last.weights, 4 * first.weights, rtol=1e-5)

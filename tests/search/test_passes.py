@@ -75,7 +75,8 @@ def cost_of(image, sampling, coding, found, tables):
 def rounded(image, sampling, tables):
     coded = CodedImage(image, sampling)
     found = []
-    for component, own in enumerate(coded.originals):
+    for component in range(3):
+        own = coded.original(component)
         steps = tables[min(component, 1)].ravel()[ZIGZAG]
         natural = np.empty(own.shape, np.int16)
         natural[:, ZIGZAG] = np.rint(own / steps)

@@ -31,7 +31,8 @@ def example(height, width):
 def coded_example(image, sampling, step=24):
     """With all coefficients as whole multiples of one step."""
     coded = CodedImage(image, sampling)
-    for component, coefficients in enumerate(coded.originals):
+    for component in range(3):
+        coefficients = coded.original(component)
         steps = np.full(64, step, np.float32)
         coded.replace(component, np.rint(coefficients / steps).astype(np.int16), steps)
     return coded
@@ -87,7 +88,7 @@ def test_targets_stay_near_the_original():
         target = distortion.quadratic_model(coded, component, 1.0).target
         rows = slice(0, blocks_of(*coded.sizes[component])[0])
         excess = coded.clipped_excess(component, rows)
-        moved = target - coded.originals[component] - (0 if excess is None else excess)
+        moved = target - coded.original(component) - (0 if excess is None else excess)
         assert np.abs(moved).mean() > 0.02
         assert np.abs(moved).max() <= perceptual._REACH * 24 * 1.001
 

@@ -109,7 +109,8 @@ def test_first_steps_are_near_those_that_follow_from_a_first_quantization():
     image = example(128, 144)
     distortion, coded = VisualDistortion(image, 0.05), CodedImage(image, "4:2:0")
     first = passes.first_steps(coded, distortion)
-    for component, coefficients in enumerate(coded.originals):
+    for component in range(3):
+        coefficients = coded.original(component)
         steps = first[min(component, 1)].astype(np.float32)
         coded.replace(component, np.rint(coefficients / steps).astype(np.int16), steps)
     second = passes.first_steps(coded, distortion)

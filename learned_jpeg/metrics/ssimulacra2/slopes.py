@@ -17,7 +17,7 @@ weight of a pixel without errors would be zero, whatever the next step does to i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -97,20 +97,20 @@ class Original:
         keeps = height * width <= _KEPT_PIXELS
         coarse = np.empty((3, *_coarse_size(self.size)), np.float32)
 
-        def prepare(strip: Strip) -> list[Reference] | None:
+        def prepare(strip: Strip) -> list[tuple[int, Reference]] | None:
             linear = self._scales_of(strip)
             halved = halve(linear[-1])
             coarse[:, strip.own(_COARSE)] = halved[:, strip.inside(_COARSE)]
-            return self._compared(strip, linear) if keeps else None
+            return list(self._references(strip, linear)) if keeps else None
 
         self._kept = threads.run(prepare, strips(height, width))
         self._coarse_light = coarse
         self._coarse = self._whole(coarse) if keeps else None
 
-    def fine(self, strip: Strip) -> list[Reference]:
-        """Returns the `Reference`s of the scales of a strip."""
+    def fine(self, strip: Strip) -> Iterable[tuple[int, Reference]]:
+        """Returns scales of a strip with their `Reference`s, from coarse to fine."""
         kept = self._kept[strip.number]
-        return kept or self._compared(strip, self._scales_of(strip))
+        return kept or self._references(strip, self._scales_of(strip))
 
     def coarse(self) -> list[Reference]:
         """Returns the `Reference`s of the scales that are processed as a whole."""
@@ -120,16 +120,18 @@ class Original:
         linear = light_of(self._image[strip.seen()])
         return [linear, halve(linear)]
 
-    def _compared(self, strip: Strip, linear: Sequence[np.ndarray]) -> list[Reference]:
-        found = []
-        fine = self.weights[:_SCALES_OF_STRIPS]
-        for number, (weights, light) in enumerate(zip(fine, linear, strict=False)):
-            planes, _ = to_xyb(
-                light, len(weights), strip.around(2 * REACH, 1 << number)
-            )
-            rows = strip.around(REACH, 1 << number)
-            found.append(Reference(planes, *statistics(planes, rows)))
-        return found
+    def _references(
+        self, strip: Strip, linear: list[np.ndarray]
+    ) -> Iterator[tuple[int, Reference]]:
+        """Yields what `fine` returns; empties the list of linear light."""
+        while linear:
+            light = linear.pop()
+            number = len(linear)
+            if number < len(self.weights):
+                planes = _planes(strip, number, light, self.weights).planes
+                del light  # as it takes memory while the reference is used
+                rows = strip.around(REACH, 1 << number)
+                yield number, Reference(planes, *statistics(planes, rows))
 
     def _whole(self, linear: np.ndarray) -> list[Reference]:
         found = []
@@ -203,9 +205,11 @@ class Term:
         self._linear[:, own] = halve(half)[:, inside]
         self._slope[:, own] = halve(halve(light.slope))[:, inside]
         if self._needs_norms():
-            references = self._original.fine(strip)
-            for number, planes in enumerate(self._planes(strip, (light.linear, half))):
-                self._compare(references[number], planes, number, strip)
+            weights = self._original.weights
+            for number, reference in self._original.fine(strip):
+                own = half if number else light.linear
+                planes = _planes(strip, number, own, weights)
+                self._compare(reference, planes, number, strip)
 
     def settle(self, directions: Sequence[Direction]) -> None:
         """Processes the coarse scales."""
@@ -249,18 +253,16 @@ class Term:
     ) -> None:
         """Adds the gradient of a strip, and the weights of its scales."""
         del directions, curvatures  # see `finish`
-        scales = self._planes(strip, (light.linear, halve(light.linear)))
-        references = self._original.fine(strip)
         coarser = None
         if self._gradient is not None:
             coarser = self._gradient[:, strip.own(_COARSE)]
-        for number in reversed(range(len(scales))):
-            planes = scales[number]
+        for number, reference in self._original.fine(strip):
+            linear = halve(light.linear) if number else light.linear
+            planes = _planes(strip, number, linear, self._original.weights)
             own = None if gradient is None else kept_memory.empty(planes.planes.shape)
             space = new_space(planes.planes.shape[2])
             for i in range(len(planes.planes)):
-                task = references[number], planes, number, i, own, space, strip
-                self._add_plane(*task)
+                self._add_plane(reference, planes, number, i, own, space, strip)
             if own is not None:
                 rows = strip.inside(1 << number)
                 coarser = _light_gradient(planes, own, rows, coarser)
@@ -291,15 +293,6 @@ class Term:
 
     def _needs_norms(self) -> bool:
         return self._norms is None and not self._is_original
-
-    def _planes(self, strip: Strip, linear: Sequence[np.ndarray]) -> list[Planes]:
-        """Returns the planes of the scales of a strip, of their linear light."""
-        found = []
-        fine = self._original.weights[:_SCALES_OF_STRIPS]
-        for number, (weights, light) in enumerate(zip(fine, linear, strict=False)):
-            rows = strip.around(2 * REACH, 1 << number)
-            found.append(Planes(*to_xyb(light, len(weights), rows)))
-        return found
 
     def _coarse_planes(self, directions: Sequence[Direction]) -> list[Planes]:
         """Returns the planes of the coarse scales, and sets `_squares`."""
@@ -380,6 +373,14 @@ class Term:
 
 
 _NO_FACTORS = np.zeros((2, 3, 3), np.float32)
+
+
+def _planes(
+    strip: Strip, number: int, linear: np.ndarray, weights: Sequence[np.ndarray]
+) -> Planes:
+    """Returns the planes of a scale of a strip, of its linear light."""
+    rows = strip.around(2 * REACH, 1 << number)
+    return Planes(*to_xyb(linear, len(weights[number]), rows))
 
 
 def _rows(planes: Planes, number: int, strip: Strip | None) -> slice:
