@@ -18,6 +18,7 @@ _CHUNK = 4096  # blocks
 _ROWS = 32  # rows of samples whose error is measured in a task
 # Images up to this size keep the coefficients of the original's luma, 4 bytes a pixel.
 _KEPT_PIXELS = 3 << 22
+_SEGMENT = 128  # px of a row that are looked at together for what is clipped
 # Levels of the original at which what is clipped is no error.
 _NEARLY_BLACK, _NEARLY_WHITE = np.float32(4), np.float32(251)
 # Decoded values minus 128 that are clipped, past rounding errors.
@@ -305,7 +306,7 @@ class Gradient:
         for top, row, gradient in sorted(self._edges, key=lambda edge: edge[0]):
             own = slice(row, row + 1)
             planes.add_adjoint(gradient, self._factors, top, samples, own)
-        return planes.gradient_to_coefficients(samples)
+        return planes.gradient_to_coefficients(samples, in_place=True)
 
 
 @njit
@@ -323,10 +324,15 @@ def _multiply_row(integers, steps, out):
 
 @njit
 def _find_nearly_clipped(image):
-    """Returns for each row whether it has levels near white or black, bool `[h]`."""
-    found = np.zeros(len(image), np.bool_)
-    for y in range(len(image)):
-        found[y] = _is_nearly_clipped(image[y].ravel())
+    """Returns which segments have levels near white or black, bool `[h, segments]`."""
+    height, width, _ = image.shape
+    found = np.zeros((height, -(-width // _SEGMENT)), np.bool_)
+    for y in range(height):
+        levels = image[y].ravel()
+        for segment in range(found.shape[1]):
+            first = segment * _SEGMENT
+            own = levels[3 * first : 3 * min(first + _SEGMENT, width)]
+            found[y, segment] = _is_nearly_clipped(own)
     return found
 
 
@@ -449,7 +455,7 @@ def _add_excess(
 
     Args:
       image: uint8 `[height, width, 3]`, the original.
-      is_nearly_clipped: as from `_find_nearly_clipped`.
+      is_nearly_clipped: segments, as from `_find_nearly_clipped`.
       luma, cb, cr: samples of the decoded components.
       v, h, weight: of chroma, as in `planes.full_row`.
       lines, other_lines: as from `planes.work_lines`.
@@ -470,29 +476,36 @@ def _add_excess(
     )
     height, width = luma.shape
     share = np.float32(1) / np.float32(own_v * own_h)
-    levels, beyond = np.empty((3, width), np.float32), np.empty((3, width), np.float32)
+    beyond, found = np.empty((3, _SEGMENT), np.float32), np.empty(_SEGMENT, np.float32)
     is_found = False
     for y in range(first * own_v, min((first + excess.shape[1]) * own_v, height)):
-        if not is_nearly_clipped[y]:
+        if not is_nearly_clipped[y].any():
             continue
-        blue = planes.full_row(cb, y, v, h, weight, lines, width)
-        red = planes.full_row(cr, y, v, h, weight, other_lines, width)
-        if not _is_any_beyond(luma[y], blue, red, to_rgb):
-            continue
-        _split(image[y].ravel(), levels[0], levels[1], levels[2])
-        count = 0
-        for channel in range(3):
-            row = to_rgb[channel]
-            count += _write_beyond(
-                *(levels[channel], luma[y], blue, red),
-                *(row[1], row[2], beyond[channel]),
-            )
-        if count == 0:
-            continue
-        is_found = True
-        for component in range(len(own)):
-            row = excess[component, y // own_v - first]
-            _add_cells(beyond, own[component], share, own_h, levels[0], row)
+        blues = planes.full_row(cb, y, v, h, weight, lines, width)
+        reds = planes.full_row(cr, y, v, h, weight, other_lines, width)
+        pixels = image[y].ravel()
+        for segment in range(is_nearly_clipped.shape[1]):
+            if not is_nearly_clipped[y, segment]:
+                continue
+            left, right = segment * _SEGMENT, min((segment + 1) * _SEGMENT, width)
+            bright = luma[y, left:right]
+            blue, red = blues[left:right], reds[left:right]
+            if not _is_any_beyond(bright, blue, red, to_rgb):
+                continue
+            count = 0
+            for channel in range(3):
+                row = to_rgb[channel]
+                count += _write_beyond(
+                    *(pixels[3 * left + channel : 3 * right], bright, blue, red),
+                    *(row[1], row[2], beyond[channel]),
+                )
+            if count == 0:
+                continue
+            is_found = True
+            work = found[: right - left]
+            for component in range(len(own)):
+                row = excess[component, y // own_v - first, left // own_h :]
+                _add_cells(beyond, own[component], share, own_h, work, row)
     return is_found
 
 
@@ -513,13 +526,21 @@ def _is_any_beyond(luma, cb, cr, to_rgb):
 
 
 @njit
-def _write_beyond(levels, luma, cb, cr, by_cb, by_cr, out):
-    """Writes by how much a channel is clipped; returns how often."""
+def _write_beyond(pixels, luma, cb, cr, by_cb, by_cr, out):
+    """Writes by how much a channel is clipped; returns how often.
+
+    Args:
+      pixels: uint8, of which every third one is the channel's.
+      luma, cb, cr: float32 `[n]`, decoded.
+      by_cb, by_cr: of the channel.
+      out: float32 `[n]` and more.
+    """
     count = np.int32(0)
-    for x in range(out.size):
+    for x in range(luma.size):
         value = luma[x] + by_cb * cb[x] + by_cr * cr[x]
-        is_high = (value > _HIGH) & (levels[x] >= _NEARLY_WHITE)
-        is_low = (value < _LOW) & (levels[x] <= _NEARLY_BLACK)
+        level = np.float32(pixels[3 * x])
+        is_high = (value > _HIGH) & (level >= _NEARLY_WHITE)
+        is_low = (value < _LOW) & (level <= _NEARLY_BLACK)
         beyond = value - np.float32(127) if is_high else np.float32(0)
         out[x] = value + np.float32(128) if is_low else beyond
         count += np.int32(is_high | is_low)
@@ -531,22 +552,22 @@ def _add_cells(beyond, own, share, h, found, out):
     """Adds the sums of a component over h px each, times a share, to `out`.
 
     Args:
-      beyond: float32 `[3, width]`, of the channels.
+      beyond: float32 `[3, n]` and more, of the channels.
       own: row of `RGB_TO_YCBCR`.
       share: factor on the sums.
       h: px for a sample, 1 or 2.
-      found: float32 `[width]`, work space.
-      out: float32 `[cols]`.
+      found: float32 `[n]`, work space.
+      out: float32, the samples of these px and more.
     """
     _mix(beyond[0], beyond[1], beyond[2], own[0], own[1], own[2], found)
     if h == 1:
-        for x in range(out.size):
+        for x in range(found.size):
             out[x] += share * found[x]
         return
     whole = found.size // 2
     for x in range(whole):
         out[x] = out[x] + share * found[2 * x] + share * found[2 * x + 1]
-    if whole < out.size:
+    if found.size % 2:
         out[whole] += share * found[2 * whole]
 
 

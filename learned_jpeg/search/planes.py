@@ -263,15 +263,30 @@ def to_coefficients(samples: np.ndarray) -> np.ndarray:
     Returns:
       float32 `[blocks, 64]`, row by row, zigzag.
     """
-    return _coefficients(samples, repeats_edge=True)
+    coefficients = _new_coefficients(samples)
+    _write_coefficients(samples, True, coefficients)
+    return coefficients
 
 
-def gradient_to_coefficients(gradient: np.ndarray) -> np.ndarray:
+def gradient_to_coefficients(
+    gradient: np.ndarray, in_place: bool = False
+) -> np.ndarray:
     """Returns a gradient in samples as one in coefficients, like `to_coefficients`.
 
     Samples beyond the edge have no gradient.
+
+    Args:
+      gradient: float32 `[h, w]`.
+      in_place: whether its memory may be that of the coefficients, which it is where
+        all blocks are whole.
     """
-    return _coefficients(gradient, repeats_edge=False)
+    is_whole = not (gradient.shape[0] % BLOCK or gradient.shape[1] % BLOCK)
+    if in_place and is_whole:
+        coefficients = gradient.reshape(-1, BLOCK * BLOCK)
+    else:
+        coefficients = _new_coefficients(gradient)
+    _write_coefficients(gradient, False, coefficients)
+    return coefficients
 
 
 def to_samples(coefficients: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -297,18 +312,24 @@ def samples_of(
     return samples
 
 
-def _coefficients(samples: np.ndarray, repeats_edge: bool) -> np.ndarray:
-    """Returns `to_coefficients`; beyond the samples is their edge again, or zeros."""
-    count = math.prod(blocks_of(*samples.shape))
-    coefficients = kept_memory.empty((count, BLOCK * BLOCK))
+def _new_coefficients(samples: np.ndarray) -> np.ndarray:
+    return kept_memory.empty((math.prod(blocks_of(*samples.shape)), BLOCK * BLOCK))
 
-    def transform(chunk: slice) -> None:
-        blocks = np.empty((chunk.stop - chunk.start, BLOCK * BLOCK), np.float32)
-        _cut_blocks(samples, repeats_edge, chunk.start, blocks)
-        np.matmul(blocks, _DCT.T, out=coefficients[chunk])
 
-    threads.run(transform, chunks(count, _CHUNK))
-    return coefficients
+def _write_coefficients(
+    samples: np.ndarray, repeats_edge: bool, coefficients: np.ndarray
+) -> None:
+    """Writes `to_coefficients`; beyond the samples is their edge again, or zeros."""
+    rows, cols = blocks_of(*samples.shape)
+
+    def transform(block_rows: slice) -> None:
+        own = slice(block_rows.start * cols, block_rows.stop * cols)
+        blocks = np.empty((own.stop - own.start, BLOCK * BLOCK), np.float32)
+        _cut_blocks(samples, repeats_edge, own.start, blocks)
+        np.matmul(blocks, _DCT.T, out=coefficients[own])
+
+    # Whole rows of blocks, whose samples may lie where their coefficients will be.
+    threads.run(transform, chunks(rows, max(_CHUNK // cols, 1)))
 
 
 @njit
@@ -373,12 +394,15 @@ def ycbcr_plane(image: np.ndarray, component: int) -> np.ndarray:
 @njit
 def _write_weighted_sum(image, weights, out):
     image, out = borrowed(image), borrowed(out)
-    height, width, _ = image.shape
-    for y in range(height):
-        for x in range(width):
-            pixel = image[y, x]
-            total = weights[0] * pixel[0] + weights[1] * pixel[1]
-            out[y, x] = total + weights[2] * pixel[2]
+    for y in range(len(out)):
+        _weighted_row(image[y].ravel(), weights[0], weights[1], weights[2], out[y])
+
+
+@njit
+def _weighted_row(levels, of_red, of_green, of_blue, out):
+    for x in range(out.size):
+        total = of_red * levels[3 * x] + of_green * levels[3 * x + 1]
+        out[x] = total + of_blue * levels[3 * x + 2]
 
 
 def decoded_rgb(
