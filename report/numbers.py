@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 import arg_parser
-from evaluation import other_encoders, results, tables
+from evaluation import judges, other_encoders, results, tables
 from evaluation.bd_rate import bd_rate, rate_at
 from evaluation.curves import Compared, read_curves
 from evaluation.gains import gains_of_images
@@ -44,7 +44,10 @@ BPP_RANGE = (0.2, 1.2)
 _MARKED = re.compile(r"(<!-- numbers: ([\w-]+) -->)(.*?)(<!-- /numbers -->)", re.DOTALL)
 
 # Columns of the tables, in their order; those without values are left out.
-_COLUMNS = ("psnr", "ms-ssim", "lpips", "ssimulacra2", "butteraugli", "cvvdp")
+_COLUMNS = (
+    *("psnr", "ms-ssim", "lpips", "ssimulacra2", "butteraugli", "cvvdp"),
+    "psnr-hvs-m",
+)
 _PUBLISHED = "learned_q_w10_scale1e-5"
 _RATES = (0.4, 0.6)  # of the publication's models, bits per pixel
 _SCORES = (40, 50, 60, 70, 80)
@@ -375,6 +378,73 @@ def formats_table(source: Source) -> str:
     return tables.markdown_table(header, rows)
 
 
+# What the default is compared with by every metric, and the metrics by which it is to
+# be better on each image.
+_JUDGED = {"mozjpeg": _CLASSICAL[1], "jpegli": _CLASSICAL[2]}
+_BY_IMAGE = ("ssimulacra2", "butteraugli", "cvvdp")
+
+
+def judges_table(source: Source) -> str:
+    """Returns the BD-rates of the default against other encoders, by every metric.
+
+    With the number of images on which it needs fewer bits, and whether the metric took
+    part in a choice.
+    """
+    _, ours = source.default()
+    anchors = [row.find(source) for row in _JUDGED.values()]
+    rows = []
+    for metric in registry.compared():
+        cells = []
+        for anchor in anchors:
+            points = anchor.points(metric.key), ours.points(metric.key)
+            rate = bd_rate(*points, metric.key, BPP_RANGE).percent
+            gains = gains_of_images(anchor, ours, metric.key, BPP_RANGE)
+            wins = sum(gain < 0 for gain in gains.values())
+            cells += [_percent(rate), f"{wins} of {len(gains)}" if gains else ""]
+        if any(cells):
+            part = "none" if judges.is_outside(metric) else "chosen by"
+            if metric.key in judges.minimised_by(ours.records[0]["settings"]):
+                part = "minimised"
+            rows.append([metric.name, *cells, part])
+    heads = [
+        head for name in _JUDGED for head in (f"against {name} 4:2:0", "better on")
+    ]
+    return tables.markdown_table(["metric", *heads, "part in our default"], rows)
+
+
+def judges_text(source: Source) -> str:
+    """Returns on how many images the default is better than others by three metrics."""
+    _, ours = source.default()
+    images = ours.results[0].images
+    better = set(images)
+    for row in _JUDGED.values():
+        for key in _BY_IMAGE:
+            gains = gains_of_images(row.find(source), ours, key, BPP_RANGE)
+            better &= {image for image, gain in gains.items() if gain < 0}
+    return f"on {len(better)} of the {len(images)} images"
+
+
+# The lowest BD-rates of published encoders, see the table of these, and for LPIPS what
+# was hoped for.
+_AIMS = (
+    ("psnr", -38.3, "the search", "_optimized_psnr", "search, no model"),
+    ("ms-ssim", -34.1, "the search", "_optimized_ms-ssim", "search, no model"),
+    (
+        *("lpips", -40.0, "`tables_entropy_lpips`, refined"),
+        *("_optimized_refined", "tables_entropy_lpips"),
+    ),
+)
+
+
+def aims_table(source: Source) -> str:
+    """Returns the aims of the project with what was reached."""
+    rows = []
+    for key, aim, label, part, name in _AIMS:
+        (rate,) = _rates(source, source.curve(part, name), [key])
+        rows.append([registry.get(key).name, _percent(aim), _percent(rate), label])
+    return tables.markdown_table(["metric", "aim", "reached", "by"], rows)
+
+
 _SHOWN = ("5", "20", "50", "90")
 
 
@@ -581,6 +651,9 @@ TEXTS: dict[str, Callable[[Source], str]] = {
     "models-ms-ssim": functools.partial(models_table, key="ms-ssim"),
     "models-lpips": functools.partial(models_table, key="lpips"),
     "formats": formats_table,
+    "judges": judges_table,
+    "judges-images": judges_text,
+    "aims": aims_table,
     "jpeg": jpeg_table,
     "qualities": qualities_table,
     "publication": publication_table,

@@ -73,21 +73,23 @@ def _save(folder, name, settings, rates, scores):
     results.save(str(folder), name, measured, key, settings=settings)
 
 
+SEARCHED = {
+    "script": "ljpeg_PIL",
+    "quantization": "search",
+    "entropy_coding": "optimized",
+    "subsampling": "4:2:0",
+    "tune": "visual",
+    "refine_steps": 0,
+}
+
+
 def test_formats_compare_bytes_at_equal_scores(tmp_path):
-    coded = {
-        "script": "ljpeg_PIL",
-        "quantization": "search",
-        "entropy_coding": "optimized",
-        "subsampling": "4:2:0",
-        "tune": "visual",
-        "refine_steps": 0,
-    }
     for quality, score in ((10, 35.0), (30, 50.0), (50, 65.0), (80, 85.0)):
         rate = score / 50
         _save(
             tmp_path / "_optimized_visual" / "_output",
             f"search_Q{quality}",
-            {**coded, "quality": quality},
+            {**SEARCHED, "quality": quality},
             [rate, rate],
             [score, score],
         )
@@ -104,6 +106,45 @@ def test_formats_compare_bytes_at_equal_scores(tmp_path):
     cells = [cell.strip() for cell in row.strip("| ").split("|")]
     assert cells[0] == "WebP (Pillow, method 6)"
     assert cells[1:6] == ["-50.0 %"] * 5 and cells[6] == "2 of 2"
+
+
+def test_judges_count_the_images_on_which_the_default_is_better(tmp_path):
+    """It takes half of mozjpeg's bits on one image, and more on the other one."""
+    for quality, score in ((10, 35.0), (30, 50.0), (50, 65.0), (80, 85.0)):
+        rate = score / 50
+        _save(
+            tmp_path / "_optimized_visual" / "_output",
+            f"search_Q{quality}",
+            {**SEARCHED, "quality": quality},
+            [rate / 2, rate * 1.1],
+            [score, score],
+        )
+        _save(
+            tmp_path / "_output",
+            f"mozjpeg_Q{quality}",
+            {
+                **{**SEARCHED, "quality": quality, "tables": "mozjpeg"},
+                **{"quantization": "mozjpeg", "tune": "model"},
+            },
+            [rate, rate],
+            [score, score],
+        )
+        _save(
+            tmp_path / "_encoders" / "_points",
+            f"jpegli_Q{quality}",
+            {"encoder": "jpegli", "quality": quality},
+            [rate / 4, rate * 1.2],
+            [score, score],
+        )
+    source = numbers.Source(str(tmp_path))
+    lines = numbers.judges_table(source).splitlines()
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
+    cells = {row[0]: row[1:] for row in rows}
+    assert cells["SSIMULACRA2"] == [
+        *("-20.0 %", "1 of 2", "+10.3 %", "1 of 2", "minimised")
+    ]
+    assert "LPIPS" not in cells  # was not measured
+    assert numbers.judges_text(source) == "on 0 of the 2 images"
 
 
 def test_curves_of_encoders_are_in_the_form_of_compressai(tmp_path):
