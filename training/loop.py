@@ -188,7 +188,8 @@ class Trainer:
             saved_at = time.monotonic()
             batches = dataset.batches(start)
             losses = []  # since the last summary
-            steps = progress(options.last_step, "step", initial=start)
+            # The first step waits for what it compiles.
+            steps = progress(options.last_step, "step", initial=start, warm_up=1)
             with contextlib.closing(batches), steps as shown:
                 while step < options.last_step and not stop.signal:
                     feeds = self.feeds(self._next(batches, session, step > start))

@@ -37,6 +37,7 @@ def progress(
     initial: int = 0,
     title: str = "",
     delay: float = 0.0,
+    warm_up: int = 0,
 ) -> Iterator[Progress]:
     """Shows the progress of work on standard error, also while no unit is finished.
 
@@ -46,21 +47,22 @@ def progress(
       initial: number of units that are done already.
       title: of work that is a single unit: a bar shows it with the time that it takes.
       delay: seconds after which a bar is shown; work that is over by then shows none.
+      warm_up: number of first units that say nothing about the time of the others.
 
     Yields:
       `Progress`.
     """
     if sys.stderr.isatty():
-        with _bar(total, unit, initial, title, delay) as shown:
+        with _bar(total, unit, initial, title, delay, warm_up) as shown:
             yield shown
     else:
-        lines = _LineAMinute(total, unit, initial)
+        lines = _LineAMinute(total, unit, initial, warm_up)
         with _ticking(lines.tick, _LOG_TICK):
             yield Progress(lines.update, _print)
 
 
 @contextlib.contextmanager
-def _bar(total, unit, initial, title, delay):
+def _bar(total, unit, initial, title, delay, warm_up):
     # Imported here, since asyncio comes with it.
     import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
@@ -88,6 +90,9 @@ def _bar(total, unit, initial, title, delay):
             if note:
                 bar.set_postfix_str(note, refresh=False)
             bar.update(count)
+            if bar.initial < initial + warm_up <= bar.n:
+                bar.start_t += bar.format_dict["elapsed"]
+                bar.initial = bar.n
 
         yield Progress(update, bar.write)
 
@@ -117,9 +122,10 @@ def _print(line: str, **options) -> None:
 class _LineAMinute:
     """Logs how far the work is, where nobody watches a bar."""
 
-    def __init__(self, total: int, unit: str, initial: int):
+    def __init__(self, total: int, unit: str, initial: int, warm_up: int):
         """Starts to count; arguments as for `progress`."""
         self._total, self._unit = total, unit
+        self._warm = initial + warm_up
         self._start = self._done = initial
         self._began = self._logged = time.monotonic()
         self._note = ""
@@ -130,6 +136,8 @@ class _LineAMinute:
         with self._lock:
             self._done += count
             self._note = note
+            if self._start < self._warm <= self._done:
+                self._start, self._began = self._done, time.monotonic()
         self.tick()
 
     def tick(self) -> None:

@@ -43,6 +43,30 @@ def test_days_that_are_left_are_said(clock, caplog):
     assert caplog.messages == ["file 100 of 1000000, 1/s, 11 days, 13:45:00 left"]
 
 
+def test_first_units_do_not_count_for_the_time_that_is_left(clock, caplog):
+    caplog.set_level("INFO")
+    with progress(1000, "step", initial=10, warm_up=1) as shown:
+        clock[0] += 50
+        shown.update()
+        for _ in range(20):
+            clock[0] += 1
+            shown.update()
+    assert caplog.messages == ["step 21 of 1000, 1/s, 0:16:19 left"]
+
+
+def test_a_bar_does_not_count_first_units_for_the_rate(monkeypatch):
+    stream, seconds = terminal(monkeypatch), [0.0]
+    monkeypatch.setattr("tqdm.std.time", lambda: seconds[0])
+    monkeypatch.setattr(module, "_BAR_TICK", 1000.0)
+    with progress(100, "step", warm_up=1) as shown:
+        seconds[0] += 3000
+        shown.update()
+        for _ in range(4):
+            seconds[0] += 500
+            shown.update()
+    assert "33:20<13:11:40, 500.00s/step" in stream.getvalue()
+
+
 def test_nothing_is_logged_of_what_is_over_soon(clock, caplog):
     caplog.set_level("INFO")
     with progress(2, "image") as shown:
