@@ -49,8 +49,11 @@ def empty(shape: Sequence[int]) -> np.ndarray:
     size = 4 * math.prod(shape)
     if not _state.is_on or not _SMALL < size <= _LARGE:
         return np.empty(shape, np.float32)
-    with _lock:
-        block = _block(-(-size // _PAGE) * _PAGE)
+    try:
+        with _lock:
+            block = _block(-(-size // _PAGE) * _PAGE)
+    except OSError:  # there is no place for an arena
+        return np.empty(shape, np.float32)
     # The array refers to the block, whose end tells that it is not used any more.
     return np.ndarray(shape, np.float32, block)
 
@@ -123,7 +126,7 @@ _lock = threading.Lock()
 _arenas: list[_Arena] = []
 # Parts that are not used any more. The end of an array may come at any time, also while
 # the lock is held.
-_ended: collections.deque[tuple[_Arena, int, int]] = collections.deque()
+_ended: collections.deque[tuple[weakref.ref[_Arena], int, int]] = collections.deque()
 
 
 def _block(size: int) -> np.ndarray:
@@ -139,24 +142,28 @@ def _block(size: int) -> np.ndarray:
         start = arena.take(size)
         assert start is not None
     block = np.frombuffer(arena.memory, np.uint8, size, start)
-    end = weakref.finalize(block, _ended.append, (arena, start, start + size))
-    end.atexit = False
+    # An array that outlives the arena does not keep all of it.
+    place = weakref.ref(arena), start, start + size
+    weakref.finalize(block, _ended.append, place).atexit = False
     return block
 
 
 def _put_back() -> None:
     while _ended:
-        arena, start, stop = _ended.popleft()
-        arena.put_back(start, stop)
+        reference, start, stop = _ended.popleft()
+        arena = reference()
+        if arena is not None:
+            arena.put_back(start, stop)
 
 
 def _mapped(size: int) -> mmap.mmap:
     """Returns memory that is the system's again once nothing refers to it."""
-    if not hasattr(mmap, "MADV_HUGEPAGE"):
+    if not hasattr(mmap, "MAP_PRIVATE"):  # Windows
         return mmap.mmap(-1, size)
     memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with contextlib.suppress(OSError):  # the system has none
-        memory.madvise(mmap.MADV_HUGEPAGE)  # they come in a fifth of the time
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # the system has none
+            memory.madvise(mmap.MADV_HUGEPAGE)  # they come in a fifth of the time
     return memory
 
 

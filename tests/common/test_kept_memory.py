@@ -3,6 +3,7 @@
 import mmap
 import os
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -69,6 +70,9 @@ def test_memory_is_given_back_at_the_end_of_the_last_block():
         assert kept_memory._arenas
     assert not kept_memory._arenas
     array[:] = 1  # the array still has its own
+    memory = weakref.ref(array.base.base.obj)
+    del array
+    assert memory() is None
     assert kept_memory.zeros(SHAPE).sum() == 0
     assert not kept_memory._arenas
 
@@ -97,6 +101,15 @@ def test_threads_do_not_share_an_array():
         for worker in workers:
             worker.join()
     assert not wrong
+
+
+def test_without_place_for_an_arena_arrays_are_ordinary_ones(monkeypatch):
+    def refuse(size):
+        raise OSError("Cannot allocate memory")
+
+    monkeypatch.setattr(kept_memory, "_mapped", refuse)
+    with kept_memory.kept():
+        assert not kept_memory.zeros(SHAPE).any()
 
 
 @pytest.mark.skipif(not hasattr(mmap, "MADV_DONTNEED"), reason="cannot be given back")
