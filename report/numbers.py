@@ -387,8 +387,8 @@ _BY_IMAGE = ("ssimulacra2", "butteraugli", "cvvdp")
 def judges_table(source: Source) -> str:
     """Returns the BD-rates of the default against other encoders, by every metric.
 
-    With the number of images on which it needs fewer bits, and whether the metric took
-    part in a choice.
+    Each row also has the number of images on which it needs fewer bits, and says
+    whether the default minimises the metric or was chosen by it.
     """
     _, ours = source.default()
     anchors = [row.find(source) for row in _JUDGED.values()]
@@ -402,7 +402,7 @@ def judges_table(source: Source) -> str:
             wins = sum(gain < 0 for gain in gains.values())
             cells += [_percent(rate), f"{wins} of {len(gains)}" if gains else ""]
         if any(cells):
-            part = "none" if judges.is_outside(metric) else "chosen by"
+            part = "none" if judges.is_outside(metric) else "used to choose"
             if metric.key in judges.minimised_by(ours.records[0]["settings"]):
                 part = "minimised"
             rows.append([metric.name, *cells, part])
@@ -420,6 +420,8 @@ def judges_text(source: Source) -> str:
     for row in _JUDGED.values():
         for key in _BY_IMAGE:
             gains = gains_of_images(row.find(source), ours, key, BPP_RANGE)
+            if not gains:
+                raise MissingResultsError(key)
             better &= {image for image, gain in gains.items() if gain < 0}
     return f"on {len(better)} of the {len(images)} images"
 

@@ -51,8 +51,10 @@ def empty(shape: Sequence[int]) -> np.ndarray:
         return np.empty(shape, np.float32)
     try:
         with _lock:
-            block = _block(-(-size // _PAGE) * _PAGE)
+            block = _block(-(-size // _PAGE) * _PAGE) if _state.is_on else None
     except OSError:  # there is no place for an arena
+        block = None
+    if block is None:
         return np.empty(shape, np.float32)
     # The array refers to the block, whose end tells that it is not used any more.
     return np.ndarray(shape, np.float32, block)
@@ -69,9 +71,9 @@ def trim() -> None:
     """Gives memory back that is not used now, where much is kept."""
     with _lock:
         _put_back()
+        _arenas[1:] = [arena for arena in _arenas[1:] if not arena.is_idle]
         for number, arena in enumerate(_arenas):
             arena.trim(0 if number else _MUCH)
-        _arenas[1:] = [arena for arena in _arenas[1:] if not arena.is_idle]
 
 
 class _Arena:
@@ -84,7 +86,7 @@ class _Arena:
     def __init__(self, size: int):
         """Asks the system for bytes, which count once they are written to."""
         self.memory = _mapped(size)
-        self._free = [(0, size)]  # (start, stop) of each part, in their order
+        self._free = [(0, size)]  # (start, stop) of each free part, by address
 
     @property
     def is_idle(self) -> bool:
@@ -92,7 +94,11 @@ class _Arena:
         return self._free == [(0, len(self.memory))]
 
     def take(self, size: int) -> int | None:
-        """Returns the start of the first part of a size, used from now on, or None."""
+        """Reserves the first free part that is large enough.
+
+        Returns:
+          Its start; None if there is none.
+        """
         for number, (start, stop) in enumerate(self._free):
             if stop - start >= size:
                 rest = [(start + size, stop)] if stop - start > size else []
@@ -101,7 +107,7 @@ class _Arena:
         return None
 
     def put_back(self, start: int, stop: int) -> None:
-        """Takes it that a part is not used any more."""
+        """Marks a part as free."""
         number = last = bisect.bisect(self._free, (start, stop))
         if number and self._free[number - 1][1] == start:
             number -= 1
@@ -112,7 +118,7 @@ class _Arena:
         self._free[number:last] = [(start, stop)]
 
     def trim(self, first: int) -> None:
-        """Gives the system back what is not used from byte `first` on."""
+        """Gives the system back what is free from byte `first` on, where it can."""
         if not hasattr(mmap, "MADV_DONTNEED"):
             return
         for start, stop in self._free:
@@ -142,7 +148,7 @@ def _block(size: int) -> np.ndarray:
         start = arena.take(size)
         assert start is not None
     block = np.frombuffer(arena.memory, np.uint8, size, start)
-    # An array that outlives the arena does not keep all of it.
+    # The list of ended parts does not keep the arena.
     place = weakref.ref(arena), start, start + size
     weakref.finalize(block, _ended.append, place).atexit = False
     return block
@@ -167,17 +173,21 @@ def _mapped(size: int) -> mmap.mmap:
     return memory
 
 
+def _end() -> None:
+    with _lock:
+        _put_back()
+        for arena in _arenas:  # of which an array that lives on keeps the address space
+            arena.trim(0)
+        _arenas.clear()
+
+
 def _forget() -> None:
     global _lock
     _lock = threading.Lock()  # which another thread of the parent may have held
-    _clear()
-
-
-def _clear() -> None:
     _arenas.clear()
     _ended.clear()
 
 
-_state = SharedState(lambda: None, _clear)
+_state = SharedState(lambda: None, _end)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget)

@@ -47,7 +47,8 @@ def progress(
       initial: number of units that are done already.
       title: of work that is a single unit: a bar shows it with the time that it takes.
       delay: seconds after which a bar is shown; work that is over by then shows none.
-      warm_up: number of first units that say nothing about the time of the others.
+      warm_up: number of first units that say nothing about the time of the others: the
+        rate, and the time that a bar shows, begin after them.
 
     Yields:
       `Progress`.
@@ -127,7 +128,8 @@ class _LineAMinute:
         self._total, self._unit = total, unit
         self._warm = initial + warm_up
         self._start = self._done = initial
-        self._began = self._logged = time.monotonic()
+        # When the work began, and when the units that count for the rate did.
+        self._began = self._rated = self._logged = time.monotonic()
         self._note = ""
         self._lock = threading.Lock()
 
@@ -137,7 +139,7 @@ class _LineAMinute:
             self._done += count
             self._note = note
             if self._start < self._warm <= self._done:
-                self._start, self._began = self._done, time.monotonic()
+                self._start, self._rated = self._done, time.monotonic()
         self.tick()
 
     def tick(self) -> None:
@@ -147,13 +149,14 @@ class _LineAMinute:
             if now - self._logged < _LOG_SECONDS:
                 return
             self._logged = now
-            logger.info("%s", self._line(now - self._began))
+            logger.info("%s", self._line(now))
 
-    def _line(self, seconds: float) -> str:
+    def _line(self, now: float) -> str:
         line = f"{self._unit} {self._done} of {self._total}"
         if self._done == self._start:
-            return f"{line} after {datetime.timedelta(seconds=round(seconds))}"
-        rate = (self._done - self._start) / seconds
+            seconds = round(now - self._began)
+            return f"{line} after {datetime.timedelta(seconds=seconds)}"
+        rate = (self._done - self._start) / (now - self._rated)
         left = datetime.timedelta(seconds=round((self._total - self._done) / rate))
         note = f", {self._note}" if self._note else ""
         return f"{line}, {rate:.3g}/s, {left} left{note}"

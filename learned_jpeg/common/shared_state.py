@@ -15,8 +15,14 @@ class SharedState:
     """
 
     def __init__(self, begin: Callable[[], object], end: Callable[[], object]):
-        """Stores what the first block calls as it begins, and the last as it ends."""
+        """Starts without a block.
+
+        Args:
+          begin: called when the first block begins.
+          end: called when the last block ends.
+        """
         self._begin, self._end = begin, end
+        self._process = 0  # a number of its own for a forked process
         self._lock = threading.Lock()
         self._blocks = 0
         if hasattr(os, "register_at_fork"):
@@ -34,15 +40,21 @@ class SharedState:
             if not self._blocks:
                 self._begin()
             self._blocks += 1
+            process = self._process
         try:
             yield
         finally:
-            with self._lock:
-                self._blocks -= 1
-                if not self._blocks:
-                    self._end()
+            if process == self._process:  # not of the parent
+                self._leave()
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._blocks -= 1
+            if not self._blocks:
+                self._end()
 
     def _forget(self) -> None:
         # Another thread may have held the lock.
         self._lock = threading.Lock()
         self._blocks = 0
+        self._process += 1

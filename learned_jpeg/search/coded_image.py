@@ -12,7 +12,7 @@ from learned_jpeg.common.compiled import borrowed, njit
 from learned_jpeg.jpeg.sampling import blocks_of, factors, nearest_weight, plane_sizes
 from learned_jpeg.jpeg.standard import BLOCK, RGB_TO_YCBCR, YCBCR_TO_RGB
 from learned_jpeg.search import planes
-from learned_jpeg.search.chunks import chunks
+from learned_jpeg.search.chunks import chunks, chunks_of_rows
 
 _CHUNK = 4096  # blocks
 _ROWS = 32  # rows of samples whose error is measured in a task
@@ -105,21 +105,14 @@ class CodedImage:
         self._samples[component] = np.empty((0, 0), np.float32)
 
     def chunks_of_rows(self, component: int, blocks: int) -> list[tuple[slice, slice]]:
-        """Divides a component into rows of blocks, of up to some number if they can be.
-
-        Returns:
-          (slice of the rows of blocks, slice of their blocks) for each chunk.
-        """
-        rows, cols = blocks_of(*self.sizes[component])
-        return [
-            (own, slice(own.start * cols, own.stop * cols))
-            for own in chunks(rows, max(blocks // cols, 1))
-        ]
+        """Returns `chunks_of_rows` of a component, of about some number of blocks."""
+        return chunks_of_rows(*blocks_of(*self.sizes[component]), blocks)
 
     def original(self, component: int, block_rows: slice = _ALL) -> np.ndarray:
         """Returns coefficients of the original, float32 `[n, 64]`, not to be changed.
 
-        Those of subsampled chroma are the ones that come closest to the original.
+        Those of subsampled chroma are the ones that come closest to the original. Luma
+        of large images is computed anew at each call.
 
         Args:
           component: 0, 1 or 2.
@@ -148,7 +141,11 @@ class CodedImage:
         """
         coded = self._coded[component]
         if coded is None:
-            return self.original(component)[blocks]
+            rows, cols = blocks_of(*self.sizes[component])
+            start, stop, _ = blocks.indices(rows * cols)
+            top = start // cols
+            found = self.original(component, slice(top, -(-stop // cols)))
+            return found[start - top * cols : stop - top * cols]
         integers, steps = coded
         coefficients = np.empty((len(integers[blocks]), BLOCK**2), np.float32)
         _multiply(integers[blocks], steps, coefficients)
@@ -306,7 +303,7 @@ class Gradient:
         for top, row, gradient in sorted(self._edges, key=lambda edge: edge[0]):
             own = slice(row, row + 1)
             planes.add_adjoint(gradient, self._factors, top, samples, own)
-        return planes.gradient_to_coefficients(samples, in_place=True)
+        return planes.gradient_to_coefficients(samples)
 
 
 @njit
@@ -511,7 +508,7 @@ def _add_excess(
 
 @njit
 def _is_any_beyond(luma, cb, cr, to_rgb):
-    """Returns whether a row is clipped at all."""
+    """Returns whether any px of a part of a row is clipped."""
     red_cr, green_cb, green_cr = to_rgb[0, 2], to_rgb[1, 1], to_rgb[1, 2]
     blue_cb = to_rgb[2, 1]
     count = np.int32(0)

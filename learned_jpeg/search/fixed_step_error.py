@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from learned_jpeg.common import threads
+from learned_jpeg.jpeg.sampling import blocks_of
 from learned_jpeg.jpeg.standard import ZIGZAG
 from learned_jpeg.search.distortion import QuadraticModel, Schedule
 
 if TYPE_CHECKING:
     from learned_jpeg.search.coded_image import CodedImage
+
+
+_CHUNK = 1 << 12  # blocks
 
 
 def _schedule(passes: int) -> Schedule:
@@ -56,4 +62,11 @@ class FixedStepError:
     ) -> QuadraticModel:
         """Returns the model whose target are the original's coefficients."""
         weights = self.weights(coded, component) * np.float32(damping)
-        return QuadraticModel(coded.original(component).copy(), weights)
+        target = np.empty((math.prod(blocks_of(*coded.sizes[component])), 64), "f4")
+
+        def write(chunk: tuple[slice, slice]) -> None:
+            rows, own = chunk
+            target[own] = coded.original(component, rows)
+
+        threads.run(write, coded.chunks_of_rows(component, _CHUNK))
+        return QuadraticModel(target, weights)

@@ -42,7 +42,7 @@ DEAD_ZONE = 0.36  # of the first integers: |z| is rounded up from 1 - this
 _OVER_RELAXATION = 2
 _FAR = 0.2  # change of log(lambda) by which a first quantization moves the weights
 _LEAST_COUNT = 8  # integers other than 0 that over-relaxation needs
-_CHUNK = 1 << 10  # blocks that are rounded at a time
+_CHUNK = 1 << 10  # blocks at a time
 
 
 class SearchResult(NamedTuple):

@@ -26,7 +26,7 @@ from learned_jpeg.jpeg.standard import (
     ZIGZAG,
     dct_matrix,
 )
-from learned_jpeg.search.chunks import chunks
+from learned_jpeg.search.chunks import chunks, chunks_of_rows
 
 NUMBERS_VERSION = 1  # see evaluation/fingerprint.py; also of coded_image.py
 
@@ -268,23 +268,17 @@ def to_coefficients(samples: np.ndarray) -> np.ndarray:
     return coefficients
 
 
-def gradient_to_coefficients(
-    gradient: np.ndarray, in_place: bool = False
-) -> np.ndarray:
+def gradient_to_coefficients(gradient: np.ndarray) -> np.ndarray:
     """Returns a gradient in samples as one in coefficients, like `to_coefficients`.
 
-    Samples beyond the edge have no gradient.
-
-    Args:
-      gradient: float32 `[h, w]`.
-      in_place: whether its memory may be that of the coefficients, which it is where
-        all blocks are whole.
+    Samples beyond the edge have no gradient. The gradient is not to be used afterwards:
+    where all blocks are whole, its memory becomes that of the coefficients.
     """
-    is_whole = not (gradient.shape[0] % BLOCK or gradient.shape[1] % BLOCK)
-    if in_place and is_whole:
-        coefficients = gradient.reshape(-1, BLOCK * BLOCK)
-    else:
+    height, width = gradient.shape
+    if height % BLOCK or width % BLOCK:
         coefficients = _new_coefficients(gradient)
+    else:
+        coefficients = gradient.reshape(-1, BLOCK * BLOCK)
     _write_coefficients(gradient, False, coefficients)
     return coefficients
 
@@ -320,16 +314,15 @@ def _write_coefficients(
     samples: np.ndarray, repeats_edge: bool, coefficients: np.ndarray
 ) -> None:
     """Writes `to_coefficients`; beyond the samples is their edge again, or zeros."""
-    rows, cols = blocks_of(*samples.shape)
 
-    def transform(block_rows: slice) -> None:
-        own = slice(block_rows.start * cols, block_rows.stop * cols)
+    def transform(chunk: tuple[slice, slice]) -> None:
+        _, own = chunk
         blocks = np.empty((own.stop - own.start, BLOCK * BLOCK), np.float32)
         _cut_blocks(samples, repeats_edge, own.start, blocks)
         np.matmul(blocks, _DCT.T, out=coefficients[own])
 
     # Whole rows of blocks, whose samples may lie where their coefficients will be.
-    threads.run(transform, chunks(rows, max(_CHUNK // cols, 1)))
+    threads.run(transform, chunks_of_rows(*blocks_of(*samples.shape), _CHUNK))
 
 
 @njit

@@ -270,9 +270,9 @@ class Ssimulacra2Distortion:
             scaled = np.empty((own.stop - own.start, 64), np.float32)
             divide_by_roots(target[own], weights[own], scaled)
             original = coded.original(component, block_rows)
-            if not coded.is_original:
-                excess = coded.clipped_excess(component, block_rows)
-                original = original if excess is None else original + excess
+            excess = coded.clipped_excess(component, block_rows)
+            if excess is not None:
+                original = original + excess
             write_targets(
                 *(scaled @ inverse, weights[own], factors),
                 *(coded.coefficients(component, own), original),

@@ -1,5 +1,6 @@
 """Tests of shared_state: a state lasts from the first block to the last one."""
 
+import contextlib
 import os
 import threading
 
@@ -64,3 +65,17 @@ def test_a_forked_process_begins_without_it(state, calls):
             os._exit(0 if is_free and not state.is_on else 1)
         _, status = os.waitpid(child, 0)
     assert status == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_forked_process_that_leaves_its_parents_block_begins_anew(state):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(state.on())
+        child = os.fork()
+        if not child:
+            stack.close()
+            with state.on():
+                os._exit(0 if state.is_on else 1)
+        _, status = os.waitpid(child, 0)
+    assert status == 0
+    assert not state.is_on

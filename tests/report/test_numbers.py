@@ -64,10 +64,11 @@ def test_a_page_that_differs_fails_and_is_written(tmp_path, monkeypatch, capsys)
         numbers.main()
 
 
-def _save(folder, name, settings, rates, scores):
+def _save(folder, name, settings, rates, scores, **more):
     """Writes the record of an operating point of two images."""
     measured = results.PointResults(
-        ["a.png", "b.png"], {"bpp": rates, "psnr": [30.0, 31.0], "ssimulacra2": scores}
+        ["a.png", "b.png"],
+        {"bpp": rates, "psnr": [30.0, 31.0], "ssimulacra2": scores, **more},
     )
     key = {"images": [{"name": name} for name in measured.images], "settings": settings}
     results.save(str(folder), name, measured, key, settings=settings)
@@ -112,12 +113,17 @@ def test_judges_count_the_images_on_which_the_default_is_better(tmp_path):
     """It takes half of mozjpeg's bits on one image, and more on the other one."""
     for quality, score in ((10, 35.0), (30, 50.0), (50, 65.0), (80, 85.0)):
         rate = score / 50
+        others = {
+            "butteraugli": [3.5 - score / 33] * 2,
+            "cvvdp": [8.5 + score / 61] * 2,
+        }
         _save(
             tmp_path / "_optimized_visual" / "_output",
             f"search_Q{quality}",
             {**SEARCHED, "quality": quality},
             [rate / 2, rate * 1.1],
             [score, score],
+            **others,
         )
         _save(
             tmp_path / "_output",
@@ -128,23 +134,26 @@ def test_judges_count_the_images_on_which_the_default_is_better(tmp_path):
             },
             [rate, rate],
             [score, score],
+            **others,
         )
         _save(
             tmp_path / "_encoders" / "_points",
             f"jpegli_Q{quality}",
             {"encoder": "jpegli", "quality": quality},
-            [rate / 4, rate * 1.2],
+            [rate, rate * 1.2],
             [score, score],
+            **others,
         )
     source = numbers.Source(str(tmp_path))
     lines = numbers.judges_table(source).splitlines()
     rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in lines]
     cells = {row[0]: row[1:] for row in rows}
     assert cells["SSIMULACRA2"] == [
-        *("-20.0 %", "1 of 2", "+10.3 %", "1 of 2", "minimised")
+        *("-20.0 %", "1 of 2", "-27.3 %", "2 of 2", "minimised")
     ]
+    assert cells["Butteraugli"] == cells["SSIMULACRA2"][:-1] + ["used to choose"]
     assert "LPIPS" not in cells  # was not measured
-    assert numbers.judges_text(source) == "on 0 of the 2 images"
+    assert numbers.judges_text(source) == "on 1 of the 2 images"
 
 
 def test_curves_of_encoders_are_in_the_form_of_compressai(tmp_path):

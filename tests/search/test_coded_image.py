@@ -41,7 +41,7 @@ def whole_gradient(coded, component, gradient):
     if component and coded.sampling != "4:4:4":
         shape = coded.sizes[component]
         gradient = planes.upsample_adjoint(gradient, coded.sampling, shape)
-    return planes.gradient_to_coefficients(gradient)
+    return planes.gradient_to_coefficients(gradient.copy())
 
 
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
@@ -164,12 +164,33 @@ def test_chunks_and_regions_are_those_of_the_whole(sampling, monkeypatch):
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
+def test_rows_of_a_large_original_are_not_all_computed_for_each_chunk(monkeypatch):
+    monkeypatch.setattr(coded_image, "_KEPT_PIXELS", 0)
+    monkeypatch.setattr(coded_image, "_CHUNK", 10)
+    image = image_of(80, 90)
+    coded = CodedImage(image, "4:2:0")
+    sizes, to_coefficients = [], planes.to_coefficients
+
+    def counted(samples):
+        sizes.append(len(samples))
+        return to_coefficients(samples)
+
+    monkeypatch.setattr(planes, "to_coefficients", counted)
+    whole = coded.original(0)
+    found = coded.moved(0, np.zeros(whole.shape, np.float32))
+    np.testing.assert_allclose(found, whole, atol=1e-4)
+    assert sizes[0] == 80 and max(sizes[1:]) == 16
+
+
 @pytest.mark.parametrize("component", [0, 1, 2])
 @pytest.mark.parametrize("sampling", SUBSAMPLINGS)
-def test_what_decoders_clip_of_white_and_black_is_excess(sampling, component):
+@pytest.mark.parametrize("width", [34, 263])  # 263 px are three segments
+def test_what_decoders_clip_of_white_and_black_is_excess(sampling, component, width):
     """Against float64, on a black, a nearly white and a white part, with noise."""
-    image = np.zeros((21, 34, 3), np.uint8)
+    image = np.zeros((21, width, 3), np.uint8)
     image[:, 8:20], image[:, 20:] = 245, 255
+    if width > 200:
+        image[:, 128:256] = 200  # a segment of which nothing is near
     coded = CodedImage(image, sampling)
     block_rows = blocks_of(*coded.sizes[component])[0]
     parts = [slice(row, row + 1) for row in range(block_rows)]
@@ -189,9 +210,11 @@ def test_what_decoders_clip_of_white_and_black_is_excess(sampling, component):
     beyond = decoded - decoded.clip(-128, 127)
     assert np.abs(beyond[:, 8:20]).max() > 5  # but there it is an error
     beyond[:, 8:20] = 0
+    if width > 200:
+        beyond[:, 128:256] = 0
     plane = beyond @ RGB_TO_YCBCR[component]
     v, h = coded.factors(component)
-    padded = np.pad(plane, [(0, -21 % v), (0, -34 % h)])
+    padded = np.pad(plane, [(0, -21 % v), (0, -width % h)])
     means = padded.reshape(padded.shape[0] // v, v, -1, h).mean((1, 3))
     wanted = planes.to_coefficients(means.astype(np.float32))
     found = [coded.clipped_excess(component, part) for part in parts]

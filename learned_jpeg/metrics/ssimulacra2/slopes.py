@@ -125,13 +125,17 @@ class Original:
     ) -> Iterator[tuple[int, Reference]]:
         """Yields what `fine` returns; empties the list of linear light."""
         while linear:
-            light = linear.pop()
-            number = len(linear)
+            number = len(linear) - 1
+            # Without names for what is yielded, as it takes memory.
             if number < len(self.weights):
-                planes = _planes(strip, number, light, self.weights).planes
-                del light  # as it takes memory while the reference is used
-                rows = strip.around(REACH, 1 << number)
-                yield number, Reference(planes, *statistics(planes, rows))
+                yield number, self._reference(strip, number, linear.pop())
+            else:
+                linear.pop()
+
+    def _reference(self, strip: Strip, number: int, linear: np.ndarray) -> Reference:
+        planes = _planes(strip, number, linear, self.weights).planes
+        rows = strip.around(REACH, 1 << number)
+        return Reference(planes, *statistics(planes, rows))
 
     def _whole(self, linear: np.ndarray) -> list[Reference]:
         found = []
@@ -207,9 +211,10 @@ class Term:
         if self._needs_norms():
             weights = self._original.weights
             for number, reference in self._original.fine(strip):
-                own = half if number else light.linear
-                planes = _planes(strip, number, own, weights)
+                linear = half if number else light.linear
+                planes = _planes(strip, number, linear, weights)
                 self._compare(reference, planes, number, strip)
+                del reference, planes  # before the next ones are made
 
     def settle(self, directions: Sequence[Direction]) -> None:
         """Processes the coarse scales."""
@@ -266,6 +271,7 @@ class Term:
             if own is not None:
                 rows = strip.inside(1 << number)
                 coarser = _light_gradient(planes, own, rows, coarser)
+            del reference, planes, own, space  # before the next ones are made
         if gradient is not None:
             gradient += coarser
 
