@@ -67,6 +67,8 @@ for tuned in psnr:tables_rdoq_mse {ms-ssim,mixed,ssimulacra2}:tables_entropy_ms-
     folders+=("$dir/_optimized_$tune")
   fi
 done
+# Made by measure.sh.
+if [[ -d $dir/_optimized_visual ]]; then folders+=("$dir/_optimized_visual"); fi
 present "${refined[@]}"
 if [[ ${#runs[@]} -gt 0 ]]; then
   again "$dir/_optimized_refined" "$dir/_optimized" \
