@@ -30,8 +30,10 @@ import numpy as np
 from learned_jpeg.common.shared_state import SharedState
 
 _SMALL = 1 << 16  # bytes, up to which the allocator itself keeps memory
-_LARGE = 1 << 24  # bytes, above which memory is worth more than time
-_ARENA = 1 << 27  # bytes that are asked for at a time; they count once written to
+# Bytes that are asked for at a time. They count once they are written to, but Windows
+# counts them at once.
+_ARENA = 1 << (30 if hasattr(mmap, "MAP_PRIVATE") else 27)
+_LARGE = _ARENA >> 2  # bytes, above which an arena would have little place
 _MUCH = 1 << 26  # idle bytes that are kept while other work needs memory
 _PAGE = 1 << 12  # bytes; arrays begin at multiples of it
 _HUGE_PAGE = 1 << 21  # bytes
