@@ -391,6 +391,7 @@ def judges_table(source: Source) -> str:
     whether the default minimises the metric or was chosen by it.
     """
     _, ours = source.default()
+    minimised = judges.minimised_by(ours.records[0]["settings"])
     anchors = [row.find(source) for row in _JUDGED.values()]
     rows = []
     for metric in registry.compared():
@@ -403,7 +404,7 @@ def judges_table(source: Source) -> str:
             cells += [_percent(rate), f"{wins} of {len(gains)}" if gains else ""]
         if any(cells):
             part = "none" if judges.is_outside(metric) else "used to choose"
-            if metric.key in judges.minimised_by(ours.records[0]["settings"]):
+            if metric.key in minimised:
                 part = "minimised"
             rows.append([metric.name, *cells, part])
     heads = [

@@ -1,6 +1,5 @@
 """Tests of kept_memory: arrays never share memory while they are in use."""
 
-import os
 import sys
 import threading
 import weakref
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 
 from learned_jpeg.common import kept_memory
+from tests.forks import holds_in_child, needs_fork
 
 SHAPE = (3, 100, 120)
 
@@ -134,15 +134,12 @@ def test_what_is_kept_for_soon_is_not_trimmed():
         assert (kept_memory.empty((1 << 20, 2)) == 5).all()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@needs_fork
 def test_a_forked_process_waits_for_no_thread_of_its_parent():
     with kept_memory.kept():
         before = kept_memory.zeros(SHAPE)
         with kept_memory._lock:
-            child = os.fork()
-            if not child:
-                is_free = kept_memory._lock.acquire(timeout=5)
-                os._exit(0 if is_free and not kept_memory._arenas else 1)
-            _, status = os.waitpid(child, 0)
-        assert status == 0
+            assert holds_in_child(
+                lambda: kept_memory._lock.acquire(timeout=5) and not kept_memory._arenas
+            )
         assert not before.any()

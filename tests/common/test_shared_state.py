@@ -1,17 +1,17 @@
 """Tests of shared_state: a state lasts from the first block to the last one."""
 
 import contextlib
-import os
 import threading
 
 import pytest
 
 from learned_jpeg.common.shared_state import SharedState
+from tests.forks import holds_in_child, needs_fork
 
 
 @pytest.fixture
 def calls():
-    """What was called, in its order."""
+    """Names of the functions that were called, in their order."""
     return []
 
 
@@ -56,26 +56,23 @@ def test_threads_share_it(state, calls):
     assert calls == ["begin", "end"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@needs_fork
 def test_a_forked_process_begins_without_it(state, calls):
     with state.on(), state._lock:  # as if another thread held it
-        child = os.fork()
-        if not child:
-            is_free = state._lock.acquire(timeout=5)
-            os._exit(0 if is_free and not state.is_on else 1)
-        _, status = os.waitpid(child, 0)
-    assert status == 0
+        assert holds_in_child(
+            lambda: state._lock.acquire(timeout=5) and not state.is_on
+        )
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@needs_fork
 def test_a_forked_process_that_leaves_its_parents_block_begins_anew(state):
     with contextlib.ExitStack() as stack:
         stack.enter_context(state.on())
-        child = os.fork()
-        if not child:
+
+        def is_on_again():
             stack.close()
             with state.on():
-                os._exit(0 if state.is_on else 1)
-        _, status = os.waitpid(child, 0)
-    assert status == 0
+                return state.is_on
+
+        assert holds_in_child(is_on_again)
     assert not state.is_on

@@ -124,13 +124,11 @@ class Original:
         self, strip: Strip, linear: list[np.ndarray]
     ) -> Iterator[tuple[int, Reference]]:
         """Yields what `fine` returns; empties the list of linear light."""
+        del linear[len(self.weights) :]  # scales that a small image does not have
         while linear:
             number = len(linear) - 1
             # Without names for what is yielded, as it takes memory.
-            if number < len(self.weights):
-                yield number, self._reference(strip, number, linear.pop())
-            else:
-                linear.pop()
+            yield number, self._reference(strip, number, linear.pop())
 
     def _reference(self, strip: Strip, number: int, linear: np.ndarray) -> Reference:
         planes = _planes(strip, number, linear, self.weights).planes
